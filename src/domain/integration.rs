@@ -1,0 +1,87 @@
+//! An integration as the worker needs it: who may use it, whether it takes work, how to reach its platform.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::{IntegrationCategory, IntegrationId, OrganizationId, Platform, wire_enum};
+
+wire_enum! {
+    /// Connection state, spelled as in the database. Only `active` (and enabled, and unexpired) takes work.
+    IntegrationStatus {
+        Active = "active",
+        Inactive = "inactive",
+        Pending = "pending",
+        Error = "error",
+        Expired = "expired",
+        Suspended = "suspended",
+    }
+}
+
+wire_enum! {
+    /// How a platform is authenticated to. Which ones a platform takes is in its descriptor.
+    AuthType {
+        ApiKey = "api_key",
+        Oauth2 = "oauth2",
+        Basic = "basic",
+        Bearer = "bearer",
+        Custom = "custom",
+    }
+}
+
+wire_enum! {
+    /// The result of the last health check.
+    HealthStatus {
+        Healthy = "healthy",
+        Unhealthy = "unhealthy",
+        Unknown = "unknown",
+    }
+}
+
+/// One integration as it stands in the database. Credentials are still sealed here.
+#[derive(Debug, Clone)]
+pub struct Integration {
+    /// Its id.
+    pub id: IntegrationId,
+    /// Its tenant; rows of the legacy application may have none, and such an integration takes no work.
+    pub organization_id: Option<OrganizationId>,
+    /// Display name.
+    pub name: String,
+    /// The platform; `None` when the database holds a name that no adapter knows.
+    pub platform: Option<Platform>,
+    /// What the database says, for messages.
+    pub platform_name: String,
+    /// Category as stored.
+    pub category: Option<IntegrationCategory>,
+    /// Whether an operator wants it to work.
+    pub enabled: bool,
+    /// Connection state.
+    pub status: IntegrationStatus,
+    /// How to authenticate.
+    pub auth_type: AuthType,
+    /// API base, without a trailing slash.
+    pub base_url: Option<String>,
+    /// Overrides the API version an adapter would choose.
+    pub api_version: Option<String>,
+    /// What is not secret: project, channel, list.
+    pub settings: Map<String, Value>,
+    /// The sealed credentials, as stored.
+    pub credentials_sealed: Option<String>,
+    /// The sealed webhook secret, as stored.
+    pub webhook_secret_sealed: Option<String>,
+    /// After this moment it takes no work.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Ticket categories it handles; empty means all.
+    pub supports_categories: Vec<String>,
+    /// Ticket priorities it handles; empty means all.
+    pub supports_priorities: Vec<String>,
+    /// Department of ours → team or queue of theirs.
+    pub department_mapping: Map<String, Value>,
+    /// Field of ours → field of theirs.
+    pub custom_fields_mapping: Map<String, Value>,
+    /// Start of the daily maintenance window, `HH:MM` UTC.
+    pub maintenance_window_start: Option<String>,
+    /// End of the daily maintenance window, `HH:MM` UTC.
+    pub maintenance_window_end: Option<String>,
+    /// Requests an hour over all workers; `None` and 0 mean no limit.
+    pub rate_limit_per_hour: Option<u32>,
+}

@@ -1,0 +1,67 @@
+//! The words of the trade: ids, platforms, integrations, tickets, errors. Pure and synchronous; nothing here does IO.
+
+mod error;
+mod ids;
+mod integration;
+mod platform;
+mod ticket;
+
+pub use error::{ErrorCode, Failure};
+pub use ids::{CommandId, IntegrationId, OrganizationId, TicketId};
+pub use integration::{AuthType, HealthStatus, Integration, IntegrationStatus};
+pub use platform::{IntegrationCategory, Platform};
+pub use ticket::{Priority, TicketCategory, TicketPatch, TicketStatus, TicketView, UserRef};
+
+/// Declares an enum whose variants have one spelling on the wire, in the database, in logs and in metrics.
+macro_rules! wire_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vmeta])* #[doc = concat!("`", $text, "`")] $variant),+ }
+
+        impl $name {
+            /// Every value, in the order of the contract.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The spelling used on the wire, in the database, in logs and in metrics.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// The value with exactly this spelling.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// All spellings, comma separated, for messages that name the remedy.
+            #[must_use]
+            pub fn spellings() -> String {
+                Self::ALL.iter().map(|v| v.as_str()).collect::<Vec<_>>().join(", ")
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+                Self::parse(&text).ok_or_else(|| {
+                    serde::de::Error::custom(format!("{text:?} is none of {}", Self::spellings()))
+                })
+            }
+        }
+    };
+}
+pub(crate) use wire_enum;

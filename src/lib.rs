@@ -1,0 +1,34 @@
+//! Ticketwire: the background worker that carries tickets between an application and the platforms
+//! where the work is done. RabbitMQ is the door, Postgres the ledger, the worker a stateless pair of hands.
+//!
+//! The modules, in the order in which to read them; each may use those above it and never those below:
+//!
+//! | module | what belongs there |
+//! | --- | --- |
+//! | [`domain`] | ids, platforms, integrations, tickets, outcomes: pure, synchronous, no IO |
+//! | [`contract`] | what producers and dashboards see: envelope, commands, events, error codes |
+//! | [`config`] | every setting; nothing else reads the environment |
+//! | [`secrets`] | key ring, sealed values, masking |
+//! | [`telemetry`] | log set-up, metric names, fail points of the crash tests |
+//! | [`store`] | every SQL statement |
+//! | [`broker`] | everything that names lapin |
+//! | [`platforms`] | the adapters and the one HTTP client; knows neither Postgres nor RabbitMQ |
+//! | [`pipeline`] | a command's life: intake, claim, dispatch, settle, relay, schedule |
+//! | [`sandbox`] | stateful fake platforms over real HTTP |
+//! | [`ops`] | health, metrics |
+//! | [`app`] | the composition root of `ticketwire run` |
+//! | [`cli`] | one file a subcommand |
+
+pub mod app;
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod contract;
+pub mod domain;
+pub mod ops;
+pub mod pipeline;
+pub mod platforms;
+pub mod sandbox;
+pub mod secrets;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,2 @@
+//! The `ticketwire` program: parses, calls the library, maps to an exit status.
+fn main() {}

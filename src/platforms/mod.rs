@@ -1,0 +1,407 @@
+//! The adapters: one file or folder a platform, all of one shape, and the one HTTP client they share.
+//!
+//! An adapter turns an [`Operation`] into requests and answers into a [`Receipt`] or a classified [`AdapterError`].
+//! It has no loops, sleeps, retries, counters or SQL. What follows from an error's class is the pipeline's business.
+//!
+//! **A new platform** is (1) `platforms/<name>.rs`, (2) a variant of [`Platform`], (3) the arms in [`descriptor`] and
+//! [`connect`], (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
+
+mod egress;
+mod error;
+mod http;
+pub mod jira;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use crate::domain::{
+    AuthType, Integration, Platform, TicketPatch, TicketStatus, TicketView, UserRef,
+};
+use crate::secrets::Credentials;
+
+pub use egress::EgressPolicy;
+pub use error::{AdapterError, ErrorClass};
+pub use http::{
+    Auth, Body, Effect, Exchange, HttpClient, Request, Response, SendPermit, TokenFlow, TokenGrant,
+    TokenSource,
+};
+
+/// What is to be done at the platform. An operation a platform lacks is answered with
+/// [`ErrorClass::Unsupported`], never with a pretence.
+#[derive(Debug, Clone, Copy)]
+pub enum Operation<'a> {
+    /// Make the platform's item for a ticket.
+    Create {
+        /// The ticket as it stands.
+        ticket: &'a TicketView,
+        /// Derived from the ticket: one ticket exists once in one integration, whoever asked and how often.
+        mark: &'a str,
+    },
+    /// Change fields of the item.
+    Update {
+        /// The ticket after the change.
+        ticket: &'a TicketView,
+        /// What changed.
+        patch: &'a TicketPatch,
+    },
+    /// Move the item to another status.
+    Status {
+        /// The ticket after the change.
+        ticket: &'a TicketView,
+        /// Where to.
+        status: TicketStatus,
+        /// For resolved and closed.
+        resolution_summary: Option<&'a str>,
+    },
+    /// Give the item to somebody, or to nobody.
+    Assign {
+        /// The ticket after the change.
+        ticket: &'a TicketView,
+        /// `None` unassigns.
+        assignee: Option<&'a UserRef>,
+    },
+    /// Say something on the item.
+    Comment {
+        /// The ticket.
+        ticket: &'a TicketView,
+        /// Markdown.
+        body: &'a str,
+        /// Whether the customer may see it.
+        public: bool,
+        /// Derived from the command.
+        mark: &'a str,
+    },
+}
+
+impl Operation<'_> {
+    /// Its kind, for descriptors, logs and metrics.
+    #[must_use]
+    pub const fn kind(&self) -> OperationKind {
+        match self {
+            Self::Create { .. } => OperationKind::Create,
+            Self::Update { .. } => OperationKind::Update,
+            Self::Status { .. } => OperationKind::Status,
+            Self::Assign { .. } => OperationKind::Assign,
+            Self::Comment { .. } => OperationKind::Comment,
+        }
+    }
+
+    /// The ticket it is about.
+    #[must_use]
+    pub const fn ticket(&self) -> &TicketView {
+        match self {
+            Self::Create { ticket, .. }
+            | Self::Update { ticket, .. }
+            | Self::Status { ticket, .. }
+            | Self::Assign { ticket, .. }
+            | Self::Comment { ticket, .. } => ticket,
+        }
+    }
+}
+
+crate::domain::wire_enum! {
+    /// An operation without its contents.
+    OperationKind {
+        Create = "create",
+        Update = "update",
+        Status = "status",
+        Assign = "assign",
+        Comment = "comment",
+    }
+}
+
+crate::domain::wire_enum! {
+    /// What `integration.test` can try.
+    TestKind {
+        Connection = "connection",
+        Authentication = "authentication",
+        Permissions = "permissions",
+        CreateTicket = "create_ticket",
+    }
+}
+
+/// What the platform gave back.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Receipt {
+    /// What a person would quote (the Jira key). Only a create sets it, or a move that changed it.
+    pub external_id: Option<String>,
+    /// The page a person would open.
+    pub external_url: Option<String>,
+    /// What the adapter wants to see again in [`TicketView::external_ref`]; members are merged.
+    pub external_ref: Map<String, Value>,
+    /// The id of a comment just made.
+    pub external_comment_id: Option<String>,
+    /// For the event's `integration_result.details`: what was left out, what was found already done.
+    pub details: Map<String, Value>,
+}
+
+/// How an operation of a platform is kept from happening twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protection {
+    /// The platform honours an idempotency key, or the operation is one by nature (setting a field): repeat freely.
+    Native,
+    /// The mark can be searched. An empty search proves nothing before the last rung has passed since the request can
+    /// last have been sent.
+    Lookup {
+        /// When to look, counted from the moment of doubt; the last rung is the platform's `settle_after`.
+        rungs: &'static [Duration],
+    },
+    /// Nothing helps: an unknown outcome stays unknown until a person settles it.
+    None,
+}
+
+/// One check of `integration.test`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckReport {
+    /// For a person: what was seen.
+    pub message: String,
+    /// Facts worth keeping: account, project, missing permissions.
+    pub details: Map<String, Value>,
+}
+
+/// One member of an integration's credentials or settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Its name in `credentials` or `settings`.
+    pub name: &'static str,
+    /// Whether it may be left out.
+    pub required: bool,
+    /// What it is, for `ticketwire platforms NAME` and for error messages.
+    pub help: &'static str,
+}
+
+/// One way to authenticate, and the members it needs.
+#[derive(Debug, Clone, Copy)]
+pub struct AuthScheme {
+    /// Value of `auth_type`.
+    pub auth_type: AuthType,
+    /// Alternatives: each a complete set of members; one of them must be there.
+    pub alternatives: &'static [&'static [Member]],
+}
+
+/// A platform's facts: feeds validation, `ticketwire platforms` and the docs, so that they cannot disagree.
+#[derive(Debug)]
+pub struct Descriptor {
+    /// Which platform.
+    pub platform: Platform,
+    /// How it can be authenticated to.
+    pub auth: &'static [AuthScheme],
+    /// What is not secret.
+    pub settings: &'static [Member],
+    /// Whether `base_url` must be given.
+    pub base_url: BaseUrl,
+    /// What it can do.
+    pub operations: &'static [OperationKind],
+    /// Duplicate protection in a sentence.
+    pub protection: &'static str,
+    /// Limits a person should know.
+    pub limits: &'static [&'static str],
+}
+
+/// What a platform wants of `base_url`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseUrl {
+    /// Must be given.
+    Required,
+    /// Has a vendor default; may be given.
+    Default(&'static str),
+    /// Required unless this credential member is present.
+    UnlessCredential(&'static str),
+}
+
+/// One integration's connection to its platform: settings and credentials parsed once into types.
+#[async_trait]
+pub trait Adapter: Send + Sync {
+    /// Does it. Called with the ticket's own data; the caller has checked gates and turn.
+    async fn execute(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Receipt, AdapterError>;
+
+    /// Looks for what an earlier attempt of unknown outcome may have made. `None` is "not seen", which proves nothing
+    /// before the last rung of [`Protection::Lookup`].
+    async fn look_up(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Option<Receipt>, AdapterError>;
+
+    /// One check of `integration.test`.
+    async fn check(
+        &self,
+        exchange: &Exchange<'_>,
+        test: TestKind,
+    ) -> Result<CheckReport, AdapterError>;
+
+    /// The main request of an operation, for `dryrun`: pure, nothing is sent.
+    fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError>;
+
+    /// How this operation is kept from happening twice in this mode.
+    fn protection(&self, kind: OperationKind) -> Protection;
+}
+
+/// A platform's facts, or `None` where its adapter is not written yet (`unsupported_platform`).
+#[must_use]
+pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
+    match platform {
+        Platform::Jira => Some(&jira::DESCRIPTOR),
+        Platform::Servicenow
+        | Platform::Zendesk
+        | Platform::Freshdesk
+        | Platform::Salesforce
+        | Platform::Hubspot
+        | Platform::Slack
+        | Platform::Teams
+        | Platform::Email
+        | Platform::Sms
+        | Platform::Zoom
+        | Platform::Asana
+        | Platform::Trello
+        | Platform::Github
+        | Platform::Webhook => None,
+    }
+}
+
+/// Builds the adapter of an integration from its settings and opened credentials.
+///
+/// # Errors
+/// [`ErrorClass::Validation`] with the fields that are missing or wrong; [`ErrorClass::Unsupported`] where the
+/// platform's adapter is not written.
+pub fn connect(
+    integration: &Integration,
+    credentials: &Credentials,
+) -> Result<Arc<dyn Adapter>, AdapterError> {
+    match integration.platform {
+        Some(Platform::Jira) => Ok(Arc::new(jira::Jira::connect(integration, credentials)?)),
+        Some(
+            platform @ (Platform::Servicenow
+            | Platform::Zendesk
+            | Platform::Freshdesk
+            | Platform::Salesforce
+            | Platform::Hubspot
+            | Platform::Slack
+            | Platform::Teams
+            | Platform::Email
+            | Platform::Sms
+            | Platform::Zoom
+            | Platform::Asana
+            | Platform::Trello
+            | Platform::Github
+            | Platform::Webhook),
+        ) => Err(AdapterError::unsupported(format!(
+            "this version of Ticketwire has no adapter for {platform} yet"
+        ))),
+        None => Err(AdapterError::unsupported(format!(
+            "{:?} is not a platform",
+            integration.platform_name
+        ))),
+    }
+}
+
+/// Checks an integration's authentication type, credentials and settings against its platform's descriptor, as
+/// `integration.create` does. Returns every fault at once, by field.
+#[must_use]
+pub fn faults(
+    descriptor: &Descriptor,
+    auth_type: AuthType,
+    credentials: &Map<String, Value>,
+    settings: &Map<String, Value>,
+    base_url: Option<&str>,
+) -> BTreeMap<String, String> {
+    let mut faults = BTreeMap::new();
+    let Some(scheme) = descriptor
+        .auth
+        .iter()
+        .find(|scheme| scheme.auth_type == auth_type)
+    else {
+        let taken = descriptor
+            .auth
+            .iter()
+            .map(|s| s.auth_type.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        faults.insert(
+            "auth_type".into(),
+            format!(
+                "{} does not take {auth_type}; it takes {taken}",
+                descriptor.platform
+            ),
+        );
+        return faults;
+    };
+    let filled = |name: &str| match credentials.get(name) {
+        None | Some(Value::Null) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(_) => true,
+    };
+    let complete = |set: &&[Member]| set.iter().filter(|m| m.required).all(|m| filled(m.name));
+    if !scheme.alternatives.iter().any(complete) {
+        // The alternative that is nearest to complete says what is missing.
+        let nearest = scheme
+            .alternatives
+            .iter()
+            .min_by_key(|set| set.iter().filter(|m| m.required && !filled(m.name)).count());
+        for member in nearest
+            .into_iter()
+            .flat_map(|set| set.iter())
+            .filter(|m| m.required && !filled(m.name))
+        {
+            faults.insert(
+                format!("credentials.{}", member.name),
+                format!(
+                    "is required for {} with {auth_type}: {}",
+                    descriptor.platform, member.help
+                ),
+            );
+        }
+    }
+    let known_setting = |name: &str| descriptor.settings.iter().any(|m| m.name == name);
+    let known_credential = |name: &str| {
+        scheme
+            .alternatives
+            .iter()
+            .any(|set| set.iter().any(|m| m.name == name))
+            || known_setting(name)
+    };
+    for name in credentials.keys().filter(|name| !known_credential(name)) {
+        let taken = scheme
+            .alternatives
+            .iter()
+            .flat_map(|s| s.iter())
+            .map(|m| m.name)
+            .collect::<Vec<_>>()
+            .join(", ");
+        faults.insert(
+            format!("credentials.{name}"),
+            format!(
+                "is not known for {} with {auth_type}; it takes {taken}",
+                descriptor.platform
+            ),
+        );
+    }
+    for member in descriptor.settings.iter().filter(|m| m.required) {
+        if !settings.contains_key(member.name) && !credentials.contains_key(member.name) {
+            faults.insert(
+                format!("settings.{}", member.name),
+                format!("is required: {}", member.help),
+            );
+        }
+    }
+    let needs_url = match descriptor.base_url {
+        BaseUrl::Required => true,
+        BaseUrl::Default(_) => false,
+        BaseUrl::UnlessCredential(name) => !filled(name),
+    };
+    if needs_url && base_url.is_none() {
+        faults.insert(
+            "base_url".into(),
+            format!("is required for {}", descriptor.platform),
+        );
+    }
+    faults
+}
