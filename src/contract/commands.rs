@@ -1,0 +1,601 @@
+//! The data of each command, validated. A type of the contract that this version does not carry out yet parses to
+//! [`Command::Unwritten`] and fails with `unsupported_operation`, so that nothing is lost and nobody is misled.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{CommandType, Faults, Fields};
+use crate::domain::{
+    AuthType, IntegrationCategory, IntegrationId, IntegrationStatus, Platform, Priority, TicketCategory, TicketId,
+    TicketPatch, TicketStatus,
+};
+
+/// Longest free text; the message limit is the tighter bound in practice.
+const TEXT_MAX: usize = 1_000_000;
+
+/// A command's data, validated.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// `ticket.create`
+    TicketCreate(Box<TicketCreate>),
+    /// `ticket.update`
+    TicketUpdate(TicketUpdate),
+    /// `ticket.status`
+    TicketStatus(TicketSetStatus),
+    /// `ticket.assign`
+    TicketAssign(TicketAssign),
+    /// `ticket.comment`
+    TicketComment(TicketComment),
+    /// `integration.create`
+    IntegrationCreate(Box<IntegrationCreate>),
+    /// `integration.status`
+    IntegrationStatus(IntegrationSetEnabled),
+    /// `integration.get`
+    IntegrationGet(IntegrationId),
+    /// `integration.list`
+    IntegrationList(IntegrationList),
+    /// `integration.test`
+    IntegrationTest(IntegrationTest),
+    /// A type of the contract that is not carried out yet.
+    Unwritten(CommandType),
+}
+
+/// `ticket.create`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TicketCreate {
+    /// The ticket; `None`: derived from the command's id.
+    pub ticket_id: Option<TicketId>,
+    /// 1–500 characters.
+    pub title: String,
+    /// Markdown.
+    pub description: String,
+    /// Default `general`.
+    pub category: TicketCategory,
+    /// Default `medium`.
+    pub priority: Priority,
+    /// Default `medium`.
+    pub urgency: Priority,
+    /// At most 100 characters.
+    pub department: Option<String>,
+    /// A row of `users`, where there is one.
+    pub created_by_id: Option<Uuid>,
+    /// A row of `users`, where there is one.
+    pub assigned_to_id: Option<Uuid>,
+    /// Where to create it; without one the ticket stays with us.
+    pub integration_id: Option<IntegrationId>,
+    /// Let the rules choose the integration.
+    pub route: bool,
+    /// Default true.
+    pub create_externally: bool,
+    /// By our names.
+    pub custom_fields: Map<String, Value>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// Whether attachments were asked for.
+    pub has_attachments: bool,
+}
+
+/// `ticket.update`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TicketUpdate {
+    /// The ticket.
+    pub ticket_id: TicketId,
+    /// What changes.
+    pub patch: TicketPatch,
+    /// Must be the ticket's own, if given.
+    pub integration_id: Option<IntegrationId>,
+}
+
+/// `ticket.status`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TicketSetStatus {
+    /// The ticket.
+    pub ticket_id: TicketId,
+    /// Where to.
+    pub status: TicketStatus,
+    /// Required for resolved and closed.
+    pub resolution_summary: Option<String>,
+    /// For our own people.
+    pub internal_notes: Option<String>,
+}
+
+/// `ticket.assign`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TicketAssign {
+    /// The ticket.
+    pub ticket_id: TicketId,
+    /// `None` unassigns.
+    pub assigned_to_id: Option<Uuid>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// `ticket.comment`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TicketComment {
+    /// The ticket.
+    pub ticket_id: TicketId,
+    /// Markdown.
+    pub body: String,
+    /// Default true.
+    pub public: bool,
+}
+
+/// `integration.create`. Credentials are sealed before anything of it is stored.
+#[derive(Clone, PartialEq)]
+pub struct IntegrationCreate {
+    /// Display name, at most 255 characters.
+    pub name: String,
+    /// Which platform.
+    pub platform: Platform,
+    /// How to authenticate.
+    pub auth_type: AuthType,
+    /// As sent, or as sealed text under the one member `sealed`.
+    pub credentials: Map<String, Value>,
+    /// What is not secret.
+    pub settings: Map<String, Value>,
+    /// API base.
+    pub base_url: Option<String>,
+    /// API version.
+    pub api_version: Option<String>,
+    /// Default true.
+    pub enabled: bool,
+    /// Free text.
+    pub description: Option<String>,
+    /// OAuth scopes.
+    pub oauth_scopes: Option<Vec<String>>,
+    /// An object or a list, as stored by the legacy application.
+    pub routing_rules: Option<Value>,
+    /// 1–1000, lower is preferred.
+    pub default_priority: i32,
+    /// Empty means all.
+    pub supports_categories: Option<Vec<String>>,
+    /// Empty means all.
+    pub supports_priorities: Option<Vec<String>>,
+    /// Department → team or queue.
+    pub department_mapping: Option<Map<String, Value>>,
+    /// Our field → theirs.
+    pub custom_fields_mapping: Option<Map<String, Value>>,
+    /// For inbound webhooks; sealed before it is stored.
+    pub webhook_secret: Option<String>,
+    /// `None` and 0: no limit.
+    pub rate_limit_per_hour: Option<i32>,
+    /// Default false.
+    pub sync_enabled: bool,
+    /// Default 60.
+    pub sync_frequency_minutes: i32,
+    /// `HH:MM` UTC.
+    pub maintenance_window_start: Option<String>,
+    /// `HH:MM` UTC.
+    pub maintenance_window_end: Option<String>,
+    /// Default false.
+    pub auto_disable_on_error: bool,
+    /// Default 5.
+    pub failure_threshold: i32,
+    /// When the credentials expire.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Names of events.
+    pub notification_events: Option<Vec<String>>,
+    /// Where to.
+    pub notification_channels: Option<Map<String, Value>>,
+    /// Default `production`.
+    pub environment: String,
+    /// Free text.
+    pub region: Option<String>,
+}
+
+impl std::fmt::Debug for IntegrationCreate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Credentials may still be open here.
+        f.debug_struct("IntegrationCreate").field("name", &self.name).field("platform", &self.platform).finish_non_exhaustive()
+    }
+}
+
+/// `integration.status`
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntegrationSetEnabled {
+    /// Which.
+    pub integration_id: IntegrationId,
+    /// On or off.
+    pub enabled: bool,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// `integration.list`
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntegrationList {
+    /// Part of the name or description.
+    pub q: Option<String>,
+    /// Filter.
+    pub category: Option<IntegrationCategory>,
+    /// Filter.
+    pub platform: Option<Platform>,
+    /// Filter.
+    pub status: Option<IntegrationStatus>,
+    /// Filter.
+    pub enabled: Option<bool>,
+    /// `created_at` (default), `name`, `updated_at`.
+    pub sort_by: String,
+    /// Default descending.
+    pub ascending: bool,
+    /// 1–100, default 20.
+    pub limit: i32,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+/// `integration.test`
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntegrationTest {
+    /// Which.
+    pub integration_id: IntegrationId,
+    /// What to try, in this order.
+    pub test_types: Vec<String>,
+    /// Activate a pending or failed integration when all passed.
+    pub auto_activate_on_success: bool,
+}
+
+impl Command {
+    /// Validates the data of a command; faults are recorded under `data.`.
+    pub fn parse(command_type: CommandType, data: Map<String, Value>, faults: &mut Faults) -> Option<Self> {
+        let before = faults.len();
+        let mut f = Fields::new(data, "data.", faults);
+        let command = match command_type {
+            CommandType::TicketCreate => Self::TicketCreate(Box::new(ticket_create(&mut f))),
+            CommandType::TicketUpdate => Self::TicketUpdate(ticket_update(&mut f)),
+            CommandType::TicketStatus => Self::TicketStatus(ticket_status(&mut f)),
+            CommandType::TicketAssign => Self::TicketAssign(ticket_assign(&mut f)),
+            CommandType::TicketComment => Self::TicketComment(TicketComment {
+                ticket_id: ticket_id(&mut f),
+                body: f.required_text("body", 1, TEXT_MAX),
+                public: f.boolean("public", true),
+            }),
+            CommandType::IntegrationCreate => Self::IntegrationCreate(Box::new(integration_create(&mut f))),
+            CommandType::IntegrationStatus => {
+                let integration_id = integration_id(&mut f);
+                if !f.has("enabled") {
+                    f.fault("enabled", "is required: true or false");
+                }
+                Self::IntegrationStatus(IntegrationSetEnabled {
+                    integration_id,
+                    enabled: f.boolean("enabled", false),
+                    reason: f.text("reason", 1, 1000),
+                })
+            }
+            CommandType::IntegrationGet => Self::IntegrationGet(integration_id(&mut f)),
+            CommandType::IntegrationList => Self::IntegrationList(integration_list(&mut f)),
+            CommandType::IntegrationTest => Self::IntegrationTest(integration_test(&mut f)),
+            // Their fields are not known here yet, so none can be called unknown.
+            CommandType::TicketAiCreate
+            | CommandType::TicketAttach
+            | CommandType::TicketDelete
+            | CommandType::TicketGet
+            | CommandType::TicketSearch
+            | CommandType::TicketBulkUpdate
+            | CommandType::IntegrationUpdate
+            | CommandType::IntegrationDelete
+            | CommandType::IntegrationSync
+            | CommandType::IntegrationRoute
+            | CommandType::IntegrationFields
+            | CommandType::WebhookReceived => return Some(Self::Unwritten(command_type)),
+        };
+        f.finish();
+        (faults.len() == before).then_some(command)
+    }
+
+    /// The integration the data names.
+    #[must_use]
+    pub fn integration_id(&self) -> Option<IntegrationId> {
+        match self {
+            Self::TicketCreate(create) if create.create_externally => create.integration_id,
+            Self::TicketUpdate(update) => update.integration_id,
+            Self::IntegrationStatus(set) => Some(set.integration_id),
+            Self::IntegrationGet(id) => Some(*id),
+            Self::IntegrationTest(test) => Some(test.integration_id),
+            Self::TicketCreate(_)
+            | Self::TicketStatus(_)
+            | Self::TicketAssign(_)
+            | Self::TicketComment(_)
+            | Self::IntegrationCreate(_)
+            | Self::IntegrationList(_)
+            | Self::Unwritten(_) => None,
+        }
+    }
+
+    /// The ticket it is about; a `ticket.create` without one gets the command's own.
+    #[must_use]
+    pub fn ticket_id(&self, id: crate::domain::CommandId) -> Option<TicketId> {
+        match self {
+            Self::TicketCreate(create) => Some(create.ticket_id.unwrap_or_else(|| id.default_ticket())),
+            Self::TicketUpdate(update) => Some(update.ticket_id),
+            Self::TicketStatus(status) => Some(status.ticket_id),
+            Self::TicketAssign(assign) => Some(assign.ticket_id),
+            Self::TicketComment(comment) => Some(comment.ticket_id),
+            Self::IntegrationCreate(_)
+            | Self::IntegrationStatus(_)
+            | Self::IntegrationGet(_)
+            | Self::IntegrationList(_)
+            | Self::IntegrationTest(_)
+            | Self::Unwritten(_) => None,
+        }
+    }
+
+    /// Reads change nothing, are not deduplicated and answer to whoever asked.
+    #[must_use]
+    pub const fn is_read(&self) -> bool {
+        match self {
+            Self::IntegrationGet(_) | Self::IntegrationList(_) => true,
+            Self::Unwritten(t) => matches!(
+                t,
+                CommandType::TicketGet
+                    | CommandType::TicketSearch
+                    | CommandType::IntegrationRoute
+                    | CommandType::IntegrationFields
+            ),
+            Self::TicketCreate(_)
+            | Self::TicketUpdate(_)
+            | Self::TicketStatus(_)
+            | Self::TicketAssign(_)
+            | Self::TicketComment(_)
+            | Self::IntegrationCreate(_)
+            | Self::IntegrationStatus(_)
+            | Self::IntegrationTest(_) => false,
+        }
+    }
+}
+
+fn ticket_id(f: &mut Fields<'_>) -> TicketId {
+    TicketId::new(f.required_uuid("ticket_id"))
+}
+
+fn integration_id(f: &mut Fields<'_>) -> IntegrationId {
+    IntegrationId::new(f.required_uuid("integration_id"))
+}
+
+fn ticket_create(f: &mut Fields<'_>) -> TicketCreate {
+    if !f.has("description") {
+        f.fault("description", "is required");
+    }
+    let has_attachments = match f.take("attachments") {
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(_) => {
+            f.fault("attachments", "must be a list");
+            false
+        }
+        None => false,
+    };
+    TicketCreate {
+        ticket_id: f.uuid("ticket_id").map(TicketId::new),
+        title: f.required_text("title", 1, 500),
+        description: f.text("description", 0, TEXT_MAX).unwrap_or_default(),
+        category: category(f).unwrap_or(TicketCategory::General),
+        priority: priority(f, "priority").unwrap_or(Priority::Medium),
+        urgency: priority(f, "urgency").unwrap_or(Priority::Medium),
+        department: f.text("department", 1, 100),
+        created_by_id: f.uuid("created_by_id"),
+        assigned_to_id: f.uuid("assigned_to_id"),
+        integration_id: f.uuid("integration_id").map(IntegrationId::new),
+        route: f.boolean("route", false),
+        create_externally: f.boolean("create_externally", true),
+        custom_fields: f.object("custom_fields").unwrap_or_default(),
+        tags: f.texts("tags", 50, 100).unwrap_or_default(),
+        has_attachments,
+    }
+}
+
+fn category(f: &mut Fields<'_>) -> Option<TicketCategory> {
+    f.choice("category", TicketCategory::parse, TicketCategory::spellings)
+}
+
+fn priority(f: &mut Fields<'_>, name: &str) -> Option<Priority> {
+    f.choice(name, Priority::parse, Priority::spellings)
+}
+
+fn ticket_update(f: &mut Fields<'_>) -> TicketUpdate {
+    let update = TicketUpdate {
+        ticket_id: ticket_id(f),
+        patch: TicketPatch {
+            title: f.text("title", 1, 500),
+            description: f.text("description", 0, TEXT_MAX),
+            category: category(f),
+            priority: priority(f, "priority"),
+            urgency: priority(f, "urgency"),
+            department: f.text("department", 1, 100),
+            custom_fields: f.object("custom_fields"),
+            tags: f.texts("tags", 50, 100),
+        },
+        integration_id: f.uuid("integration_id").map(IntegrationId::new),
+    };
+    for (name, command) in [("status", "ticket.status"), ("assigned_to_id", "ticket.assign")] {
+        if f.mentions(name) {
+            f.take(name);
+            f.fault(name, format!("is changed by {command}"));
+        }
+    }
+    if update.patch.changed().is_empty() {
+        f.fault(
+            "title",
+            "or another field of the ticket is required: description, category, priority, urgency, department, \
+             custom_fields, tags",
+        );
+    }
+    update
+}
+
+fn ticket_status(f: &mut Fields<'_>) -> TicketSetStatus {
+    let status = f.choice("status", TicketStatus::parse, TicketStatus::spellings);
+    if status.is_none() {
+        f.fault("status", format!("is required: one of {}", TicketStatus::spellings()));
+    }
+    let status = status.unwrap_or(TicketStatus::Open);
+    let resolution_summary = f.text("resolution_summary", 1, TEXT_MAX);
+    if resolution_summary.is_none() && matches!(status, TicketStatus::Resolved | TicketStatus::Closed) {
+        f.fault("resolution_summary", format!("is required for the status {status}"));
+    }
+    TicketSetStatus {
+        ticket_id: ticket_id(f),
+        status,
+        resolution_summary,
+        internal_notes: f.text("internal_notes", 1, TEXT_MAX),
+    }
+}
+
+fn ticket_assign(f: &mut Fields<'_>) -> TicketAssign {
+    if !f.mentions("assigned_to_id") {
+        f.fault("assigned_to_id", "is required: a UUID, or null to unassign");
+    }
+    TicketAssign {
+        ticket_id: ticket_id(f),
+        assigned_to_id: {
+            let id = f.uuid("assigned_to_id");
+            f.take("assigned_to_id");
+            id
+        },
+        reason: f.text("reason", 1, TEXT_MAX),
+    }
+}
+
+fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
+    let name = f.required_text("name", 1, 255);
+    if !f.has("platform_name") {
+        f.fault("platform_name", format!("is required: one of {}", Platform::spellings()));
+    }
+    let platform = f.choice("platform_name", Platform::parse, Platform::spellings);
+    let category = f.choice("integration_category", IntegrationCategory::parse, IntegrationCategory::spellings);
+    if let (Some(platform), Some(category)) = (platform, category)
+        && platform.category() != category
+    {
+        f.fault("integration_category", format!("must be {} for {platform}", platform.category()));
+    }
+    let auth_type = f.choice("auth_type", AuthType::parse, AuthType::spellings).unwrap_or(AuthType::ApiKey);
+    if !f.has("credentials") {
+        f.fault("credentials", "is required: an object; `ticketwire platforms NAME` lists its members");
+    }
+    let credentials = f.object("credentials").unwrap_or_default();
+    let base_url = f.text("base_url", 1, 500);
+    if let Some(text) = &base_url {
+        match url::Url::parse(text) {
+            Ok(url) if !matches!(url.scheme(), "https" | "http") => f.fault("base_url", "must begin with https://"),
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+                f.fault("base_url", "must not carry a user or password; put them into credentials");
+            }
+            Ok(_) => {}
+            Err(_) => f.fault("base_url", "must be a URL, e.g. https://example.atlassian.net"),
+        }
+    }
+    let routing_rules = f.take("routing_rules");
+    if routing_rules.as_ref().is_some_and(|rules| !rules.is_object() && !rules.is_array()) {
+        f.fault("routing_rules", "must be an object or a list");
+    }
+    let expires_at = match f.text("expires_at", 1, 64) {
+        None => None,
+        Some(text) => match DateTime::parse_from_rfc3339(&text) {
+            Ok(moment) => Some(moment.with_timezone(&Utc)),
+            Err(_) => {
+                f.fault("expires_at", "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z");
+                None
+            }
+        },
+    };
+    let environment = f.text("environment", 1, 50).unwrap_or_else(|| "production".into());
+    let (start, end) = (clock(f, "maintenance_window_start"), clock(f, "maintenance_window_end"));
+    if start.is_some() != end.is_some() {
+        let missing = if start.is_some() { "maintenance_window_end" } else { "maintenance_window_start" };
+        f.fault(missing, "is required, as the other end of the window is given");
+    }
+    IntegrationCreate {
+        name,
+        platform: platform.unwrap_or(Platform::Webhook),
+        auth_type,
+        credentials,
+        settings: f.object("settings").unwrap_or_default(),
+        base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
+        api_version: f.text("api_version", 1, 20),
+        enabled: f.boolean("enabled", true),
+        description: f.text("description", 0, TEXT_MAX),
+        oauth_scopes: f.texts("oauth_scopes", 100, 255),
+        routing_rules,
+        default_priority: f.integer("default_priority", 1..=1000).unwrap_or(100),
+        supports_categories: labels(f, "supports_categories", TicketCategory::parse, TicketCategory::spellings),
+        supports_priorities: labels(f, "supports_priorities", Priority::parse, Priority::spellings),
+        department_mapping: f.object("department_mapping"),
+        custom_fields_mapping: f.object("custom_fields_mapping"),
+        webhook_secret: f.text("webhook_secret", 1, 4096),
+        rate_limit_per_hour: f.integer("rate_limit_per_hour", 0..=i32::MAX),
+        sync_enabled: f.boolean("sync_enabled", false),
+        sync_frequency_minutes: f.integer("sync_frequency_minutes", 1..=525_600).unwrap_or(60),
+        maintenance_window_start: start,
+        maintenance_window_end: end,
+        auto_disable_on_error: f.boolean("auto_disable_on_error", false),
+        failure_threshold: f.integer("failure_threshold", 1..=1_000_000).unwrap_or(5),
+        expires_at,
+        notification_events: f.texts("notification_events", 100, 255),
+        notification_channels: f.object("notification_channels"),
+        environment,
+        region: f.text("region", 1, 50),
+    }
+}
+
+fn clock(f: &mut Fields<'_>, name: &str) -> Option<String> {
+    let text = f.text(name, 5, 5)?;
+    let valid = chrono::NaiveTime::parse_from_str(&text, "%H:%M").is_ok();
+    if !valid {
+        f.fault(name, "must be a time of day as HH:MM (UTC)");
+    }
+    valid.then_some(text)
+}
+
+fn labels<T>(
+    f: &mut Fields<'_>,
+    name: &str,
+    parse: fn(&str) -> Option<T>,
+    spellings: fn() -> String,
+) -> Option<Vec<String>> {
+    let texts = f.texts(name, 100, 100)?;
+    if let Some(unknown) = texts.iter().find(|text| parse(text).is_none()) {
+        f.fault(name, format!("has {unknown:?}, which is none of {}", spellings()));
+    }
+    Some(texts)
+}
+
+fn integration_list(f: &mut Fields<'_>) -> IntegrationList {
+    let sort_by = f.text("sort_by", 1, 32).unwrap_or_else(|| "created_at".into());
+    if !matches!(sort_by.as_str(), "created_at" | "updated_at" | "name") {
+        f.fault("sort_by", "must be one of created_at, updated_at, name");
+    }
+    let order = f.text("sort_order", 1, 8).unwrap_or_else(|| "desc".into());
+    if !matches!(order.as_str(), "asc" | "desc") {
+        f.fault("sort_order", "must be asc or desc");
+    }
+    IntegrationList {
+        q: f.text("q", 1, 255),
+        category: f.choice("integration_category", IntegrationCategory::parse, IntegrationCategory::spellings),
+        platform: f.choice("platform_name", Platform::parse, Platform::spellings),
+        status: f.choice("status", IntegrationStatus::parse, IntegrationStatus::spellings),
+        enabled: f.has("enabled").then(|| f.boolean("enabled", true)),
+        sort_by,
+        ascending: order == "asc",
+        limit: f.integer("limit", 1..=100).unwrap_or(20),
+        cursor: f.text("cursor", 1, 512),
+    }
+}
+
+fn integration_test(f: &mut Fields<'_>) -> IntegrationTest {
+    const KNOWN: [&str; 4] = ["connection", "authentication", "permissions", "create_ticket"];
+    let test_types =
+        f.texts("test_types", 4, 32).unwrap_or_else(|| vec!["connection".into(), "authentication".into()]);
+    if test_types.is_empty() {
+        f.fault("test_types", "must name at least one test");
+    }
+    if let Some(unknown) = test_types.iter().find(|name| !KNOWN.contains(&name.as_str())) {
+        f.fault("test_types", format!("has {unknown:?}, which is none of {}", KNOWN.join(", ")));
+    }
+    f.object("test_data");
+    IntegrationTest {
+        integration_id: integration_id(f),
+        test_types,
+        auto_activate_on_success: f.boolean("auto_activate_on_success", true),
+    }
+}

@@ -1,0 +1,229 @@
+//! Reading a JSON object field by field, so that every fault is found and named, not only the first.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+/// What is wrong, by field.
+pub type Faults = BTreeMap<String, String>;
+
+/// Names of the legacy application and what took their place (contract §4).
+const LEGACY_NAMES: [(&str, &str); 3] = [
+    ("integration_name", "is gone; name the integration by integration_id"),
+    ("integration_type", "is gone; use integration_category and platform_name"),
+    ("is_enabled", "is gone; use enabled"),
+];
+
+/// A JSON object being read: each getter takes its field out, [`Fields::finish`] names what nobody asked for.
+pub struct Fields<'a> {
+    map: Map<String, Value>,
+    prefix: &'static str,
+    faults: &'a mut Faults,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads `map`; faults are recorded under `prefix` + field name.
+    pub const fn new(map: Map<String, Value>, prefix: &'static str, faults: &'a mut Faults) -> Self {
+        Self { map, prefix, faults }
+    }
+
+    /// Records a fault.
+    pub fn fault(&mut self, name: &str, fault: impl Into<String>) {
+        self.faults.entry(format!("{}{name}", self.prefix)).or_insert_with(|| fault.into());
+    }
+
+    /// Whether the field is there and not null.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whether the field is there, null or not.
+    #[must_use]
+    pub fn mentions(&self, name: &str) -> bool {
+        self.map.contains_key(name)
+    }
+
+    /// Takes a field; null counts as absent.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.map.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// An optional text of `min` to `max` characters.
+    pub fn text(&mut self, name: &str, min: usize, max: usize) -> Option<String> {
+        match self.take(name)? {
+            Value::String(text) => match text_fault(&text, min, max) {
+                None => Some(text),
+                Some(fault) => {
+                    self.fault(name, fault);
+                    None
+                }
+            },
+            other => {
+                self.fault(name, format!("must be text, not {}", kind(&other)));
+                None
+            }
+        }
+    }
+
+    /// A required text of `min` to `max` characters; empty after a fault.
+    pub fn required_text(&mut self, name: &str, min: usize, max: usize) -> String {
+        if !self.has(name) {
+            self.map.remove(name);
+            self.fault(name, "is required");
+            return String::new();
+        }
+        self.text(name, min, max).unwrap_or_default()
+    }
+
+    /// An optional UUID.
+    pub fn uuid(&mut self, name: &str) -> Option<Uuid> {
+        match self.take(name)? {
+            Value::String(text) => match Uuid::parse_str(&text) {
+                Ok(id) => Some(id),
+                Err(_) => {
+                    self.fault(name, "must be a UUID, e.g. 6f9619ff-8b86-d011-b42d-00c04fc964ff");
+                    None
+                }
+            },
+            other => {
+                self.fault(name, format!("must be a UUID as text, not {}", kind(&other)));
+                None
+            }
+        }
+    }
+
+    /// A required UUID; nil after a fault.
+    pub fn required_uuid(&mut self, name: &str) -> Uuid {
+        if !self.has(name) {
+            self.map.remove(name);
+            self.fault(name, "is required");
+            return Uuid::nil();
+        }
+        self.uuid(name).unwrap_or_default()
+    }
+
+    /// An optional true or false.
+    pub fn boolean(&mut self, name: &str, default: bool) -> bool {
+        match self.take(name) {
+            None => default,
+            Some(Value::Bool(flag)) => flag,
+            Some(other) => {
+                self.fault(name, format!("must be true or false, not {}", kind(&other)));
+                default
+            }
+        }
+    }
+
+    /// An optional whole number within a range.
+    pub fn integer(&mut self, name: &str, range: std::ops::RangeInclusive<i32>) -> Option<i32> {
+        let value = self.take(name)?;
+        let number = value.as_i64().and_then(|n| i32::try_from(n).ok()).filter(|n| range.contains(n));
+        if number.is_none() {
+            self.fault(name, format!("must be a whole number from {} to {}", range.start(), range.end()));
+        }
+        number
+    }
+
+    /// An optional member of an enumeration.
+    pub fn choice<T>(&mut self, name: &str, parse: fn(&str) -> Option<T>, spellings: fn() -> String) -> Option<T> {
+        let parsed = match self.take(name)? {
+            Value::String(text) => parse(&text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        if parsed.is_none() {
+            self.fault(name, format!("must be one of {}", spellings()));
+        }
+        parsed
+    }
+
+    /// An optional object.
+    pub fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+        match self.take(name)? {
+            Value::Object(map) => {
+                if contains_nul(&Value::Object(map.clone())) {
+                    self.fault(name, "contains a NUL character, which cannot be stored");
+                    return None;
+                }
+                Some(map)
+            }
+            other => {
+                self.fault(name, format!("must be an object, not {}", kind(&other)));
+                None
+            }
+        }
+    }
+
+    /// An optional list of texts of at most `max` characters each.
+    pub fn texts(&mut self, name: &str, count_max: usize, max: usize) -> Option<Vec<String>> {
+        let Value::Array(items) = self.take(name)? else {
+            self.fault(name, "must be a list of texts");
+            return None;
+        };
+        if items.len() > count_max {
+            self.fault(name, format!("must have at most {count_max} entries, not {}", items.len()));
+            return None;
+        }
+        let mut texts = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            match item {
+                Value::String(text) => match text_fault(&text, 1, max) {
+                    None => texts.push(text),
+                    Some(fault) => self.fault(&format!("{name}[{index}]"), fault),
+                },
+                other => self.fault(&format!("{name}[{index}]"), format!("must be text, not {}", kind(&other))),
+            }
+        }
+        Some(texts)
+    }
+
+    /// Names every field that nobody asked for, so that a typo never passes for an option.
+    pub fn finish(mut self) {
+        let unknown: Vec<String> = self.map.keys().take(20).cloned().collect();
+        for name in unknown {
+            let legacy = LEGACY_NAMES.iter().find(|(old, _)| *old == name);
+            let shown: String = name.chars().take(64).collect();
+            match legacy {
+                Some((_, successor)) => self.fault(&shown, *successor),
+                None => self.fault(&shown, "is not a field of this command"),
+            }
+        }
+    }
+}
+
+fn text_fault(text: &str, min: usize, max: usize) -> Option<String> {
+    if text.contains('\0') {
+        return Some("contains a NUL character, which cannot be stored".into());
+    }
+    // Bytes bound characters from above, so the count is needed only near the limit.
+    let length = if text.len() <= max && min <= 1 { usize::from(!text.is_empty()) } else { text.chars().count() };
+    if length < min {
+        return Some(if min == 1 { "must not be empty".into() } else { format!("must have at least {min} characters") });
+    }
+    if text.len() > max && length > max {
+        return Some(format!("must have at most {max} characters, not {length}"));
+    }
+    None
+}
+
+fn contains_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(contains_nul),
+        Value::Object(map) => map.iter().any(|(k, v)| k.contains('\0') || contains_nul(v)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// What a value is, for messages.
+pub(super) const fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
