@@ -172,3 +172,4 @@ CREATE TABLE integration_tokens (
   refresh_sealed text,
   expires_at     timestamptz NOT NULL
 );
+CREATE INDEX commands_suspect ON commands (due_at) WHERE suspect AND due_at IS NOT NULL;

@@ -1,1 +1,33 @@
-//! (to be written)
+//! A command's life, a file a step in the order in which it flows:
+//!
+//! [`intake`] parses and claims · [`prepare`] gathers what dispatch needs · [`lanes`] hold commands, fairly by
+//! integration · [`dispatch`] passes the gates and calls the platform · [`settle`] writes what happened, in batches ·
+//! [`relay`] publishes it · [`schedule`] takes what is due. [`lease`] says whether this process may act at all.
+//!
+//! Batches form by themselves: while one is being written, the next gathers. There is no flush timer.
+
+pub mod alone;
+mod core;
+mod dispatch;
+mod gates;
+mod integrations;
+mod intake;
+mod job;
+mod lanes;
+mod lease;
+mod own;
+mod policy;
+mod prepare;
+mod reads;
+mod relay;
+mod schedule;
+mod settle;
+mod tokens;
+
+pub use self::core::{Core, CoreParts};
+pub use intake::run_dead_letters;
+pub use intake::run_intake;
+pub use lease::{Lease, LeaseError};
+pub use relay::{Relay, run_relay, run_sweep};
+pub use schedule::run_schedule;
+pub use settle::run_settle;

@@ -1,1 +1,130 @@
-//! (to be written)
+//! Every SQL statement, a file a table or query family; the pools. Functions take and return domain types and say what
+//! they lock. Nothing outside this module has SQL in it.
+
+mod circuits;
+mod claim;
+mod connect;
+mod dead_letters;
+mod error;
+mod integrations;
+pub mod migrate;
+mod outbox;
+mod queries;
+mod settle;
+mod tickets;
+mod workers;
+
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use secrecy::{ExposeSecret, SecretString};
+
+pub use circuits::{CircuitChange, CircuitTally};
+pub use claim::{Claimed, NewCommand, Phase2, Repeat, Rooms, Taken};
+pub use connect::{connect, connector};
+pub use dead_letters::{DeadLetter, DeadLetterRow};
+pub use error::{StoreError, chain};
+pub use integrations::{IntegrationPage, LoadedIntegration, NewIntegration};
+pub use outbox::{OutboxKey, OutboxRow};
+pub use queries::{AttemptRow, CommandFilter, CommandRow};
+pub use settle::{AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch, Settlement, TicketChange, TicketInsert, UsageTally};
+pub use tickets::StoredTicket;
+pub use workers::Incarnation;
+
+/// Longest a statement of the pipeline may take; set on the server, so that nothing is left running there.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest wait for a free or new connection.
+const POOL_WAIT: Duration = Duration::from_secs(5);
+
+/// The database, as the rest of the worker knows it.
+#[derive(Clone)]
+pub struct Store {
+    /// For the pipeline's own statements, planned for index look-ups only (see [`Store::new`]).
+    hot: Pool,
+    /// For everything a person asks.
+    pool: Pool,
+}
+
+impl Store {
+    /// Prepares the pools; connects only when something is asked.
+    ///
+    /// The pipeline's connections forbid sequential scans and hash joins: its statements touch a few hundred rows by
+    /// key, but PostgreSQL plans them once, possibly while the tables are still empty, and would go on scanning what
+    /// has since grown to a million rows.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the URL is unusable.
+    pub fn new(url: &SecretString, pool_size: usize, name: &str) -> Result<Self, StoreError> {
+        let hot = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=20000 \
+                   -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off \
+                   -c plan_cache_mode=force_generic_plan";
+        let plain = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=20000 -c jit=off";
+        Ok(Self { hot: pool(url, pool_size, name, hot)?, pool: pool(url, 4, name, plain)? })
+    }
+
+    /// A connection of the pipeline.
+    async fn hot(&self) -> Result<Object, StoreError> {
+        Ok(self.hot.get().await?)
+    }
+
+    /// A connection for everything else.
+    async fn get(&self) -> Result<Object, StoreError> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let client = self.get().await?;
+        limited(client.simple_query("SELECT 1")).await?;
+        Ok(())
+    }
+
+    /// Drops the idle connections: after a failure the others are likely broken as well.
+    pub fn forget_connections(&self) {
+        self.hot.retain(|_, _| false);
+        self.pool.retain(|_, _| false);
+    }
+}
+
+fn pool(url: &SecretString, size: usize, name: &str, options: &str) -> Result<Pool, StoreError> {
+    let mut config: tokio_postgres::Config = url.expose_secret().parse()?;
+    config.application_name(name);
+    config.options(options);
+    config.connect_timeout(POOL_WAIT);
+    config.keepalives_idle(Duration::from_secs(10));
+    config.tcp_user_timeout(Duration::from_secs(20));
+    let manager =
+        Manager::from_config(config, connector(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    Pool::builder(manager)
+        .max_size(size)
+        .wait_timeout(Some(POOL_WAIT))
+        .create_timeout(Some(POOL_WAIT))
+        .recycle_timeout(Some(POOL_WAIT))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|error| StoreError::Unavailable(Box::new(error)))
+}
+
+/// Runs a statement with a limit of our own, somewhat over the server's: it fires when the server or the way to it is
+/// gone without a word.
+async fn limited<T>(
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, StoreError> {
+    let limit = STATEMENT_TIMEOUT + Duration::from_secs(1);
+    match tokio::time::timeout(limit, statement).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(StoreError::Timeout(limit)),
+    }
+}
+
+/// Gives a connection back only if the work on it ended well: after a broken or overdue statement nobody knows what
+/// state it is in.
+fn keep_if_sound<T>(client: Object, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    if matches!(&result, Err(StoreError::Unavailable(_) | StoreError::Timeout(_))) {
+        drop(Object::take(client));
+    }
+    result
+}

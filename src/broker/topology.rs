@@ -1,0 +1,151 @@
+//! Exchanges, queues and bindings of contract §3, declared idempotently by whoever connects first.
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{Channel, Connection, ExchangeKind};
+
+use super::{BrokerError, SETUP_TIMEOUT, within};
+
+/// Bounds of the events log: a day, a gibibyte, segments of 16 MiB so that the bounds bite.
+const LOG_MAX_AGE: &str = "1D";
+const LOG_MAX_BYTES: i64 = 1 << 30;
+const LOG_SEGMENT_BYTES: i64 = 16 << 20;
+
+/// The names of everything declared, from `amqp.prefix`.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    prefix: String,
+}
+
+impl Topology {
+    /// The names under a prefix.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// `P`
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// `P.commands`, where producers publish.
+    #[must_use]
+    pub fn commands(&self) -> String {
+        format!("{}.commands", self.prefix)
+    }
+
+    /// `P.events`, where results go.
+    #[must_use]
+    pub fn events(&self) -> String {
+        format!("{}.events", self.prefix)
+    }
+
+    /// `P.events.log`, the stream of all results.
+    #[must_use]
+    pub fn events_log(&self) -> String {
+        format!("{}.events.log", self.prefix)
+    }
+
+    /// `P.dead`, exchange and queue.
+    #[must_use]
+    pub fn dead(&self) -> String {
+        format!("{}.dead", self.prefix)
+    }
+
+    /// The command queues and what each is bound to.
+    #[must_use]
+    pub fn command_queues(&self) -> [(String, &'static str); 3] {
+        [
+            (format!("{}.tickets", self.prefix), "ticket.#"),
+            (format!("{}.integrations", self.prefix), "integration.#"),
+            (format!("{}.webhooks", self.prefix), "webhook.#"),
+        ]
+    }
+
+    /// Declares all of it.
+    pub(super) async fn declare(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let dead = self.dead();
+        let mut commands_arguments = FieldTable::default();
+        commands_arguments.insert("alternate-exchange".into(), text(&dead));
+        for (name, arguments) in [
+            (dead.clone(), FieldTable::default()),
+            (self.commands(), commands_arguments),
+            (self.events(), FieldTable::default()),
+        ] {
+            let declare = channel.exchange_declare(name.into(), ExchangeKind::Topic, durable, arguments);
+            within(SETUP_TIMEOUT, declare).await?;
+        }
+
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), text("quorum"));
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(1_000_000));
+        self.queue(channel, &dead, "#", &dead, arguments).await?;
+
+        for (name, binding) in self.command_queues() {
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-queue-type".into(), text("quorum"));
+            arguments.insert("x-dead-letter-exchange".into(), text(&dead));
+            arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+            arguments.insert("x-overflow".into(), text("reject-publish"));
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(1000));
+            self.queue(channel, &name, binding, &self.commands(), arguments).await?;
+        }
+
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), text("stream"));
+        arguments.insert("x-max-age".into(), text(LOG_MAX_AGE));
+        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(LOG_MAX_BYTES));
+        arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongLongInt(LOG_SEGMENT_BYTES));
+        self.queue(channel, &self.events_log(), "#", &self.events(), arguments).await
+    }
+
+    async fn queue(
+        &self,
+        channel: &Channel,
+        name: &str,
+        binding: &str,
+        exchange: &str,
+        arguments: FieldTable,
+    ) -> Result<(), BrokerError> {
+        within(SETUP_TIMEOUT, channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)).await?;
+        let bind = channel.queue_bind(
+            name.into(),
+            exchange.into(),
+            binding.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        within(SETUP_TIMEOUT, bind).await
+    }
+}
+
+/// Declares the topology over a connection of the caller's: for tools that run before any worker has.
+///
+/// # Errors
+/// [`BrokerError`] as the broker answers.
+pub async fn declare_prefix(connection: &Connection, topology: &Topology) -> Result<(), BrokerError> {
+    let channel = within(SETUP_TIMEOUT, connection.create_channel()).await?;
+    topology.declare(&channel).await
+}
+
+/// How many messages a queue holds ready, or `None` where there is no such queue.
+///
+/// # Errors
+/// [`BrokerError`] where the connection is gone.
+pub async fn queue_depth(connection: &Connection, name: &str) -> Result<Option<(u32, u32)>, BrokerError> {
+    // A channel of its own: asking for a queue that is not there closes it.
+    let channel = within(SETUP_TIMEOUT, connection.create_channel()).await?;
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    match within(SETUP_TIMEOUT, channel.queue_declare(name.into(), options, FieldTable::default())).await {
+        Ok(queue) => Ok(Some((queue.message_count(), queue.consumer_count()))),
+        Err(BrokerError::Amqp(_)) if connection.status().connected() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(value))
+}

@@ -1,0 +1,156 @@
+//! What all steps share.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
+
+use super::integrations::Integrations;
+use super::job::Done;
+use super::lanes::Lanes;
+use super::lease::Lease;
+use super::relay::Relay;
+use crate::config::Config;
+use crate::contract::CommandType;
+use crate::domain::{CommandId, IntegrationId};
+use crate::platforms::HttpClient;
+use crate::secrets::KeyRing;
+use crate::store::{Incarnation, Store};
+
+/// What the composition root gives.
+pub struct CoreParts {
+    /// Every setting.
+    pub config: Arc<Config>,
+    /// The ledger.
+    pub store: Store,
+    /// Opens and seals credentials.
+    pub ring: Arc<KeyRing>,
+    /// The adapters' client.
+    pub http: HttpClient,
+    /// This process.
+    pub me: Incarnation,
+    /// Whether it may act.
+    pub lease: Arc<Lease>,
+    /// Where events go.
+    pub relay: Relay,
+}
+
+/// What all steps share. One a process.
+pub struct Core {
+    pub(super) config: Arc<Config>,
+    pub(super) store: Store,
+    pub(super) ring: Arc<KeyRing>,
+    pub(super) http: HttpClient,
+    pub(super) me: Incarnation,
+    pub(super) lease: Arc<Lease>,
+    pub(super) relay: Relay,
+    pub(super) lanes: Lanes,
+    pub(super) integrations: Integrations,
+    /// Commands in this process's hands, from the claim or take to the commit of their settlement. Guarded by
+    /// `claiming` where rows are taken, so that a row of ours that is not in here was surely left behind.
+    held: Mutex<HashSet<Uuid>>,
+    /// Integrations with failures on record: a success of any other has nothing to reset.
+    troubled: Mutex<HashSet<IntegrationId>>,
+    /// Taken around every claim and take.
+    pub(super) claiming: tokio::sync::Mutex<()>,
+    /// Wakes the scheduler before its time.
+    pub(super) due: Notify,
+    /// Wakes the intake when memory is free again.
+    pub(super) room: Notify,
+    done: mpsc::Sender<Done>,
+}
+
+impl Core {
+    /// Puts the parts together; the receiver is for [`super::run_settle`].
+    #[must_use]
+    pub fn new(parts: CoreParts) -> (Arc<Self>, DoneQueue) {
+        let (done, queue) = mpsc::channel(1024);
+        let lanes = Lanes::new(
+            parts.config.dispatch.max_in_flight_per_integration,
+            parts.config.dispatch.queue_per_integration,
+        );
+        let core = Self {
+            integrations: Integrations::new(parts.store.clone(), Arc::clone(&parts.ring)),
+            config: parts.config,
+            store: parts.store,
+            ring: parts.ring,
+            http: parts.http,
+            me: parts.me,
+            lease: parts.lease,
+            relay: parts.relay,
+            lanes,
+            held: Mutex::new(HashSet::new()),
+            troubled: Mutex::new(HashSet::new()),
+            claiming: tokio::sync::Mutex::new(()),
+            due: Notify::new(),
+            room: Notify::new(),
+            done,
+        };
+        (Arc::new(core), DoneQueue(queue))
+    }
+
+    /// Whether nothing is in this process's hands.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.held_count() == 0
+    }
+
+    /// How many commands are in this process's hands.
+    #[must_use]
+    pub fn held_count(&self) -> usize {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How many more it takes.
+    pub(super) fn free_memory(&self) -> usize {
+        self.config.worker.memory.saturating_sub(self.held_count())
+    }
+
+    pub(super) fn hold(&self, ids: impl IntoIterator<Item = CommandId>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(ids.into_iter().map(CommandId::uuid));
+    }
+
+    pub(super) fn release(&self, ids: impl IntoIterator<Item = CommandId>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            held.remove(&id.uuid());
+        }
+        drop(held);
+        self.room.notify_one();
+    }
+
+    pub(super) fn held_ids(&self) -> Vec<Uuid> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// Hands a finished job to the settler; waits while that is behind.
+    pub(super) async fn finish(&self, done: Done) {
+        if self.done.send(done).await.is_err() {
+            // Only after the settler has ended, which is after the drain: the row stays leased to this incarnation
+            // and the next process takes it over.
+            tracing::warn!("a command ended after the settler; the next worker looks it up");
+        }
+    }
+
+    pub(super) fn is_troubled(&self, id: IntegrationId) -> bool {
+        self.troubled.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+
+    pub(super) fn set_troubled(&self, ids: HashSet<IntegrationId>) {
+        *self.troubled.lock().unwrap_or_else(PoisonError::into_inner) = ids;
+    }
+
+    pub(super) fn note_trouble(&self, id: IntegrationId) {
+        self.troubled.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+}
+
+/// What the settler works off.
+pub struct DoneQueue(pub(super) mpsc::Receiver<Done>);
+
+/// The contract's type of a stored command; the database holds no other.
+pub(super) fn stored_type(text: &str) -> CommandType {
+    CommandType::parse(text).unwrap_or(CommandType::WebhookReceived)
+}

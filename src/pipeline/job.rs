@@ -1,0 +1,64 @@
+//! A command in this process's hands, with everything dispatch needs, and how it comes out.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::integrations::Handle;
+use crate::contract::{Command, CommandType, Trace};
+use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId, UserRef};
+use crate::store::{CircuitTally, OwnEffect, Settlement, StoredTicket, UsageTally};
+
+/// A command that this process runs.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) id: CommandId,
+    pub(super) command_type: CommandType,
+    pub(super) organization_id: OrganizationId,
+    pub(super) ticket_id: Option<TicketId>,
+    pub(super) run: i32,
+    pub(super) attempt: i32,
+    pub(super) events: i32,
+    pub(super) take: i32,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    pub(super) doubt_since: Option<DateTime<Utc>>,
+    pub(super) lookups: i32,
+    pub(super) deaths: i32,
+    pub(super) trace: Trace,
+    pub(super) organization: Organization,
+    pub(super) command: Command,
+    /// The integration the claim resolved it to, by data or ticket.
+    pub(super) integration_id: Option<IntegrationId>,
+    pub(super) integration: Option<Arc<Handle>>,
+    pub(super) ticket: Option<Box<StoredTicket>>,
+    /// People the data names, as far as `users` knows them.
+    pub(super) people: Vec<UserRef>,
+}
+
+/// What is known of the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Organization {
+    Missing,
+    Disabled,
+    Enabled,
+}
+
+impl Organization {
+    pub(super) const fn of(known: bool, enabled: bool) -> Self {
+        match (known, enabled) {
+            (false, _) => Self::Missing,
+            (true, false) => Self::Disabled,
+            (true, true) => Self::Enabled,
+        }
+    }
+}
+
+/// A job that is done with, on its way to be settled.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) settlement: Settlement,
+    pub(super) usage: Option<(IntegrationId, UsageTally)>,
+    pub(super) circuit: Option<(IntegrationId, CircuitTally)>,
+    pub(super) effect: Option<OwnEffect>,
+}

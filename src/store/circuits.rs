@@ -1,0 +1,116 @@
+//! Circuit state, one row an integration that failed lately, shared by all workers.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Store, StoreError, keep_if_sound, limited};
+use crate::domain::IntegrationId;
+
+/// What one batch of attempts saw of an integration.
+#[derive(Debug, Clone, Default)]
+pub struct CircuitTally {
+    /// An attempt reached the platform: the count starts anew.
+    pub reset: bool,
+    /// Attempts in a row, since then, that ended transient or unknown.
+    pub failures: i32,
+}
+
+/// A circuit that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircuitChange {
+    /// Whose.
+    pub integration_id: IntegrationId,
+    /// Open now, or closed now.
+    pub open: bool,
+}
+
+impl Store {
+    /// Folds what a batch saw into the circuits; returns those that opened or closed. Locks the rows in id order.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn tally_circuits(
+        &self,
+        tallies: &[(IntegrationId, CircuitTally)],
+        threshold: i32,
+        open_for: Duration,
+    ) -> Result<Vec<CircuitChange>, StoreError> {
+        // A probe that fails opens the circuit again at once, whatever the count.
+        const SQL: &str = "WITH inp AS (SELECT * FROM unnest($1::uuid[], $2::bool[], $3::int[]) AS u(id, reset, failures)), \
+             old AS (SELECT c.integration_id, c.failures, c.open_until FROM integration_circuits c \
+                     JOIN inp ON inp.id = c.integration_id ORDER BY c.integration_id FOR UPDATE OF c), \
+             new AS (SELECT inp.id, \
+                 CASE WHEN inp.reset THEN inp.failures ELSE COALESCE(old.failures, 0) + inp.failures END AS failures, \
+                 old.open_until IS NOT NULL AS was_open FROM inp LEFT JOIN old ON old.integration_id = inp.id), \
+             put AS (INSERT INTO integration_circuits AS c (integration_id, failures, open_until, probe_until) \
+                 SELECT id, failures, CASE WHEN failures > 0 AND (failures >= $4 OR was_open) \
+                        THEN now() + $5::float8 * interval '1 second' END, NULL FROM new ORDER BY id \
+                 ON CONFLICT (integration_id) DO UPDATE SET failures = excluded.failures, \
+                 open_until = excluded.open_until, probe_until = NULL \
+                 RETURNING c.integration_id, c.open_until IS NOT NULL AS is_open) \
+             SELECT put.integration_id, put.is_open FROM put JOIN new ON new.id = put.integration_id \
+             WHERE put.is_open <> new.was_open";
+        let client = self.hot().await?;
+        let result = async {
+            let ids: Vec<Uuid> = tallies.iter().map(|(id, _)| id.uuid()).collect();
+            let resets: Vec<bool> = tallies.iter().map(|(_, t)| t.reset).collect();
+            let failures: Vec<i32> = tallies.iter().map(|(_, t)| t.failures).collect();
+            let statement = client.prepare_cached(SQL).await?;
+            let rows = limited(
+                client.query(&statement, &[&ids, &resets, &failures, &threshold, &open_for.as_secs_f64()]),
+            )
+            .await?;
+            Ok(rows
+                .iter()
+                .map(|row| CircuitChange { integration_id: IntegrationId::new(row.get(0)), open: row.get(1) })
+                .collect())
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Wins the probe of each half-open circuit that nobody probes: one at a time over all workers, for `lease`.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn win_probes(&self, lease: Duration) -> Result<Vec<Uuid>, StoreError> {
+        const SQL: &str = "UPDATE integration_circuits c SET probe_until = now() + $1::float8 * interval '1 second' \
+             WHERE c.open_until <= now() AND (c.probe_until IS NULL OR c.probe_until <= now()) \
+             AND EXISTS (SELECT FROM commands d WHERE d.lane = c.integration_id AND d.due_at <= now()) \
+             RETURNING c.integration_id";
+        let client = self.hot().await?;
+        let result = async {
+            let statement = client.prepare_cached(SQL).await?;
+            let rows = limited(client.query(&statement, &[&lease.as_secs_f64()])).await?;
+            Ok(rows.iter().map(|row| row.get(0)).collect())
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Gives probes back that found nothing to send.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn return_probes(&self, lanes: &[Uuid]) -> Result<(), StoreError> {
+        let client = self.hot().await?;
+        let sql = "UPDATE integration_circuits SET probe_until = NULL WHERE integration_id = ANY($1)";
+        let result = limited(client.execute(sql, &[&lanes])).await.map(|_| ());
+        keep_if_sound(client, result)
+    }
+
+    /// The integrations with failures on record, so that a success knows whether there is anything to reset.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn troubled_circuits(&self) -> Result<Vec<(IntegrationId, bool)>, StoreError> {
+        let client = self.hot().await?;
+        let sql = "SELECT integration_id, open_until IS NOT NULL FROM integration_circuits \
+                   WHERE failures > 0 OR open_until IS NOT NULL";
+        let result = limited(client.query(sql, &[])).await.map(|rows| {
+            rows.iter().map(|row| (IntegrationId::new(row.get(0)), row.get(1))).collect()
+        });
+        keep_if_sound(client, result)
+    }
+}

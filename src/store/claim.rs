@@ -1,0 +1,457 @@
+//! Commands coming in: the claim, repeats, turns, and taking what is due.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Store, StoreError, keep_if_sound, limited};
+use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId};
+
+/// A command to be made durable.
+#[derive(Debug)]
+pub struct NewCommand {
+    /// Its id.
+    pub id: CommandId,
+    /// Its type.
+    pub command_type: &'static str,
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// The integration the data names.
+    pub integration_id: Option<IntegrationId>,
+    /// The ticket it is about.
+    pub ticket_id: Option<TicketId>,
+    /// Whether it makes the ticket, and so need not wait for it to be known.
+    pub creates: bool,
+    /// Tells a repeat from another command under the same id.
+    pub digest: Vec<u8>,
+    /// The data, secrets sealed.
+    pub data: String,
+    /// Not started by then: expired.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Trace context.
+    pub traceparent: Option<String>,
+    /// Trace context.
+    pub tracestate: Option<String>,
+}
+
+/// How many more commands this process takes, by lane and in all.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    /// Lanes that are not empty.
+    pub lanes: Vec<Uuid>,
+    /// Their room, in the same order.
+    pub rooms: Vec<i32>,
+    /// The room of every other lane.
+    pub default: i32,
+    /// The room in all.
+    pub total: i64,
+}
+
+/// A command that is durable now.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// Its id.
+    pub id: CommandId,
+    /// Whether it runs in this process now; else it is pending.
+    pub running: bool,
+    /// Its integration, through the ticket if need be.
+    pub integration_id: Option<IntegrationId>,
+    /// The version of the integration's row, if there is one.
+    pub integration_version: Option<i64>,
+    /// By the database's clock.
+    pub received_at: DateTime<Utc>,
+    /// Whether the organization exists.
+    pub organization_known: bool,
+    /// Whether it may work.
+    pub organization_enabled: bool,
+}
+
+/// A command whose id the ledger had already.
+#[derive(Debug, Clone)]
+pub struct Repeat {
+    /// The id.
+    pub id: CommandId,
+    /// The first one's digest.
+    pub digest: Vec<u8>,
+    /// The first one's final event and its routing key, once there is one.
+    pub final_event: Option<(String, String)>,
+}
+
+/// What became of commands that the claim could not start by itself.
+#[derive(Debug, Default)]
+pub struct Phase2 {
+    /// Durable now, waiting for their ticket's turn.
+    pub waiting: Vec<CommandId>,
+    /// The ledger had the id.
+    pub repeats: Vec<Repeat>,
+}
+
+/// A command that this process has just taken, as the ledger holds it.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// Its id.
+    pub id: CommandId,
+    /// Its type as stored.
+    pub command_type: String,
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// Its integration.
+    pub integration_id: Option<IntegrationId>,
+    /// Its ticket.
+    pub ticket_id: Option<TicketId>,
+    /// Which run.
+    pub run: i32,
+    /// Attempts spent.
+    pub attempt: i32,
+    /// Events numbered.
+    pub events: i32,
+    /// The fence.
+    pub take: i32,
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+    /// Not started by then: expired.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Since when an attempt of unknown outcome stands behind it.
+    pub doubt_since: Option<DateTime<Utc>>,
+    /// Look-ups made since.
+    pub lookups: i32,
+    /// Its data.
+    pub data: String,
+    /// Trace context.
+    pub traceparent: Option<String>,
+    /// Trace context.
+    pub tracestate: Option<String>,
+    /// The version of the integration's row, if there is one.
+    pub integration_version: Option<i64>,
+    /// Whether the organization exists.
+    pub organization_known: bool,
+    /// Whether it may work.
+    pub organization_enabled: bool,
+    /// How often a process died while running it alone.
+    pub deaths: i32,
+}
+
+impl Store {
+    /// Makes a batch durable and starts what may start (`sql/claim.sql`). At most one command a ticket; ids distinct.
+    /// What is not in the answer goes to [`Store::claim_rest`]. Locks the new rows until its commit; idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After [`StoreError::Unavailable`] or
+    /// [`StoreError::Timeout`] the commit is in doubt: do not acknowledge; the redelivery finds repeats.
+    pub async fn claim(
+        &self,
+        batch: &[&NewCommand],
+        rooms: &Rooms,
+        owner: Uuid,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let client = self.hot().await?;
+        let result = async {
+            let statement = client.prepare_cached(include_str!("sql/claim.sql")).await?;
+            let ids: Vec<Uuid> = batch.iter().map(|c| c.id.uuid()).collect();
+            let types: Vec<&str> = batch.iter().map(|c| c.command_type).collect();
+            let orgs: Vec<Uuid> = batch.iter().map(|c| c.organization_id.uuid()).collect();
+            let integrations: Vec<Option<Uuid>> =
+                batch.iter().map(|c| c.integration_id.map(IntegrationId::uuid)).collect();
+            let tickets: Vec<Option<Uuid>> = batch.iter().map(|c| c.ticket_id.map(TicketId::uuid)).collect();
+            let creates: Vec<bool> = batch.iter().map(|c| c.creates).collect();
+            let digests: Vec<&[u8]> = batch.iter().map(|c| c.digest.as_slice()).collect();
+            let data: Vec<&str> = batch.iter().map(|c| c.data.as_str()).collect();
+            let expires: Vec<Option<DateTime<Utc>>> = batch.iter().map(|c| c.expires_at).collect();
+            let parents: Vec<Option<&str>> = batch.iter().map(|c| c.traceparent.as_deref()).collect();
+            let states: Vec<Option<&str>> = batch.iter().map(|c| c.tracestate.as_deref()).collect();
+            let rows = limited(client.query(
+                &statement,
+                &[
+                    &ids, &types, &orgs, &integrations, &tickets, &creates, &digests, &data, &expires, &parents,
+                    &states, &rooms.lanes, &rooms.rooms, &rooms.default, &rooms.total, &owner,
+                ],
+            ))
+            .await?;
+            Ok(rows
+                .iter()
+                .map(|row| Claimed {
+                    id: CommandId::new(row.get(0)),
+                    running: row.get(1),
+                    integration_id: row.get::<_, Option<Uuid>>(2).map(IntegrationId::new),
+                    integration_version: row.get(3),
+                    received_at: row.get(4),
+                    organization_known: row.get(5),
+                    organization_enabled: row.get(6),
+                })
+                .collect())
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Makes durable what [`Store::claim`] did not return and what follows another command of its ticket in the same
+    /// batch: repeats are told, the others wait for their turn, which they get at once where nobody holds it.
+    /// Locks the holders of the tickets' turns, so that a settlement in progress sees the newcomers. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError::Contention`] when a race for a turn was lost: repeat it.
+    pub async fn claim_rest(&self, batch: &[&NewCommand]) -> Result<Phase2, StoreError> {
+        const LOCK_HOLDERS: &str = "SELECT c.id FROM (SELECT DISTINCT org, ticket FROM unnest($1::uuid[], $2::uuid[]) \
+             AS u(org, ticket) ORDER BY org, ticket) u \
+             JOIN commands c ON c.organization_id = u.org AND c.ticket_id = u.ticket AND c.turn FOR UPDATE OF c";
+        const INSERT: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, \
+             state, turn, lane, due_at, retry_at, expires_at, digest, data, traceparent, tracestate) \
+             SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
+             COALESCE(i.integration, '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
+             u.expires_at, u.digest, u.data, u.traceparent, u.tracestate \
+             FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::uuid[], $2::text[], $3::uuid[], \
+             $4::uuid[], $5::uuid[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[], $10::text[]) \
+             AS x(id, type, org, integ, ticket, digest, data, expires_at, traceparent, tracestate)) u \
+             CROSS JOIN LATERAL (SELECT COALESCE(u.integ, CASE WHEN u.type <> 'ticket.create' THEN \
+             (SELECT t.integration_id FROM tickets t WHERE t.id = u.ticket AND t.organization_id = u.org) END) \
+             AS integration) i \
+             ON CONFLICT (id) DO NOTHING RETURNING id";
+        let mut client = self.hot().await?;
+        let ids: Vec<Uuid> = batch.iter().map(|c| c.id.uuid()).collect();
+        let result = async {
+            let known = limited(client.query(
+                "SELECT id FROM commands WHERE id = ANY($1)",
+                &[&ids],
+            ))
+            .await?;
+            let known: std::collections::HashSet<Uuid> = known.iter().map(|row| row.get(0)).collect();
+            let fresh: Vec<&&NewCommand> = batch.iter().filter(|c| !known.contains(&c.id.uuid())).collect();
+            let mut waiting = Vec::new();
+            if !fresh.is_empty() {
+                let orgs: Vec<Uuid> = fresh.iter().map(|c| c.organization_id.uuid()).collect();
+                let tickets: Vec<Option<Uuid>> = fresh.iter().map(|c| c.ticket_id.map(TicketId::uuid)).collect();
+                let fresh_ids: Vec<Uuid> = fresh.iter().map(|c| c.id.uuid()).collect();
+                let types: Vec<&str> = fresh.iter().map(|c| c.command_type).collect();
+                let integrations: Vec<Option<Uuid>> =
+                    fresh.iter().map(|c| c.integration_id.map(IntegrationId::uuid)).collect();
+                let digests: Vec<&[u8]> = fresh.iter().map(|c| c.digest.as_slice()).collect();
+                let data: Vec<&str> = fresh.iter().map(|c| c.data.as_str()).collect();
+                let expires: Vec<Option<DateTime<Utc>>> = fresh.iter().map(|c| c.expires_at).collect();
+                let parents: Vec<Option<&str>> = fresh.iter().map(|c| c.traceparent.as_deref()).collect();
+                let states: Vec<Option<&str>> = fresh.iter().map(|c| c.tracestate.as_deref()).collect();
+                let transaction = limited(client.transaction()).await?;
+                limited(transaction.execute(LOCK_HOLDERS, &[&orgs, &tickets])).await?;
+                let rows = limited(transaction.query(
+                    INSERT,
+                    &[
+                        &fresh_ids, &types, &orgs, &integrations, &tickets, &digests, &data, &expires, &parents,
+                        &states,
+                    ],
+                ))
+                .await?;
+                waiting = rows.iter().map(|row| CommandId::new(row.get(0))).collect();
+                let (orgs, tickets) = distinct_tickets(&fresh);
+                limited(transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets])).await?;
+                limited(transaction.commit()).await?;
+            }
+            let inserted: std::collections::HashSet<Uuid> = waiting.iter().map(|id| id.uuid()).collect();
+            let rest: Vec<Uuid> = ids.iter().filter(|id| !inserted.contains(id)).copied().collect();
+            let rows = limited(client.query(
+                "SELECT id, digest, final_event, final_key FROM commands WHERE id = ANY($1)",
+                &[&rest],
+            ))
+            .await?;
+            let repeats = rows
+                .iter()
+                .map(|row| Repeat {
+                    id: CommandId::new(row.get(0)),
+                    digest: row.get(1),
+                    final_event: row.get::<_, Option<String>>(2).zip(row.get(3)),
+                })
+                .collect();
+            Ok(Phase2 { waiting, repeats })
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Remembers who waits for a command's final event. Returns the final events of those that are finished already,
+    /// whose callers are not remembered but must be answered now. Locks the commands' rows, so that a settlement in
+    /// progress is waited for. Idempotent.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn await_replies(
+        &self,
+        callers: &[(CommandId, String, String)],
+    ) -> Result<Vec<(CommandId, String, String)>, StoreError> {
+        let mut client = self.hot().await?;
+        let result = async {
+            let ids: Vec<Uuid> = callers.iter().map(|(id, _, _)| id.uuid()).collect();
+            let targets: Vec<&str> = callers.iter().map(|(_, reply_to, _)| reply_to.as_str()).collect();
+            let correlations: Vec<&str> = callers.iter().map(|(_, _, correlation)| correlation.as_str()).collect();
+            let transaction = limited(client.transaction()).await?;
+            let rows = limited(transaction.query(
+                "SELECT id, final_event, final_key FROM commands WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+                &[&ids],
+            ))
+            .await?;
+            limited(transaction.execute(
+                "INSERT INTO command_replies (command_id, reply_to, correlation_id) \
+                 SELECT u.id, u.reply_to, u.correlation FROM unnest($1::uuid[], $2::text[], $3::text[]) \
+                 AS u(id, reply_to, correlation) JOIN commands c ON c.id = u.id AND c.final_event IS NULL \
+                 ON CONFLICT DO NOTHING",
+                &[&ids, &targets, &correlations],
+            ))
+            .await?;
+            limited(transaction.commit()).await?;
+            Ok(rows
+                .iter()
+                .filter_map(|row| {
+                    let event: Option<String> = row.get(1);
+                    let key: Option<String> = row.get(2);
+                    Some((CommandId::new(row.get(0)), event?, key?))
+                })
+                .collect())
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Starts due commands (`sql/take.sql`), at most the rooms given; returns them in full. `probes` are the half-open
+    /// lanes this process won the probe of. Locks what it takes, skips what is locked.
+    ///
+    /// # Errors
+    /// After [`StoreError::Unavailable`] or [`StoreError::Timeout`] the commit is in doubt: look for rows of this
+    /// owner that are not held ([`Store::running_of`]).
+    pub async fn take(&self, rooms: &Rooms, owner: Uuid, probes: &[Uuid]) -> Result<Vec<Taken>, StoreError> {
+        let client = self.hot().await?;
+        let result = async {
+            let statement = client.prepare_cached(include_str!("sql/take.sql")).await?;
+            let rows = limited(client.query(
+                &statement,
+                &[&rooms.lanes, &rooms.rooms, &rooms.default, &rooms.total, &owner, &probes],
+            ))
+            .await?;
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            load(&client, &ids, owner).await
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Starts the oldest due suspect, to be run alone. Locks it, skips what is locked.
+    ///
+    /// # Errors
+    /// As [`Store::take`].
+    pub async fn take_suspect(&self, owner: Uuid) -> Result<Option<Taken>, StoreError> {
+        const TAKE: &str = "UPDATE commands c SET state = 'running', owner = $1, take = c.take + 1, due_at = NULL, \
+             retry_at = NULL, decided_by = NULL, started_at = now(), alone = true \
+             FROM (SELECT id FROM commands WHERE suspect AND due_at IS NOT NULL AND due_at <= now() \
+             ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) p WHERE c.id = p.id RETURNING c.id";
+        let client = self.hot().await?;
+        let result = async {
+            let rows = limited(client.query(TAKE, &[&owner])).await?;
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            if ids.is_empty() { Ok(None) } else { Ok(load(&client, &ids, owner).await?.pop()) }
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Whether a suspect is due.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn suspect_due(&self) -> Result<bool, StoreError> {
+        let client = self.hot().await?;
+        let sql = "SELECT EXISTS (SELECT FROM commands WHERE suspect AND due_at IS NOT NULL AND due_at <= now())";
+        let result = limited(client.query_one(sql, &[])).await.map(|row| row.get(0));
+        keep_if_sound(client, result)
+    }
+
+    /// Everything that runs under an incarnation, in full, except `held`: what a claim or take whose commit was in
+    /// doubt left behind.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn running_of(&self, owner: Uuid, held: &[Uuid]) -> Result<Vec<Taken>, StoreError> {
+        let client = self.hot().await?;
+        let result = async {
+            let rows = limited(client.query(
+                "SELECT id FROM commands WHERE state = 'running' AND owner = $1 AND NOT (id = ANY($2))",
+                &[&owner, &held],
+            ))
+            .await?;
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            if ids.is_empty() { Ok(Vec::new()) } else { load(&client, &ids, owner).await }
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// What the fallback clock does for commands that wait for their ticket's turn: gives free turns away, and looks
+    /// again later at the rest. At most `limit` rows a call; returns how many it looked at.
+    ///
+    /// # Errors
+    /// [`StoreError::Contention`] when a race for a turn was lost: the next round does it.
+    pub async fn check_waiting(&self, limit: i64) -> Result<usize, StoreError> {
+        let mut client = self.hot().await?;
+        let result = async {
+            let transaction = limited(client.transaction()).await?;
+            let rows = limited(transaction.query(
+                "UPDATE commands c SET retry_at = now() + CASE WHEN EXISTS (SELECT FROM commands h WHERE \
+                 h.organization_id = c.organization_id AND h.ticket_id = c.ticket_id AND h.turn) \
+                 THEN interval '5 seconds' ELSE interval '1 second' END \
+                 FROM (SELECT id FROM commands WHERE state = 'pending' AND NOT turn AND retry_at <= now() \
+                 ORDER BY retry_at LIMIT $1 FOR UPDATE SKIP LOCKED) p WHERE c.id = p.id \
+                 RETURNING c.organization_id, c.ticket_id",
+                &[&limit],
+            ))
+            .await?;
+            let mut pairs: Vec<(Uuid, Uuid)> =
+                rows.iter().filter_map(|row| Some((row.get(0), row.get::<_, Option<Uuid>>(1)?))).collect();
+            pairs.sort_unstable();
+            pairs.dedup();
+            let (orgs, tickets): (Vec<Uuid>, Vec<Uuid>) = pairs.into_iter().unzip();
+            if !orgs.is_empty() {
+                limited(transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets])).await?;
+            }
+            limited(transaction.commit()).await?;
+            Ok(rows.len())
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+}
+
+/// Loads commands this process holds, in full.
+async fn load(client: &deadpool_postgres::Object, ids: &[Uuid], owner: Uuid) -> Result<Vec<Taken>, StoreError> {
+    let statement = client.prepare_cached(include_str!("sql/load.sql")).await?;
+    let rows = limited(client.query(&statement, &[&ids, &owner])).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Taken {
+            id: CommandId::new(row.get(0)),
+            command_type: row.get(1),
+            organization_id: OrganizationId::new(row.get(2)),
+            integration_id: row.get::<_, Option<Uuid>>(3).map(IntegrationId::new),
+            ticket_id: row.get::<_, Option<Uuid>>(4).map(TicketId::new),
+            run: row.get(5),
+            attempt: row.get(6),
+            events: row.get(7),
+            take: row.get(8),
+            received_at: row.get(9),
+            expires_at: row.get(10),
+            doubt_since: row.get(11),
+            lookups: row.get(12),
+            data: row.get(13),
+            traceparent: row.get(14),
+            tracestate: row.get(15),
+            integration_version: row.get(16),
+            organization_known: row.get(17),
+            organization_enabled: row.get(18),
+            deaths: row.get(19),
+        })
+        .collect())
+}
+
+fn distinct_tickets(batch: &[&&NewCommand]) -> (Vec<Uuid>, Vec<Uuid>) {
+    let mut pairs: Vec<(Uuid, Uuid)> =
+        batch.iter().filter_map(|c| Some((c.organization_id.uuid(), c.ticket_id?.uuid()))).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs.into_iter().unzip()
+}

@@ -1,0 +1,322 @@
+//! Reading and changing integrations.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{OwnEffect, Settlement, Store, StoreError, keep_if_sound, limited};
+use crate::contract::{IntegrationCreate, IntegrationList};
+use crate::domain::{
+    AuthType, HealthStatus, Integration, IntegrationCategory, IntegrationId, IntegrationStatus, OrganizationId,
+    Platform,
+};
+
+/// An integration's row at one version.
+#[derive(Debug, Clone)]
+pub struct LoadedIntegration {
+    /// The row's version: changes with every write to it.
+    pub version: i64,
+    /// What it says.
+    pub integration: Integration,
+    /// Whether it was deleted.
+    pub is_deleted: bool,
+    /// The rest, for people; nothing sealed in it.
+    pub shown: Value,
+}
+
+/// A page of `integration.list`.
+#[derive(Debug, Clone)]
+pub struct IntegrationPage {
+    /// The items.
+    pub items: Vec<LoadedIntegration>,
+    /// Where the next page begins.
+    pub next_cursor: Option<String>,
+}
+
+/// What `integration.create` writes; secrets sealed.
+#[derive(Debug, Clone)]
+pub struct NewIntegration {
+    /// Its id.
+    pub id: IntegrationId,
+    /// The tenant; inserted into `organizations` if missing.
+    pub organization_id: OrganizationId,
+    /// The data; its `credentials` and `webhook_secret` are not looked at.
+    pub create: IntegrationCreate,
+    /// Sealed credentials.
+    pub credentials_sealed: Option<String>,
+    /// Sealed webhook secret.
+    pub webhook_secret_sealed: Option<String>,
+    /// `pending` when enabled, `inactive` when not.
+    pub status: IntegrationStatus,
+}
+
+const COLUMNS: &str = "i.id, i.xmin::text::bigint, i.organization_id, i.name, i.platform_name, \
+     i.integration_category::text, i.enabled, i.status::text, i.auth_type, i.base_url, i.api_version, i.settings, \
+     i.credentials_encrypted, i.webhook_secret_encrypted, i.expires_at, i.supports_categories, i.supports_priorities, \
+     i.department_mapping, i.custom_fields_mapping, i.maintenance_window_start, i.maintenance_window_end, \
+     i.rate_limit_per_hour, i.is_deleted, i.description, i.default_priority, i.health_check_status, \
+     i.health_check_error, i.last_health_check_at, i.created_at, i.updated_at, i.total_requests, \
+     i.successful_requests, i.failed_requests, i.environment, i.region";
+
+impl Store {
+    /// The integrations among `ids`, whatever their state.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn integrations(&self, ids: &[Uuid]) -> Result<Vec<LoadedIntegration>, StoreError> {
+        let client = self.hot().await?;
+        let result = async {
+            let sql = format!("SELECT {COLUMNS} FROM unnest($1::uuid[]) AS u(id) JOIN integrations i ON i.id = u.id");
+            let statement = client.prepare_cached(&sql).await?;
+            let rows = limited(client.query(&statement, &[&ids])).await?;
+            Ok(rows.iter().map(read).collect())
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// A page of an organization's integrations; of all organizations' where it is `None` (the command line).
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn list_integrations(
+        &self,
+        organization: Option<OrganizationId>,
+        filter: &IntegrationList,
+    ) -> Result<IntegrationPage, StoreError> {
+        // The three sort keys are fixed words; everything else is a parameter.
+        let key = match filter.sort_by.as_str() {
+            "name" => "i.name",
+            "updated_at" => "i.updated_at::text",
+            _ => "i.created_at::text",
+        };
+        let (order, beyond) = if filter.ascending { ("ASC", ">") } else { ("DESC", "<") };
+        let sql = format!(
+            "SELECT {COLUMNS}, {key} AS sort_key FROM integrations i WHERE NOT i.is_deleted \
+             AND ($1::uuid IS NULL OR i.organization_id = $1) \
+             AND ($2::text IS NULL OR i.integration_category::text = $2) \
+             AND ($3::text IS NULL OR i.platform_name = $3) AND ($4::text IS NULL OR i.status::text = $4) \
+             AND ($5::bool IS NULL OR i.enabled = $5) \
+             AND ($6::text IS NULL OR i.name ILIKE '%' || $6 || '%' OR i.description ILIKE '%' || $6 || '%') \
+             AND ($7::text IS NULL OR ({key}, i.id) {beyond} ($7, $8::uuid)) \
+             ORDER BY {key} {order}, i.id {order} LIMIT $9"
+        );
+        let cursor = filter.cursor.as_deref().and_then(|cursor| cursor.rsplit_once('|'));
+        let after_key = cursor.map(|(key, _)| key);
+        let after_id = cursor.and_then(|(_, id)| Uuid::parse_str(id).ok());
+        let pattern = filter.q.as_ref().map(|q| q.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        let limit = i64::from(filter.limit);
+        let fetch = limit + 1;
+        let client = self.get().await?;
+        let result = async {
+            let rows = limited(client.query(
+                sql.as_str(),
+                &[
+                    &organization.map(OrganizationId::uuid),
+                    &filter.category.map(IntegrationCategory::as_str),
+                    &filter.platform.map(Platform::as_str),
+                    &filter.status.map(IntegrationStatus::as_str),
+                    &filter.enabled,
+                    &pattern,
+                    &after_key.filter(|_| after_id.is_some()),
+                    &after_id,
+                    &fetch,
+                ],
+            ))
+            .await?;
+            let more = i64::try_from(rows.len()).is_ok_and(|count| count > limit);
+            let kept = usize::try_from(limit).unwrap_or(usize::MAX).min(rows.len());
+            let next_cursor = if more {
+                rows.get(kept.saturating_sub(1))
+                    .map(|row| format!("{}|{}", row.get::<_, String>("sort_key"), row.get::<_, Uuid>(0)))
+            } else {
+                None
+            };
+            Ok(IntegrationPage { items: rows.iter().take(kept).map(read).collect(), next_cursor })
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+}
+
+/// Makes a command's own effect, inside the transaction that settles it. Every statement looks at the fence itself,
+/// as the settlement before it may have been refused.
+pub(super) async fn apply(
+    client: &deadpool_postgres::Object,
+    effect: &OwnEffect,
+    batch: &[Settlement],
+) -> Result<(), tokio_postgres::Error> {
+    let Some(settlement) = batch.first() else { return Ok(()) };
+    let (command, take) = (settlement.id.uuid(), settlement.take);
+    match effect {
+        OwnEffect::CreateIntegration(new) => create(client, new, command, take).await,
+        OwnEffect::SetEnabled { id, enabled, reason } => {
+            // Status follows `enabled`: off is inactive; on is active after a healthy check, else pending.
+            const SQL: &str = "UPDATE integrations i SET enabled = $2, \
+                 status = (CASE WHEN NOT $2 THEN 'inactive' WHEN i.health_check_status = 'healthy' THEN 'active' \
+                 ELSE 'pending' END)::integrationstatus, \
+                 last_activation_at = CASE WHEN $2 THEN now() ELSE i.last_activation_at END, \
+                 activation_method = CASE WHEN $2 THEN 'enabled' ELSE i.activation_method END, \
+                 last_error_message = CASE WHEN NOT $2 AND $3::text IS NOT NULL THEN 'Disabled: ' || $3 \
+                 ELSE i.last_error_message END, updated_at = now() \
+                 WHERE i.id = $1 AND i.enabled <> $2 \
+                 AND EXISTS (SELECT FROM commands c WHERE c.id = $4 AND c.take = $5 AND c.owner IS NULL)";
+            client.execute(SQL, &[&id.uuid(), enabled, reason, &command, &take]).await.map(|_| ())
+        }
+        OwnEffect::RecordTest { id, health, error, activates } => {
+            const SQL: &str = "UPDATE integrations i SET health_check_status = $2, health_check_error = $3, \
+                 last_health_check_at = now(), connection_test_count = i.connection_test_count + 1, \
+                 status = CASE WHEN $4 AND i.enabled AND i.status IN ('pending', 'error') \
+                 THEN 'active'::integrationstatus ELSE i.status END, \
+                 last_activation_at = CASE WHEN $4 AND i.enabled AND i.status IN ('pending', 'error') THEN now() \
+                 ELSE i.last_activation_at END, \
+                 activation_method = CASE WHEN $4 AND i.enabled AND i.status IN ('pending', 'error') \
+                 THEN 'automatic' ELSE i.activation_method END, updated_at = now() WHERE i.id = $1 \
+                 AND EXISTS (SELECT FROM commands c WHERE c.id = $5 AND c.take = $6 AND c.owner IS NULL)";
+            client
+                .execute(SQL, &[&id.uuid(), &health.as_str(), error, activates, &command, &take])
+                .await
+                .map(|_| ())
+        }
+    }
+}
+
+async fn create(
+    client: &deadpool_postgres::Object,
+    new: &NewIntegration,
+    command: Uuid,
+    take: i32,
+) -> Result<(), tokio_postgres::Error> {
+    const ORGANIZATION: &str = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, created_at, \
+         updated_at, is_deleted) SELECT $1, $1::text, true, 'UTC', 'basic', now(), now(), false \
+         WHERE EXISTS (SELECT FROM commands c WHERE c.id = $2 AND c.take = $3 AND c.owner IS NULL) \
+         ON CONFLICT (id) DO NOTHING";
+    const INTEGRATION: &str = "INSERT INTO integrations (id, organization_id, name, integration_category, \
+         platform_name, enabled, status, auth_type, base_url, api_version, credentials_encrypted, settings, \
+         description, oauth_scopes, routing_rules, default_priority, supports_categories, supports_priorities, \
+         department_mapping, custom_fields_mapping, webhook_secret_encrypted, rate_limit_per_hour, sync_enabled, \
+         sync_frequency_minutes, maintenance_window_start, maintenance_window_end, auto_disable_on_error, \
+         failure_threshold, expires_at, notification_events, notification_channels, environment, region, \
+         connection_test_count, total_requests, successful_requests, failed_requests, current_hour_requests, \
+         monitoring_enabled, alert_on_failure, consecutive_failures, created_at, updated_at, is_deleted) \
+         SELECT $1, $2, $3, $4::text::integrationcategory, $5, $6, $7::text::integrationstatus, $8, $9, $10, $11, \
+         $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, \
+         $33, 0, 0, 0, 0, 0, true, true, 0, now(), now(), false \
+         WHERE EXISTS (SELECT FROM commands c WHERE c.id = $34 AND c.take = $35 AND c.owner IS NULL) \
+         ON CONFLICT (id) DO NOTHING";
+    let c = &new.create;
+    let organization = new.organization_id.uuid();
+    let list = |texts: &Option<Vec<String>>| texts.as_ref().map(|texts| json!(texts));
+    let map = |map: &Option<Map<String, Value>>| map.clone().map(Value::Object);
+    client.execute(ORGANIZATION, &[&organization, &command, &take]).await?;
+    client
+        .execute(
+            INTEGRATION,
+            &[
+                &new.id.uuid(),
+                &organization,
+                &c.name,
+                &c.platform.category().as_str(),
+                &c.platform.as_str(),
+                &c.enabled,
+                &new.status.as_str(),
+                &c.auth_type.as_str(),
+                &c.base_url,
+                &c.api_version,
+                &new.credentials_sealed,
+                &Value::Object(c.settings.clone()),
+                &c.description,
+                &list(&c.oauth_scopes),
+                &c.routing_rules,
+                &c.default_priority,
+                &list(&c.supports_categories),
+                &list(&c.supports_priorities),
+                &map(&c.department_mapping),
+                &map(&c.custom_fields_mapping),
+                &new.webhook_secret_sealed,
+                &c.rate_limit_per_hour,
+                &c.sync_enabled,
+                &c.sync_frequency_minutes,
+                &c.maintenance_window_start,
+                &c.maintenance_window_end,
+                &c.auto_disable_on_error,
+                &c.failure_threshold,
+                &c.expires_at,
+                &list(&c.notification_events),
+                &map(&c.notification_channels),
+                &c.environment,
+                &c.region,
+                &command,
+                &take,
+            ],
+        )
+        .await
+        .map(|_| ())
+}
+
+fn read(row: &Row) -> LoadedIntegration {
+    let object = |index: usize| match row.get::<_, Option<Value>>(index) {
+        Some(Value::Object(map)) => map,
+        Some(_) | None => Map::new(),
+    };
+    let labels = |index: usize| match row.get::<_, Option<Value>>(index) {
+        Some(Value::Array(items)) => items.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+        Some(_) | None => Vec::new(),
+    };
+    let filled = |index: usize| row.get::<_, Option<String>>(index).filter(|text| !text.is_empty());
+    let platform_name: String = row.get(4);
+    let category: String = row.get(5);
+    let integration = Integration {
+        id: IntegrationId::new(row.get(0)),
+        organization_id: row.get::<_, Option<Uuid>>(2).map(OrganizationId::new),
+        name: row.get(3),
+        // A database that lived on in the new shape may hold another spelling.
+        platform: Platform::parse(&platform_name.trim().to_lowercase()),
+        category: IntegrationCategory::parse(&category),
+        platform_name,
+        enabled: row.get(6),
+        status: IntegrationStatus::parse(row.get(7)).unwrap_or(IntegrationStatus::Error),
+        auth_type: AuthType::parse(row.get(8)).unwrap_or(AuthType::Custom),
+        base_url: filled(9).map(|url| url.trim_end_matches('/').to_owned()),
+        api_version: filled(10),
+        settings: object(11),
+        credentials_sealed: filled(12),
+        webhook_secret_sealed: filled(13),
+        expires_at: row.get(14),
+        supports_categories: labels(15),
+        supports_priorities: labels(16),
+        department_mapping: object(17),
+        custom_fields_mapping: object(18),
+        maintenance_window_start: filled(19),
+        maintenance_window_end: filled(20),
+        rate_limit_per_hour: row.get::<_, Option<i32>>(21).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0),
+    };
+    let shown = json!({
+        "description": row.get::<_, Option<String>>(23),
+        "default_priority": row.get::<_, i32>(24),
+        "health_check_status": row.get::<_, Option<String>>(25),
+        "health_check_error": row.get::<_, Option<String>>(26),
+        "last_health_check_at": row.get::<_, Option<DateTime<Utc>>>(27),
+        "created_at": row.get::<_, DateTime<Utc>>(28),
+        "updated_at": row.get::<_, DateTime<Utc>>(29),
+        "total_requests": row.get::<_, i32>(30),
+        "successful_requests": row.get::<_, i32>(31),
+        "failed_requests": row.get::<_, i32>(32),
+        "environment": row.get::<_, String>(33),
+        "region": row.get::<_, Option<String>>(34),
+    });
+    LoadedIntegration { version: row.get(1), integration, is_deleted: row.get(22), shown }
+}
+
+impl LoadedIntegration {
+    /// The health of its last check.
+    #[must_use]
+    pub fn health(&self) -> HealthStatus {
+        self.shown
+            .get("health_check_status")
+            .and_then(Value::as_str)
+            .and_then(HealthStatus::parse)
+            .unwrap_or(HealthStatus::Unknown)
+    }
+}

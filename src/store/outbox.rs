@@ -1,0 +1,136 @@
+//! Events between the commit and the broker's confirm.
+
+use uuid::Uuid;
+
+use super::{Store, StoreError, keep_if_sound, limited};
+
+/// Names a row of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OutboxKey {
+    /// The command, or the event's own id where there is none.
+    pub command_id: Uuid,
+    /// Number of the event within it.
+    pub number: i32,
+    /// `""`: the events exchange; else a reply queue.
+    pub target: String,
+    /// Of a reply.
+    pub correlation_id: String,
+}
+
+/// A row of the outbox.
+#[derive(Debug, Clone)]
+pub struct OutboxRow {
+    /// Names it.
+    pub key: OutboxKey,
+    /// Where it is published.
+    pub routing_key: String,
+    /// The CloudEvent.
+    pub body: String,
+}
+
+/// How long a row of a living process is left to it before the sweep looks at it.
+const SWEEP_AFTER: &str = "5 seconds";
+
+impl Store {
+    /// Adds events that belong to no settlement. Idempotent.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn add_events(&self, rows: &[OutboxRow], owner: Uuid) -> Result<(), StoreError> {
+        const SQL: &str = "INSERT INTO outbox (command_id, number, target, correlation_id, routing_key, body, owner) \
+             SELECT u.*, $7 FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[]) AS u \
+             ON CONFLICT DO NOTHING";
+        let client = self.hot().await?;
+        let result = async {
+            let ids: Vec<Uuid> = rows.iter().map(|r| r.key.command_id).collect();
+            let numbers: Vec<i32> = rows.iter().map(|r| r.key.number).collect();
+            let targets: Vec<&str> = rows.iter().map(|r| r.key.target.as_str()).collect();
+            let correlations: Vec<&str> = rows.iter().map(|r| r.key.correlation_id.as_str()).collect();
+            let keys: Vec<&str> = rows.iter().map(|r| r.routing_key.as_str()).collect();
+            let bodies: Vec<&str> = rows.iter().map(|r| r.body.as_str()).collect();
+            let statement = client.prepare_cached(SQL).await?;
+            limited(client.execute(&statement, &[&ids, &numbers, &targets, &correlations, &keys, &bodies, &owner])).await?;
+            Ok(())
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Removes what the broker confirmed. Committed asynchronously: a removal lost in a crash of PostgreSQL only means
+    /// that the event goes out once more under the same id.
+    ///
+    /// # Errors
+    /// As the connection's; the rows are then published again by the sweep.
+    pub async fn remove_events(&self, keys: &[OutboxKey]) -> Result<(), StoreError> {
+        const SQL: &str = "DELETE FROM outbox o USING unnest($1::uuid[], $2::int[], $3::text[], $4::text[]) \
+             AS u(command_id, number, target, correlation_id) WHERE o.command_id = u.command_id \
+             AND o.number = u.number AND o.target = u.target AND o.correlation_id = u.correlation_id";
+        let client = self.hot().await?;
+        let result = async {
+            let ids: Vec<Uuid> = keys.iter().map(|k| k.command_id).collect();
+            let numbers: Vec<i32> = keys.iter().map(|k| k.number).collect();
+            let targets: Vec<&str> = keys.iter().map(|k| k.target.as_str()).collect();
+            let correlations: Vec<&str> = keys.iter().map(|k| k.correlation_id.as_str()).collect();
+            let statement = client.prepare_cached(SQL).await?;
+            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&ids, &numbers, &targets, &correlations];
+            let work = async {
+                let (begin, set, delete, commit) = futures_util::join!(
+                    client.batch_execute("BEGIN"),
+                    client.batch_execute("SET LOCAL synchronous_commit = off"),
+                    client.execute(&statement, &params),
+                    client.batch_execute("COMMIT"),
+                );
+                begin?;
+                set?;
+                delete?;
+                commit
+            };
+            limited(work).await
+        }
+        .await;
+        if result.as_ref().is_err_and(StoreError::is_refusal) {
+            limited(client.batch_execute("ROLLBACK")).await?;
+        }
+        keep_if_sound(client, result)
+    }
+
+    /// Unsent events that no living process is publishing from memory, each command's oldest first; pushes them back
+    /// by a growing delay so that the next sweep takes others. `mine` is never swept while it is fresh.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn sweep_events(&self, limit: i64) -> Result<Vec<OutboxRow>, StoreError> {
+        let sql = format!(
+            "UPDATE outbox o SET tries = o.tries + 1, owner = NULL, \
+             due_at = now() + LEAST(interval '60 seconds', interval '5 seconds' * (o.tries + 1)) \
+             FROM (SELECT x.command_id, x.number, x.target, x.correlation_id FROM outbox x \
+             WHERE x.due_at <= now() AND (x.owner IS NULL OR x.created_at < now() - interval '{SWEEP_AFTER}') \
+             AND NOT EXISTS (SELECT FROM outbox y WHERE y.command_id = x.command_id AND y.target = x.target \
+             AND y.correlation_id = x.correlation_id AND y.number < x.number) \
+             ORDER BY x.due_at LIMIT $1 FOR UPDATE SKIP LOCKED) p \
+             WHERE o.command_id = p.command_id AND o.number = p.number AND o.target = p.target \
+             AND o.correlation_id = p.correlation_id \
+             RETURNING o.command_id, o.number, o.target, o.correlation_id, o.routing_key, o.body"
+        );
+        let client = self.hot().await?;
+        let result = async {
+            let statement = client.prepare_cached(&sql).await?;
+            let rows = limited(client.query(&statement, &[&limit])).await?;
+            Ok(rows
+                .iter()
+                .map(|row| OutboxRow {
+                    key: OutboxKey {
+                        command_id: row.get(0),
+                        number: row.get(1),
+                        target: row.get(2),
+                        correlation_id: row.get(3),
+                    },
+                    routing_key: row.get(4),
+                    body: row.get(5),
+                })
+                .collect())
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+}

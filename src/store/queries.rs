@@ -1,0 +1,250 @@
+//! What people ask of the ledger: commands, their attempts, counts.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Store, StoreError, keep_if_sound, limited};
+use crate::domain::CommandId;
+
+/// A command for people.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct CommandRow {
+    /// Its id.
+    pub id: Uuid,
+    /// Its type.
+    pub r#type: String,
+    /// The tenant.
+    pub organization_id: Uuid,
+    /// Its integration.
+    pub integration_id: Option<Uuid>,
+    /// Its ticket.
+    pub ticket_id: Option<Uuid>,
+    /// Its state.
+    pub state: String,
+    /// Which run.
+    pub run: i32,
+    /// Attempts spent.
+    pub attempt: i32,
+    /// When it runs next.
+    pub retry_at: Option<DateTime<Utc>>,
+    /// What decided that.
+    pub decided_by: Option<String>,
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Its last error.
+    pub error_code: Option<String>,
+    /// The same in full.
+    pub error: Option<serde_json::Value>,
+    /// Since when there is doubt about it.
+    pub doubt_since: Option<DateTime<Utc>>,
+    /// Look-ups made since.
+    pub lookups: i32,
+    /// Whether it waits for its ticket's turn.
+    pub waits_for_turn: bool,
+    /// Processes that died while running it alone.
+    pub deaths: i32,
+    /// Its final event.
+    pub final_event: Option<serde_json::Value>,
+}
+
+/// An attempt for people.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct AttemptRow {
+    /// Which run.
+    pub run: i32,
+    /// Which attempt.
+    pub attempt: i32,
+    /// Who made it.
+    pub worker: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: i64,
+    /// How it ended.
+    pub outcome: String,
+    /// Its error.
+    pub error_code: Option<String>,
+    /// The same for a person.
+    pub message: Option<String>,
+    /// What the platform answered.
+    pub http_status: Option<i32>,
+    /// When the next one was set for.
+    pub retry_at: Option<DateTime<Utc>>,
+    /// What decided that.
+    pub decided_by: Option<String>,
+}
+
+/// Which commands.
+#[derive(Debug, Clone, Default)]
+pub struct CommandFilter {
+    /// In this state.
+    pub state: Option<String>,
+    /// Of this integration.
+    pub integration_id: Option<Uuid>,
+    /// Of this ticket.
+    pub ticket_id: Option<Uuid>,
+    /// With this last error.
+    pub error_code: Option<String>,
+    /// Of this type.
+    pub command_type: Option<String>,
+    /// Received since.
+    pub since: Option<DateTime<Utc>>,
+}
+
+const COLUMNS: &str = "id, type, organization_id, integration_id, ticket_id, state, run, attempt, retry_at, decided_by, \
+     received_at, finished_at, error_code, error, doubt_since, lookups, state = 'pending' AND NOT turn, deaths, \
+     final_event";
+
+impl Store {
+    /// Commands, newest first.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn commands(&self, filter: &CommandFilter, limit: i64) -> Result<Vec<CommandRow>, StoreError> {
+        let client = self.get().await?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM commands WHERE ($1::text IS NULL OR state = $1) \
+             AND ($2::uuid IS NULL OR integration_id = $2) AND ($3::uuid IS NULL OR ticket_id = $3) \
+             AND ($4::text IS NULL OR error_code = $4) AND ($5::text IS NULL OR type = $5) \
+             AND ($6::timestamptz IS NULL OR received_at >= $6) ORDER BY received_at DESC, arrival DESC LIMIT $7"
+        );
+        let result = limited(client.query(
+            sql.as_str(),
+            &[
+                &filter.state,
+                &filter.integration_id,
+                &filter.ticket_id,
+                &filter.error_code,
+                &filter.command_type,
+                &filter.since,
+                &limit,
+            ],
+        ))
+        .await;
+        keep_if_sound(client, result.map(|rows| rows.iter().map(read).collect()))
+    }
+
+    /// One command with its attempts.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn command(&self, id: CommandId) -> Result<Option<(CommandRow, Vec<AttemptRow>)>, StoreError> {
+        let client = self.get().await?;
+        let result = async {
+            let sql = format!("SELECT {COLUMNS} FROM commands WHERE id = $1");
+            let Some(row) = limited(client.query_opt(sql.as_str(), &[&id.uuid()])).await? else { return Ok(None) };
+            let attempts = limited(client.query(
+                "SELECT run, attempt, worker, started_at, duration_ms, outcome, error_code, message, http_status, \
+                 retry_at, decided_by FROM command_attempts WHERE command_id = $1 ORDER BY run, attempt",
+                &[&id.uuid()],
+            ))
+            .await?;
+            let attempts = attempts
+                .iter()
+                .map(|row| AttemptRow {
+                    run: row.get(0),
+                    attempt: row.get(1),
+                    worker: row.get(2),
+                    started_at: row.get(3),
+                    duration_ms: row.get(4),
+                    outcome: row.get(5),
+                    error_code: row.get(6),
+                    message: row.get(7),
+                    http_status: row.get(8),
+                    retry_at: row.get(9),
+                    decided_by: row.get(10),
+                })
+                .collect();
+            Ok(Some((read(&row), attempts)))
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Makes deferred commands due now, and failed ones run again (`run` counts up). Returns those it changed. Locks
+    /// the rows; a command whose ticket's turn somebody else holds waits for it.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn retry_commands(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+        let mut client = self.get().await?;
+        let result = async {
+            let transaction = limited(client.transaction()).await?;
+            let deferred = limited(transaction.query(
+                "UPDATE commands SET due_at = now(), retry_at = now(), decided_by = 'command retry' \
+                 WHERE id = ANY($1) AND state = 'deferred' RETURNING id",
+                &[&ids],
+            ))
+            .await?;
+            let failed = limited(transaction.query(
+                "UPDATE commands SET state = 'pending', turn = false, due_at = NULL, retry_at = now(), run = run + 1, \
+                 attempt = 0, finished_at = NULL, final_event = NULL, final_key = NULL, error_code = NULL, \
+                 error = NULL, deaths = 0, decided_by = 'command retry' \
+                 WHERE id = ANY($1) AND state IN ('failed', 'cancelled') \
+                 RETURNING id, organization_id, ticket_id",
+                &[&ids],
+            ))
+            .await?;
+            let alone: Vec<Uuid> =
+                failed.iter().filter(|row| row.get::<_, Option<Uuid>>(2).is_none()).map(|row| row.get(0)).collect();
+            limited(transaction.execute(
+                "UPDATE commands SET turn = true, due_at = now(), retry_at = NULL WHERE id = ANY($1)",
+                &[&alone],
+            ))
+            .await?;
+            let mut pairs: Vec<(Uuid, Uuid)> =
+                failed.iter().filter_map(|row| Some((row.get(1), row.get::<_, Option<Uuid>>(2)?))).collect();
+            pairs.sort_unstable();
+            pairs.dedup();
+            let (orgs, tickets): (Vec<Uuid>, Vec<Uuid>) = pairs.into_iter().unzip();
+            limited(transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets])).await?;
+            limited(transaction.commit()).await?;
+            Ok(deferred.iter().chain(failed.iter()).map(|row| row.get(0)).collect())
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Counts for the gauges: commands by unfinished state, and events waiting for the broker.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn backlog(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        const SQL: &str = "SELECT 'running', count(*) FROM commands WHERE state = 'running' \
+             UNION ALL SELECT 'due', count(*) FROM commands WHERE due_at IS NOT NULL \
+             UNION ALL SELECT 'waiting', count(*) FROM commands WHERE state = 'pending' AND NOT turn \
+             UNION ALL SELECT 'outbox', count(*) FROM outbox";
+        let client = self.hot().await?;
+        let result = limited(client.query(SQL, &[])).await;
+        keep_if_sound(client, result.map(|rows| rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
+    }
+}
+
+fn read(row: &tokio_postgres::Row) -> CommandRow {
+    let json = |index: usize| {
+        row.get::<_, Option<String>>(index).and_then(|text| serde_json::from_str(&text).ok())
+    };
+    CommandRow {
+        id: row.get(0),
+        r#type: row.get(1),
+        organization_id: row.get(2),
+        integration_id: row.get(3),
+        ticket_id: row.get(4),
+        state: row.get(5),
+        run: row.get(6),
+        attempt: row.get(7),
+        retry_at: row.get(8),
+        decided_by: row.get(9),
+        received_at: row.get(10),
+        finished_at: row.get(11),
+        error_code: row.get(12),
+        error: json(13),
+        doubt_since: row.get(14),
+        lookups: row.get(15),
+        waits_for_turn: row.get(16),
+        deaths: row.get(17),
+        final_event: json(18),
+    }
+}

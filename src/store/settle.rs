@@ -1,0 +1,716 @@
+//! Settling attempts: one transaction a batch for command, attempt row, ticket, events, turns and replies.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{NewIntegration, Store, StoreError, keep_if_sound, limited};
+use crate::contract::IntegrationResult;
+use crate::domain::{
+    CommandId, HealthStatus, IntegrationId, OrganizationId, TicketCategory, TicketId, TicketPatch, TicketStatus,
+};
+
+/// How one taken command is put down again.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The command.
+    pub id: CommandId,
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// Its ticket.
+    pub ticket_id: Option<TicketId>,
+    /// The fence.
+    pub take: i32,
+    /// The new state as stored.
+    pub state: &'static str,
+    /// Attempts spent, with this one if it counts.
+    pub attempt: i32,
+    /// Events numbered, with these.
+    pub events_after: i32,
+    /// When it runs again, of a deferred or handed back one; when it is looked at again, of one that waits.
+    pub due_at: Option<DateTime<Utc>>,
+    /// Which setting, header or gate decided that.
+    pub decided_by: Option<String>,
+    /// The error's code.
+    pub error_code: Option<&'static str>,
+    /// The error, as in the event.
+    pub error: Option<String>,
+    /// Since when there is doubt; `None` ends it.
+    pub doubt_since: Option<DateTime<Utc>>,
+    /// Look-ups made since.
+    pub lookups: i32,
+    /// The final event and its routing key.
+    pub final_event: Option<(String, String)>,
+    /// Whether nothing comes after it.
+    pub finished: bool,
+    /// Gives its turn back and waits: its ticket is not known yet.
+    pub waits: bool,
+    /// Whether it was really run, so that a suspect is cleared: waiting proves nothing.
+    pub ran: bool,
+    /// The integration it was resolved to.
+    pub integration_id: Option<IntegrationId>,
+    /// The attempt's row, if one was spent.
+    pub attempt_record: Option<AttemptRecord>,
+    /// Result events, in order.
+    pub events: Vec<EventRecord>,
+    /// What it makes of the ticket's row.
+    pub ticket_insert: Option<Box<TicketInsert>>,
+    /// What it changes of the ticket's row.
+    pub ticket_change: Option<Box<TicketChange>>,
+}
+
+/// A row of `command_attempts`.
+#[derive(Debug, Clone)]
+pub struct AttemptRecord {
+    /// Which run.
+    pub run: i32,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: i64,
+    /// How it ended.
+    pub outcome: &'static str,
+    /// Its error's message.
+    pub message: Option<String>,
+    /// What the platform answered.
+    pub http_status: Option<i32>,
+}
+
+/// An event on its way out.
+#[derive(Debug, Clone)]
+pub struct EventRecord {
+    /// Its number within the command.
+    pub number: i32,
+    /// Where it is published.
+    pub routing_key: String,
+    /// The CloudEvent.
+    pub body: String,
+}
+
+/// A ticket row to be made.
+#[derive(Debug, Clone)]
+pub struct TicketInsert {
+    /// Its id.
+    pub id: TicketId,
+    /// Title.
+    pub title: String,
+    /// Description.
+    pub description: String,
+    /// Priority.
+    pub priority: &'static str,
+    /// Category.
+    pub category: TicketCategory,
+    /// Urgency.
+    pub urgency: &'static str,
+    /// Department.
+    pub department: Option<String>,
+    /// Author.
+    pub created_by: Option<Uuid>,
+    /// Assignee.
+    pub assigned_to: Option<Uuid>,
+    /// Where it was, or was to be, created.
+    pub integration_id: Option<IntegrationId>,
+    /// What the platform said.
+    pub integration_result: Option<IntegrationResult>,
+    /// What the adapter wants to see again.
+    pub external_ref: Map<String, Value>,
+    /// By our names.
+    pub custom_fields: Map<String, Value>,
+    /// Labels.
+    pub tags: Vec<String>,
+}
+
+/// A change of a ticket row.
+#[derive(Debug, Clone, Default)]
+pub struct TicketChange {
+    /// Fields set.
+    pub patch: TicketPatch,
+    /// New status.
+    pub status: Option<TicketStatus>,
+    /// With the status.
+    pub resolution_summary: Option<String>,
+    /// With the status.
+    pub internal_notes: Option<String>,
+    /// `Some(None)` unassigns.
+    pub assigned_to: Option<Option<Uuid>>,
+    /// Whether a comment was made.
+    pub comments: bool,
+    /// A new external id, after a move.
+    pub external_id: Option<String>,
+    /// A new page.
+    pub external_url: Option<String>,
+    /// What the adapter wants to see again.
+    pub external_ref: Map<String, Value>,
+    /// What the platform said.
+    pub integration_result: Option<IntegrationResult>,
+}
+
+/// A settlement that took effect.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The command.
+    pub id: CommandId,
+    /// An older event of it is still unsent: its new ones wait for the sweep.
+    pub older_unsent: bool,
+}
+
+/// A final event for a caller that waits.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The command.
+    pub command_id: CommandId,
+    /// The event's number.
+    pub number: i32,
+    /// The caller's queue.
+    pub reply_to: String,
+    /// Given back.
+    pub correlation_id: String,
+    /// The final event.
+    pub body: String,
+}
+
+/// What came of settling a batch.
+#[derive(Debug, Clone)]
+pub struct SettledBatch {
+    /// The settlements that took effect; the others were somebody else's by then.
+    pub settled: Vec<Settled>,
+    /// Final events for callers that wait.
+    pub replies: Vec<Reply>,
+    /// Commands that got their ticket's turn and are due now.
+    pub turns_passed: u64,
+}
+
+/// Requests to one integration in one batch.
+#[derive(Debug, Clone, Default)]
+pub struct UsageTally {
+    /// Those that succeeded.
+    pub succeeded: i64,
+    /// Those that did not.
+    pub failed: i64,
+    /// The last error's message.
+    pub last_error: Option<String>,
+}
+
+/// The effect of a command on our own tables, made in the transaction that settles it.
+#[derive(Debug, Clone)]
+pub enum OwnEffect {
+    /// `integration.create`
+    CreateIntegration(Box<NewIntegration>),
+    /// `integration.status`
+    SetEnabled {
+        /// Which.
+        id: IntegrationId,
+        /// On or off.
+        enabled: bool,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// `integration.test`
+    RecordTest {
+        /// Which.
+        id: IntegrationId,
+        /// The verdict.
+        health: HealthStatus,
+        /// What failed.
+        error: Option<String>,
+        /// Whether a pending or failed integration becomes active now.
+        activates: bool,
+    },
+}
+
+impl Store {
+    /// Settles a batch in one transaction: `sql/settle.sql`, the ticket rows, usage, turns, replies. The statements
+    /// are sent in one go. Locks the commands' and tickets' rows. What somebody else has taken over is left alone and
+    /// not returned.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After [`StoreError::Unavailable`]
+    /// or [`StoreError::Timeout`] the commit is in doubt: settle again; what was committed is then not returned, and
+    /// its events are the sweep's.
+    pub async fn settle(
+        &self,
+        owner: Uuid,
+        worker: &str,
+        batch: &[Settlement],
+        usage: &[(IntegrationId, UsageTally)],
+    ) -> Result<SettledBatch, StoreError> {
+        let client = self.hot().await?;
+        let result = settle_batch(&client, owner, worker, batch, usage, None).await;
+        keep_if_sound(client, result)
+    }
+
+    /// Settles one command together with its effect on our own tables.
+    ///
+    /// # Errors
+    /// As [`Store::settle`].
+    pub async fn settle_with(
+        &self,
+        owner: Uuid,
+        worker: &str,
+        settlement: &Settlement,
+        effect: &OwnEffect,
+    ) -> Result<SettledBatch, StoreError> {
+        let client = self.hot().await?;
+        let batch = std::slice::from_ref(settlement);
+        let result = settle_batch(&client, owner, worker, batch, &[], Some(effect)).await;
+        keep_if_sound(client, result)
+    }
+}
+
+async fn settle_batch(
+    client: &deadpool_postgres::Object,
+    owner: Uuid,
+    worker: &str,
+    batch: &[Settlement],
+    usage: &[(IntegrationId, UsageTally)],
+    effect: Option<&OwnEffect>,
+) -> Result<SettledBatch, StoreError> {
+    let settle = client.prepare_cached(include_str!("sql/settle.sql")).await?;
+    let insert = client.prepare_cached(include_str!("sql/tickets_insert.sql")).await?;
+    let change = client.prepare_cached(include_str!("sql/tickets_change.sql")).await?;
+    let turns = client.prepare_cached(include_str!("sql/pass_turns.sql")).await?;
+    let replies = client.prepare_cached(REPLIES).await?;
+    let tally = client.prepare_cached(USAGE).await?;
+
+    let columns = SettleColumns::of(batch);
+    let inserts = InsertColumns::of(batch);
+    let changes = ChangeColumns::of(batch);
+    let (turn_orgs, turn_tickets) = released_turns(batch);
+    let finished: Vec<Uuid> = batch.iter().filter(|s| s.finished).map(|s| s.id.uuid()).collect();
+    let used = UsageColumns::of(usage);
+
+    // Sent in one go: the server runs them one after the other, and an error in one fails those behind it. Dropping
+    // the futures half way (the limit) leaves the connection in an unknown state, so it is not given back then.
+    let transaction = async {
+        let begin = client.batch_execute("BEGIN");
+        let settled_params = columns.params(&owner, worker);
+        let settled = client.query(&settle, &settled_params);
+        let own = async {
+            match effect {
+                Some(effect) => super::integrations::apply(client, effect, batch).await,
+                None => Ok(()),
+            }
+        };
+        let insert_params = inserts.params();
+        let inserted = async {
+            if inserts.is_empty() { Ok(0) } else { client.execute(&insert, &insert_params).await }
+        };
+        let change_params = changes.params();
+        let changed = async {
+            if changes.is_empty() { Ok(0) } else { client.execute(&change, &change_params).await }
+        };
+        let used_params = used.params(&worker);
+        let counted = async { if used.is_empty() { Ok(0) } else { client.execute(&tally, &used_params).await } };
+        let turn_params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&turn_orgs, &turn_tickets];
+        let passed = async {
+            if turn_orgs.is_empty() { Ok(0) } else { client.execute(&turns, &turn_params).await }
+        };
+        let reply_params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&finished, &owner];
+        let answered = async {
+            if finished.is_empty() { Ok(Vec::new()) } else { client.query(&replies, &reply_params).await }
+        };
+        let commit = client.batch_execute("COMMIT");
+        let (begin, settled, own, inserted, changed, counted, passed, answered, commit) =
+            futures_util::join!(begin, settled, own, inserted, changed, counted, passed, answered, commit);
+        begin?;
+        let settled = settled?;
+        own?;
+        inserted?;
+        changed?;
+        counted?;
+        let passed = passed?;
+        let answered = answered?;
+        commit?;
+        Ok((settled, answered, passed))
+    };
+    let (settled, answered, turns_passed) = match limited(transaction).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            if error.is_refusal() || matches!(error, StoreError::Contention(_)) {
+                // COMMIT of a failed transaction has rolled it back; a failed BEGIN has left none.
+                limited(client.batch_execute("ROLLBACK")).await?;
+            }
+            return Err(error);
+        }
+    };
+    let settled = settled
+        .iter()
+        .map(|row| Settled { id: CommandId::new(row.get(0)), older_unsent: row.get(1) })
+        .collect();
+    let answered = answered
+        .iter()
+        .map(|row| Reply {
+            command_id: CommandId::new(row.get(0)),
+            number: row.get(1),
+            reply_to: row.get(2),
+            correlation_id: row.get(3),
+            body: row.get(4),
+        })
+        .collect();
+    Ok(SettledBatch { settled, replies: answered, turns_passed })
+}
+
+/// Takes the waiting callers of finished commands out of `command_replies` and into the outbox.
+const REPLIES: &str = "WITH gone AS (DELETE FROM command_replies r USING commands c \
+     WHERE r.command_id = ANY($1) AND c.id = r.command_id AND c.final_event IS NOT NULL \
+     RETURNING r.command_id, c.events, r.reply_to, r.correlation_id, c.final_event) \
+     INSERT INTO outbox (command_id, number, target, correlation_id, routing_key, body, owner) \
+     SELECT command_id, events, reply_to, correlation_id, reply_to, final_event, $2 FROM gone \
+     ON CONFLICT DO NOTHING \
+     RETURNING command_id, number, target, correlation_id, body";
+
+/// One narrow row per worker and integration, written once a batch.
+const USAGE: &str = "INSERT INTO integration_usage AS n (integration_id, worker, total, succeeded, failed, \
+     last_request_at, last_success_at, last_error_at, last_error_message) \
+     SELECT u.id, $1, u.succeeded + u.failed, u.succeeded, u.failed, now(), \
+     CASE WHEN u.succeeded > 0 THEN now() END, CASE WHEN u.failed > 0 THEN now() END, u.last_error \
+     FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::text[]) AS u(id, succeeded, failed, last_error) \
+     ORDER BY u.id \
+     ON CONFLICT (integration_id, worker) DO UPDATE SET total = n.total + excluded.total, \
+     succeeded = n.succeeded + excluded.succeeded, failed = n.failed + excluded.failed, \
+     last_request_at = excluded.last_request_at, \
+     last_success_at = COALESCE(excluded.last_success_at, n.last_success_at), \
+     last_error_at = COALESCE(excluded.last_error_at, n.last_error_at), \
+     last_error_message = COALESCE(excluded.last_error_message, n.last_error_message)";
+
+type Params<'a> = Vec<&'a (dyn tokio_postgres::types::ToSql + Sync)>;
+
+fn released_turns(batch: &[Settlement]) -> (Vec<Uuid>, Vec<Uuid>) {
+    let mut pairs: Vec<(Uuid, Uuid)> = batch
+        .iter()
+        .filter(|s| s.finished || s.waits)
+        .filter_map(|s| Some((s.organization_id.uuid(), s.ticket_id?.uuid())))
+        .collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs.into_iter().unzip()
+}
+
+/// The columns of `sql/settle.sql`, one vector each.
+#[derive(Default)]
+struct SettleColumns<'a> {
+    ids: Vec<Uuid>,
+    takes: Vec<i32>,
+    states: Vec<&'a str>,
+    attempts: Vec<i32>,
+    events: Vec<i32>,
+    due: Vec<Option<DateTime<Utc>>>,
+    decided: Vec<Option<&'a str>>,
+    codes: Vec<Option<&'a str>>,
+    errors: Vec<Option<&'a str>>,
+    doubts: Vec<Option<DateTime<Utc>>>,
+    lookups: Vec<i32>,
+    finals: Vec<Option<&'a str>>,
+    final_keys: Vec<Option<&'a str>>,
+    finished: Vec<bool>,
+    waits: Vec<bool>,
+    ran: Vec<bool>,
+    integrations: Vec<Option<Uuid>>,
+    a_ids: Vec<Uuid>,
+    a_runs: Vec<i32>,
+    a_attempts: Vec<i32>,
+    a_started: Vec<DateTime<Utc>>,
+    a_durations: Vec<i64>,
+    a_outcomes: Vec<&'a str>,
+    a_codes: Vec<Option<&'a str>>,
+    a_messages: Vec<Option<&'a str>>,
+    a_statuses: Vec<Option<i32>>,
+    a_retries: Vec<Option<DateTime<Utc>>>,
+    a_decided: Vec<Option<&'a str>>,
+    e_ids: Vec<Uuid>,
+    e_numbers: Vec<i32>,
+    e_keys: Vec<&'a str>,
+    e_bodies: Vec<&'a str>,
+}
+
+impl<'a> SettleColumns<'a> {
+    fn of(batch: &'a [Settlement]) -> Self {
+        let mut c = Self::default();
+        for s in batch {
+            c.ids.push(s.id.uuid());
+            c.takes.push(s.take);
+            c.states.push(s.state);
+            c.attempts.push(s.attempt);
+            c.events.push(s.events_after);
+            c.due.push(s.due_at);
+            c.decided.push(s.decided_by.as_deref());
+            c.codes.push(s.error_code);
+            c.errors.push(s.error.as_deref());
+            c.doubts.push(s.doubt_since);
+            c.lookups.push(s.lookups);
+            c.finals.push(s.final_event.as_ref().map(|(body, _)| body.as_str()));
+            c.final_keys.push(s.final_event.as_ref().map(|(_, key)| key.as_str()));
+            c.finished.push(s.finished);
+            c.waits.push(s.waits);
+            c.ran.push(s.ran);
+            c.integrations.push(s.integration_id.map(IntegrationId::uuid));
+            if let Some(a) = &s.attempt_record {
+                c.a_ids.push(s.id.uuid());
+                c.a_runs.push(a.run);
+                c.a_attempts.push(s.attempt);
+                c.a_started.push(a.started_at);
+                c.a_durations.push(a.duration_ms);
+                c.a_outcomes.push(a.outcome);
+                c.a_codes.push(s.error_code);
+                c.a_messages.push(a.message.as_deref());
+                c.a_statuses.push(a.http_status);
+                c.a_retries.push(if s.finished { None } else { s.due_at });
+                c.a_decided.push(s.decided_by.as_deref());
+            }
+            for e in &s.events {
+                c.e_ids.push(s.id.uuid());
+                c.e_numbers.push(e.number);
+                c.e_keys.push(&e.routing_key);
+                c.e_bodies.push(&e.body);
+            }
+        }
+        c
+    }
+
+    fn params<'b>(&'b self, owner: &'b Uuid, worker: &'b &'b str) -> Params<'b> {
+        vec![
+            owner,
+            &self.ids,
+            &self.takes,
+            &self.states,
+            &self.attempts,
+            &self.events,
+            &self.due,
+            &self.decided,
+            &self.codes,
+            &self.errors,
+            &self.doubts,
+            &self.lookups,
+            &self.finals,
+            &self.final_keys,
+            &self.finished,
+            &self.waits,
+            &self.ran,
+            &self.integrations,
+            worker,
+            &self.a_ids,
+            &self.a_runs,
+            &self.a_attempts,
+            &self.a_started,
+            &self.a_durations,
+            &self.a_outcomes,
+            &self.a_codes,
+            &self.a_messages,
+            &self.a_statuses,
+            &self.a_retries,
+            &self.a_decided,
+            &self.e_ids,
+            &self.e_numbers,
+            &self.e_keys,
+            &self.e_bodies,
+        ]
+    }
+}
+
+/// The columns of `sql/tickets_insert.sql`.
+#[derive(Default)]
+struct InsertColumns<'a> {
+    commands: Vec<Uuid>,
+    takes: Vec<i32>,
+    ids: Vec<Uuid>,
+    orgs: Vec<Uuid>,
+    titles: Vec<&'a str>,
+    descriptions: Vec<&'a str>,
+    priorities: Vec<&'a str>,
+    categories: Vec<&'a str>,
+    urgencies: Vec<&'a str>,
+    departments: Vec<Option<&'a str>>,
+    authors: Vec<Option<Uuid>>,
+    assignees: Vec<Option<Uuid>>,
+    integrations: Vec<Option<Uuid>>,
+    external_ids: Vec<Option<&'a str>>,
+    external_urls: Vec<Option<&'a str>>,
+    results: Vec<Option<String>>,
+    refs: Vec<Option<String>>,
+    custom: Vec<Option<String>>,
+    tags: Vec<Option<String>>,
+}
+
+impl<'a> InsertColumns<'a> {
+    fn of(batch: &'a [Settlement]) -> Self {
+        let mut c = Self::default();
+        for (s, t) in batch.iter().filter_map(|s| Some((s, s.ticket_insert.as_deref()?))) {
+            c.commands.push(s.id.uuid());
+            c.takes.push(s.take);
+            c.ids.push(t.id.uuid());
+            c.orgs.push(s.organization_id.uuid());
+            c.titles.push(&t.title);
+            c.descriptions.push(&t.description);
+            c.priorities.push(t.priority);
+            c.categories.push(t.category.as_str());
+            c.urgencies.push(t.urgency);
+            c.departments.push(t.department.as_deref());
+            c.authors.push(t.created_by);
+            c.assignees.push(t.assigned_to);
+            c.integrations.push(t.integration_id.map(IntegrationId::uuid));
+            let result = t.integration_result.as_ref();
+            c.external_ids.push(result.and_then(|r| r.external_ticket_id.as_deref()));
+            c.external_urls.push(result.and_then(|r| r.external_ticket_url.as_deref()));
+            c.results.push(json_text(result));
+            c.refs.push(map_text(&t.external_ref));
+            c.custom.push(map_text(&t.custom_fields));
+            c.tags.push(if t.tags.is_empty() { None } else { json_text(Some(&t.tags)) });
+        }
+        c
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    fn params(&self) -> Params<'_> {
+        vec![
+            &self.commands,
+            &self.takes,
+            &self.ids,
+            &self.orgs,
+            &self.titles,
+            &self.descriptions,
+            &self.priorities,
+            &self.categories,
+            &self.urgencies,
+            &self.departments,
+            &self.authors,
+            &self.assignees,
+            &self.integrations,
+            &self.external_ids,
+            &self.external_urls,
+            &self.results,
+            &self.refs,
+            &self.custom,
+            &self.tags,
+        ]
+    }
+}
+
+/// The columns of `sql/tickets_change.sql`.
+#[derive(Default)]
+struct ChangeColumns<'a> {
+    commands: Vec<Uuid>,
+    takes: Vec<i32>,
+    ids: Vec<Uuid>,
+    orgs: Vec<Uuid>,
+    titles: Vec<Option<&'a str>>,
+    descriptions: Vec<Option<&'a str>>,
+    categories: Vec<Option<&'a str>>,
+    priorities: Vec<Option<&'a str>>,
+    urgencies: Vec<Option<&'a str>>,
+    departments: Vec<Option<&'a str>>,
+    custom: Vec<Option<String>>,
+    tags: Vec<Option<String>>,
+    statuses: Vec<Option<&'a str>>,
+    summaries: Vec<Option<&'a str>>,
+    notes: Vec<Option<&'a str>>,
+    assigns: Vec<bool>,
+    assignees: Vec<Option<Uuid>>,
+    comments: Vec<bool>,
+    external_ids: Vec<Option<&'a str>>,
+    external_urls: Vec<Option<&'a str>>,
+    refs: Vec<Option<String>>,
+    results: Vec<Option<String>>,
+}
+
+impl<'a> ChangeColumns<'a> {
+    fn of(batch: &'a [Settlement]) -> Self {
+        let mut c = Self::default();
+        for (s, ticket, t) in batch.iter().filter_map(|s| Some((s, s.ticket_id?, s.ticket_change.as_deref()?))) {
+            c.commands.push(s.id.uuid());
+            c.takes.push(s.take);
+            c.ids.push(ticket.uuid());
+            c.orgs.push(s.organization_id.uuid());
+            c.titles.push(t.patch.title.as_deref());
+            c.descriptions.push(t.patch.description.as_deref());
+            c.categories.push(t.patch.category.map(TicketCategory::as_str));
+            c.priorities.push(t.patch.priority.map(crate::domain::Priority::as_str));
+            c.urgencies.push(t.patch.urgency.map(crate::domain::Priority::as_str));
+            c.departments.push(t.patch.department.as_deref());
+            c.custom.push(t.patch.custom_fields.as_ref().and_then(|map| json_text(Some(map))));
+            c.tags.push(t.patch.tags.as_ref().and_then(|tags| json_text(Some(tags))));
+            c.statuses.push(t.status.map(TicketStatus::as_str));
+            c.summaries.push(t.resolution_summary.as_deref());
+            c.notes.push(t.internal_notes.as_deref());
+            c.assigns.push(t.assigned_to.is_some());
+            c.assignees.push(t.assigned_to.flatten());
+            c.comments.push(t.comments);
+            c.external_ids.push(t.external_id.as_deref());
+            c.external_urls.push(t.external_url.as_deref());
+            c.refs.push(map_text(&t.external_ref));
+            c.results.push(json_text(t.integration_result.as_ref()));
+        }
+        c
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    fn params(&self) -> Params<'_> {
+        vec![
+            &self.commands,
+            &self.takes,
+            &self.ids,
+            &self.orgs,
+            &self.titles,
+            &self.descriptions,
+            &self.categories,
+            &self.priorities,
+            &self.urgencies,
+            &self.departments,
+            &self.custom,
+            &self.tags,
+            &self.statuses,
+            &self.summaries,
+            &self.notes,
+            &self.assigns,
+            &self.assignees,
+            &self.comments,
+            &self.external_ids,
+            &self.external_urls,
+            &self.refs,
+            &self.results,
+        ]
+    }
+}
+
+#[derive(Default)]
+struct UsageColumns<'a> {
+    ids: Vec<Uuid>,
+    succeeded: Vec<i64>,
+    failed: Vec<i64>,
+    errors: Vec<Option<&'a str>>,
+}
+
+impl<'a> UsageColumns<'a> {
+    fn of(usage: &'a [(IntegrationId, UsageTally)]) -> Self {
+        let mut c = Self::default();
+        for (id, tally) in usage {
+            c.ids.push(id.uuid());
+            c.succeeded.push(tally.succeeded);
+            c.failed.push(tally.failed);
+            c.errors.push(tally.last_error.as_deref());
+        }
+        c
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    fn params<'b>(&'b self, worker: &'b &'b str) -> Params<'b> {
+        vec![worker, &self.ids, &self.succeeded, &self.failed, &self.errors]
+    }
+}
+
+fn json_text<T: serde::Serialize>(value: Option<&T>) -> Option<String> {
+    // A value that cannot be written as JSON does not occur: all of these are plain data.
+    value.and_then(|value| serde_json::to_string(value).ok())
+}
+
+fn map_text(map: &Map<String, Value>) -> Option<String> {
+    if map.is_empty() { None } else { json_text(Some(map)) }
+}
