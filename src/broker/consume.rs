@@ -2,6 +2,7 @@
 //! channel and generation they came from, `multiple`, never out of order.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
@@ -109,8 +110,10 @@ pub struct Consumer {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
+    /// Deliveries handed on and not acknowledged yet.
+    outstanding: AtomicUsize,
     /// Acknowledged tags not yet sent, by source; emptied with each generation.
     done: Mutex<Done>,
     wake: Notify,
@@ -126,7 +129,13 @@ impl Consumer {
     /// Starts nothing yet: [`Consumer::run`] is the supervisor, to be owned by the caller.
     #[must_use]
     pub fn new() -> Self {
-        Self { shared: Arc::new(Shared { done: Mutex::new(Done::default()), wake: Notify::new() }) }
+        Self { shared: Arc::new(Shared::default()) }
+    }
+
+    /// How many deliveries were handed on and not acknowledged yet.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.shared.outstanding.load(Ordering::Acquire)
     }
 
     /// Says that deliveries are durable. Those of a lost generation are forgotten: they come again.
@@ -134,6 +143,7 @@ impl Consumer {
         let mut done = self.shared.done.lock().unwrap_or_else(PoisonError::into_inner);
         for delivery in deliveries {
             if delivery.generation == done.generation {
+                self.shared.outstanding.fetch_sub(1, Ordering::AcqRel);
                 done.tags.entry(delivery.source).or_default().push(delivery.tag);
             }
         }
@@ -224,13 +234,15 @@ impl Consumer {
         {
             let mut done = self.shared.done.lock().unwrap_or_else(PoisonError::into_inner);
             *done = Done { generation, tags: BTreeMap::new() };
+            self.shared.outstanding.store(0, Ordering::Release);
         }
         tracing::info!(generation, "consuming");
         let ended = CancellationToken::new();
         let mut readers = tokio::task::JoinSet::new();
         for (source, queue, stream) in streams {
             let sink = if source == Source::Dead { dead.clone() } else { commands.clone() };
-            readers.spawn(read(source, queue, stream, generation, sink, intake.clone(), ended.clone()));
+            let shared = Arc::clone(&self.shared);
+            readers.spawn(read(source, queue, stream, generation, sink, intake.clone(), ended.clone(), shared));
         }
         let result = tokio::select! {
             // Losing branches may be dropped: unacknowledged messages are delivered again.
@@ -294,6 +306,7 @@ impl Default for Consumer {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "one caller, one place to read them")]
 /// Moves deliveries on. Ends only in trouble: a plain end of the stream means that the broker cancelled the consumer,
 /// which is how a deleted queue shows.
 async fn read(
@@ -304,6 +317,7 @@ async fn read(
     sink: mpsc::Sender<Delivery>,
     mut intake: watch::Receiver<bool>,
     ended: CancellationToken,
+    shared: Arc<Shared>,
 ) -> BrokerError {
     loop {
         // A closed intake (Postgres away, draining) leaves messages with the broker, up to the prefetch.
@@ -317,6 +331,7 @@ async fn read(
         match next {
             Some(Ok(raw)) => {
                 let delivery = Delivery { source, generation, tag: raw.delivery_tag, raw };
+                shared.outstanding.fetch_add(1, Ordering::AcqRel);
                 if sink.send(delivery).await.is_err() {
                     return BrokerError::Lost("nobody takes deliveries any more".into());
                 }

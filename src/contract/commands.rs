@@ -76,6 +76,28 @@ pub struct TicketCreate {
     pub has_attachments: bool,
 }
 
+impl Default for TicketCreate {
+    fn default() -> Self {
+        Self {
+            ticket_id: None,
+            title: String::new(),
+            description: String::new(),
+            category: TicketCategory::General,
+            priority: Priority::Medium,
+            urgency: Priority::Medium,
+            department: None,
+            created_by_id: None,
+            assigned_to_id: None,
+            integration_id: None,
+            route: false,
+            create_externally: true,
+            custom_fields: Map::new(),
+            tags: Vec::new(),
+            has_attachments: false,
+        }
+    }
+}
+
 /// `ticket.update`
 #[derive(Debug, Clone, PartialEq)]
 pub struct TicketUpdate {

@@ -47,6 +47,7 @@ pub struct Core {
     pub(super) relay: Relay,
     pub(super) lanes: Lanes,
     pub(super) integrations: Integrations,
+    pub(super) tokens: super::tokens::TokenMemory,
     /// Commands in this process's hands, from the claim or take to the commit of their settlement. Guarded by
     /// `claiming` where rows are taken, so that a row of ours that is not in here was surely left behind.
     held: Mutex<HashSet<Uuid>>,
@@ -80,6 +81,7 @@ impl Core {
             lease: parts.lease,
             relay: parts.relay,
             lanes,
+            tokens: super::tokens::TokenMemory::default(),
             held: Mutex::new(HashSet::new()),
             troubled: Mutex::new(HashSet::new()),
             claiming: tokio::sync::Mutex::new(()),
@@ -100,6 +102,22 @@ impl Core {
     #[must_use]
     pub fn held_count(&self) -> usize {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Ends the work in hand: what was not begun goes back, what runs may finish until `deadline`; the rest is handed
+    /// back in doubt. Resolves when nothing of it can reach the settler any more.
+    pub async fn drain(self: &Arc<Self>, limit: std::time::Duration) {
+        for job in self.lanes.unqueue() {
+            self.finish(super::dispatch::hand_back(&job)).await;
+        }
+        if tokio::time::timeout(limit, self.lanes.idle()).await.is_err() {
+            match self.store.hand_back_running(&self.me).await {
+                Ok(count) => tracing::warn!(commands = count, "handed back what did not finish within worker.drain_timeout"),
+                Err(error) => tracing::warn!(
+                    error = crate::store::chain(&error), "could not hand back what runs; the next worker takes it over"
+                ),
+            }
+        }
     }
 
     /// How many more it takes.
@@ -136,6 +154,10 @@ impl Core {
 
     pub(super) fn is_troubled(&self, id: IntegrationId) -> bool {
         self.troubled.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+
+    pub(super) fn has_trouble(&self) -> bool {
+        !self.troubled.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     pub(super) fn set_troubled(&self, ids: HashSet<IntegrationId>) {

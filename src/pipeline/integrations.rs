@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
-use crate::domain::{ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
+use crate::domain::{ErrorCode, Failure, HealthStatus, Integration, IntegrationId, OrganizationId};
 use crate::platforms::{self, Adapter};
 use crate::secrets::{Binding, Credentials, KeyRing};
 use crate::store::{LoadedIntegration, Store, StoreError};
@@ -16,6 +16,7 @@ pub(super) struct Handle {
     pub(super) version: i64,
     pub(super) row: Integration,
     pub(super) is_deleted: bool,
+    pub(super) health: HealthStatus,
     /// The adapter, or why there is none.
     pub(super) adapter: Result<Arc<dyn Adapter>, Failure>,
 }
@@ -77,6 +78,7 @@ impl Integrations {
     }
 
     fn open(&self, loaded: LoadedIntegration) -> Handle {
+        let health = loaded.health();
         let LoadedIntegration { version, integration, is_deleted, .. } = loaded;
         let adapter = open_credentials(&self.ring, &integration).and_then(|credentials| {
             platforms::connect(&integration, &credentials).map_err(|error| {
@@ -88,7 +90,7 @@ impl Integrations {
                 }
             })
         });
-        Handle { version, row: integration, is_deleted, adapter }
+        Handle { version, row: integration, is_deleted, health, adapter }
     }
 }
 

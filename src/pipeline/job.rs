@@ -27,7 +27,7 @@ pub(super) struct Job {
     pub(super) deaths: i32,
     pub(super) trace: Trace,
     pub(super) organization: Organization,
-    pub(super) command: Command,
+    pub(super) command: Arc<Command>,
     /// The integration the claim resolved it to, by data or ticket.
     pub(super) integration_id: Option<IntegrationId>,
     pub(super) integration: Option<Arc<Handle>>,

@@ -7,6 +7,7 @@
 //! Batches form by themselves: while one is being written, the next gathers. There is no flush timer.
 
 pub mod alone;
+mod circuits;
 mod core;
 mod dispatch;
 mod gates;
@@ -24,10 +25,11 @@ mod schedule;
 mod settle;
 mod tokens;
 
-pub use self::core::{Core, CoreParts};
+pub use self::core::{Core, CoreParts, DoneQueue};
 pub use intake::run_dead_letters;
 pub use intake::run_intake;
-pub use lease::{Lease, LeaseError};
-pub use relay::{Relay, run_relay, run_sweep};
+pub use lease::{Hold, Lease, LeaseError};
+pub use relay::{Relay, flush, run_relay, run_sweep};
+pub use reads::show;
 pub use schedule::run_schedule;
 pub use settle::run_settle;

@@ -1,6 +1,13 @@
-//! Which addresses a request may go to: private and link-local ones are refused at connect time, after DNS.
+//! Which addresses a request may go to. Private, link-local and otherwise special ones are refused at connect time,
+//! after the name was looked up, so that a name that changes its address between check and connect gains nothing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+use super::{AdapterError, ErrorClass};
 
 /// The egress rules in force.
 #[derive(Debug, Clone, Default)]
@@ -9,4 +16,183 @@ pub struct EgressPolicy {
     pub allow: Vec<IpNet>,
     /// `egress.allow_http`: `http://` targets.
     pub allow_http: bool,
+}
+
+/// What a refusal by the resolver says; recognised in the chain of a failed connect.
+#[derive(Debug, thiserror::Error)]
+#[error("egress refused: {host} resolves to {address}, which is not allowed")]
+pub(super) struct Refused {
+    host: String,
+    address: IpAddr,
+}
+
+impl Refused {
+    pub(super) fn explain(&self) -> AdapterError {
+        AdapterError::new(
+            ErrorClass::Egress,
+            format!(
+                "{} resolves to {}, a private or reserved address; add its network to egress.allow if it is meant",
+                self.host, self.address
+            ),
+        )
+    }
+}
+
+impl EgressPolicy {
+    /// Whether requests may be sent to this address.
+    #[must_use]
+    pub fn allows(&self, address: IpAddr) -> bool {
+        self.allow.iter().any(|network| network.contains(&address)) || is_public(address)
+    }
+
+    /// Judges a URL before anything is looked up: scheme, userinfo, literal addresses (which no resolver sees).
+    ///
+    /// # Errors
+    /// [`ErrorClass::Egress`], naming the host and the setting.
+    pub fn check(&self, url: &Url) -> Result<(), AdapterError> {
+        let refuse = |text: String| Err(AdapterError::new(ErrorClass::Egress, text));
+        let host = url.host_str().unwrap_or_default();
+        match url.scheme() {
+            "https" => {}
+            "http" if self.allow_http => {}
+            "http" => {
+                return refuse(format!("{host} is to be called by http://; use https://, or set egress.allow_http"));
+            }
+            other => return refuse(format!("{other}:// targets are not allowed")),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse(format!("the URL of {host} carries a user or password, which is not allowed"));
+        }
+        let literal = match url.host() {
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            Some(Host::Domain(_)) => None,
+            None => return refuse("the URL has no host".into()),
+        };
+        match literal {
+            Some(address) if !self.allows(address) => refuse(format!(
+                "{address} is a private or reserved address; add its network to egress.allow if it is meant"
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Looks names up and refuses those that lead to an address that is not allowed. One forbidden address condemns the
+/// name: which of several is used is not ours to choose.
+#[derive(Debug, Clone)]
+pub(super) struct GuardedResolver(pub(super) EgressPolicy);
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = self.0.clone();
+        Box::pin(async move {
+            let host = name.as_str().to_owned();
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            if let Some(forbidden) = found.iter().find(|address| !policy.allows(address.ip())) {
+                return Err(Box::new(Refused { host, address: forbidden.ip() }).into());
+            }
+            let addresses: Addrs = Box::new(found.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+/// By the IANA registry of special-purpose addresses.
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !(a == 0
+        || a == 10
+        || a == 127
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 169 && b == 254)
+        || (a == 172 && (16..32).contains(&b))
+        || (a == 192 && b == 168)
+        || (a == 192 && b == 0 && (c == 0 || c == 2))
+        || (a == 192 && b == 88 && c == 99)
+        || (a == 198 && (b == 18 || b == 19))
+        || (a == 198 && b == 51 && c == 100)
+        || (a == 203 && b == 0 && c == 113)
+        || a >= 224)
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let s = address.segments();
+    // Addresses that carry an IPv4 address lead where that leads.
+    if let Some(mapped) = address.to_ipv4_mapped() {
+        return is_public_v4(mapped);
+    }
+    let embedded = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    if s[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
+        return is_public_v4(embedded(s[6], s[7]));
+    }
+    if s[0] == 0x2002 {
+        return is_public_v4(embedded(s[1], s[2]));
+    }
+    !(s[..7] == [0; 7]
+        || s[..4] == [0x100, 0, 0, 0]
+        || (s[0] == 0x2001 && s[1] == 0)
+        || (s[0] == 0x2001 && s[1] == 0xdb8)
+        || s[..6] == [0; 6]
+        || (s[0] & 0xfe00) == 0xfc00
+        || (s[0] & 0xffc0) == 0xfe80
+        || (s[0] & 0xffc0) == 0xfec0
+        || (s[0] & 0xff00) == 0xff00)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_and_reserved_addresses_are_refused() {
+        let policy = EgressPolicy::default();
+        let refused = [
+            "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "172.31.255.255",
+            "192.0.0.1", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.19.255.255", "198.51.100.7",
+            "203.0.113.9", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1", "100::1", "2001::1", "2001:db8::1", "2002:7f00:1::", "fc00::1", "fd12::1", "fe80::1",
+            "fec0::1", "ff02::1", "::127.0.0.1",
+        ];
+        let allowed = ["1.1.1.1", "172.32.0.1", "100.128.0.1", "198.20.0.1", "2606:4700::1111", "::ffff:1.1.1.1"];
+
+        for text in refused {
+            assert!(!policy.allows(text.parse().unwrap()), "{text}");
+        }
+        for text in allowed {
+            assert!(policy.allows(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_allow_list_exempts_networks_and_nothing_else() {
+        let policy = EgressPolicy { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true };
+
+        assert!(policy.allows("127.9.9.9".parse().unwrap()));
+        assert!(!policy.allows("10.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn urls_are_judged_before_any_look_up_and_the_remedy_is_named() {
+        let strict = EgressPolicy::default();
+        let check = |policy: &EgressPolicy, url: &str| policy.check(&url.parse().unwrap()).map_err(|e| e.public);
+
+        assert!(check(&strict, "https://example.com/x").is_ok());
+        assert!(check(&strict, "http://example.com/x").unwrap_err().contains("egress.allow_http"));
+        assert!(check(&strict, "https://127.0.0.1/x").unwrap_err().contains("egress.allow"));
+        assert!(check(&strict, "https://0x7f000001/x").unwrap_err().contains("127.0.0.1"));
+        assert!(check(&strict, "https://[::1]/x").unwrap_err().contains("egress.allow"));
+        let userinfo = check(&strict, "https://user:hunter2@example.com/").unwrap_err();
+        assert!(!userinfo.contains("hunter2"));
+    }
 }

@@ -6,6 +6,7 @@
 //! **A new platform** is (1) `platforms/<name>.rs`, (2) a variant of [`Platform`], (3) the arms in [`descriptor`] and
 //! [`connect`], (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
 
+mod backoff;
 mod egress;
 mod error;
 mod http;
@@ -240,6 +241,11 @@ pub trait Adapter: Send + Sync {
 
     /// The main request of an operation, for `dryrun`: pure, nothing is sent.
     fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError>;
+
+    /// How to get access tokens, for integrations that authenticate by OAuth.
+    fn token_flow(&self) -> Option<&dyn TokenFlow> {
+        None
+    }
 
     /// How this operation is kept from happening twice in this mode.
     fn protection(&self, kind: OperationKind) -> Protection;

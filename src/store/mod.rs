@@ -12,6 +12,7 @@ mod outbox;
 mod queries;
 mod settle;
 mod tickets;
+mod tokens;
 mod workers;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use outbox::{OutboxKey, OutboxRow};
 pub use queries::{AttemptRow, CommandFilter, CommandRow};
 pub use settle::{AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch, Settlement, TicketChange, TicketInsert, UsageTally};
 pub use tickets::StoredTicket;
+pub use tokens::{StoredTokens, TokenLock};
 pub use workers::Incarnation;
 
 /// Longest a statement of the pipeline may take; set on the server, so that nothing is left running there.

@@ -94,6 +94,16 @@ impl Store {
         keep_if_sound(client, result)
     }
 
+    /// Leaves a process's unsent events to the sweep, now.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn disown_events(&self, owner: Uuid) -> Result<(), StoreError> {
+        let client = self.hot().await?;
+        let result = limited(client.execute("UPDATE outbox SET owner = NULL WHERE owner = $1", &[&owner])).await;
+        keep_if_sound(client, result.map(|_| ()))
+    }
+
     /// Unsent events that no living process is publishing from memory, each command's oldest first; pushes them back
     /// by a growing delay so that the next sweep takes others. `mine` is never swept while it is fresh.
     ///

@@ -283,7 +283,7 @@ async fn settle_batch(
     // the futures half way (the limit) leaves the connection in an unknown state, so it is not given back then.
     let transaction = async {
         let begin = client.batch_execute("BEGIN");
-        let settled_params = columns.params(&owner, worker);
+        let settled_params = columns.params(&owner, &worker);
         let settled = client.query(&settle, &settled_params);
         let own = async {
             match effect {

@@ -43,6 +43,17 @@ impl Store {
         keep_if_sound(client, result)
     }
 
+    /// Whether an organization is enabled; `None` where there is no such.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn organization(&self, id: OrganizationId) -> Result<Option<bool>, StoreError> {
+        let client = self.hot().await?;
+        let sql = "SELECT is_enabled FROM organizations WHERE id = $1 AND NOT is_deleted";
+        let result = limited(client.query_opt(sql, &[&id.uuid()])).await.map(|row| row.map(|row| row.get(0)));
+        keep_if_sound(client, result)
+    }
+
     /// The people among `ids` that `users` knows.
     ///
     /// # Errors

@@ -137,6 +137,20 @@ impl Store {
         keep_if_sound(client, result)
     }
 
+    /// Gives back, at the end of a drain, what this process still runs: it may have been sent, so there is doubt, but
+    /// nothing died, so nothing is suspect. Its settlements are fenced out from here on.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn hand_back_running(&self, me: &Incarnation) -> Result<u64, StoreError> {
+        let client = self.hot().await?;
+        let sql = "UPDATE commands SET state = 'deferred', owner = NULL, due_at = now(), retry_at = now(), \
+                   take = take + 1, doubt_since = COALESCE(doubt_since, now()), \
+                   decided_by = 'the worker that held it stopped' WHERE owner = $1 AND state = 'running'";
+        let result = limited(client.execute(sql, &[&me.id])).await;
+        keep_if_sound(client, result)
+    }
+
     /// Forgets a worker that ended in good order.
     ///
     /// # Errors

@@ -1,1 +1,8 @@
-//! Log set-up, metric names, fail points.
+//! What the worker tells about itself: logs, metrics; and the fail points of the crash tests.
+
+mod failpoint;
+mod logs;
+pub mod metrics;
+
+pub use failpoint::{failpoint, failpoint_armed};
+pub use logs::{LogFormat, init};

@@ -1,0 +1,537 @@
+//! From delivery to durable command: parse, validate, seal, claim, acknowledge. What can never be a command becomes a
+//! dead letter and a `rejected` event; reads and dry runs are answered here and leave nothing behind.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::core::Core;
+use super::job::Job;
+use super::{own, prepare, reads};
+use crate::broker::{Consumer, Delivery};
+use crate::contract::{Command, Envelope, RawMessage, Rejection, rejected_event};
+use crate::domain::{CommandId, ErrorCode, Failure};
+use crate::secrets::{Binding, KeyRing, mask};
+use crate::store::{
+    Claimed, DeadLetter, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, chain,
+};
+use crate::telemetry::failpoint;
+
+/// Most deliveries a batch.
+const BATCH_MAX: usize = 256;
+/// How long a batch waits for memory before it is claimed as pending instead.
+const ROOM_WAIT: Duration = Duration::from_millis(250);
+/// Pauses between tries while Postgres is away.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Takes commands in until the queue of deliveries ends.
+pub async fn run_intake(core: Arc<Core>, consumer: Arc<Consumer>, mut deliveries: mpsc::Receiver<Delivery>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while deliveries.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        failpoint("after_delivery").await;
+        wait_for_room(&core).await;
+        take_in(&core, &consumer, std::mem::take(&mut batch)).await;
+    }
+}
+
+/// Waits while this process has its hands full, but not for long: what it cannot run it can still make durable, and
+/// one slow platform must not keep the others' commands at the door.
+async fn wait_for_room(core: &Arc<Core>) {
+    let room = async {
+        while core.free_memory() < BATCH_MAX.min(core.config.worker.memory / 2) {
+            core.room.notified().await;
+        }
+    };
+    // Claimed as pending, then.
+    drop(tokio::time::timeout(ROOM_WAIT, room).await);
+}
+
+/// A valid command on its way into the ledger.
+struct Incoming {
+    envelope: Envelope,
+    row: NewCommand,
+    delivery: usize,
+}
+
+async fn take_in(core: &Arc<Core>, consumer: &Consumer, deliveries: Vec<Delivery>) {
+    let mut commands = Vec::with_capacity(deliveries.len());
+    let mut rejected = Vec::new();
+    let mut asked = Vec::new();
+    for (index, delivery) in deliveries.iter().enumerate() {
+        let raw = RawMessage {
+            routing_key: delivery.routing_key(),
+            body: delivery.body(),
+            content_type: delivery.content_type(),
+            traceparent: delivery.header("traceparent"),
+            tracestate: delivery.header("tracestate"),
+            reply_to: delivery.reply_to(),
+            correlation_id: delivery.correlation_id(),
+        };
+        match Envelope::parse(&raw, core.config.amqp.max_message_bytes, &core.config.amqp.prefix) {
+            Ok(envelope) if envelope.dry_run || envelope.command.is_read() => asked.push(envelope),
+            Ok(envelope) => commands.push(incoming(core, envelope, index)),
+            Err(rejection) => rejected.push((*rejection, index)),
+        }
+    }
+    let conflicts = claim_until_durable(core, commands, &deliveries).await;
+    rejected.extend(conflicts);
+    if !rejected.is_empty() {
+        let letters = rejected.iter().filter_map(|(rejection, index)| Some((rejection, deliveries.get(*index)?)));
+        let letters: Vec<_> = letters.map(|(rejection, delivery)| (rejection, letter(rejection, delivery))).collect();
+        until_durable(core, || bury(core, &letters)).await;
+    }
+    for envelope in asked {
+        reads::answer(core, envelope).await;
+    }
+    failpoint("after_claim").await;
+    consumer.ack(&deliveries);
+}
+
+/// Claims a batch, whatever it takes: repeats are answered, conflicts returned as rejections.
+async fn claim_until_durable(
+    core: &Arc<Core>,
+    commands: Vec<Incoming>,
+    deliveries: &[Delivery],
+) -> Vec<(Rejection, usize)> {
+    let mut conflicts = Vec::new();
+    let mut seen: HashMap<CommandId, Vec<u8>> = HashMap::new();
+    let mut fresh = Vec::with_capacity(commands.len());
+    let mut callers = Vec::new();
+    for incoming in commands {
+        if let Some(reply_to) = &incoming.envelope.reply_to {
+            let correlation = incoming.envelope.correlation_id.clone().unwrap_or_default();
+            callers.push((incoming.envelope.id, reply_to.clone(), correlation));
+        }
+        match seen.get(&incoming.envelope.id) {
+            None => {
+                seen.insert(incoming.envelope.id, incoming.row.digest.clone());
+                fresh.push(incoming);
+            }
+            // A repeat within the batch: the first one's outcome is on its way.
+            Some(digest) if *digest == incoming.row.digest => {}
+            Some(_) => {
+                callers.retain(|(id, reply_to, _)| {
+                    *id != incoming.envelope.id || Some(reply_to) != incoming.envelope.reply_to.as_ref()
+                });
+                conflicts.extend(conflict(incoming, deliveries));
+            }
+        }
+    }
+    let mut parts = vec![fresh];
+    while let Some(part) = parts.pop() {
+        if part.is_empty() {
+            continue;
+        }
+        let mut pause = PAUSE.0;
+        loop {
+            match claim(core, &part).await {
+                Ok(claim) => {
+                    let (repeats, jobs, versions) = claim;
+                    conflicts.extend(after_claim(core, part, &repeats, &mut callers, jobs, versions, deliveries).await);
+                    break;
+                }
+                Err(error) if error.is_refusal() && part.len() > 1 => {
+                    tracing::warn!(error = chain(&error), rows = part.len(), "a claim was refused; splitting the batch");
+                    let mut left = part;
+                    let right = left.split_off(left.len() / 2);
+                    parts.push(right);
+                    parts.push(left);
+                    break;
+                }
+                Err(error) if error.is_refusal() => {
+                    tracing::error!(error = chain(&error), "a command cannot be stored");
+                    for incoming in part {
+                        let failure =
+                            Failure::new(ErrorCode::InvalidCommand, "the database does not take this command's data");
+                        conflicts.extend(rejection_of(incoming, failure, deliveries));
+                    }
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), rows = part.len(), "cannot make commands durable yet; trying again");
+                    core.store.forget_connections();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+    conflicts
+}
+
+type Claim = (Vec<Repeat>, HashMap<CommandId, Claimed>, HashMap<Uuid, i64>);
+
+/// One try. Commands it started are held before anybody else can look for rows that nobody holds.
+async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError> {
+    // The claim takes one command a ticket; those behind it follow in the order of their arrival.
+    let mut tickets = HashSet::new();
+    let (first, behind): (Vec<&Incoming>, Vec<&Incoming>) = part.iter().partition(|incoming| {
+        incoming.row.ticket_id.is_none_or(|ticket| tickets.insert((incoming.row.organization_id, ticket)))
+    });
+    let rows: Vec<&NewCommand> = first.iter().map(|incoming| &incoming.row).collect();
+    let claimed = {
+        let _claiming = core.claiming.lock().await;
+        let mut rooms = core.lanes.rooms(core.free_memory());
+        if !core.lease.stands() {
+            // Durable, but not this process's to run.
+            rooms.total = 0;
+        }
+        let claimed = core.store.claim(&rows, &rooms, core.me.id).await?;
+        core.hold(claimed.iter().filter(|claimed| claimed.running).map(|claimed| claimed.id));
+        claimed
+    };
+    let versions = claimed
+        .iter()
+        .filter_map(|claimed| Some((claimed.integration_id?.uuid(), claimed.integration_version?)))
+        .collect();
+    if claimed.iter().any(|claimed| !claimed.running) {
+        core.lanes.expect_more(
+            claimed.iter().filter(|c| !c.running).filter_map(|c| c.integration_id.map(crate::domain::IntegrationId::uuid)),
+        );
+        core.due.notify_one();
+    }
+    let claimed: HashMap<CommandId, Claimed> = claimed.into_iter().map(|claimed| (claimed.id, claimed)).collect();
+    let mut rest: Vec<&NewCommand> = rows.into_iter().filter(|row| !claimed.contains_key(&row.id)).collect();
+    rest.extend(behind.iter().map(|incoming| &incoming.row));
+    let mut repeats = Vec::new();
+    if !rest.is_empty() {
+        loop {
+            match core.store.claim_rest(&rest).await {
+                Ok(phase) => {
+                    repeats = phase.repeats;
+                    if !phase.waiting.is_empty() {
+                        core.due.notify_one();
+                    }
+                    break;
+                }
+                Err(StoreError::Contention(error)) => tracing::debug!(error = %error, "lost a race for a turn; again"),
+                Err(error) => {
+                    // What the first statement started is in this process's hands; the next try finds it a repeat.
+                    start(core, part, &claimed, &versions).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok((repeats, claimed, versions))
+}
+
+async fn start(
+    core: &Arc<Core>,
+    part: &[Incoming],
+    claimed: &HashMap<CommandId, Claimed>,
+    versions: &HashMap<Uuid, i64>,
+) {
+    let jobs: Vec<Job> = part
+        .iter()
+        .filter_map(|incoming| {
+            let claimed = claimed.get(&incoming.envelope.id).filter(|claimed| claimed.running)?;
+            Some(Job::claimed(incoming.envelope.clone(), claimed))
+        })
+        .collect();
+    prepare::start(core, jobs, versions).await;
+}
+
+async fn after_claim(
+    core: &Arc<Core>,
+    part: Vec<Incoming>,
+    repeats: &[Repeat],
+    callers: &mut Vec<(CommandId, String, String)>,
+    claimed: HashMap<CommandId, Claimed>,
+    versions: HashMap<Uuid, i64>,
+    deliveries: &[Delivery],
+) -> Vec<(Rejection, usize)> {
+    let repeats: HashMap<CommandId, &Repeat> = repeats.iter().map(|repeat| (repeat.id, repeat)).collect();
+    let mut conflicts = Vec::new();
+    let mut jobs = Vec::with_capacity(part.len());
+    let mut answers = Vec::new();
+    for incoming in part {
+        let id = incoming.envelope.id;
+        if let Some(claimed) = claimed.get(&id).filter(|claimed| claimed.running) {
+            jobs.push(Job::claimed(incoming.envelope, claimed));
+        } else if let Some(repeat) = repeats.get(&id) {
+            if repeat.digest == incoming.row.digest {
+                tracing::debug!(command_id = %id, "a repeat: answered with the first outcome");
+                if let Some((body, key)) = &repeat.final_event {
+                    answers.push(OutboxRow {
+                        key: OutboxKey {
+                            command_id: id.uuid(),
+                            number: i32::MAX,
+                            target: String::new(),
+                            correlation_id: String::new(),
+                        },
+                        routing_key: key.clone(),
+                        body: body.clone(),
+                    });
+                }
+            } else {
+                callers.retain(|(caller, _, _)| *caller != id);
+                conflicts.extend(conflict(incoming, deliveries));
+            }
+        }
+    }
+    // Before the jobs run, so that no settlement misses a caller.
+    if !callers.is_empty() {
+        let waiting = std::mem::take(callers);
+        until_durable(core, || answer_callers(core, &waiting)).await;
+    }
+    if !answers.is_empty() {
+        until_durable(core, || core.store.add_events(&answers, core.me.id)).await;
+        core.relay.offer(answers);
+    }
+    prepare::start(core, jobs, &versions).await;
+    conflicts
+}
+
+/// Remembers who waits; answers at once those whose command is finished.
+async fn answer_callers(core: &Core, callers: &[(CommandId, String, String)]) -> Result<(), StoreError> {
+    let finished = core.store.await_replies(callers).await?;
+    let mut rows = Vec::new();
+    for (id, event, _) in finished {
+        rows.extend(callers.iter().filter(|(caller, _, _)| *caller == id).map(|(_, reply_to, correlation)| OutboxRow {
+            key: OutboxKey {
+                command_id: id.uuid(),
+                number: i32::MAX,
+                target: reply_to.clone(),
+                correlation_id: correlation.clone(),
+            },
+            routing_key: reply_to.clone(),
+            body: event.clone(),
+        }));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    core.store.add_events(&rows, core.me.id).await?;
+    core.relay.offer(rows);
+    Ok(())
+}
+
+/// Repeats a step that must not be skipped until the database takes it. Only trouble with the connection or a lost
+/// race is waited out; a refusal is logged and left, as trying again would not end.
+async fn until_durable<F: Future<Output = Result<(), StoreError>>>(core: &Core, step: impl Fn() -> F) {
+    let mut pause = PAUSE.0;
+    loop {
+        match step().await {
+            Ok(()) => return,
+            Err(error) if error.is_refusal() => {
+                tracing::error!(error = chain(&error), "the database refused a row of the intake");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the intake waits for the database");
+                core.store.forget_connections();
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+}
+
+fn incoming(core: &Core, envelope: Envelope, delivery: usize) -> Incoming {
+    let (data, digest) = seal(&core.ring, &envelope);
+    let row = NewCommand {
+        id: envelope.id,
+        command_type: envelope.command_type.as_str(),
+        organization_id: envelope.organization_id,
+        integration_id: envelope.command.integration_id(),
+        ticket_id: envelope.command.ticket_id(envelope.id),
+        creates: matches!(envelope.command, Command::TicketCreate(_)),
+        digest,
+        data,
+        expires_at: envelope.expires_at,
+        traceparent: envelope.trace.parent.clone(),
+        tracestate: envelope.trace.state.clone(),
+    };
+    let mut envelope = envelope;
+    if matches!(envelope.command, Command::IntegrationCreate(_)) {
+        // From here on the secrets exist only sealed, as they would after a restart.
+        let mut faults = crate::contract::Faults::new();
+        if let Ok(data) = serde_json::from_str(&row.data)
+            && let Some(command) = Command::parse(envelope.command_type, data, &mut faults)
+        {
+            envelope.command = command;
+        }
+        envelope.data = Map::new();
+    }
+    Incoming { envelope, row, delivery }
+}
+
+/// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one and only present as
+/// keyed hashes in the other.
+fn seal(ring: &KeyRing, envelope: &Envelope) -> (String, Vec<u8>) {
+    let text = |value: &Map<String, Value>| serde_json::to_string(value).unwrap_or_default();
+    let digest_of = |data: &str| {
+        Sha256::new()
+            .chain_update(envelope.command_type.as_str())
+            .chain_update([0])
+            .chain_update(envelope.organization_id.uuid().as_bytes())
+            .chain_update(data)
+            .finalize()
+            .to_vec()
+    };
+    if !matches!(envelope.command, Command::IntegrationCreate(_)) {
+        let data = text(&envelope.data);
+        let digest = digest_of(&data);
+        return (data, digest);
+    }
+    let id = own::integration_id_of(envelope.id);
+    let mut stored = envelope.data.clone();
+    let mut compared = envelope.data.clone();
+    for (field, column) in [("credentials", "credentials_encrypted"), ("webhook_secret", "webhook_secret_encrypted")] {
+        let Some(secret) = envelope.data.get(field).filter(|value| !value.is_null()) else { continue };
+        let plain = secret.to_string();
+        let hash = ring.keyed_hash(plain.as_bytes()).map_or_else(|| "unkeyed".into(), hex::encode);
+        compared.insert(field.into(), Value::String(hash));
+        if secret.as_object().is_some_and(Map::is_empty) {
+            continue;
+        }
+        let binding = Binding { organization: envelope.organization_id, integration: id, column };
+        let sealed = ring.seal(&binding, plain.as_bytes());
+        let value = match (sealed, field) {
+            (Ok(sealed), "credentials") => json!({ own::SEALED: sealed }),
+            (Ok(sealed), _) => Value::String(sealed),
+            (Err(_), "credentials") => json!({ own::REFUSED: true }),
+            (Err(_), _) => {
+                stored.insert("credentials".into(), json!({ own::REFUSED: true }));
+                Value::Null
+            }
+        };
+        stored.insert(field.into(), value);
+    }
+    let digest = digest_of(&text(&compared));
+    (text(&stored), digest)
+}
+
+fn conflict(incoming: Incoming, deliveries: &[Delivery]) -> Option<(Rejection, usize)> {
+    let body = deliveries.get(incoming.delivery)?.body();
+    Some((incoming.envelope.into_conflict(body), incoming.delivery))
+}
+
+fn rejection_of(incoming: Incoming, failure: Failure, deliveries: &[Delivery]) -> Option<(Rejection, usize)> {
+    let (rejection, index) = conflict(incoming, deliveries)?;
+    Some((Rejection { failure, ..rejection }, index))
+}
+
+/// Keeps rejected messages and tells about them, in this order: an event without its row would explain nothing.
+async fn bury(core: &Core, letters: &[(&Rejection, DeadLetter)]) -> Result<(), StoreError> {
+    let rows: Vec<DeadLetter> = letters.iter().map(|(_, letter)| letter.clone()).collect();
+    core.store.bury_letters(&rows).await?;
+    let now = Utc::now();
+    let mut events = Vec::new();
+    for (rejection, _) in letters {
+        tracing::info!(
+            command_id = rejection.command_id.map(|id| id.to_string()), error_code = %rejection.failure.code,
+            fields = rejection.failure.fields.keys().cloned().collect::<Vec<_>>().join(","), "rejected a message"
+        );
+        let event = rejected_event(rejection, now);
+        let body = event.to_json();
+        let row = |target: &str, correlation: &str, key: String| OutboxRow {
+            key: OutboxKey {
+                command_id: event.id,
+                number: 0,
+                target: target.to_owned(),
+                correlation_id: correlation.to_owned(),
+            },
+            routing_key: key,
+            body: body.clone(),
+        };
+        events.push(row("", "", event.routing_key()));
+        if let Some(reply_to) = &rejection.reply_to {
+            events.push(row(reply_to, rejection.correlation_id.as_deref().unwrap_or_default(), reply_to.clone()));
+        }
+    }
+    core.store.add_events(&events, core.me.id).await?;
+    core.relay.offer(events);
+    Ok(())
+}
+
+fn letter(rejection: &Rejection, delivery: &Delivery) -> DeadLetter {
+    let reason = rejection.failure.code.as_str();
+    DeadLetter {
+        reason: reason.to_owned(),
+        message: rejection.failure.message.clone(),
+        command_id: rejection.command_id,
+        organization_id: rejection.organization_id,
+        origin: Some("the worker".into()),
+        routing_key: delivery.routing_key().to_owned(),
+        headers: delivery.headers_json(),
+        content_type: delivery.content_type().map(str::to_owned),
+        payload: masked_payload(delivery.body()),
+        fingerprint: DeadLetter::fingerprint(reason, delivery.routing_key(), delivery.body()),
+    }
+}
+
+/// Most characters of a dead letter's body that are kept.
+const PAYLOAD_MAX: usize = 1 << 20;
+
+/// A message's body fit to be kept: secrets masked where it is JSON; where it is not, nobody can tell what in it is
+/// secret, and it is kept as it is.
+fn masked_payload(body: &[u8]) -> String {
+    let text = match serde_json::from_slice::<Value>(body) {
+        Ok(mut value) => {
+            if let Some(Value::Object(data)) = value.get_mut("data") {
+                for field in ["credentials", "webhook_secret"] {
+                    if let Some(secret) = data.get_mut(field) {
+                        *secret = mask(secret);
+                    }
+                }
+            }
+            value.to_string()
+        }
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    text.chars().take(PAYLOAD_MAX).collect()
+}
+
+/// Drains the broker's dead letters into the ledger: unroutable, expired, over the delivery limit. Never requeues; while
+/// Postgres is away it waits with what it has in hand.
+pub async fn run_dead_letters(core: Arc<Core>, consumer: Arc<Consumer>, mut deliveries: mpsc::Receiver<Delivery>) {
+    let mut batch = Vec::new();
+    while deliveries.recv_many(&mut batch, 100).await > 0 {
+        let letters: Vec<DeadLetter> = batch.iter().map(broker_letter).collect();
+        until_durable(&core, || core.store.bury_letters(&letters)).await;
+        consumer.ack(&batch);
+        batch.clear();
+    }
+}
+
+fn broker_letter(delivery: &Delivery) -> DeadLetter {
+    let (reason, message, origin) = match delivery.death() {
+        Some((reason, queue)) if reason == "expired" => (
+            "expired".to_owned(),
+            "its per-message expiration passed while it waited; use expirytime instead".to_owned(),
+            Some(queue),
+        ),
+        Some((reason, queue)) => {
+            (reason.clone(), format!("the broker gave the message up: {reason}"), Some(queue))
+        }
+        None => (
+            "unroutable".to_owned(),
+            "no queue takes this routing key; it must be a command type, e.g. ticket.create".to_owned(),
+            None,
+        ),
+    };
+    let parsed: Option<Value> = serde_json::from_slice(delivery.body()).ok();
+    let uuid = |name: &str| {
+        parsed.as_ref().and_then(|value| value.get(name)).and_then(Value::as_str).and_then(|t| Uuid::parse_str(t).ok())
+    };
+    DeadLetter {
+        message,
+        command_id: uuid("id").map(CommandId::new),
+        organization_id: uuid("organizationid").map(crate::domain::OrganizationId::new),
+        origin,
+        routing_key: delivery.routing_key().to_owned(),
+        headers: delivery.headers_json(),
+        content_type: delivery.content_type().map(str::to_owned),
+        payload: masked_payload(delivery.body()),
+        fingerprint: DeadLetter::fingerprint(&reason, delivery.routing_key(), delivery.body()),
+        reason,
+    }
+}

@@ -1,0 +1,186 @@
+//! Gathers what dispatch needs of a batch of commands: integrations, tickets, people; a query each at most.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::core::{Core, stored_type};
+use super::dispatch;
+use super::integrations::Handle;
+use super::job::{Job, Organization};
+use crate::contract::{Command, Envelope, Faults, Trace};
+use crate::domain::{ErrorCode, Failure, IntegrationId, TicketId, UserRef};
+use crate::store::{Claimed, StoreError, StoredTicket, Taken, chain};
+
+impl Job {
+    /// A command that the claim has just started.
+    pub(super) fn claimed(envelope: Envelope, claimed: &Claimed) -> Self {
+        Self {
+            id: envelope.id,
+            command_type: envelope.command_type,
+            organization_id: envelope.organization_id,
+            ticket_id: envelope.command.ticket_id(envelope.id),
+            run: 1,
+            attempt: 0,
+            events: 0,
+            take: 1,
+            received_at: claimed.received_at,
+            expires_at: envelope.expires_at,
+            doubt_since: None,
+            lookups: 0,
+            deaths: 0,
+            trace: envelope.trace,
+            organization: Organization::of(claimed.organization_known, claimed.organization_enabled),
+            integration_id: claimed.integration_id,
+            command: Arc::new(envelope.command),
+            integration: None,
+            ticket: None,
+            people: Vec::new(),
+        }
+    }
+
+    /// A command taken from the ledger. Its data passed validation when it came; where this version no longer takes
+    /// it, it fails saying so.
+    pub(super) fn taken(taken: Taken) -> (Self, Option<Failure>) {
+        let command_type = stored_type(&taken.command_type);
+        let mut faults = Faults::new();
+        let parsed = match serde_json::from_str(&taken.data) {
+            Ok(data) => Command::parse(command_type, data, &mut faults),
+            Err(_) => None,
+        };
+        let failure = parsed.is_none().then(|| {
+            Failure::new(ErrorCode::InvalidCommand, "this version does not take the command's data any more")
+                .with_fields(faults)
+        });
+        let job = Self {
+            id: taken.id,
+            command_type,
+            organization_id: taken.organization_id,
+            ticket_id: taken.ticket_id,
+            run: taken.run,
+            attempt: taken.attempt,
+            events: taken.events,
+            take: taken.take,
+            received_at: taken.received_at,
+            expires_at: taken.expires_at,
+            doubt_since: taken.doubt_since,
+            lookups: taken.lookups,
+            deaths: taken.deaths,
+            trace: Trace { parent: taken.traceparent, state: taken.tracestate },
+            organization: Organization::of(taken.organization_known, taken.organization_enabled),
+            integration_id: taken.integration_id,
+            command: Arc::new(parsed.unwrap_or(Command::Unwritten(command_type))),
+            integration: None,
+            ticket: None,
+            people: Vec::new(),
+        };
+        (job, failure)
+    }
+
+    /// Whether the ticket's row has to be read: not for a create that makes its own id, which nobody else can know.
+    fn needs_ticket(&self) -> bool {
+        match &*self.command {
+            Command::TicketCreate(create) => create.ticket_id.is_some() || self.take > 1,
+            Command::TicketUpdate(_)
+            | Command::TicketStatus(_)
+            | Command::TicketAssign(_)
+            | Command::TicketComment(_) => true,
+            Command::IntegrationCreate(_)
+            | Command::IntegrationStatus(_)
+            | Command::IntegrationGet(_)
+            | Command::IntegrationList(_)
+            | Command::IntegrationTest(_)
+            | Command::Unwritten(_) => false,
+        }
+    }
+
+    fn people_named(&self) -> impl Iterator<Item = Uuid> {
+        match &*self.command {
+            Command::TicketCreate(create) => [create.assigned_to_id, create.created_by_id],
+            Command::TicketAssign(assign) => [assign.assigned_to_id, None],
+            Command::TicketUpdate(_)
+            | Command::TicketStatus(_)
+            | Command::TicketComment(_)
+            | Command::IntegrationCreate(_)
+            | Command::IntegrationStatus(_)
+            | Command::IntegrationGet(_)
+            | Command::IntegrationList(_)
+            | Command::IntegrationTest(_)
+            | Command::Unwritten(_) => [None, None],
+        }
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// Fills in integrations, tickets and people. Runs after the claim or take has committed, so that it sees what the
+/// command before in the ticket's turn has written.
+pub(super) async fn fill(core: &Core, jobs: &mut [Job], versions: &HashMap<Uuid, i64>) -> Result<(), StoreError> {
+    let mut tickets: Vec<Uuid> =
+        jobs.iter().filter(|job| job.needs_ticket()).filter_map(|job| job.ticket_id.map(TicketId::uuid)).collect();
+    tickets.sort_unstable();
+    tickets.dedup();
+    let mut people: Vec<Uuid> = jobs.iter().flat_map(Job::people_named).collect();
+    people.sort_unstable();
+    people.dedup();
+    let tickets: HashMap<Uuid, StoredTicket> = if tickets.is_empty() {
+        HashMap::new()
+    } else {
+        core.store.tickets(&tickets).await?.into_iter().map(|ticket| (ticket.view.id.uuid(), ticket)).collect()
+    };
+    let people: Vec<UserRef> = if people.is_empty() { Vec::new() } else { core.store.users(&people).await? };
+
+    // A ticket's own integration may have become known only with its row.
+    for job in jobs.iter_mut() {
+        if let Some(stored) = job.ticket_id.and_then(|id| tickets.get(&id.uuid())) {
+            if !matches!(*job.command, Command::TicketCreate(_)) && stored.organization_id == job.organization_id {
+                job.integration_id = stored.integration_id.or(job.integration_id);
+            }
+            job.ticket = Some(Box::new(stored.clone()));
+        }
+        let named: Vec<Uuid> = job.people_named().collect();
+        job.people = people.iter().filter(|person| named.contains(&person.id)).cloned().collect();
+    }
+
+    let mut wanted: Vec<(IntegrationId, i64)> = jobs
+        .iter()
+        .filter_map(|job| job.integration_id)
+        // An unknown version is none of the cache's, and so is read.
+        .map(|id| (id, versions.get(&id.uuid()).copied().unwrap_or(-1)))
+        .collect();
+    wanted.sort_unstable_by_key(|(id, _)| *id);
+    wanted.dedup();
+    let handles: HashMap<Uuid, Arc<Handle>> = core.integrations.get(&wanted).await?;
+    for job in jobs {
+        job.integration = job.integration_id.and_then(|id| handles.get(&id.uuid()).map(Arc::clone));
+    }
+    Ok(())
+}
+
+/// Puts taken commands to work. They are held already.
+pub(super) async fn start_taken(core: &Arc<Core>, taken: Vec<Taken>) {
+    let mut versions = HashMap::new();
+    let mut jobs = Vec::with_capacity(taken.len());
+    for command in taken {
+        if let (Some(id), Some(version)) = (command.integration_id, command.integration_version) {
+            versions.insert(id.uuid(), version);
+        }
+        let (job, failure) = Job::taken(command);
+        match failure {
+            None => jobs.push(job),
+            Some(failure) => core.finish(dispatch::refuse(core, job, failure)).await,
+        }
+    }
+    start(core, jobs, &versions).await;
+}
+
+/// Fills jobs in and runs them; while Postgres is away they wait here, held.
+pub(super) async fn start(core: &Arc<Core>, mut jobs: Vec<Job>, versions: &HashMap<Uuid, i64>) {
+    while let Err(error) = fill(core, &mut jobs, versions).await {
+        tracing::warn!(error = chain(&error), "could not read what commands need; trying again");
+        core.store.forget_connections();
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    core.lanes.submit(core, jobs);
+}

@@ -1,0 +1,211 @@
+//! Reads and dry runs: answered at the door, in full to whoever asked, and without a trace in the ledger. They do not
+//! own their id, so the same one may be used again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::Utc;
+use serde_json::{Value, json};
+
+use super::core::Core;
+use super::dispatch;
+use super::gates::{self, Verdict};
+use super::integrations::open_credentials;
+use super::job::{Job, Organization};
+use super::prepare;
+use crate::contract::{Command, Envelope, Event, EventData, IntegrationList, Outcome};
+use crate::domain::{ErrorCode, Failure, Integration, OrganizationId};
+use crate::secrets::{KeyRing, mask};
+use crate::store::{Claimed, LoadedIntegration, OutboxKey, OutboxRow, StoreError, chain};
+
+/// Answers one. Waits for the database as long as it takes: the delivery is acknowledged after it.
+pub(super) async fn answer(core: &Arc<Core>, envelope: Envelope) {
+    loop {
+        match try_answer(core, &envelope).await {
+            Ok(()) => return,
+            Err(error) if error.is_refusal() => {
+                tracing::error!(command_id = %envelope.id, error = chain(&error), "a read was refused by the database");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(command_id = %envelope.id, error = chain(&error), "a read waits for the database");
+                core.store.forget_connections();
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn try_answer(core: &Arc<Core>, envelope: &Envelope) -> Result<(), StoreError> {
+    let started = std::time::Instant::now();
+    let mut row = None;
+    let result = if envelope.dry_run && !envelope.command.is_read() {
+        dry_run(core, envelope, &mut row).await?
+    } else {
+        read(core, envelope, &mut row).await?
+    };
+    let (outcome, result, error) = match result {
+        Ok(result) => (Outcome::Succeeded, Some(result), None),
+        Err(failure) => (Outcome::Failed, None, Some(failure.finally())),
+    };
+    let event = |result| Event {
+        id: uuid::Uuid::now_v7(),
+        time: Utc::now(),
+        organization_id: Some(envelope.organization_id),
+        trace: envelope.trace.clone(),
+        data: EventData {
+            command_id: Some(envelope.id),
+            command_type: envelope.command_type.as_str().to_owned(),
+            outcome,
+            run: 1,
+            attempt: 1,
+            duration_ms: i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX),
+            integration_id: row.as_ref().map(|row| row.id).or_else(|| envelope.command.integration_id()),
+            integration_category: row.as_ref().and_then(|row| row.category),
+            platform_name: row.as_ref().and_then(|row| row.platform),
+            ticket_id: envelope.command.ticket_id(envelope.id),
+            result,
+            error: error.clone(),
+            retry_at: None,
+        },
+    };
+    // What a read found goes to the caller alone; a dry run's request is masked and may be seen by all.
+    let published = event(if envelope.command.is_read() { None } else { result.clone() });
+    let key = |target: &str, correlation: &str| OutboxKey {
+        command_id: published.id,
+        number: 0,
+        target: target.to_owned(),
+        correlation_id: correlation.to_owned(),
+    };
+    let mut rows =
+        vec![OutboxRow { key: key("", ""), routing_key: published.routing_key(), body: published.to_json() }];
+    if let Some(reply_to) = &envelope.reply_to {
+        let full = Event { id: published.id, ..event(result) };
+        rows.push(OutboxRow {
+            key: key(reply_to, envelope.correlation_id.as_deref().unwrap_or_default()),
+            routing_key: reply_to.clone(),
+            body: full.to_json(),
+        });
+    }
+    core.store.add_events(&rows, core.me.id).await?;
+    core.relay.offer(rows);
+    Ok(())
+}
+
+type Answer = Result<Value, Failure>;
+
+async fn read(
+    core: &Arc<Core>,
+    envelope: &Envelope,
+    row: &mut Option<Integration>,
+) -> Result<Answer, StoreError> {
+    match &envelope.command {
+        Command::IntegrationGet(id) => {
+            let found = core.store.integrations(&[id.uuid()]).await?.pop();
+            let own = found.filter(|f| !f.is_deleted && f.integration.organization_id == Some(envelope.organization_id));
+            Ok(match own {
+                Some(loaded) => {
+                    *row = Some(loaded.integration.clone());
+                    Ok(json!({ "integration": show(&core.ring, &loaded) }))
+                }
+                None => {
+                    let text = format!("no integration {id} in this organization");
+                    Err(Failure::new(ErrorCode::IntegrationNotFound, text))
+                }
+            })
+        }
+        Command::IntegrationList(filter) => list(core, envelope.organization_id, filter).await.map(Ok),
+        Command::TicketCreate(_)
+        | Command::TicketUpdate(_)
+        | Command::TicketStatus(_)
+        | Command::TicketAssign(_)
+        | Command::TicketComment(_)
+        | Command::IntegrationCreate(_)
+        | Command::IntegrationStatus(_)
+        | Command::IntegrationTest(_)
+        | Command::Unwritten(_) => {
+            let text = format!("this version of Ticketwire does not carry out {} yet", envelope.command_type);
+            Ok(Err(Failure::new(ErrorCode::UnsupportedOperation, text)))
+        }
+    }
+}
+
+async fn list(core: &Core, organization: OrganizationId, filter: &IntegrationList) -> Result<Value, StoreError> {
+    let page = core.store.list_integrations(Some(organization), filter).await?;
+    let items: Vec<Value> = page.items.iter().map(|loaded| show(&core.ring, loaded)).collect();
+    Ok(json!({ "integrations": items, "next_cursor": page.next_cursor }))
+}
+
+/// An integration for people: credentials only ever masked.
+#[must_use]
+pub fn show(ring: &KeyRing, loaded: &LoadedIntegration) -> Value {
+    let row = &loaded.integration;
+    let credentials = match (&row.credentials_sealed, open_credentials(ring, row)) {
+        (None, _) => Value::Null,
+        (Some(_), Ok(credentials)) => mask(&Value::Object(credentials.members().clone())),
+        (Some(_), Err(failure)) => json!({ "unreadable": failure.message }),
+    };
+    let mut shown = json!({
+        "integration_id": row.id, "organization_id": row.organization_id, "name": row.name,
+        "integration_category": row.category, "platform_name": row.platform_name, "enabled": row.enabled,
+        "status": row.status, "auth_type": row.auth_type, "base_url": row.base_url, "api_version": row.api_version,
+        "settings": row.settings, "credentials": credentials,
+        "webhook_secret": row.webhook_secret_sealed.as_ref().map(|_| "••••"),
+        "expires_at": row.expires_at, "supports_categories": row.supports_categories,
+        "supports_priorities": row.supports_priorities, "department_mapping": row.department_mapping,
+        "custom_fields_mapping": row.custom_fields_mapping,
+        "maintenance_window_start": row.maintenance_window_start,
+        "maintenance_window_end": row.maintenance_window_end, "rate_limit_per_hour": row.rate_limit_per_hour,
+    });
+    if let (Value::Object(shown), Value::Object(more)) = (&mut shown, &loaded.shown) {
+        shown.extend(more.clone());
+    }
+    shown
+}
+
+/// Validates, resolves, gates, and shows the request that would be sent.
+async fn dry_run(
+    core: &Arc<Core>,
+    envelope: &Envelope,
+    row: &mut Option<Integration>,
+) -> Result<Answer, StoreError> {
+    if matches!(
+        envelope.command,
+        Command::IntegrationCreate(_) | Command::IntegrationStatus(_) | Command::IntegrationTest(_) | Command::Unwritten(_)
+    ) {
+        return Ok(Ok(json!({ "dry_run": true, "request": null, "message": "the command is valid; nothing was done" })));
+    }
+    let claimed = Claimed {
+        id: envelope.id,
+        running: true,
+        integration_id: envelope.command.integration_id(),
+        integration_version: None,
+        received_at: Utc::now(),
+        organization_known: true,
+        organization_enabled: true,
+    };
+    let mut job = Job::claimed(envelope.clone(), &claimed);
+    job.organization = match core.store.organization(envelope.organization_id).await? {
+        None => Organization::Missing,
+        Some(false) => Organization::Disabled,
+        Some(true) => Organization::Enabled,
+    };
+    let mut jobs = [job];
+    prepare::fill(core, &mut jobs, &HashMap::new()).await?;
+    let [job] = jobs;
+    Ok(match gates::ticket(&job, Utc::now()) {
+        Verdict::Refuse(failure) | Verdict::Later(_, failure) => Err(failure),
+        Verdict::Wait(_) => Err(Failure::new(ErrorCode::TicketNotFound, "no such ticket")),
+        Verdict::Own => Ok(json!({ "dry_run": true, "request": null, "message": "no platform is concerned" })),
+        Verdict::Call(handle, adapter) => {
+            *row = Some(handle.row.clone());
+            let view = dispatch::preview_view(core, job);
+            let (job, view) = view;
+            let mark = dispatch::mark(&job);
+            dispatch::operation(&job.command, &view, &mark).and_then(|operation| match adapter.plan(&operation) {
+                Ok(request) => Ok(json!({ "dry_run": true, "request": request.masked() })),
+                Err(error) => Err(error.failure()),
+            })
+        }
+    })
+}

@@ -1,0 +1,204 @@
+//! Writes what happened, in batches that form by themselves: while one is being written, the next gathers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::core::{Core, DoneQueue};
+use super::job::Done;
+use crate::domain::{CommandId, IntegrationId};
+use crate::store::{
+    CircuitTally, OutboxKey, OutboxRow, SettledBatch, Settlement, StoreError, UsageTally, chain,
+};
+use crate::telemetry::failpoint;
+
+/// Most settlements a transaction.
+const BATCH_MAX: usize = 256;
+/// Pauses between tries while Postgres is away.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Settles until `stop` fires and the queue is empty.
+pub async fn run_settle(core: Arc<Core>, mut queue: DoneQueue, stop: CancellationToken) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    loop {
+        let received = tokio::select! {
+            received = queue.0.recv_many(&mut batch, BATCH_MAX) => received,
+            () = stop.cancelled(), if !queue.0.is_closed() => {
+                queue.0.close();
+                continue;
+            }
+        };
+        if received == 0 {
+            return;
+        }
+        let (own, plain): (Vec<Done>, Vec<Done>) = batch.drain(..).partition(|done| done.effect.is_some());
+        for done in own {
+            settle_own(&core, done).await;
+        }
+        if !plain.is_empty() {
+            settle_plain(&core, plain).await;
+        }
+    }
+}
+
+async fn settle_plain(core: &Arc<Core>, batch: Vec<Done>) {
+    let mut usage: HashMap<IntegrationId, UsageTally> = HashMap::new();
+    let mut circuits: HashMap<IntegrationId, CircuitTally> = HashMap::new();
+    let mut settlements = Vec::with_capacity(batch.len());
+    for done in batch {
+        if let Some((id, tally)) = done.usage {
+            let sum = usage.entry(id).or_default();
+            sum.succeeded += tally.succeeded;
+            sum.failed += tally.failed;
+            sum.last_error = tally.last_error.or_else(|| sum.last_error.take());
+        }
+        if let Some((id, tally)) = done.circuit {
+            let sum = circuits.entry(id).or_default();
+            if tally.reset {
+                *sum = tally;
+            } else {
+                sum.failures += tally.failures;
+            }
+        }
+        settlements.push(done.settlement);
+    }
+    // Sorted, so that two batches never lock in opposite orders.
+    settlements.sort_unstable_by_key(|settlement| settlement.id);
+    let usage: Vec<(IntegrationId, UsageTally)> = usage.into_iter().collect();
+    write(core, &settlements, &usage).await;
+    tally(core, circuits).await;
+}
+
+/// Writes a batch; a refused one is split until the row at fault stands alone.
+async fn write(core: &Arc<Core>, batch: &[Settlement], usage: &[(IntegrationId, UsageTally)]) {
+    let mut pending = vec![(batch, usage)];
+    let mut pause = PAUSE.0;
+    while let Some((part, part_usage)) = pending.pop() {
+        match core.store.settle(core.me.id, &core.me.worker, part, part_usage).await {
+            Ok(settled) => after_commit(core, part, settled).await,
+            Err(error) if error.is_refusal() && part.len() > 1 => {
+                tracing::warn!(error = chain(&error), rows = part.len(), "a settlement batch was refused; splitting it");
+                let (left, right) = part.split_at(part.len() / 2);
+                pending.push((right, &[]));
+                pending.push((left, part_usage));
+            }
+            Err(error) if error.is_refusal() => {
+                for settlement in part {
+                    give_up(core, settlement, &error).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), rows = part.len(), "could not settle yet; trying again");
+                core.store.forget_connections();
+                pending.push((part, part_usage));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+}
+
+/// A settlement that Postgres refuses by itself: its extras are left out, so that the command does not run for ever.
+async fn give_up(core: &Arc<Core>, settlement: &Settlement, error: &StoreError) {
+    tracing::error!(
+        command_id = %settlement.id, error = chain(error),
+        "a settlement was refused; settling without the ticket's row"
+    );
+    let bare = Settlement { ticket_insert: None, ticket_change: None, ..settlement.clone() };
+    match core.store.settle(core.me.id, &core.me.worker, std::slice::from_ref(&bare), &[]).await {
+        Ok(settled) => after_commit(core, std::slice::from_ref(&bare), settled).await,
+        Err(error) => {
+            tracing::error!(
+                command_id = %settlement.id, error = chain(&error),
+                "left running; the next worker that takes over looks it up"
+            );
+            core.release([settlement.id]);
+        }
+    }
+}
+
+async fn settle_own(core: &Arc<Core>, done: Done) {
+    let Some(effect) = done.effect else { return };
+    let mut pause = PAUSE.0;
+    loop {
+        match core.store.settle_with(core.me.id, &core.me.worker, &done.settlement, &effect).await {
+            Ok(settled) => return after_commit(core, std::slice::from_ref(&done.settlement), settled).await,
+            Err(error) if error.is_refusal() => return give_up(core, &done.settlement, &error).await,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "could not settle yet; trying again");
+                core.store.forget_connections();
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+}
+
+/// Publishes from memory what was committed, and lets go of the commands.
+async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBatch) {
+    failpoint("after_settle").await;
+    let fresh: HashMap<CommandId, bool> = settled.settled.iter().map(|s| (s.id, !s.older_unsent)).collect();
+    let mut rows = Vec::with_capacity(batch.len());
+    for settlement in batch {
+        match fresh.get(&settlement.id) {
+            Some(true) => rows.extend(settlement.events.iter().map(|event| OutboxRow {
+                key: OutboxKey {
+                    command_id: settlement.id.uuid(),
+                    number: event.number,
+                    target: String::new(),
+                    correlation_id: String::new(),
+                },
+                routing_key: event.routing_key.clone(),
+                body: event.body.clone(),
+            })),
+            // An older event of it is unsent: the sweep keeps the order.
+            Some(false) => {}
+            None => tracing::info!(
+                command_id = %settlement.id,
+                "settled nothing: somebody else has taken the command over, or this was committed before"
+            ),
+        }
+    }
+    rows.extend(settled.replies.into_iter().map(|reply| OutboxRow {
+        key: OutboxKey {
+            command_id: reply.command_id.uuid(),
+            number: reply.number,
+            target: reply.reply_to.clone(),
+            correlation_id: reply.correlation_id,
+        },
+        routing_key: reply.reply_to,
+        body: reply.body,
+    }));
+    core.relay.offer(rows);
+    core.release(batch.iter().map(|settlement| settlement.id));
+    if settled.turns_passed > 0 || batch.iter().any(|settlement| !settlement.finished) {
+        core.due.notify_one();
+    }
+}
+
+/// Folds what the batch saw into the circuits, where there is anything to fold.
+async fn tally(core: &Arc<Core>, circuits: HashMap<IntegrationId, CircuitTally>) {
+    let worth: Vec<(IntegrationId, CircuitTally)> =
+        circuits.into_iter().filter(|(id, tally)| tally.failures > 0 || core.is_troubled(*id)).collect();
+    if worth.is_empty() {
+        return;
+    }
+    for (id, tally) in &worth {
+        if tally.failures > 0 {
+            core.note_trouble(*id);
+        }
+    }
+    let circuit = &core.config.circuit;
+    match core.store.tally_circuits(&worth, circuit.failure_threshold, circuit.open_for).await {
+        Ok(changes) => {
+            for change in changes {
+                super::circuits::announce(core, &change).await;
+            }
+            core.due.notify_one();
+        }
+        // The next failure counts again; a circuit is an optimisation, not a promise.
+        Err(error) => tracing::warn!(error = chain(&error), "could not count a circuit"),
+    }
+}

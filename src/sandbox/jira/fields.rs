@@ -1,0 +1,361 @@
+//! What a create or an edit may set: Jira's validation, all faults at once.
+
+use serde_json::{Map, Value, json};
+
+use super::super::fake::Answer;
+use super::adf;
+use super::route::Version;
+use super::settings::{CustomField, FieldKind, Settings};
+
+/// Characters of text in a description, comment or multi-line field (sheet §8).
+const TEXT_MAX: usize = 32_767;
+const SUMMARY_MAX: usize = 255;
+const LABEL_MAX: usize = 255;
+
+/// Jira's error collection, and a note of ours on what exactly was wrong.
+#[derive(Debug, Default)]
+pub(super) struct Errors {
+    messages: Vec<String>,
+    fields: Map<String, Value>,
+    note: Option<String>,
+}
+
+impl Errors {
+    pub(super) fn field(&mut self, field: &str, why: impl Into<String>) {
+        self.fields.insert(field.to_owned(), why.into().into());
+    }
+
+    pub(super) fn message(&mut self, why: impl Into<String>) {
+        self.messages.push(why.into());
+    }
+
+    pub(super) fn not_on_screen(&mut self, field: &str) {
+        self.field(
+            field,
+            format!(
+                "Field '{field}' cannot be set. It is not on the appropriate screen, or unknown."
+            ),
+        );
+    }
+
+    /// A refusal, if anything is wrong.
+    pub(super) fn refusal(self) -> Option<Answer> {
+        if self.messages.is_empty() && self.fields.is_empty() {
+            return None;
+        }
+        let mut body = json!({"errorMessages": self.messages, "errors": self.fields});
+        if let Some(note) = self.note {
+            // Jira does not say this much; a person who debugs an adapter wants it.
+            body["sandbox"] = note.into();
+        }
+        Some(Answer::json(400, body))
+    }
+}
+
+/// The fields a request sets, checked. `None` leaves a field; an inner `None` empties it.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) project: Option<String>,
+    pub(super) issue_type: Option<String>,
+    pub(super) summary: Option<String>,
+    pub(super) description: Option<Value>,
+    pub(super) labels: Option<Vec<String>>,
+    pub(super) priority: Option<Option<String>>,
+    pub(super) assignee: Option<Option<String>>,
+    pub(super) custom: Map<String, Value>,
+}
+
+/// Whether a project key is one: any but `NOPE`.
+pub(super) fn project_exists(key: &str) -> bool {
+    let mut characters = key.chars();
+    characters.next().is_some_and(|c| c.is_ascii_uppercase())
+        && key.len() >= 2
+        && key != "NOPE"
+        && characters.all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Checks the `fields` of a create or an edit.
+pub(super) fn check(
+    settings: &Settings,
+    version: Version,
+    fields: &Map<String, Value>,
+    creating: bool,
+    errors: &mut Errors,
+) -> Changes {
+    let mut changes = Changes::default();
+    for (name, value) in fields {
+        if settings.fields_not_on_screen.contains(name) {
+            errors.not_on_screen(name);
+            continue;
+        }
+        match name.as_str() {
+            "project" if creating => match value.get("key").and_then(Value::as_str) {
+                Some(key) if project_exists(key) => changes.project = Some(key.to_owned()),
+                _ => errors.field("project", "valid project is required"),
+            },
+            "issuetype" if creating => changes.issue_type = issue_type(settings, value, errors),
+            "parent" if creating => {}
+            "summary" => changes.summary = summary(value, errors),
+            "description" => {
+                if long_text(version, name, value, errors) {
+                    changes.description = Some(value.clone());
+                }
+            }
+            "labels" => changes.labels = labels(value, errors),
+            "priority" => changes.priority = priority(settings, value, errors),
+            "assignee" => changes.assignee = assignee(settings, version, value, errors),
+            _ => match settings.custom_fields.iter().find(|f| f.id == *name) {
+                Some(field) => {
+                    if custom(version, field, value, errors) {
+                        changes.custom.insert(name.clone(), value.clone());
+                    }
+                }
+                // A required field need not be declared: it is then a text field.
+                None if settings.required_fields.contains(name) => {
+                    changes.custom.insert(name.clone(), value.clone());
+                }
+                None => errors.not_on_screen(name),
+            },
+        }
+    }
+    if creating {
+        require(settings, fields, errors);
+    }
+    changes
+}
+
+fn require(settings: &Settings, fields: &Map<String, Value>, errors: &mut Errors) {
+    let given = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
+    if !given("project") {
+        errors.field("project", "valid project is required");
+    }
+    if !given("issuetype") {
+        errors.field("issuetype", "Specify a valid issue type");
+    }
+    if !given("summary") {
+        errors.field("summary", "You must specify a summary of the issue.");
+    }
+    let is_subtask = fields
+        .get("issuetype")
+        .and_then(|kind| kind.get("name"))
+        .is_some_and(|name| name == "Sub-task");
+    if is_subtask && !given("parent") {
+        errors.field(
+            "parent",
+            "Issue type is a sub-task but parent issue key or id not specified.",
+        );
+    }
+    for name in &settings.required_fields {
+        if !given(name) && !settings.fields_not_on_screen.contains(name) {
+            let declared = settings.custom_fields.iter().find(|f| f.id == *name);
+            let label = declared.map_or(name, |field| &field.name);
+            errors.field(name, format!("{label} is required."));
+        }
+    }
+}
+
+/// Ids are given by position, from 10001, as createmeta lists them.
+pub(super) fn issue_type_id(index: usize) -> String {
+    (10_001 + index).to_string()
+}
+
+/// Ids are given by position, from 1.
+pub(super) fn priority_id(index: usize) -> String {
+    (index + 1).to_string()
+}
+
+fn named_or_numbered(names: &[String], value: &Value, id: fn(usize) -> String) -> Option<String> {
+    let text = |member: &str| value.get(member).and_then(Value::as_str);
+    let (name, wanted) = (text("name"), text("id"));
+    let mut numbered = names.iter().enumerate();
+    numbered
+        .find(|(index, own)| {
+            name.is_some_and(|n| n == own.as_str())
+                || (name.is_none() && wanted.is_some_and(|w| w == id(*index)))
+        })
+        .map(|(_, own)| own.clone())
+}
+
+fn issue_type(settings: &Settings, value: &Value, errors: &mut Errors) -> Option<String> {
+    let found = named_or_numbered(&settings.issue_types, value, issue_type_id);
+    if found.is_none() {
+        errors.field("issuetype", "Specify a valid issue type");
+    }
+    found
+}
+
+fn summary(value: &Value, errors: &mut Errors) -> Option<String> {
+    let why = match value.as_str() {
+        None if value.is_null() => "You must specify a summary of the issue.",
+        None => "Operation value must be a string",
+        Some(text) if text.trim().is_empty() => "You must specify a summary of the issue.",
+        Some(text) if text.contains(['\n', '\r']) => {
+            "The summary is invalid because it contains newline characters."
+        }
+        Some(text) if text.chars().count() > SUMMARY_MAX => "Summary can't exceed 255 characters.",
+        Some(text) => return Some(text.to_owned()),
+    };
+    errors.field("summary", why);
+    None
+}
+
+/// Checks a description, comment or multi-line field; null is an empty one.
+pub(super) fn long_text(version: Version, name: &str, value: &Value, errors: &mut Errors) -> bool {
+    if value.is_null() {
+        return true;
+    }
+    let characters = match version {
+        Version::V2 => match value.as_str() {
+            Some(text) => text.chars().count(),
+            None => {
+                errors.field(name, "Operation value must be a string");
+                return false;
+            }
+        },
+        Version::V3 if !value.is_object() => {
+            errors.field(
+                name,
+                "Operation value must be an Atlassian Document (see the Atlassian Document Format)",
+            );
+            return false;
+        }
+        Version::V3 => match adf::check(value) {
+            Ok(characters) => characters,
+            Err(note) if name == "comment" => {
+                errors.field(name, "Comment body is not valid!");
+                errors.note = Some(note);
+                return false;
+            }
+            Err(note) => {
+                errors.message("INVALID_INPUT");
+                errors.note = Some(format!("{name}: {note}"));
+                return false;
+            }
+        },
+    };
+    if characters > TEXT_MAX {
+        match version {
+            Version::V2 => errors.field(
+                name,
+                "The entered text is too long. It exceeds the allowed limit of 32,767 characters.",
+            ),
+            Version::V3 => errors.message("CONTENT_LIMIT_EXCEEDED"),
+        }
+        return false;
+    }
+    true
+}
+
+fn labels(value: &Value, errors: &mut Errors) -> Option<Vec<String>> {
+    if value.is_null() {
+        return Some(Vec::new());
+    }
+    let Some(list) = value.as_array() else {
+        errors.field("labels", "data was not an array");
+        return None;
+    };
+    let mut labels: Vec<String> = Vec::new();
+    for item in list {
+        let label = label(item, errors)?;
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    Some(labels)
+}
+
+/// Checks one label.
+pub(super) fn label(value: &Value, errors: &mut Errors) -> Option<String> {
+    let why = match value.as_str() {
+        None => "string expected at index 0".to_owned(),
+        Some("") => "The label must not be empty.".to_owned(),
+        Some(text) if text.contains(char::is_whitespace) => {
+            format!("The label '{text}' contains spaces which is invalid.")
+        }
+        Some(text) if text.chars().count() > LABEL_MAX => {
+            "The label is too long: the limit is 255 characters.".to_owned()
+        }
+        Some(text) => return Some(text.to_owned()),
+    };
+    errors.field("labels", why);
+    None
+}
+
+fn priority(settings: &Settings, value: &Value, errors: &mut Errors) -> Option<Option<String>> {
+    let found = named_or_numbered(&settings.priorities, value, priority_id);
+    if found.is_none() {
+        errors.field("priority", "Specify the Priority (name) in the form of name or id; the priority selected is invalid.");
+        return None;
+    }
+    Some(found)
+}
+
+/// Checks an assignee: `{"id"}` or `{"accountId"}` on Cloud, `{"name"}` on Data Center, null for nobody.
+pub(super) fn assignee(
+    settings: &Settings,
+    version: Version,
+    value: &Value,
+    errors: &mut Errors,
+) -> Option<Option<String>> {
+    if value.is_null() {
+        return Some(None);
+    }
+    let member = |name: &str| value.get(name);
+    let given = match version {
+        Version::V2 => member("name"),
+        Version::V3 => member("accountId").or_else(|| member("id")),
+    };
+    match given {
+        Some(Value::Null) => return Some(None),
+        Some(Value::String(account)) => match settings.user(account) {
+            Some(user) if user.assignable => return Some(Some(user.account_id)),
+            Some(user) => {
+                let who = user.display_name;
+                errors.field(
+                    "assignee",
+                    format!("User '{who}' cannot be assigned issues."),
+                );
+            }
+            None => errors.field("assignee", "Specify a valid value for assignee"),
+        },
+        _ => errors.field("assignee", "expected Object containing an account"),
+    }
+    None
+}
+
+fn custom(version: Version, field: &CustomField, value: &Value, errors: &mut Errors) -> bool {
+    if value.is_null() {
+        return true;
+    }
+    let option = |value: &Value| {
+        let named = value.get("value").and_then(Value::as_str);
+        named.is_some_and(|name| field.options.iter().any(|own| own == name))
+    };
+    let why = match field.kind {
+        FieldKind::Textarea => return long_text(version, &field.id, value, errors),
+        FieldKind::Text => match value.as_str() {
+            Some(text) if text.chars().count() <= 255 => return true,
+            Some(_) => {
+                "The entered text is too long. It exceeds the allowed limit of 255 characters."
+            }
+            None => "Operation value must be a string",
+        },
+        FieldKind::Number if value.is_number() => return true,
+        FieldKind::Number => "Operation value must be a number",
+        FieldKind::Date => match value.as_str() {
+            Some(text) if chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok() => {
+                return true;
+            }
+            _ => "Error parsing date string: it must be of the format \"yyyy-MM-dd\"",
+        },
+        FieldKind::Select if option(value) => return true,
+        FieldKind::MultiSelect if value.as_array().is_some_and(|l| l.iter().all(option)) => {
+            return true;
+        }
+        FieldKind::Select | FieldKind::MultiSelect => {
+            "Specify a valid 'id' or 'name' for the option"
+        }
+    };
+    errors.field(&field.id, why);
+    false
+}

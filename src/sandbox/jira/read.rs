@@ -1,0 +1,485 @@
+//! What changes nothing: issues, comments, transitions, metadata, people.
+
+use serde_json::{Map, Value, json};
+
+use super::super::fake::{Answer, Call};
+use super::auth::Caller;
+use super::fields::{self, issue_type_id, priority_id};
+use super::route::Version;
+use super::settings::{FieldKind, Settings, User};
+use super::store::{Comment, Issue, Status, date};
+use super::write::Transition;
+use super::{Jira, error, no_issue};
+
+/// What `mypermissions` knows.
+const PERMISSIONS: &[&str] = &[
+    "BROWSE_PROJECTS",
+    "CREATE_ISSUES",
+    "EDIT_ISSUES",
+    "TRANSITION_ISSUES",
+    "ADD_COMMENTS",
+    "CREATE_ATTACHMENTS",
+    "ASSIGN_ISSUES",
+    "ASSIGNABLE_USER",
+    "RESOLVE_ISSUES",
+    "DELETE_ISSUES",
+    "ADMINISTER_PROJECTS",
+    "ADMINISTER",
+];
+/// Of these, the ones a look-only account has.
+const READ_PERMISSIONS: &[&str] = &["BROWSE_PROJECTS", "ASSIGNABLE_USER"];
+/// Ones that an ordinary account lacks.
+const ADMIN_PERMISSIONS: &[&str] = &["ADMINISTER", "ADMINISTER_PROJECTS", "DELETE_ISSUES"];
+/// Pages are no longer than this, whatever is asked.
+const PAGE_MAX: usize = 200;
+/// Largest attachment, in bytes.
+const UPLOAD_MAX: u64 = 10 * 1024 * 1024;
+
+impl Jira {
+    pub(super) fn myself(&self, version: Version, caller: &Caller) -> Answer {
+        let zone = &self.settings.time_zone;
+        let name = &caller.name;
+        Answer::json(
+            200,
+            match version {
+                Version::V3 => json!({
+                    "accountId": self.account_id(), "accountType": "atlassian", "emailAddress": name,
+                    "displayName": "Ticketwire Sandbox", "active": true, "timeZone": zone,
+                }),
+                Version::V2 => json!({
+                    "name": name, "key": name, "emailAddress": name,
+                    "displayName": "Ticketwire Sandbox", "active": true, "timeZone": zone,
+                }),
+            },
+        )
+    }
+
+    pub(super) fn my_permissions(&self, call: &Call, caller: &Caller) -> Answer {
+        let Some(asked) = call.param("permissions").filter(|list| !list.is_empty()) else {
+            return error(400, "The 'permissions' query parameter is required.");
+        };
+        if let Some(project) = call.param("projectKey")
+            && !fields::project_exists(project)
+        {
+            return error(
+                404,
+                &format!("No project could be found with key '{project}'."),
+            );
+        }
+        let mut permissions = Map::new();
+        for (index, key) in asked.split(',').map(str::trim).enumerate() {
+            if !PERMISSIONS.contains(&key) {
+                return error(400, &format!("Unrecognized permission: '{key}'."));
+            }
+            let has = !ADMIN_PERMISSIONS.contains(&key)
+                && (caller.may_write || READ_PERMISSIONS.contains(&key));
+            permissions.insert(
+                key.to_owned(),
+                json!({"id": index.to_string(), "key": key, "name": key, "type": "PROJECT", "havePermission": has}),
+            );
+        }
+        Answer::json(200, json!({"permissions": permissions}))
+    }
+
+    pub(super) fn project(key: &str, base: &str) -> Answer {
+        if !fields::project_exists(key) {
+            return error(404, &format!("No project could be found with key '{key}'."));
+        }
+        Answer::json(
+            200,
+            json!({"id": "10000", "key": key, "name": key, "self": format!("{base}/rest/api/3/project/{key}")}),
+        )
+    }
+
+    pub(super) fn issue_types(&self, call: &Call, version: Version, project: &str) -> Answer {
+        if !fields::project_exists(project) {
+            return error(
+                404,
+                &format!("No project could be found with key '{project}'."),
+            );
+        }
+        let all = self.settings.issue_types.iter().enumerate().map(|(index, name)| {
+            json!({"id": issue_type_id(index), "name": name, "subtask": name == "Sub-task", "description": ""})
+        });
+        Answer::json(200, page(call, version, "issueTypes", all.collect()))
+    }
+
+    pub(super) fn create_fields(
+        &self,
+        call: &Call,
+        version: Version,
+        project: &str,
+        issue_type: &str,
+    ) -> Answer {
+        if !fields::project_exists(project) {
+            return error(
+                404,
+                &format!("No project could be found with key '{project}'."),
+            );
+        }
+        let types = self.settings.issue_types.len();
+        if !(0..types).any(|index| issue_type_id(index) == issue_type) {
+            return error(404, "The issue type is not available in this project.");
+        }
+        Answer::json(
+            200,
+            page(call, version, "fields", screen(&self.settings, version)),
+        )
+    }
+
+    pub(super) fn priorities(&self) -> Answer {
+        let values = named(&self.settings.priorities, priority_id);
+        let total = values.len();
+        Answer::json(
+            200,
+            json!({"startAt": 0, "maxResults": 50, "total": total, "isLast": true, "values": values}),
+        )
+    }
+
+    pub(super) fn attachment_meta() -> Answer {
+        Answer::json(200, json!({"enabled": true, "uploadLimit": UPLOAD_MAX}))
+    }
+
+    pub(super) fn assignable_users(&self, call: &Call, version: Version) -> Answer {
+        let project = call.param("project");
+        let issue = call.param("issueKey").or_else(|| call.param("issueId"));
+        match (project, issue) {
+            (Some(key), _) if !fields::project_exists(key) => {
+                return error(404, &format!("No project could be found with key '{key}'."));
+            }
+            (None, Some(issue)) if self.store.find(issue).is_none() => return no_issue(),
+            (None, None) => {
+                return error(
+                    400,
+                    "Either the 'project' or the 'issueKey' parameter must be given.",
+                );
+            }
+            _ => {}
+        }
+        let query = match version {
+            Version::V3 => call.param("query"),
+            Version::V2 => call.param("username").or_else(|| call.param("query")),
+        };
+        let users = self.settings.users_like(query.unwrap_or_default());
+        let found: Vec<_> = users
+            .iter()
+            .filter(|user| user.assignable)
+            .take(call.number("maxResults", 50).min(PAGE_MAX))
+            .map(|user| person(user, version, &self.settings))
+            .collect();
+        Answer::json(200, found.into())
+    }
+
+    pub(super) fn get(&self, call: &Call, version: Version, id_or_key: &str) -> Answer {
+        let Some(issue) = self.store.find(id_or_key) else {
+            return no_issue();
+        };
+        let selection = Selection::of_list(call.param("fields").unwrap_or("*all"));
+        let mut body = render(issue, version, &call.base, &self.settings, &selection);
+        if let Some(keys) = call.param("properties") {
+            let all = keys == "*all";
+            let wanted = issue
+                .properties
+                .iter()
+                .filter(|(key, _)| all || call.lists("properties", key));
+            let properties: Map<_, _> = wanted.map(|(k, v)| (k.clone(), v.clone())).collect();
+            body["properties"] = properties.into();
+        }
+        Answer::json(200, body)
+    }
+
+    pub(super) fn transitions(&self, call: &Call, id_or_key: &str) -> Answer {
+        let Some(issue) = self.store.find(id_or_key) else {
+            return no_issue();
+        };
+        let with_fields = call.lists("expand", "transitions.fields");
+        let open = Transition::from(issue.status, self.settings.workflow);
+        let list: Vec<_> = open
+            .into_iter()
+            .map(|transition| {
+                let mut shown = json!({
+                    "id": transition.id, "name": transition.name, "to": status(transition.to),
+                    "hasScreen": transition.resolutions().is_some(), "isAvailable": true,
+                });
+                if with_fields {
+                    shown["fields"] = transition_fields(transition);
+                }
+                shown
+            })
+            .collect();
+        Answer::json(200, json!({"expand": "transitions", "transitions": list}))
+    }
+
+    pub(super) fn comments(&self, call: &Call, version: Version, id_or_key: &str) -> Answer {
+        let Some(issue) = self.store.find(id_or_key) else {
+            return no_issue();
+        };
+        let mut comments: Vec<_> = issue.comments.iter().collect();
+        match call.param("orderBy") {
+            None | Some("created" | "+created" | " created") => {}
+            Some("-created") => comments.reverse(),
+            Some(other) => return error(400, &format!("Invalid order by: {other}")),
+        }
+        let with_properties = call.lists("expand", "properties");
+        let (start, limit) = (call.number("startAt", 0), call.number("maxResults", 100));
+        let shown: Vec<_> = comments
+            .iter()
+            .skip(start)
+            .take(limit.min(5_000))
+            .map(|c| comment(c, issue.id, version, &call.base, with_properties))
+            .collect();
+        let total = issue.comments.len();
+        Answer::json(
+            200,
+            json!({"startAt": start, "maxResults": limit, "total": total, "comments": shown}),
+        )
+    }
+
+    pub(super) fn property(&self, id_or_key: &str, key: &str) -> Answer {
+        let Some(issue) = self.store.find(id_or_key) else {
+            return no_issue();
+        };
+        match issue.properties.get(key) {
+            Some(value) => Answer::json(200, json!({"key": key, "value": value})),
+            None => error(404, "The property with the given key does not exist."),
+        }
+    }
+}
+
+/// Which fields an answer shows.
+pub(super) struct Selection {
+    all: bool,
+    named: Vec<String>,
+    without: Vec<String>,
+}
+
+impl Selection {
+    /// From `summary,status`, `*all`, `*all,-comment`.
+    pub(super) fn of_list(list: &str) -> Self {
+        Self::of(list.split(',').map(str::trim))
+    }
+
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut selection = Self {
+            all: false,
+            named: Vec::new(),
+            without: Vec::new(),
+        };
+        for name in names.filter(|name| !name.is_empty()) {
+            match name.strip_prefix('-') {
+                Some(name) => selection.without.push(name.to_owned()),
+                None if name == "*all" || name == "*navigable" => selection.all = true,
+                None => selection.named.push(name.to_owned()),
+            }
+        }
+        // Only exclusions: everything but these.
+        selection.all |= selection.named.is_empty() && !selection.without.is_empty();
+        selection
+    }
+
+    /// Whether only the id was asked for.
+    pub(super) fn is_id_only(&self) -> bool {
+        !self.all && self.named.iter().all(|name| name == "id")
+    }
+
+    fn has(&self, name: &str) -> bool {
+        (self.all || self.named.iter().any(|n| n == name))
+            && !self.without.iter().any(|n| n == name)
+    }
+}
+
+/// An issue as `GET issue` and the searches show it.
+pub(super) fn render(
+    issue: &Issue,
+    version: Version,
+    base: &str,
+    settings: &Settings,
+    selection: &Selection,
+) -> Value {
+    let mut fields = Map::new();
+    let mut show = |name: &str, value: &dyn Fn() -> Value| {
+        if selection.has(name) {
+            fields.insert(name.to_owned(), value());
+        }
+    };
+    show("summary", &|| issue.summary.clone().into());
+    show("description", &|| issue.description.clone());
+    show("labels", &|| issue.labels.clone().into());
+    show("status", &|| status(issue.status));
+    show(
+        "issuetype",
+        &|| json!({"name": issue.issue_type, "subtask": issue.issue_type == "Sub-task"}),
+    );
+    show(
+        "project",
+        &|| json!({"id": "10000", "key": issue.project, "name": issue.project}),
+    );
+    show("priority", &|| {
+        issue
+            .priority
+            .as_ref()
+            .map_or(Value::Null, |name| json!({"name": name}))
+    });
+    show("resolution", &|| {
+        issue
+            .resolution
+            .as_ref()
+            .map_or(Value::Null, |name| json!({"name": name}))
+    });
+    show("assignee", &|| {
+        let user = issue.assignee.as_ref().and_then(|id| settings.user(id));
+        user.map_or(Value::Null, |user| person(&user, version, settings))
+    });
+    show("reporter", &|| json!({"displayName": issue.reporter}));
+    show("created", &|| date(issue.created).into());
+    show("updated", &|| date(issue.updated).into());
+    show("attachment", &|| json!([]));
+    show("comment", &|| {
+        let comments = issue.comments.iter();
+        let shown: Vec<_> = comments
+            .map(|c| comment(c, issue.id, version, base, false))
+            .collect();
+        json!({"comments": shown, "total": issue.comments.len(), "startAt": 0})
+    });
+    for (name, value) in &issue.custom {
+        show(name, &|| value.clone());
+    }
+    json!({
+        "id": issue.id.to_string(), "key": issue.key, "self": issue_link(issue, version, base), "fields": fields,
+    })
+}
+
+/// The API's address of an issue.
+pub(super) fn issue_link(issue: &Issue, version: Version, base: &str) -> String {
+    format!("{base}/rest/api/{}/issue/{}", version.digit(), issue.id)
+}
+
+/// A comment as the API shows it.
+pub(super) fn comment(
+    comment: &Comment,
+    issue: u64,
+    version: Version,
+    base: &str,
+    with_properties: bool,
+) -> Value {
+    let (id, version) = (comment.id, version.digit());
+    let mut shown = json!({
+        "id": id.to_string(), "self": format!("{base}/rest/api/{version}/issue/{issue}/comment/{id}"),
+        "body": comment.body, "author": {"displayName": comment.author}, "created": date(comment.created),
+        "updated": date(comment.created), "jsdPublic": comment.public,
+    });
+    if let Some(visibility) = &comment.visibility {
+        shown["visibility"] = visibility.clone();
+    }
+    if with_properties {
+        let properties = comment.properties.iter();
+        let list: Vec<_> = properties
+            .map(|(k, v)| json!({"key": k, "value": v}))
+            .collect();
+        shown["properties"] = list.into();
+    }
+    shown
+}
+
+fn status(status: Status) -> Value {
+    json!({"id": status.id(), "name": status.name(), "statusCategory": {"key": status.category()}})
+}
+
+fn transition_fields(transition: Transition) -> Value {
+    let Some((offered, required)) = transition.resolutions() else {
+        return json!({});
+    };
+    let allowed: Vec<_> = offered.iter().map(|name| json!({"name": name})).collect();
+    json!({"resolution": {
+        "required": required, "name": "Resolution", "key": "resolution", "operations": ["set"],
+        "schema": {"type": "resolution", "system": "resolution"}, "allowedValues": allowed,
+    }})
+}
+
+fn person(user: &User, version: Version, settings: &Settings) -> Value {
+    let mut shown = match version {
+        Version::V3 => json!({"accountId": user.account_id, "accountType": "atlassian"}),
+        Version::V2 => json!({"name": user.account_id, "key": user.account_id}),
+    };
+    shown["displayName"] = user.display_name.clone().into();
+    shown["active"] = true.into();
+    if !settings.hide_emails {
+        shown["emailAddress"] = user.email.clone().into();
+    }
+    shown
+}
+
+fn named(names: &[String], id: fn(usize) -> String) -> Vec<Value> {
+    let numbered = names.iter().enumerate();
+    numbered
+        .map(|(index, name)| json!({"id": id(index), "name": name}))
+        .collect()
+}
+
+/// The fields of the create screen.
+fn screen(settings: &Settings, version: Version) -> Vec<Value> {
+    let text = |system: &str| json!({"type": "string", "system": system});
+    let mut fields = vec![
+        json!({"fieldId": "project", "name": "Project", "required": true, "schema": {"type": "project"}}),
+        json!({"fieldId": "issuetype", "name": "Issue Type", "required": true, "schema": {"type": "issuetype"},
+            "allowedValues": named(&settings.issue_types, issue_type_id)}),
+        json!({"fieldId": "summary", "name": "Summary", "required": true, "schema": text("summary")}),
+        json!({"fieldId": "description", "name": "Description", "schema": text("description")}),
+        json!({"fieldId": "labels", "name": "Labels", "schema": {"type": "array", "items": "string"}}),
+        json!({"fieldId": "priority", "name": "Priority", "schema": {"type": "priority"}, "hasDefaultValue": true,
+            "allowedValues": named(&settings.priorities, priority_id)}),
+        json!({"fieldId": "assignee", "name": "Assignee", "schema": {"type": "user"}}),
+    ];
+    for field in &settings.custom_fields {
+        let schema = match field.kind {
+            FieldKind::Text | FieldKind::Textarea => json!({"type": "string"}),
+            FieldKind::Select => json!({"type": "option"}),
+            FieldKind::MultiSelect => json!({"type": "array", "items": "option"}),
+            FieldKind::Number => json!({"type": "number"}),
+            FieldKind::Date => json!({"type": "date"}),
+        };
+        let mut shown = json!({"fieldId": field.id, "name": field.name, "schema": schema});
+        if !field.options.is_empty() {
+            let options: Vec<_> = field.options.iter().map(|o| json!({"value": o})).collect();
+            shown["allowedValues"] = options.into();
+        }
+        fields.push(shown);
+    }
+    for name in &settings.required_fields {
+        if !fields.iter().any(|field| field["fieldId"] == name.as_str()) {
+            fields.push(json!({"fieldId": name, "name": name, "schema": {"type": "string"}}));
+        }
+    }
+    fields.retain(|field| {
+        let id = field["fieldId"].as_str().unwrap_or_default();
+        !settings.fields_not_on_screen.iter().any(|name| name == id)
+    });
+    for field in &mut fields {
+        let id = field["fieldId"].as_str().unwrap_or_default().to_owned();
+        let required = field["required"] == true || settings.required_fields.contains(&id);
+        field["required"] = required.into();
+        field["operations"] = json!(["set"]);
+        if version == Version::V3 {
+            field["key"] = id.into();
+        }
+    }
+    fields
+}
+
+/// A page of createmeta: Data Center calls the array `values`.
+fn page(call: &Call, version: Version, name: &str, all: Vec<Value>) -> Value {
+    let start = call.number("startAt", 0);
+    let limit = call.number("maxResults", 50).min(PAGE_MAX);
+    let total = all.len();
+    let shown: Vec<_> = all.into_iter().skip(start).take(limit).collect();
+    let last = start + shown.len() >= total;
+    let mut page = json!({"startAt": start, "maxResults": limit, "total": total});
+    match version {
+        Version::V3 => page[name] = shown.into(),
+        Version::V2 => {
+            page["values"] = shown.into();
+            page["isLast"] = last.into();
+        }
+    }
+    page
+}

@@ -1,0 +1,469 @@
+//! What changes an issue: create, edit, assign, transition, comment, property.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use super::super::fake::{Answer, Call};
+use super::auth::Caller;
+use super::fields::{self, Changes, Errors};
+use super::read;
+use super::route::Version;
+use super::settings::Workflow;
+use super::store::{COMMENTS_MAX, Comment, Issue, Status};
+use super::{Jira, bad_json, error, no_issue};
+
+/// Longest key and largest value of an entity property (sheet §8).
+const PROPERTY_KEY_MAX: usize = 255;
+const PROPERTY_BYTES_MAX: usize = 32_768;
+/// What closes an issue as done.
+const DONE_RESOLUTIONS: &[&str] = &["Done", "Won't Do", "Duplicate", "Cannot Reproduce"];
+/// What closes an issue as cancelled.
+const CANCELLED_RESOLUTIONS: &[&str] = &["Won't Do", "Declined", "Duplicate"];
+
+/// A way out of a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Transition {
+    pub(super) id: &'static str,
+    pub(super) name: &'static str,
+    pub(super) to: Status,
+}
+
+impl Transition {
+    const fn to(status: Status) -> Self {
+        let (id, name) = match status {
+            Status::ToDo => ("11", "To Do"),
+            Status::InProgress => ("21", "In Progress"),
+            Status::Done => ("31", "Done"),
+            Status::Cancelled => ("41", "Won't Do"),
+        };
+        Self {
+            id,
+            name,
+            to: status,
+        }
+    }
+
+    /// The transitions that are open to an issue now.
+    pub(super) fn from(status: Status, workflow: Workflow) -> Vec<Self> {
+        let open = |to: Status| match workflow {
+            Workflow::Locked => false,
+            Workflow::Open => to != status,
+            Workflow::Strict => matches!(
+                (status, to),
+                (Status::ToDo, Status::InProgress | Status::Cancelled)
+                    | (Status::InProgress, Status::Done | Status::Cancelled)
+                    | (Status::Done | Status::Cancelled, Status::ToDo)
+            ),
+        };
+        let targets = Status::ALL.into_iter().filter(|to| open(*to));
+        targets.map(Self::to).collect()
+    }
+
+    /// The resolutions its screen offers, and whether one is required; `None` where it has no such field.
+    pub(super) const fn resolutions(self) -> Option<(&'static [&'static str], bool)> {
+        match self.to {
+            Status::ToDo | Status::InProgress => None,
+            Status::Done => Some((DONE_RESOLUTIONS, true)),
+            Status::Cancelled => Some((CANCELLED_RESOLUTIONS, false)),
+        }
+    }
+}
+
+impl Jira {
+    pub(super) fn create(
+        &mut self,
+        call: &Call,
+        version: Version,
+        caller: &Caller,
+        now: DateTime<Utc>,
+    ) -> Answer {
+        let Some(body) = call.json.as_ref().and_then(Value::as_object) else {
+            return bad_json(call);
+        };
+        if body.contains_key("transition") {
+            return error(400, "the sandbox does not model a transition at creation");
+        }
+        let mut errors = Errors::default();
+        let empty = Map::new();
+        let given = body
+            .get("fields")
+            .and_then(Value::as_object)
+            .unwrap_or(&empty);
+        let changes = fields::check(&self.settings, version, given, true, &mut errors);
+        let properties = properties(body.get("properties"), &mut errors);
+        if let Some(refusal) = errors.refusal() {
+            return refusal;
+        }
+        let issue = Issue {
+            id: 0,
+            key: String::new(),
+            project: changes.project.unwrap_or_default(),
+            issue_type: changes.issue_type.unwrap_or_default(),
+            summary: changes.summary.unwrap_or_default(),
+            description: changes.description.unwrap_or_default(),
+            labels: changes.labels.unwrap_or_default(),
+            priority: changes.priority.unwrap_or_else(|| self.default_priority()),
+            assignee: changes.assignee.flatten(),
+            reporter: caller.name.clone(),
+            status: Status::ToDo,
+            resolution: None,
+            custom: changes.custom,
+            properties,
+            comments: Vec::new(),
+            history: vec!["create".to_owned()],
+            created: now,
+            updated: now,
+        };
+        let issue = self.store.add(issue);
+        let link = read::issue_link(issue, version, &call.base);
+        let made = json!({"id": issue.id.to_string(), "key": issue.key, "self": link});
+        Answer::json(201, made).effective()
+    }
+
+    fn default_priority(&self) -> Option<String> {
+        let names = &self.settings.priorities;
+        let medium = names.iter().find(|name| *name == "Medium");
+        medium.or_else(|| names.get(names.len() / 2)).cloned()
+    }
+
+    pub(super) fn update(
+        &mut self,
+        call: &Call,
+        version: Version,
+        caller: &Caller,
+        id_or_key: &str,
+        now: DateTime<Utc>,
+    ) -> Answer {
+        let Some(issue) = self.store.find(id_or_key) else {
+            return no_issue();
+        };
+        let Some(body) = call.json.as_ref().and_then(Value::as_object) else {
+            return bad_json(call);
+        };
+        let empty = Map::new();
+        let member = |name: &str| body.get(name).and_then(Value::as_object);
+        let fields = member("fields").unwrap_or(&empty);
+        let edits = member("update").unwrap_or(&empty);
+        let mut errors = Errors::default();
+        for name in edits.keys().filter(|name| fields.contains_key(*name)) {
+            errors.field(
+                name,
+                format!("Field '{name}' cannot be in both fields and update."),
+            );
+        }
+        let mut changes = fields::check(&self.settings, version, fields, false, &mut errors);
+        let mut comments = Vec::new();
+        let mut names: Vec<_> = fields.keys().cloned().collect();
+        for (name, operations) in edits {
+            let operations = operations.as_array().map_or(&[][..], Vec::as_slice);
+            match name.as_str() {
+                "labels" if !self.settings.fields_not_on_screen.contains(name) => {
+                    changes.labels = edit_labels(&issue.labels, operations, &mut errors);
+                    names.push(name.clone());
+                }
+                "comment" => {
+                    for add in operations.iter().filter_map(|o| o.get("add")) {
+                        comments.extend(comment(version, caller, add, now, &mut errors));
+                    }
+                }
+                _ => errors.not_on_screen(name),
+            }
+        }
+        let new_properties = properties(body.get("properties"), &mut errors);
+        if let Some(refusal) = errors.refusal() {
+            return refusal;
+        }
+        self.store.change(id_or_key, |issue| {
+            apply(issue, changes);
+            issue.properties.extend(new_properties);
+            if !names.is_empty() {
+                issue.note(format!("update {}", names.join(",")), now);
+            }
+        });
+        for comment in comments {
+            self.store.comment(id_or_key, comment);
+        }
+        if call.param("returnIssue") == Some("true") {
+            return self.get(call, version, id_or_key).effective();
+        }
+        Answer::empty(204).effective()
+    }
+
+    pub(super) fn assign(
+        &mut self,
+        call: &Call,
+        version: Version,
+        id_or_key: &str,
+        now: DateTime<Utc>,
+    ) -> Answer {
+        if self.store.find(id_or_key).is_none() {
+            return no_issue();
+        }
+        let Some(body) = &call.json else {
+            return bad_json(call);
+        };
+        let mut errors = Errors::default();
+        let assignee = fields::assignee(&self.settings, version, body, &mut errors);
+        if let Some(refusal) = errors.refusal() {
+            return refusal;
+        }
+        self.store.change(id_or_key, |issue| {
+            issue.assignee = assignee.flatten();
+            let who = issue.assignee.clone().unwrap_or_else(|| "nobody".into());
+            issue.note(format!("assign {who}"), now);
+        });
+        Answer::empty(204).effective()
+    }
+
+    pub(super) fn transition(
+        &mut self,
+        call: &Call,
+        version: Version,
+        caller: &Caller,
+        id_or_key: &str,
+        now: DateTime<Utc>,
+    ) -> Answer {
+        let Some(issue) = self.store.find(id_or_key) else {
+            return no_issue();
+        };
+        let Some(body) = &call.json else {
+            return bad_json(call);
+        };
+        let wanted = body.pointer("/transition/id").and_then(Value::as_str);
+        let open = Transition::from(issue.status, self.settings.workflow);
+        let Some(transition) = open.into_iter().find(|t| Some(t.id) == wanted) else {
+            let id = wanted.unwrap_or("null");
+            return error(
+                400,
+                &format!("Transition id '{id}' is not valid for this issue."),
+            );
+        };
+        let mut errors = Errors::default();
+        let empty = Map::new();
+        let fields = body
+            .get("fields")
+            .and_then(Value::as_object)
+            .unwrap_or(&empty);
+        let resolution = resolution(transition, fields, &mut errors);
+        for name in fields.keys().filter(|name| *name != "resolution") {
+            errors.not_on_screen(name);
+        }
+        let mut comments = Vec::new();
+        let adds = body.pointer("/update/comment").and_then(Value::as_array);
+        for add in adds.into_iter().flatten().filter_map(|o| o.get("add")) {
+            comments.extend(comment(version, caller, add, now, &mut errors));
+        }
+        if let Some(refusal) = errors.refusal() {
+            return refusal;
+        }
+        self.store.change(id_or_key, |issue| {
+            issue.status = transition.to;
+            issue.resolution = resolution;
+            issue.note(format!("transition {}", transition.to.name()), now);
+        });
+        for comment in comments {
+            self.store.comment(id_or_key, comment);
+        }
+        Answer::empty(204).effective()
+    }
+
+    pub(super) fn add_comment(
+        &mut self,
+        call: &Call,
+        version: Version,
+        caller: &Caller,
+        id_or_key: &str,
+        now: DateTime<Utc>,
+    ) -> Answer {
+        let Some(issue) = self.store.find(id_or_key) else {
+            return no_issue();
+        };
+        let Some(body) = &call.json else {
+            return bad_json(call);
+        };
+        if issue.comments.len() >= COMMENTS_MAX {
+            return error(413, "The issue has reached its limit of comments.");
+        }
+        let issue_id = issue.id;
+        let mut errors = Errors::default();
+        let new = comment(version, caller, body, now, &mut errors);
+        if let Some(refusal) = errors.refusal() {
+            return refusal;
+        }
+        let Some(made) = new.and_then(|new| self.store.comment(id_or_key, new)) else {
+            return no_issue();
+        };
+        let body = read::comment(made, issue_id, version, &call.base, false);
+        Answer::json(201, body).effective()
+    }
+
+    pub(super) fn set_property(
+        &mut self,
+        call: &Call,
+        id_or_key: &str,
+        key: &str,
+        now: DateTime<Utc>,
+    ) -> Answer {
+        let Some(value) = &call.json else {
+            return bad_json(call);
+        };
+        let mut errors = Errors::default();
+        check_property(key, value, &mut errors);
+        if let Some(refusal) = errors.refusal() {
+            return refusal;
+        }
+        let replaced = self.store.change(id_or_key, |issue| {
+            issue.note(format!("property {key}"), now);
+            issue.properties.insert(key.to_owned(), value.clone())
+        });
+        match replaced {
+            None => no_issue(),
+            Some(None) => Answer::empty(201).effective(),
+            Some(Some(_)) => Answer::empty(200).effective(),
+        }
+    }
+}
+
+fn apply(issue: &mut Issue, changes: Changes) {
+    if let Some(summary) = changes.summary {
+        issue.summary = summary;
+    }
+    if let Some(description) = changes.description {
+        issue.description = description;
+    }
+    if let Some(labels) = changes.labels {
+        issue.labels = labels;
+    }
+    if let Some(priority) = changes.priority {
+        issue.priority = priority;
+    }
+    if let Some(assignee) = changes.assignee {
+        issue.assignee = assignee;
+    }
+    issue.custom.extend(changes.custom);
+}
+
+fn edit_labels(now: &[String], operations: &[Value], errors: &mut Errors) -> Option<Vec<String>> {
+    let mut labels = now.to_vec();
+    for operation in operations {
+        if let Some(add) = operation.get("add") {
+            let label = fields::label(add, errors)?;
+            if !labels.contains(&label) {
+                labels.push(label);
+            }
+        } else if let Some(remove) = operation.get("remove").and_then(Value::as_str) {
+            labels.retain(|label| label != remove);
+        } else if let Some(Value::Array(set)) = operation.get("set") {
+            labels.clear();
+            for item in set {
+                labels.push(fields::label(item, errors)?);
+            }
+        } else {
+            errors.field(
+                "labels",
+                "Unsupported operation. Supported operations are: add, set, remove",
+            );
+            return None;
+        }
+    }
+    Some(labels)
+}
+
+/// The resolution that a transition sets; leaving `done` clears it.
+fn resolution(
+    transition: Transition,
+    fields: &Map<String, Value>,
+    errors: &mut Errors,
+) -> Option<String> {
+    let given = fields.get("resolution").filter(|value| !value.is_null());
+    match (transition.resolutions(), given) {
+        (None, None) | (Some((_, false)), None) => None,
+        (None, Some(_)) => {
+            errors.not_on_screen("resolution");
+            None
+        }
+        (Some((_, true)), None) => {
+            errors.field("resolution", "Resolution is required.");
+            None
+        }
+        (Some((offered, _)), Some(given)) => {
+            let name = given.get("name").and_then(Value::as_str);
+            if name.is_none_or(|name| !offered.contains(&name)) {
+                errors.field("resolution", "The resolution selected is invalid.");
+                return None;
+            }
+            name.map(ToOwned::to_owned)
+        }
+    }
+}
+
+/// Reads and checks a comment.
+fn comment(
+    version: Version,
+    caller: &Caller,
+    given: &Value,
+    now: DateTime<Utc>,
+    errors: &mut Errors,
+) -> Option<Comment> {
+    let body = given.get("body").cloned().unwrap_or_default();
+    let blank = match &body {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Object(document) => document.get("content") == Some(&json!([])),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) => false,
+    };
+    if blank {
+        errors.field("comment", "Comment body can not be empty!");
+        return None;
+    }
+    let properties = properties(given.get("properties"), errors);
+    if !fields::long_text(version, "comment", &body, errors) {
+        return None;
+    }
+    let internal = properties
+        .get("sd.public.comment")
+        .and_then(|value| value.get("internal"))
+        .is_some_and(|internal| internal == true || internal == "true");
+    let visibility = given.get("visibility").filter(|v| !v.is_null()).cloned();
+    Some(Comment {
+        id: 0,
+        body,
+        author: caller.name.clone(),
+        public: !internal && visibility.is_none(),
+        visibility,
+        properties,
+        created: now,
+    })
+}
+
+/// Reads `[{"key", "value"}]`.
+fn properties(given: Option<&Value>, errors: &mut Errors) -> Map<String, Value> {
+    let mut properties = Map::new();
+    let list = match given {
+        None | Some(Value::Null) => return properties,
+        Some(Value::Array(list)) => list,
+        Some(_) => {
+            errors.message("properties must be an array");
+            return properties;
+        }
+    };
+    for item in list {
+        match (item.get("key").and_then(Value::as_str), item.get("value")) {
+            (Some(key), Some(value)) => {
+                check_property(key, value, errors);
+                properties.insert(key.to_owned(), value.clone());
+            }
+            _ => errors.message("a property needs a key and a value"),
+        }
+    }
+    properties
+}
+
+fn check_property(key: &str, value: &Value, errors: &mut Errors) {
+    if key.is_empty() || key.chars().count() > PROPERTY_KEY_MAX {
+        errors.message("The property key must be 1 to 255 characters long.");
+    }
+    if value.to_string().len() > PROPERTY_BYTES_MAX {
+        errors.message("The property value is too long: the limit is 32768 characters.");
+    }
+}

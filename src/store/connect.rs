@@ -1,0 +1,61 @@
+//! Connecting to PostgreSQL; TLS by the URL's `sslmode`.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::Client;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::StoreError;
+
+/// Longest a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The TLS side of connections, with the system's root certificates. Used only where `sslmode` asks for it.
+#[must_use]
+pub fn connector() -> MakeRustlsConnect {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| {
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in rustls_native_certs::load_native_certs().certs {
+            if let Err(error) = roots.add(certificate) {
+                tracing::debug!(error = %error, "skipping a root certificate of the system");
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let config = match builder {
+            Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
+            // The ring provider supports the default versions; were it otherwise, nothing could be trusted.
+            Err(_) => ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
+        };
+        Arc::new(config)
+    });
+    MakeRustlsConnect::new(config.as_ref().clone())
+}
+
+/// A connection of its own, with the task that drives it; the task ends with the connection.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the server cannot be reached, [`StoreError::Refused`] when it refuses (no such
+/// database, bad password).
+pub async fn connect(
+    url: &SecretString,
+    name: &str,
+) -> Result<(Client, tokio::task::JoinHandle<()>), StoreError> {
+    let mut config: tokio_postgres::Config = url.expose_secret().parse()?;
+    config.application_name(name);
+    config.connect_timeout(CONNECT_TIMEOUT);
+    config.keepalives_idle(Duration::from_secs(10));
+    config.tcp_user_timeout(Duration::from_secs(20));
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT * 2, config.connect(connector()));
+    let (client, connection) = connected.await.map_err(|_| StoreError::Timeout(CONNECT_TIMEOUT * 2))??;
+    let driver = tokio::task::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %error, "a PostgreSQL connection ended");
+        }
+    });
+    Ok((client, driver))
+}

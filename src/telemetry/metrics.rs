@@ -1,0 +1,109 @@
+//! Every metric: its name, its help, and the one function that counts it. Labels come from closed sets only, never
+//! ids.
+
+use std::sync::OnceLock;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Installs the recorder, once a process; before that, counting is free and goes nowhere.
+pub fn install() {
+    if HANDLE.get().is_some() {
+        return;
+    }
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_ok() && HANDLE.set(handle).is_ok() {
+        describe();
+    }
+}
+
+/// The metrics as Prometheus text; empty where no recorder is installed.
+#[must_use]
+pub fn render() -> String {
+    HANDLE.get().map(|handle| {
+        handle.run_upkeep();
+        handle.render()
+    }).unwrap_or_default()
+}
+
+fn describe() {
+    describe_counter!(COMMANDS, "Commands that came in, by type and what became of them at the door");
+    describe_counter!(ATTEMPTS, "Outcomes of attempts, by type, platform and error code");
+    describe_counter!(EVENTS, "Events handed to the broker, by what became of them");
+    describe_histogram!(BATCH, "Rows a batch, by step");
+    describe_histogram!(DURATION, Unit::Seconds, "From start of an attempt to its outcome, by platform");
+    describe_gauge!(BACKLOG, "Rows in the ledger that are not finished, by what they wait for");
+    describe_gauge!(MEMORY, "Commands in this process's hands");
+    describe_gauge!(LINK_UP, "Whether a connection to the broker stands");
+    describe_gauge!(LINK_GENERATION, "How often it was made");
+    for state in ["running", "due", "waiting", "outbox"] {
+        backlog(state, 0);
+    }
+    for outcome in ["claimed", "repeat", "rejected", "read"] {
+        counter!(COMMANDS, "outcome" => outcome).absolute(0);
+    }
+    for outcome in ["confirmed", "unconfirmed"] {
+        counter!(EVENTS, "outcome" => outcome).absolute(0);
+    }
+}
+
+const COMMANDS: &str = "ticketwire_commands_received_total";
+const ATTEMPTS: &str = "ticketwire_command_outcomes_total";
+const EVENTS: &str = "ticketwire_events_published_total";
+const BATCH: &str = "ticketwire_batch_rows";
+const DURATION: &str = "ticketwire_attempt_duration_seconds";
+const BACKLOG: &str = "ticketwire_backlog_rows";
+const MEMORY: &str = "ticketwire_commands_in_memory";
+const LINK_UP: &str = "ticketwire_broker_connection_up";
+const LINK_GENERATION: &str = "ticketwire_broker_connection_generation";
+
+/// Commands at the door: `claimed`, `repeat`, `rejected`, `read`.
+pub fn received(outcome: &'static str, count: usize) {
+    counter!(COMMANDS, "outcome" => outcome).increment(u64::try_from(count).unwrap_or(u64::MAX));
+}
+
+/// One settled outcome.
+pub fn settled(
+    command_type: &'static str,
+    platform: &'static str,
+    outcome: &'static str,
+    error_code: Option<&'static str>,
+    seconds: f64,
+) {
+    counter!(
+        ATTEMPTS, "command_type" => command_type, "platform_name" => platform, "outcome" => outcome,
+        "error_code" => error_code.unwrap_or("none")
+    )
+    .increment(1);
+    histogram!(DURATION, "platform_name" => platform).record(seconds);
+}
+
+/// Events that the broker confirmed, and those that it did not.
+pub fn published(confirmed: usize, unconfirmed: usize) {
+    counter!(EVENTS, "outcome" => "confirmed").increment(u64::try_from(confirmed).unwrap_or(u64::MAX));
+    counter!(EVENTS, "outcome" => "unconfirmed").increment(u64::try_from(unconfirmed).unwrap_or(u64::MAX));
+}
+
+/// The size of a batch: steps `claim`, `settle`, `publish`.
+pub fn batch(step: &'static str, rows: usize) {
+    histogram!(BATCH, "step" => step).record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+}
+
+/// Unfinished rows.
+pub fn backlog(state: &str, rows: i64) {
+    gauge!(BACKLOG, "state" => state.to_owned()).set(f64::from(i32::try_from(rows).unwrap_or(i32::MAX)));
+}
+
+/// Commands in this process's hands.
+pub fn commands_in_memory(count: usize) {
+    gauge!(MEMORY).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+/// A connection's state.
+pub fn broker_link(role: &'static str, up: bool, generation: u64) {
+    gauge!(LINK_UP, "role" => role).set(f64::from(u8::from(up)));
+    gauge!(LINK_GENERATION, "role" => role).set(f64::from(u32::try_from(generation).unwrap_or(u32::MAX)));
+}
