@@ -36,7 +36,9 @@ pub enum AppError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A listener.
-    #[error("http.listen: cannot listen on {address}: {source}; choose another address or an empty one to turn it off")]
+    #[error(
+        "http.listen: cannot listen on {address}: {source}; choose another address or an empty one to turn it off"
+    )]
     Listen {
         /// Where.
         address: std::net::SocketAddr,
@@ -70,9 +72,17 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     if !await_schema(&config, &stop).await? {
         return Ok(());
     }
-    let links = ops::Links { consuming: Arc::new(LinkState::default()), publishing: Arc::new(LinkState::default()) };
-    let (lease, me, hold) = hold_id(&config, &parts.store, config.worker.id.as_deref(), &stop).await?;
-    tracing::info!(worker = me.worker, version = env!("CARGO_PKG_VERSION"), "starting");
+    let links = ops::Links {
+        consuming: Arc::new(LinkState::default()),
+        publishing: Arc::new(LinkState::default()),
+    };
+    let (lease, me, hold) =
+        hold_id(&config, &parts.store, config.worker.id.as_deref(), &stop).await?;
+    tracing::info!(
+        worker = me.worker,
+        version = env!("CARGO_PKG_VERSION"),
+        "starting"
+    );
 
     let (relay, relay_queue) = Relay::new();
     let topology = Topology::new(&config.amqp.prefix);
@@ -85,7 +95,12 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         lease: Arc::clone(&lease),
         relay,
     });
-    let status = Arc::new(ops::Status::new(parts.store.clone(), links, Arc::clone(&lease), Arc::clone(&core)));
+    let status = Arc::new(ops::Status::new(
+        parts.store.clone(),
+        links,
+        Arc::clone(&lease),
+        Arc::clone(&core),
+    ));
 
     let ends = Ends::default();
     let mut loops: JoinSet<&'static str> = JoinSet::new();
@@ -102,23 +117,43 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
 
     let (publisher, publisher_queue) = Publisher::new();
     {
-        let (config, topology, link) = (Arc::clone(&config), topology.clone(), Arc::clone(&status.links.publishing));
-        let (name, end) = (format!("ticketwire {} publish", me.worker), ends.publisher.clone());
+        let (config, topology, link) = (
+            Arc::clone(&config),
+            topology.clone(),
+            Arc::clone(&status.links.publishing),
+        );
+        let (name, end) = (
+            format!("ticketwire {} publish", me.worker),
+            ends.publisher.clone(),
+        );
         loops.spawn(async move {
-            Publisher::run(publisher_queue, &config.amqp.url, &name, &topology, &link, end).await;
+            Publisher::run(
+                publisher_queue,
+                &config.amqp.url,
+                &name,
+                &topology,
+                &link,
+                end,
+            )
+            .await;
             "the publisher"
         });
     }
     {
-        let (publisher, store, topology, end) =
-            (publisher.clone(), parts.store.clone(), topology.clone(), ends.relay.clone());
+        let (publisher, store, topology, end) = (
+            publisher.clone(),
+            parts.store.clone(),
+            topology.clone(),
+            ends.relay.clone(),
+        );
         loops.spawn(async move {
             pipeline::run_relay(relay_queue, publisher, store, topology, end).await;
             "the relay"
         });
     }
     {
-        let (publisher, store, topology) = (publisher.clone(), parts.store.clone(), topology.clone());
+        let (publisher, store, topology) =
+            (publisher.clone(), parts.store.clone(), topology.clone());
         let (link, end) = (Arc::clone(&status.links.publishing), ends.schedule.clone());
         loops.spawn(async move {
             pipeline::run_sweep(publisher, store, topology, link, end).await;
@@ -134,7 +169,9 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     }
     {
         let (core, end) = (Arc::clone(&core), ends.schedule.clone());
-        let child = options.alone.map(|(program, arguments)| alone::Alone::new(program, arguments));
+        let child = options
+            .alone
+            .map(|(program, arguments)| alone::Alone::new(program, arguments));
         loops.spawn(async move {
             pipeline::run_schedule(core, child, end).await;
             "the clock"
@@ -146,12 +183,28 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let (commands, deliveries) = mpsc::channel(usize::from(config.amqp.prefetch));
     let (dead, dead_deliveries) = mpsc::channel(100);
     {
-        let (config, topology, link) = (Arc::clone(&config), topology.clone(), Arc::clone(&status.links.consuming));
+        let (config, topology, link) = (
+            Arc::clone(&config),
+            topology.clone(),
+            Arc::clone(&status.links.consuming),
+        );
         let (consumer, end) = (Arc::clone(&consumer), ends.consumer.clone());
         let name = format!("ticketwire {} consume", me.worker);
         loops.spawn(async move {
             let prefetch = config.amqp.prefetch;
-            consumer.run(&config.amqp.url, &name, &topology, prefetch, commands, dead, intake, &link, end).await;
+            consumer
+                .run(
+                    &config.amqp.url,
+                    &name,
+                    &topology,
+                    prefetch,
+                    commands,
+                    dead,
+                    intake,
+                    &link,
+                    end,
+                )
+                .await;
             "the consumer"
         });
     }
@@ -170,8 +223,13 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         });
     }
     let keeper = {
-        let (lease, store, url, me, end) =
-            (Arc::clone(&lease), parts.store.clone(), config.database.url.clone(), me.clone(), ends.lease.clone());
+        let (lease, store, url, me, end) = (
+            Arc::clone(&lease),
+            parts.store.clone(),
+            config.database.url.clone(),
+            me.clone(),
+            ends.lease.clone(),
+        );
         tokio::task::spawn(async move { lease.keep(&store, &url, &me, hold, end).await })
     };
     tokio::pin!(keeper);
@@ -192,7 +250,9 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
 
     tracing::info!(commands = core.held_count(), "draining");
     status.drain();
-    drop(open.send(false));
+    if open.send(false).is_err() {
+        tracing::debug!("the intake had ended already");
+    }
     let taken_in = async {
         while consumer.outstanding() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -222,12 +282,18 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         }
     };
     if tokio::time::timeout(FLUSH_MAX * 2, closing).await.is_err() {
-        tracing::warn!(loops = left, "not everything ended in time; what is unsent goes out with the next worker");
+        tracing::warn!(
+            loops = left,
+            "not everything ended in time; what is unsent goes out with the next worker"
+        );
     }
     ends.lease.cancel();
     drop(keeper.await);
     if let Err(error) = parts.store.forget_worker(&me).await {
-        tracing::debug!(error = chain(&error), "the worker's row stays until its lease ends");
+        tracing::debug!(
+            error = chain(&error),
+            "the worker's row stays until its lease ends"
+        );
     }
     tracing::info!("stopped");
     Ok(())
@@ -237,7 +303,11 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
 ///
 /// # Errors
 /// [`AppError`] where it cannot start.
-pub async fn run_alone(config: Config, parent: &str, stop: CancellationToken) -> Result<(), AppError> {
+pub async fn run_alone(
+    config: Config,
+    parent: &str,
+    stop: CancellationToken,
+) -> Result<(), AppError> {
     let config = Arc::new(config);
     let parts = Parts::prepare(&config)?;
     let id = alone::Alone::worker_of(parent);
@@ -256,9 +326,19 @@ pub async fn run_alone(config: Config, parent: &str, stop: CancellationToken) ->
     });
     let settle_end = CancellationToken::new();
     let mut settling = JoinSet::new();
-    settling.spawn(pipeline::run_settle(Arc::clone(&core), done_queue, settle_end.clone()));
+    settling.spawn(pipeline::run_settle(
+        Arc::clone(&core),
+        done_queue,
+        settle_end.clone(),
+    ));
     let lease_end = CancellationToken::new();
-    let keep = lease.keep(&parts.store, &config.database.url, &me, hold, lease_end.clone());
+    let keep = lease.keep(
+        &parts.store,
+        &config.database.url,
+        &me,
+        hold,
+        lease_end.clone(),
+    );
     tokio::select! {
         result = alone::run_suspects(&core) => result?,
         kept = keep => kept?,
@@ -287,11 +367,18 @@ impl Parts {
                 "no key in secrets.keys: what needs a credential is refused; `ticketwire keys generate` makes one"
             );
         }
-        let egress = EgressPolicy { allow: config.egress.allow.clone(), allow_http: config.egress.allow_http };
+        let egress = EgressPolicy {
+            allow: config.egress.allow.clone(),
+            allow_http: config.egress.allow_http,
+        };
         let idle = config.dispatch.max_in_flight_per_integration.max(16);
         let http = HttpClient::new(egress, config.dispatch.request_timeout, idle)
             .map_err(|error| AppError::Http(error.to_string()))?;
-        let store = Store::new(&config.database.url, config.database.pool_size, "ticketwire")?;
+        let store = Store::new(
+            &config.database.url,
+            config.database.pool_size,
+            "ticketwire",
+        )?;
         Ok(Self { store, ring, http })
     }
 }
@@ -309,7 +396,10 @@ async fn await_schema(config: &Config, stop: &CancellationToken) -> Result<bool,
             }
             Err(error) => {
                 if !told {
-                    tracing::warn!(error = chain(&error), "waiting for PostgreSQL (database.url)");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "waiting for PostgreSQL (database.url)"
+                    );
                     told = true;
                 }
                 if error.is_refusal() {
@@ -355,4 +445,3 @@ struct Ends {
     http: CancellationToken,
     lease: CancellationToken,
 }
-

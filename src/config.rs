@@ -164,8 +164,14 @@ impl Sources {
     #[must_use]
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
         let default = PathBuf::from("config/default.toml");
-        let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        Self { default_file: default.is_file().then_some(default), file, env: env.collect(), flags }
+        let env = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self {
+            default_file: default.is_file().then_some(default),
+            file,
+            env: env.collect(),
+            flags,
+        }
     }
 }
 
@@ -201,7 +207,10 @@ impl std::error::Error for ConfigError {}
 
 /// Every key with its built-in default, as it would be written; the table of the README is tested against it.
 pub const KEYS: [(&str, &str); 28] = [
-    ("database.url", "postgres://postgres@127.0.0.1:5432/ticketwire"),
+    (
+        "database.url",
+        "postgres://postgres@127.0.0.1:5432/ticketwire",
+    ),
     ("database.pool_size", "6"),
     ("amqp.url", "amqp://guest:guest@127.0.0.1:5672/%2f"),
     ("amqp.prefix", "ticketwire"),
@@ -218,7 +227,10 @@ pub const KEYS: [(&str, &str); 28] = [
     ("secrets.legacy_jwt_secret", ""),
     ("egress.allow", "[]"),
     ("egress.allow_http", "false"),
-    ("retry.schedule", r#"["5s","30s","2m","10m","30m","1h","3h","6h","12h"]"#),
+    (
+        "retry.schedule",
+        r#"["5s","30s","2m","10m","30m","1h","3h","6h","12h"]"#,
+    ),
     ("dispatch.request_timeout", "30s"),
     ("dispatch.attempt_timeout", "90s"),
     ("dispatch.lease", "120s"),
@@ -241,7 +253,11 @@ struct Raw {
 
 impl Raw {
     fn text(value: &str, origin: String) -> Self {
-        Self { items: vec![value.to_owned()], is_list: false, origin }
+        Self {
+            items: vec![value.to_owned()],
+            is_list: false,
+            origin,
+        }
     }
 
     fn one(&self) -> &str {
@@ -255,10 +271,16 @@ impl Raw {
         }
         let text = self.one().trim();
         if text.starts_with('[') {
-            return serde_json::from_str::<Vec<String>>(text)
-                .map_err(|_| "must be a JSON array of texts, e.g. [\"a\",\"b\"], or a comma list".to_owned());
+            return serde_json::from_str::<Vec<String>>(text).map_err(|_| {
+                "must be a JSON array of texts, e.g. [\"a\",\"b\"], or a comma list".to_owned()
+            });
         }
-        Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+        Ok(text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect())
     }
 }
 
@@ -273,9 +295,14 @@ impl Config {
     /// # Errors
     /// All faults at once.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let mut reader = Reader { values: BTreeMap::new(), faults: Vec::new() };
+        let mut reader = Reader {
+            values: BTreeMap::new(),
+            faults: Vec::new(),
+        };
         for (key, default) in KEYS {
-            reader.values.insert(key.to_owned(), Raw::text(default, "default".into()));
+            reader
+                .values
+                .insert(key.to_owned(), Raw::text(default, "default".into()));
         }
         for file in [&sources.default_file, &sources.file].into_iter().flatten() {
             reader.file(file);
@@ -289,14 +316,23 @@ impl Config {
             return Ok(config);
         }
         reader.faults.sort_by(|a, b| a.key.cmp(&b.key));
-        Err(ConfigError { faults: reader.faults })
+        Err(ConfigError {
+            faults: reader.faults,
+        })
     }
 }
 
 impl Reader {
     fn fault(&mut self, key: &str, fault: impl Into<String>) {
-        let origin = self.values.get(key).map_or_else(String::new, |raw| raw.origin.clone());
-        self.faults.push(Fault { key: key.to_owned(), origin, fault: fault.into() });
+        let origin = self
+            .values
+            .get(key)
+            .map_or_else(String::new, |raw| raw.origin.clone());
+        self.faults.push(Fault {
+            key: key.to_owned(),
+            origin,
+            fault: fault.into(),
+        });
     }
 
     fn set(&mut self, key: &str, raw: Raw) {
@@ -305,42 +341,67 @@ impl Reader {
             return;
         }
         let section = key.split('.').next().unwrap_or_default();
-        let near: Vec<&str> =
-            KEYS.iter().map(|(known, _)| *known).filter(|known| known.split('.').next() == Some(section)).collect();
+        let near: Vec<&str> = KEYS
+            .iter()
+            .map(|(known, _)| *known)
+            .filter(|known| known.split('.').next() == Some(section))
+            .collect();
         let known = if near.is_empty() {
             "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, log".to_owned()
         } else {
             format!("known are {}", near.join(", "))
         };
         let fault = format!("is not a setting; {known}");
-        self.faults.push(Fault { key: key.to_owned(), origin: raw.origin, fault });
+        self.faults.push(Fault {
+            key: key.to_owned(),
+            origin: raw.origin,
+            fault,
+        });
     }
 
     fn file(&mut self, path: &std::path::Path) {
         let origin = path.display().to_string();
-        let source = config::File::from(path.to_path_buf()).format(config::FileFormat::Toml).required(true);
+        let source = config::File::from(path.to_path_buf())
+            .format(config::FileFormat::Toml)
+            .required(true);
         let loaded = config::Config::builder().add_source(source).build();
-        let table = loaded.and_then(config::Config::try_deserialize::<BTreeMap<String, config::Value>>);
+        let table =
+            loaded.and_then(config::Config::try_deserialize::<BTreeMap<String, config::Value>>);
         let table = match table {
             Ok(table) => table,
             Err(error) => {
                 let fault = format!("cannot be read: {error}");
-                self.faults.push(Fault { key: "config".into(), origin, fault });
+                self.faults.push(Fault {
+                    key: "config".into(),
+                    origin,
+                    fault,
+                });
                 return;
             }
         };
         for (section, value) in table {
             let Ok(members) = value.into_table() else {
                 let fault = "must be a section with settings, e.g. [amqp]".to_owned();
-                self.faults.push(Fault { key: section, origin: origin.clone(), fault });
+                self.faults.push(Fault {
+                    key: section,
+                    origin: origin.clone(),
+                    fault,
+                });
                 continue;
             };
             for (name, value) in members {
                 let key = format!("{section}.{name}");
                 let raw = match value.clone().into_array() {
                     Ok(items) if matches!(value.kind, config::ValueKind::Array(_)) => {
-                        let items = items.into_iter().map(|item| item.into_string().unwrap_or_default()).collect();
-                        Raw { items, is_list: true, origin: origin.clone() }
+                        let items = items
+                            .into_iter()
+                            .map(|item| item.into_string().unwrap_or_default())
+                            .collect();
+                        Raw {
+                            items,
+                            is_list: true,
+                            origin: origin.clone(),
+                        }
                     }
                     _ => Raw::text(&value.into_string().unwrap_or_default(), origin.clone()),
                 };
@@ -356,14 +417,19 @@ impl Reader {
             }
         }
         for (name, value) in env {
-            let Some(rest) = name.strip_prefix("TICKETWIRE__") else { continue };
+            let Some(rest) = name.strip_prefix("TICKETWIRE__") else {
+                continue;
+            };
             let key = rest.to_lowercase().replacen("__", ".", 1);
             self.set(&key, Raw::text(value, format!("environment {name}")));
         }
     }
 
     fn raw(&self, key: &str) -> Raw {
-        self.values.get(key).cloned().unwrap_or_else(|| Raw::text("", "default".into()))
+        self.values
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| Raw::text("", "default".into()))
     }
 
     fn text(&self, key: &str) -> String {
@@ -371,15 +437,29 @@ impl Reader {
     }
 
     fn secret(&self, key: &str) -> Option<SecretString> {
-        Some(self.text(key)).filter(|text| !text.is_empty()).map(SecretString::from)
+        Some(self.text(key))
+            .filter(|text| !text.is_empty())
+            .map(SecretString::from)
     }
 
     fn number(&mut self, key: &str, range: std::ops::RangeInclusive<u64>) -> usize {
-        let parsed = self.text(key).trim().parse::<u64>().ok().filter(|number| range.contains(number));
+        let parsed = self
+            .text(key)
+            .trim()
+            .parse::<u64>()
+            .ok()
+            .filter(|number| range.contains(number));
         match parsed.and_then(|number| usize::try_from(number).ok()) {
             Some(number) => number,
             None => {
-                self.fault(key, format!("must be a whole number from {} to {}", range.start(), range.end()));
+                self.fault(
+                    key,
+                    format!(
+                        "must be a whole number from {} to {}",
+                        range.start(),
+                        range.end()
+                    ),
+                );
                 usize::try_from(*range.start()).unwrap_or(1)
             }
         }
@@ -389,7 +469,10 @@ impl Reader {
         match parse_duration(&self.text(key)) {
             Some(duration) => duration,
             None => {
-                self.fault(key, "must be a duration over zero, e.g. \"250ms\", \"30s\", \"2h\"");
+                self.fault(
+                    key,
+                    "must be a duration over zero, e.g. \"250ms\", \"30s\", \"2h\"",
+                );
                 Duration::from_secs(1)
             }
         }
@@ -402,7 +485,10 @@ impl Reader {
         }
         let parsed = text.parse().ok();
         if parsed.is_none() {
-            self.fault(key, "must be an address and port, e.g. 127.0.0.1:8000, or empty to turn it off");
+            self.fault(
+                key,
+                "must be an address and port, e.g. 127.0.0.1:8000, or empty to turn it off",
+            );
         }
         parsed
     }
@@ -430,11 +516,18 @@ impl Reader {
 
     fn url(&mut self, key: &str, schemes: &[&str]) -> SecretString {
         let text = self.text(key);
-        let sound = url::Url::parse(&text).is_ok_and(|url| schemes.contains(&url.scheme()) && url.host().is_some());
+        let sound = url::Url::parse(&text)
+            .is_ok_and(|url| schemes.contains(&url.scheme()) && url.host().is_some());
         // libpq's key=value form has no scheme; the driver takes it as well.
         let pairs = schemes.contains(&"postgres") && text.contains("host=");
         if !sound && !pairs {
-            self.fault(key, format!("must be a URL that begins with {}://", schemes.join(":// or ")));
+            self.fault(
+                key,
+                format!(
+                    "must be a URL that begins with {}://",
+                    schemes.join(":// or ")
+                ),
+            );
         }
         text.into()
     }
@@ -462,25 +555,41 @@ impl Reader {
                 webhook_listen: self.listen("http.webhook_listen"),
             },
             secrets: Secrets {
-                keys: self.list("secrets.keys").into_iter().map(SecretString::from).collect(),
+                keys: self
+                    .list("secrets.keys")
+                    .into_iter()
+                    .map(SecretString::from)
+                    .collect(),
                 legacy_encryption_key: self.secret("secrets.legacy_encryption_key"),
                 legacy_jwt_secret: self.secret("secrets.legacy_jwt_secret"),
             },
-            egress: Egress { allow: self.networks(), allow_http: self.boolean("egress.allow_http") },
-            retry: Retry { schedule: self.schedule() },
+            egress: Egress {
+                allow: self.networks(),
+                allow_http: self.boolean("egress.allow_http"),
+            },
+            retry: Retry {
+                schedule: self.schedule(),
+            },
             dispatch: Dispatch {
                 request_timeout: self.duration("dispatch.request_timeout"),
                 attempt_timeout: self.duration("dispatch.attempt_timeout"),
                 lease: self.duration("dispatch.lease"),
                 settle_after: self.settle_after(),
-                max_in_flight_per_integration: self.number("dispatch.max_in_flight_per_integration", 1..=10_000),
+                max_in_flight_per_integration: self
+                    .number("dispatch.max_in_flight_per_integration", 1..=10_000),
                 queue_per_integration: self.number("dispatch.queue_per_integration", 0..=10_000),
             },
             circuit: Circuit {
-                failure_threshold: i32::try_from(self.number("circuit.failure_threshold", 1..=1_000_000)).unwrap_or(5),
+                failure_threshold: i32::try_from(
+                    self.number("circuit.failure_threshold", 1..=1_000_000),
+                )
+                .unwrap_or(5),
                 open_for: self.duration("circuit.open_for"),
             },
-            log: Log { format: self.log_format(), filter: Some(self.text("log.filter")).filter(|f| !f.is_empty()) },
+            log: Log {
+                format: self.log_format(),
+                filter: Some(self.text("log.filter")).filter(|f| !f.is_empty()),
+            },
         };
         self.relations(&config);
         config
@@ -491,7 +600,10 @@ impl Reader {
         for text in self.list("egress.allow") {
             match text.parse() {
                 Ok(network) => networks.push(network),
-                Err(_) => self.fault("egress.allow", format!("{text:?} is no network, e.g. 10.0.0.0/8 or fd00::/8")),
+                Err(_) => self.fault(
+                    "egress.allow",
+                    format!("{text:?} is no network, e.g. 10.0.0.0/8 or fd00::/8"),
+                ),
             }
         }
         networks
@@ -502,7 +614,10 @@ impl Reader {
         for text in self.list("retry.schedule") {
             match parse_duration(&text) {
                 Some(delay) => schedule.push(delay),
-                None => self.fault("retry.schedule", format!("{text:?} is no duration, e.g. \"30s\"")),
+                None => self.fault(
+                    "retry.schedule",
+                    format!("{text:?} is no duration, e.g. \"30s\""),
+                ),
             }
         }
         schedule
@@ -517,14 +632,21 @@ impl Reader {
     }
 
     fn settle_after(&mut self) -> Option<Duration> {
-        if self.text("dispatch.settle_after").is_empty() { None } else { Some(self.duration("dispatch.settle_after")) }
+        if self.text("dispatch.settle_after").is_empty() {
+            None
+        } else {
+            Some(self.duration("dispatch.settle_after"))
+        }
     }
 
     /// What must hold between settings.
     fn relations(&mut self, config: &Config) {
         let dispatch = &config.dispatch;
         if dispatch.attempt_timeout <= dispatch.request_timeout {
-            self.fault("dispatch.attempt_timeout", "must exceed dispatch.request_timeout");
+            self.fault(
+                "dispatch.attempt_timeout",
+                "must exceed dispatch.request_timeout",
+            );
         }
         if dispatch.lease <= dispatch.attempt_timeout {
             self.fault(
@@ -533,13 +655,23 @@ impl Reader {
             );
         }
         let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if config.amqp.prefix.is_empty() || config.amqp.prefix.len() > 100 || !config.amqp.prefix.chars().all(sound) {
-            self.fault("amqp.prefix", "must be 1 to 100 letters, digits, dots, dashes or underscores");
+        if config.amqp.prefix.is_empty()
+            || config.amqp.prefix.len() > 100
+            || !config.amqp.prefix.chars().all(sound)
+        {
+            self.fault(
+                "amqp.prefix",
+                "must be 1 to 100 letters, digits, dots, dashes or underscores",
+            );
         }
         if let Err(fault) = KeyRing::parse(&config.secrets.keys) {
             self.fault("secrets.keys", fault);
         }
-        if let Err(error) = config.database.url.expose_secret().parse::<tokio_postgres::Config>()
+        if let Err(error) = config
+            .database
+            .url
+            .expose_secret()
+            .parse::<tokio_postgres::Config>()
             && !self.faults.iter().any(|fault| fault.key == "database.url")
         {
             self.fault("database.url", format!("is not understood: {error}"));
@@ -548,7 +680,9 @@ impl Reader {
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
-    humantime::parse_duration(text.trim()).ok().filter(|duration| !duration.is_zero())
+    humantime::parse_duration(text.trim())
+        .ok()
+        .filter(|duration| !duration.is_zero())
 }
 
 #[cfg(test)]
@@ -556,8 +690,14 @@ mod tests {
     use super::*;
 
     fn load(env: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Config::load(&Sources { env, ..Sources::default() })
+        let env = env
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Config::load(&Sources {
+            env,
+            ..Sources::default()
+        })
     }
 
     #[test]
@@ -579,10 +719,25 @@ mod tests {
         ])
         .unwrap_err();
 
-        let keys: Vec<&str> = error.faults.iter().map(|fault| fault.key.as_str()).collect();
-        assert_eq!(keys, ["amqp.prefethc", "dispatch.lease", "egress.allow", "retry.schedule"]);
+        let keys: Vec<&str> = error
+            .faults
+            .iter()
+            .map(|fault| fault.key.as_str())
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "amqp.prefethc",
+                "dispatch.lease",
+                "egress.allow",
+                "retry.schedule"
+            ]
+        );
         let text = error.to_string();
-        assert!(text.contains("environment TICKETWIRE__DISPATCH__LEASE"), "{text}");
+        assert!(
+            text.contains("environment TICKETWIRE__DISPATCH__LEASE"),
+            "{text}"
+        );
         assert!(text.contains("amqp.prefetch"), "{text}");
     }
 
@@ -595,7 +750,10 @@ mod tests {
         .unwrap();
 
         assert_eq!(config.egress.allow.len(), 2);
-        assert_eq!(config.retry.schedule, [250, 30_000, 7_200_000].map(Duration::from_millis));
+        assert_eq!(
+            config.retry.schedule,
+            [250, 30_000, 7_200_000].map(Duration::from_millis)
+        );
     }
 
     #[test]
@@ -618,12 +776,24 @@ mod tests {
     fn a_file_is_read_and_its_unknown_keys_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("t.toml");
-        std::fs::write(&file, "[egress]\nallow = [\"10.0.0.0/8\"]\n[amqp]\nprefetch = 50\nprefixx = \"a\"\n").unwrap();
+        std::fs::write(
+            &file,
+            "[egress]\nallow = [\"10.0.0.0/8\"]\n[amqp]\nprefetch = 50\nprefixx = \"a\"\n",
+        )
+        .unwrap();
 
-        let error = Config::load(&Sources { file: Some(file.clone()), ..Sources::default() }).unwrap_err();
+        let error = Config::load(&Sources {
+            file: Some(file.clone()),
+            ..Sources::default()
+        })
+        .unwrap_err();
 
         assert_eq!(error.faults.len(), 1);
-        assert!(error.to_string().contains(&format!("amqp.prefixx ({})", file.display())));
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("amqp.prefixx ({})", file.display()))
+        );
     }
 
     #[test]
@@ -637,8 +807,11 @@ mod tests {
             ("TICKETWIRE__HTTP__TOKEN", "hunter4"),
         ])
         .unwrap();
-        let broken = load(&[("DATABASE_URL", "mysql://u:hunter2@h/d"), ("TICKETWIRE__SECRETS__KEYS", &key[..20])])
-            .unwrap_err();
+        let broken = load(&[
+            ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+            ("TICKETWIRE__SECRETS__KEYS", &key[..20]),
+        ])
+        .unwrap_err();
 
         let shown = format!("{config:?} {broken} {broken:?}");
         for secret in ["hunter2", "hunter3", "hunter4", secret, &key[4..20]] {

@@ -1,2 +1,10 @@
 //! The `ticketwire` program: parses, calls the library, maps to an exit status.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ticketwire::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    cli::exit_status(Cli::try_parse())
+}

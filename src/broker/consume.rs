@@ -58,19 +58,31 @@ impl Delivery {
     /// AMQP `content_type`.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        self.raw.properties.content_type().as_ref().map(lapin::types::ShortString::as_str)
+        self.raw
+            .properties
+            .content_type()
+            .as_ref()
+            .map(lapin::types::ShortString::as_str)
     }
 
     /// AMQP `reply_to`.
     #[must_use]
     pub fn reply_to(&self) -> Option<&str> {
-        self.raw.properties.reply_to().as_ref().map(lapin::types::ShortString::as_str)
+        self.raw
+            .properties
+            .reply_to()
+            .as_ref()
+            .map(lapin::types::ShortString::as_str)
     }
 
     /// AMQP `correlation_id`.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&str> {
-        self.raw.properties.correlation_id().as_ref().map(lapin::types::ShortString::as_str)
+        self.raw
+            .properties
+            .correlation_id()
+            .as_ref()
+            .map(lapin::types::ShortString::as_str)
     }
 
     /// A header that is text.
@@ -87,17 +99,27 @@ impl Delivery {
     /// All headers as JSON, for the dead-letter table.
     #[must_use]
     pub fn headers_json(&self) -> serde_json::Value {
-        self.raw.properties.headers().as_ref().map_or_else(|| serde_json::json!({}), table_json)
+        self.raw
+            .properties
+            .headers()
+            .as_ref()
+            .map_or_else(|| serde_json::json!({}), table_json)
     }
 
     /// Why the broker dead-lettered it, and from which queue, if it did.
     #[must_use]
     pub fn death(&self) -> Option<(String, String)> {
         let headers = self.raw.properties.headers().as_ref()?;
-        let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else { return None };
-        let AMQPValue::FieldTable(first) = deaths.as_slice().first()? else { return None };
+        let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else {
+            return None;
+        };
+        let AMQPValue::FieldTable(first) = deaths.as_slice().first()? else {
+            return None;
+        };
         let text = |name: &str| match first.inner().get(name) {
-            Some(AMQPValue::LongString(text)) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
+            Some(AMQPValue::LongString(text)) => {
+                String::from_utf8_lossy(text.as_bytes()).into_owned()
+            }
             _ => String::new(),
         };
         Some((text("reason"), text("queue")))
@@ -129,7 +151,9 @@ impl Consumer {
     /// Starts nothing yet: [`Consumer::run`] is the supervisor, to be owned by the caller.
     #[must_use]
     pub fn new() -> Self {
-        Self { shared: Arc::new(Shared::default()) }
+        Self {
+            shared: Arc::new(Shared::default()),
+        }
     }
 
     /// How many deliveries were handed on and not acknowledged yet.
@@ -140,11 +164,18 @@ impl Consumer {
 
     /// Says that deliveries are durable. Those of a lost generation are forgotten: they come again.
     pub fn ack<'a>(&self, deliveries: impl IntoIterator<Item = &'a Delivery>) {
-        let mut done = self.shared.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = self
+            .shared
+            .done
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for delivery in deliveries {
             if delivery.generation == done.generation {
                 self.shared.outstanding.fetch_sub(1, Ordering::AcqRel);
-                done.tags.entry(delivery.source).or_default().push(delivery.tag);
+                done.tags
+                    .entry(delivery.source)
+                    .or_default()
+                    .push(delivery.tag);
             }
         }
         drop(done);
@@ -153,7 +184,10 @@ impl Consumer {
 
     /// Connects, consumes, acknowledges; on any trouble starts again. Returns once `stop` fires and what was
     /// acknowledged by then has been sent.
-    #[expect(clippy::too_many_arguments, reason = "the composition root is the only caller")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the composition root is the only caller"
+    )]
     pub async fn run(
         &self,
         url: &SecretString,
@@ -169,7 +203,17 @@ impl Consumer {
         let mut tries = 0;
         while !stop.is_cancelled() {
             let started = tokio::time::Instant::now();
-            let session = self.session(url, name, topology, prefetch, &commands, &dead, intake.clone(), link, &stop);
+            let session = self.session(
+                url,
+                name,
+                topology,
+                prefetch,
+                &commands,
+                &dead,
+                intake.clone(),
+                link,
+                &stop,
+            );
             match session.await {
                 Ok(()) => return,
                 Err(error) => {
@@ -218,7 +262,11 @@ impl Consumer {
         for (source, queue, prefetch) in sources {
             let channel = within(SETUP_TIMEOUT, connection.create_channel()).await?;
             // Before consuming: only this bounds the client's own buffer.
-            within(SETUP_TIMEOUT, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+            within(
+                SETUP_TIMEOUT,
+                channel.basic_qos(prefetch, BasicQosOptions::default()),
+            )
+            .await?;
             let tag = format!("{name}:{queue}");
             let consume = channel.basic_consume(
                 queue.as_str().into(),
@@ -232,17 +280,37 @@ impl Consumer {
 
         let generation = link.connected();
         {
-            let mut done = self.shared.done.lock().unwrap_or_else(PoisonError::into_inner);
-            *done = Done { generation, tags: BTreeMap::new() };
+            let mut done = self
+                .shared
+                .done
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *done = Done {
+                generation,
+                tags: BTreeMap::new(),
+            };
             self.shared.outstanding.store(0, Ordering::Release);
         }
         tracing::info!(generation, "consuming");
         let ended = CancellationToken::new();
         let mut readers = tokio::task::JoinSet::new();
         for (source, queue, stream) in streams {
-            let sink = if source == Source::Dead { dead.clone() } else { commands.clone() };
+            let sink = if source == Source::Dead {
+                dead.clone()
+            } else {
+                commands.clone()
+            };
             let shared = Arc::clone(&self.shared);
-            readers.spawn(read(source, queue, stream, generation, sink, intake.clone(), ended.clone(), shared));
+            readers.spawn(read(
+                source,
+                queue,
+                stream,
+                generation,
+                sink,
+                intake.clone(),
+                ended.clone(),
+                shared,
+            ));
         }
         let result = tokio::select! {
             // Losing branches may be dropped: unacknowledged messages are delivered again.
@@ -265,7 +333,11 @@ impl Consumer {
         result
     }
 
-    async fn acknowledge(&self, generation: u64, channels: &BTreeMap<Source, Channel>) -> BrokerError {
+    async fn acknowledge(
+        &self,
+        generation: u64,
+        channels: &BTreeMap<Source, Channel>,
+    ) -> BrokerError {
         let mut trackers = BTreeMap::new();
         loop {
             self.shared.wake.notified().await;
@@ -282,7 +354,11 @@ impl Consumer {
         trackers: &mut BTreeMap<Source, Prefix>,
     ) -> Result<(), BrokerError> {
         let tags = {
-            let mut done = self.shared.done.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut done = self
+                .shared
+                .done
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if done.generation != generation {
                 return Ok(());
             }
@@ -293,8 +369,14 @@ impl Consumer {
             for tag in tags {
                 tracker.mark(tag);
             }
-            let (Some(highest), Some(channel)) = (tracker.advance(), channels.get(&source)) else { continue };
-            within(CONFIRM_TIMEOUT, channel.basic_ack(highest, BasicAckOptions { multiple: true })).await?;
+            let (Some(highest), Some(channel)) = (tracker.advance(), channels.get(&source)) else {
+                continue;
+            };
+            within(
+                CONFIRM_TIMEOUT,
+                channel.basic_ack(highest, BasicAckOptions { multiple: true }),
+            )
+            .await?;
         }
         Ok(())
     }
@@ -306,7 +388,10 @@ impl Default for Consumer {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one caller, one place to read them")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one caller, one place to read them"
+)]
 /// Moves deliveries on. Ends only in trouble: a plain end of the stream means that the broker cancelled the consumer,
 /// which is how a deleted queue shows.
 async fn read(
@@ -330,7 +415,12 @@ async fn read(
         };
         match next {
             Some(Ok(raw)) => {
-                let delivery = Delivery { source, generation, tag: raw.delivery_tag, raw };
+                let delivery = Delivery {
+                    source,
+                    generation,
+                    tag: raw.delivery_tag,
+                    raw,
+                };
                 shared.outstanding.fetch_add(1, Ordering::AcqRel);
                 if sink.send(delivery).await.is_err() {
                     return BrokerError::Lost("nobody takes deliveries any more".into());
@@ -357,8 +447,12 @@ struct Prefix {
 
 impl Prefix {
     fn mark(&mut self, tag: u64) {
-        let Some(offset) = tag.checked_sub(self.base + 1) else { return };
-        let Ok(index) = usize::try_from(offset) else { return };
+        let Some(offset) = tag.checked_sub(self.base + 1) else {
+            return;
+        };
+        let Ok(index) = usize::try_from(offset) else {
+            return;
+        };
         if self.done.len() <= index {
             self.done.resize(index + 1, false);
         }
@@ -378,13 +472,18 @@ impl Prefix {
 }
 
 fn table_json(table: &FieldTable) -> serde_json::Value {
-    let members = table.inner().iter().map(|(name, value)| (name.as_str().to_owned(), value_json(value)));
+    let members = table
+        .inner()
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value_json(value)));
     serde_json::Value::Object(members.collect())
 }
 
 fn value_json(value: &AMQPValue) -> serde_json::Value {
     match value {
-        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).replace('\0', "\u{fffd}").into(),
+        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes())
+            .replace('\0', "\u{fffd}")
+            .into(),
         AMQPValue::ShortString(text) => text.as_str().replace('\0', "\u{fffd}").into(),
         AMQPValue::Boolean(flag) => (*flag).into(),
         AMQPValue::ShortShortInt(number) => (*number).into(),
@@ -393,7 +492,12 @@ fn value_json(value: &AMQPValue) -> serde_json::Value {
         AMQPValue::LongLongInt(number) => (*number).into(),
         AMQPValue::Timestamp(seconds) => (*seconds).into(),
         AMQPValue::FieldTable(table) => table_json(table),
-        AMQPValue::FieldArray(items) => items.as_slice().iter().map(value_json).collect::<Vec<_>>().into(),
+        AMQPValue::FieldArray(items) => items
+            .as_slice()
+            .iter()
+            .map(value_json)
+            .collect::<Vec<_>>()
+            .into(),
         _ => serde_json::Value::Null,
     }
 }

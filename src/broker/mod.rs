@@ -7,17 +7,21 @@
 
 mod consume;
 mod publish;
+mod tools;
 mod topology;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use lapin::{Connection, ConnectionProperties};
+use lapin::ConnectionProperties;
 use secrecy::{ExposeSecret, SecretString};
+
+pub use lapin::Connection;
 
 pub use consume::{Consumer, Delivery, Source};
 pub use publish::{Message, Publisher, Sent};
+pub use tools::{From, call, connect_tool, publish_one, remove_prefix, tail};
 pub use topology::{Topology, declare_prefix, queue_depth};
 
 /// Longest a connection, channel or declaration may take to come about.

@@ -140,7 +140,11 @@ async fn session(
     let connection = connect(url, name).await?;
     let channel = within(SETUP_TIMEOUT, connection.create_channel()).await?;
     topology.declare(&channel).await?;
-    within(SETUP_TIMEOUT, channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    within(
+        SETUP_TIMEOUT,
+        channel.confirm_select(ConfirmSelectOptions::default()),
+    )
+    .await?;
     let generation = link.connected();
     tracing::info!(generation, "publishing");
 
@@ -188,7 +192,10 @@ async fn session(
     result
 }
 
-async fn send(channel: &Channel, messages: &[Message]) -> Result<Vec<lapin::PublisherConfirm>, BrokerError> {
+async fn send(
+    channel: &Channel,
+    messages: &[Message],
+) -> Result<Vec<lapin::PublisherConfirm>, BrokerError> {
     let sends = messages.iter().map(|message| {
         let mut properties = BasicProperties::default()
             .with_delivery_mode(2)
@@ -202,7 +209,10 @@ async fn send(channel: &Channel, messages: &[Message]) -> Result<Vec<lapin::Publ
         if let Some(reply_to) = &message.reply_to {
             properties = properties.with_reply_to(reply_to.as_str().into());
         }
-        let options = BasicPublishOptions { mandatory: message.mandatory, immediate: false };
+        let options = BasicPublishOptions {
+            mandatory: message.mandatory,
+            immediate: false,
+        };
         channel.basic_publish(
             message.exchange.as_ref().into(),
             message.routing_key.as_str().into(),
@@ -211,7 +221,12 @@ async fn send(channel: &Channel, messages: &[Message]) -> Result<Vec<lapin::Publ
             properties,
         )
     });
-    let work = async { join_all(sends).await.into_iter().collect::<Result<Vec<_>, _>>() };
+    let work = async {
+        join_all(sends)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+    };
     within(CONFIRM_TIMEOUT, work).await
 }
 
@@ -251,7 +266,9 @@ async fn confirm(
     match failed {
         Some(error) => Err(BrokerError::Amqp(error)),
         // A message that no queue takes means that the topology is gone: connecting again declares it anew.
-        None if returned => Err(BrokerError::Lost("events came back as unroutable: their queue is gone".into())),
+        None if returned => Err(BrokerError::Lost(
+            "events came back as unroutable: their queue is gone".into(),
+        )),
         None => Ok(()),
     }
 }

@@ -21,7 +21,9 @@ impl Topology {
     /// The names under a prefix.
     #[must_use]
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+        Self {
+            prefix: prefix.to_owned(),
+        }
     }
 
     /// `P`
@@ -66,7 +68,10 @@ impl Topology {
 
     /// Declares all of it.
     pub(super) async fn declare(&self, channel: &Channel) -> Result<(), BrokerError> {
-        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let durable = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
         let dead = self.dead();
         let mut commands_arguments = FieldTable::default();
         commands_arguments.insert("alternate-exchange".into(), text(&dead));
@@ -75,7 +80,8 @@ impl Topology {
             (self.commands(), commands_arguments),
             (self.events(), FieldTable::default()),
         ] {
-            let declare = channel.exchange_declare(name.into(), ExchangeKind::Topic, durable, arguments);
+            let declare =
+                channel.exchange_declare(name.into(), ExchangeKind::Topic, durable, arguments);
             within(SETUP_TIMEOUT, declare).await?;
         }
 
@@ -91,15 +97,23 @@ impl Topology {
             arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
             arguments.insert("x-overflow".into(), text("reject-publish"));
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(1000));
-            self.queue(channel, &name, binding, &self.commands(), arguments).await?;
+            self.queue(channel, &name, binding, &self.commands(), arguments)
+                .await?;
         }
 
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), text("stream"));
         arguments.insert("x-max-age".into(), text(LOG_MAX_AGE));
-        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(LOG_MAX_BYTES));
-        arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongLongInt(LOG_SEGMENT_BYTES));
-        self.queue(channel, &self.events_log(), "#", &self.events(), arguments).await
+        arguments.insert(
+            "x-max-length-bytes".into(),
+            AMQPValue::LongLongInt(LOG_MAX_BYTES),
+        );
+        arguments.insert(
+            "x-stream-max-segment-size-bytes".into(),
+            AMQPValue::LongLongInt(LOG_SEGMENT_BYTES),
+        );
+        self.queue(channel, &self.events_log(), "#", &self.events(), arguments)
+            .await
     }
 
     async fn queue(
@@ -110,7 +124,11 @@ impl Topology {
         exchange: &str,
         arguments: FieldTable,
     ) -> Result<(), BrokerError> {
-        within(SETUP_TIMEOUT, channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)).await?;
+        within(
+            SETUP_TIMEOUT,
+            channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments),
+        )
+        .await?;
         let bind = channel.queue_bind(
             name.into(),
             exchange.into(),
@@ -126,7 +144,10 @@ impl Topology {
 ///
 /// # Errors
 /// [`BrokerError`] as the broker answers.
-pub async fn declare_prefix(connection: &Connection, topology: &Topology) -> Result<(), BrokerError> {
+pub async fn declare_prefix(
+    connection: &Connection,
+    topology: &Topology,
+) -> Result<(), BrokerError> {
     let channel = within(SETUP_TIMEOUT, connection.create_channel()).await?;
     topology.declare(&channel).await
 }
@@ -135,11 +156,22 @@ pub async fn declare_prefix(connection: &Connection, topology: &Topology) -> Res
 ///
 /// # Errors
 /// [`BrokerError`] where the connection is gone.
-pub async fn queue_depth(connection: &Connection, name: &str) -> Result<Option<(u32, u32)>, BrokerError> {
+pub async fn queue_depth(
+    connection: &Connection,
+    name: &str,
+) -> Result<Option<(u32, u32)>, BrokerError> {
     // A channel of its own: asking for a queue that is not there closes it.
     let channel = within(SETUP_TIMEOUT, connection.create_channel()).await?;
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    match within(SETUP_TIMEOUT, channel.queue_declare(name.into(), options, FieldTable::default())).await {
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    match within(
+        SETUP_TIMEOUT,
+        channel.queue_declare(name.into(), options, FieldTable::default()),
+    )
+    .await
+    {
         Ok(queue) => Ok(Some((queue.message_count(), queue.consumer_count()))),
         Err(BrokerError::Amqp(_)) if connection.status().connected() => Ok(None),
         Err(error) => Err(error),

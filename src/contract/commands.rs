@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{CommandType, Faults, Fields};
 use crate::domain::{
-    AuthType, IntegrationCategory, IntegrationId, IntegrationStatus, Platform, Priority, TicketCategory, TicketId,
-    TicketPatch, TicketStatus,
+    AuthType, IntegrationCategory, IntegrationId, IntegrationStatus, Platform, Priority,
+    TicketCategory, TicketId, TicketPatch, TicketStatus,
 };
 
 /// Longest free text; the message limit is the tighter bound in practice.
@@ -210,7 +210,10 @@ pub struct IntegrationCreate {
 impl std::fmt::Debug for IntegrationCreate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Credentials may still be open here.
-        f.debug_struct("IntegrationCreate").field("name", &self.name).field("platform", &self.platform).finish_non_exhaustive()
+        f.debug_struct("IntegrationCreate")
+            .field("name", &self.name)
+            .field("platform", &self.platform)
+            .finish_non_exhaustive()
     }
 }
 
@@ -248,6 +251,24 @@ pub struct IntegrationList {
     pub cursor: Option<String>,
 }
 
+impl IntegrationList {
+    /// Everything, oldest first, by pages of 100.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            q: None,
+            category: None,
+            platform: None,
+            status: None,
+            enabled: None,
+            sort_by: "created_at".into(),
+            ascending: true,
+            limit: 100,
+            cursor: None,
+        }
+    }
+}
+
 /// `integration.test`
 #[derive(Debug, Clone, PartialEq)]
 pub struct IntegrationTest {
@@ -261,7 +282,11 @@ pub struct IntegrationTest {
 
 impl Command {
     /// Validates the data of a command; faults are recorded under `data.`.
-    pub fn parse(command_type: CommandType, data: Map<String, Value>, faults: &mut Faults) -> Option<Self> {
+    pub fn parse(
+        command_type: CommandType,
+        data: Map<String, Value>,
+        faults: &mut Faults,
+    ) -> Option<Self> {
         let before = faults.len();
         let mut f = Fields::new(data, "data.", faults);
         let command = match command_type {
@@ -274,7 +299,9 @@ impl Command {
                 body: f.required_text("body", 1, TEXT_MAX),
                 public: f.boolean("public", true),
             }),
-            CommandType::IntegrationCreate => Self::IntegrationCreate(Box::new(integration_create(&mut f))),
+            CommandType::IntegrationCreate => {
+                Self::IntegrationCreate(Box::new(integration_create(&mut f)))
+            }
             CommandType::IntegrationStatus => {
                 let integration_id = integration_id(&mut f);
                 if !f.has("enabled") {
@@ -330,7 +357,9 @@ impl Command {
     #[must_use]
     pub fn ticket_id(&self, id: crate::domain::CommandId) -> Option<TicketId> {
         match self {
-            Self::TicketCreate(create) => Some(create.ticket_id.unwrap_or_else(|| id.default_ticket())),
+            Self::TicketCreate(create) => {
+                Some(create.ticket_id.unwrap_or_else(|| id.default_ticket()))
+            }
             Self::TicketUpdate(update) => Some(update.ticket_id),
             Self::TicketStatus(status) => Some(status.ticket_id),
             Self::TicketAssign(assign) => Some(assign.ticket_id),
@@ -430,7 +459,10 @@ fn ticket_update(f: &mut Fields<'_>) -> TicketUpdate {
         },
         integration_id: f.uuid("integration_id").map(IntegrationId::new),
     };
-    for (name, command) in [("status", "ticket.status"), ("assigned_to_id", "ticket.assign")] {
+    for (name, command) in [
+        ("status", "ticket.status"),
+        ("assigned_to_id", "ticket.assign"),
+    ] {
         if f.mentions(name) {
             f.take(name);
             f.fault(name, format!("is changed by {command}"));
@@ -449,12 +481,20 @@ fn ticket_update(f: &mut Fields<'_>) -> TicketUpdate {
 fn ticket_status(f: &mut Fields<'_>) -> TicketSetStatus {
     let status = f.choice("status", TicketStatus::parse, TicketStatus::spellings);
     if status.is_none() {
-        f.fault("status", format!("is required: one of {}", TicketStatus::spellings()));
+        f.fault(
+            "status",
+            format!("is required: one of {}", TicketStatus::spellings()),
+        );
     }
     let status = status.unwrap_or(TicketStatus::Open);
     let resolution_summary = f.text("resolution_summary", 1, TEXT_MAX);
-    if resolution_summary.is_none() && matches!(status, TicketStatus::Resolved | TicketStatus::Closed) {
-        f.fault("resolution_summary", format!("is required for the status {status}"));
+    if resolution_summary.is_none()
+        && matches!(status, TicketStatus::Resolved | TicketStatus::Closed)
+    {
+        f.fault(
+            "resolution_summary",
+            format!("is required for the status {status}"),
+        );
     }
     TicketSetStatus {
         ticket_id: ticket_id(f),
@@ -482,33 +522,59 @@ fn ticket_assign(f: &mut Fields<'_>) -> TicketAssign {
 fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
     let name = f.required_text("name", 1, 255);
     if !f.has("platform_name") {
-        f.fault("platform_name", format!("is required: one of {}", Platform::spellings()));
+        f.fault(
+            "platform_name",
+            format!("is required: one of {}", Platform::spellings()),
+        );
     }
     let platform = f.choice("platform_name", Platform::parse, Platform::spellings);
-    let category = f.choice("integration_category", IntegrationCategory::parse, IntegrationCategory::spellings);
+    let category = f.choice(
+        "integration_category",
+        IntegrationCategory::parse,
+        IntegrationCategory::spellings,
+    );
     if let (Some(platform), Some(category)) = (platform, category)
         && platform.category() != category
     {
-        f.fault("integration_category", format!("must be {} for {platform}", platform.category()));
+        f.fault(
+            "integration_category",
+            format!("must be {} for {platform}", platform.category()),
+        );
     }
-    let auth_type = f.choice("auth_type", AuthType::parse, AuthType::spellings).unwrap_or(AuthType::ApiKey);
+    let auth_type = f
+        .choice("auth_type", AuthType::parse, AuthType::spellings)
+        .unwrap_or(AuthType::ApiKey);
     if !f.has("credentials") {
-        f.fault("credentials", "is required: an object; `ticketwire platforms NAME` lists its members");
+        f.fault(
+            "credentials",
+            "is required: an object; `ticketwire platforms NAME` lists its members",
+        );
     }
     let credentials = f.object("credentials").unwrap_or_default();
     let base_url = f.text("base_url", 1, 500);
     if let Some(text) = &base_url {
         match url::Url::parse(text) {
-            Ok(url) if !matches!(url.scheme(), "https" | "http") => f.fault("base_url", "must begin with https://"),
+            Ok(url) if !matches!(url.scheme(), "https" | "http") => {
+                f.fault("base_url", "must begin with https://")
+            }
             Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                f.fault("base_url", "must not carry a user or password; put them into credentials");
+                f.fault(
+                    "base_url",
+                    "must not carry a user or password; put them into credentials",
+                );
             }
             Ok(_) => {}
-            Err(_) => f.fault("base_url", "must be a URL, e.g. https://example.atlassian.net"),
+            Err(_) => f.fault(
+                "base_url",
+                "must be a URL, e.g. https://example.atlassian.net",
+            ),
         }
     }
     let routing_rules = f.take("routing_rules");
-    if routing_rules.as_ref().is_some_and(|rules| !rules.is_object() && !rules.is_array()) {
+    if routing_rules
+        .as_ref()
+        .is_some_and(|rules| !rules.is_object() && !rules.is_array())
+    {
         f.fault("routing_rules", "must be an object or a list");
     }
     let expires_at = match f.text("expires_at", 1, 64) {
@@ -516,16 +582,31 @@ fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
         Some(text) => match DateTime::parse_from_rfc3339(&text) {
             Ok(moment) => Some(moment.with_timezone(&Utc)),
             Err(_) => {
-                f.fault("expires_at", "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z");
+                f.fault(
+                    "expires_at",
+                    "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z",
+                );
                 None
             }
         },
     };
-    let environment = f.text("environment", 1, 50).unwrap_or_else(|| "production".into());
-    let (start, end) = (clock(f, "maintenance_window_start"), clock(f, "maintenance_window_end"));
+    let environment = f
+        .text("environment", 1, 50)
+        .unwrap_or_else(|| "production".into());
+    let (start, end) = (
+        clock(f, "maintenance_window_start"),
+        clock(f, "maintenance_window_end"),
+    );
     if start.is_some() != end.is_some() {
-        let missing = if start.is_some() { "maintenance_window_end" } else { "maintenance_window_start" };
-        f.fault(missing, "is required, as the other end of the window is given");
+        let missing = if start.is_some() {
+            "maintenance_window_end"
+        } else {
+            "maintenance_window_start"
+        };
+        f.fault(
+            missing,
+            "is required, as the other end of the window is given",
+        );
     }
     IntegrationCreate {
         name,
@@ -540,14 +621,26 @@ fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
         oauth_scopes: f.texts("oauth_scopes", 100, 255),
         routing_rules,
         default_priority: f.integer("default_priority", 1..=1000).unwrap_or(100),
-        supports_categories: labels(f, "supports_categories", TicketCategory::parse, TicketCategory::spellings),
-        supports_priorities: labels(f, "supports_priorities", Priority::parse, Priority::spellings),
+        supports_categories: labels(
+            f,
+            "supports_categories",
+            TicketCategory::parse,
+            TicketCategory::spellings,
+        ),
+        supports_priorities: labels(
+            f,
+            "supports_priorities",
+            Priority::parse,
+            Priority::spellings,
+        ),
         department_mapping: f.object("department_mapping"),
         custom_fields_mapping: f.object("custom_fields_mapping"),
         webhook_secret: f.text("webhook_secret", 1, 4096),
         rate_limit_per_hour: f.integer("rate_limit_per_hour", 0..=i32::MAX),
         sync_enabled: f.boolean("sync_enabled", false),
-        sync_frequency_minutes: f.integer("sync_frequency_minutes", 1..=525_600).unwrap_or(60),
+        sync_frequency_minutes: f
+            .integer("sync_frequency_minutes", 1..=525_600)
+            .unwrap_or(60),
         maintenance_window_start: start,
         maintenance_window_end: end,
         auto_disable_on_error: f.boolean("auto_disable_on_error", false),
@@ -577,13 +670,18 @@ fn labels<T>(
 ) -> Option<Vec<String>> {
     let texts = f.texts(name, 100, 100)?;
     if let Some(unknown) = texts.iter().find(|text| parse(text).is_none()) {
-        f.fault(name, format!("has {unknown:?}, which is none of {}", spellings()));
+        f.fault(
+            name,
+            format!("has {unknown:?}, which is none of {}", spellings()),
+        );
     }
     Some(texts)
 }
 
 fn integration_list(f: &mut Fields<'_>) -> IntegrationList {
-    let sort_by = f.text("sort_by", 1, 32).unwrap_or_else(|| "created_at".into());
+    let sort_by = f
+        .text("sort_by", 1, 32)
+        .unwrap_or_else(|| "created_at".into());
     if !matches!(sort_by.as_str(), "created_at" | "updated_at" | "name") {
         f.fault("sort_by", "must be one of created_at, updated_at, name");
     }
@@ -593,9 +691,17 @@ fn integration_list(f: &mut Fields<'_>) -> IntegrationList {
     }
     IntegrationList {
         q: f.text("q", 1, 255),
-        category: f.choice("integration_category", IntegrationCategory::parse, IntegrationCategory::spellings),
+        category: f.choice(
+            "integration_category",
+            IntegrationCategory::parse,
+            IntegrationCategory::spellings,
+        ),
         platform: f.choice("platform_name", Platform::parse, Platform::spellings),
-        status: f.choice("status", IntegrationStatus::parse, IntegrationStatus::spellings),
+        status: f.choice(
+            "status",
+            IntegrationStatus::parse,
+            IntegrationStatus::spellings,
+        ),
         enabled: f.has("enabled").then(|| f.boolean("enabled", true)),
         sort_by,
         ascending: order == "asc",
@@ -605,14 +711,26 @@ fn integration_list(f: &mut Fields<'_>) -> IntegrationList {
 }
 
 fn integration_test(f: &mut Fields<'_>) -> IntegrationTest {
-    const KNOWN: [&str; 4] = ["connection", "authentication", "permissions", "create_ticket"];
-    let test_types =
-        f.texts("test_types", 4, 32).unwrap_or_else(|| vec!["connection".into(), "authentication".into()]);
+    const KNOWN: [&str; 4] = [
+        "connection",
+        "authentication",
+        "permissions",
+        "create_ticket",
+    ];
+    let test_types = f
+        .texts("test_types", 4, 32)
+        .unwrap_or_else(|| vec!["connection".into(), "authentication".into()]);
     if test_types.is_empty() {
         f.fault("test_types", "must name at least one test");
     }
-    if let Some(unknown) = test_types.iter().find(|name| !KNOWN.contains(&name.as_str())) {
-        f.fault("test_types", format!("has {unknown:?}, which is none of {}", KNOWN.join(", ")));
+    if let Some(unknown) = test_types
+        .iter()
+        .find(|name| !KNOWN.contains(&name.as_str()))
+    {
+        f.fault(
+            "test_types",
+            format!("has {unknown:?}, which is none of {}", KNOWN.join(", ")),
+        );
     }
     f.object("test_data");
     IntegrationTest {

@@ -90,22 +90,43 @@ impl Envelope {
     ///
     /// # Errors
     /// A [`Rejection`] with all faults by field.
-    pub fn parse(raw: &RawMessage<'_>, body_bytes_max: usize, own_prefix: &str) -> Result<Self, Box<Rejection>> {
+    pub fn parse(
+        raw: &RawMessage<'_>,
+        body_bytes_max: usize,
+        own_prefix: &str,
+    ) -> Result<Self, Box<Rejection>> {
         let mut known = Known::default();
-        known.trace = Trace { parent: raw.traceparent.and_then(printable), state: raw.tracestate.and_then(printable) };
-        known.reply_to = raw.reply_to.map(str::to_owned).filter(|name| !name.is_empty());
+        known.trace = Trace {
+            parent: raw.traceparent.and_then(printable),
+            state: raw.tracestate.and_then(printable),
+        };
+        known.reply_to = raw
+            .reply_to
+            .map(str::to_owned)
+            .filter(|name| !name.is_empty());
         known.correlation_id = raw.correlation_id.map(str::to_owned);
 
         let one = |known: Known, field: &str, fault: String| {
-            Err(known.reject(raw, ErrorCode::InvalidCommand, Faults::from([(field.to_owned(), fault)])))
+            Err(known.reject(
+                raw,
+                ErrorCode::InvalidCommand,
+                Faults::from([(field.to_owned(), fault)]),
+            ))
         };
         if let Some(reply_to) = &known.reply_to {
             let own = reply_to.strip_prefix(own_prefix).is_some_and(|rest| {
-                matches!(rest, ".tickets" | ".integrations" | ".webhooks" | ".dead" | ".events.log")
+                matches!(
+                    rest,
+                    ".tickets" | ".integrations" | ".webhooks" | ".dead" | ".events.log"
+                )
             });
             if own {
                 known.reply_to = None;
-                return one(known, "reply_to", "must not be one of the worker's own queues".into());
+                return one(
+                    known,
+                    "reply_to",
+                    "must not be one of the worker's own queues".into(),
+                );
             }
         }
         if raw.body.len() > body_bytes_max {
@@ -116,16 +137,29 @@ impl Envelope {
             return one(known, "message", fault);
         }
         if let Some(content_type) = raw.content_type.filter(|text| !text.is_empty()) {
-            let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            let essence = content_type
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase();
             if essence != "application/cloudevents+json" && essence != "application/json" {
-                let fault =
-                    format!("is {:?}; send application/cloudevents+json or application/json", shorten(content_type));
+                let fault = format!(
+                    "is {:?}; send application/cloudevents+json or application/json",
+                    shorten(content_type)
+                );
                 return one(known, "content_type", fault);
             }
         }
         let mut attributes = match serde_json::from_slice::<Value>(raw.body) {
             Ok(Value::Object(map)) => map,
-            Ok(other) => return one(known, "message", format!("must be a JSON object, not {}", kind(&other))),
+            Ok(other) => {
+                return one(
+                    known,
+                    "message",
+                    format!("must be a JSON object, not {}", kind(&other)),
+                );
+            }
             Err(error) => return one(known, "message", json_fault(&error)),
         };
 
@@ -133,18 +167,30 @@ impl Envelope {
         match attributes.get("specversion") {
             Some(Value::String(version)) if version == "1.0" => {}
             Some(_) => fault(&mut faults, "specversion", "must be \"1.0\""),
-            None => fault(&mut faults, "specversion", "is required and must be \"1.0\""),
+            None => fault(
+                &mut faults,
+                "specversion",
+                "is required and must be \"1.0\"",
+            ),
         }
         known.id = match attributes.get("id") {
             Some(Value::String(text)) => match CommandId::parse(text) {
                 Some(id) => Some(id),
                 None => {
-                    fault(&mut faults, "id", "must be a UUID, e.g. 0198e0d2-6d3a-7c1e-9a53-0a4f6c1d2b3e");
+                    fault(
+                        &mut faults,
+                        "id",
+                        "must be a UUID, e.g. 0198e0d2-6d3a-7c1e-9a53-0a4f6c1d2b3e",
+                    );
                     None
                 }
             },
             Some(other) => {
-                fault(&mut faults, "id", format!("must be a UUID as text, not {}", kind(other)));
+                fault(
+                    &mut faults,
+                    "id",
+                    format!("must be a UUID as text, not {}", kind(other)),
+                );
                 None
             }
             None => {
@@ -154,7 +200,11 @@ impl Envelope {
         };
         match attributes.get("source") {
             Some(Value::String(source)) if !source.is_empty() => {}
-            Some(_) => fault(&mut faults, "source", "must be a non-empty URI reference, e.g. /support-portal"),
+            Some(_) => fault(
+                &mut faults,
+                "source",
+                "must be a non-empty URI reference, e.g. /support-portal",
+            ),
             None => fault(&mut faults, "source", "is required, e.g. /support-portal"),
         }
         known.organization_id = match attributes.get("organizationid") {
@@ -166,11 +216,19 @@ impl Envelope {
                 }
             },
             Some(other) => {
-                fault(&mut faults, "organizationid", format!("must be a UUID as text, not {}", kind(other)));
+                fault(
+                    &mut faults,
+                    "organizationid",
+                    format!("must be a UUID as text, not {}", kind(other)),
+                );
                 None
             }
             None => {
-                fault(&mut faults, "organizationid", "is required: the UUID of the tenant");
+                fault(
+                    &mut faults,
+                    "organizationid",
+                    "is required: the UUID of the tenant",
+                );
                 None
             }
         };
@@ -181,15 +239,31 @@ impl Envelope {
                 let parsed = CommandType::parse(text);
                 if parsed.is_none() {
                     code = ErrorCode::UnknownType;
-                    fault(&mut faults, "type", format!("is none of {}", CommandType::spellings()));
+                    fault(
+                        &mut faults,
+                        "type",
+                        format!("is none of {}", CommandType::spellings()),
+                    );
                 } else if raw.routing_key != text {
-                    let message = format!("is {:?} but the routing key is {:?}", text, shorten(raw.routing_key));
-                    fault(&mut faults, "type", format!("{message}; they must be equal"));
+                    let message = format!(
+                        "is {:?} but the routing key is {:?}",
+                        text,
+                        shorten(raw.routing_key)
+                    );
+                    fault(
+                        &mut faults,
+                        "type",
+                        format!("{message}; they must be equal"),
+                    );
                 }
                 parsed
             }
             Some(other) => {
-                fault(&mut faults, "type", format!("must be text, not {}", kind(other)));
+                fault(
+                    &mut faults,
+                    "type",
+                    format!("must be text, not {}", kind(other)),
+                );
                 None
             }
             None => {
@@ -222,12 +296,20 @@ impl Envelope {
             fault(&mut faults, "datacontenttype", "must be application/json");
         }
         if attributes.contains_key("data_base64") {
-            fault(&mut faults, "data_base64", "is not taken; put the data as a JSON object into data");
+            fault(
+                &mut faults,
+                "data_base64",
+                "is not taken; put the data as a JSON object into data",
+            );
         }
         let data = match attributes.remove("data") {
             Some(Value::Object(map)) => Some(map),
             Some(other) => {
-                fault(&mut faults, "data", format!("must be an object, not {}", kind(&other)));
+                fault(
+                    &mut faults,
+                    "data",
+                    format!("must be an object, not {}", kind(&other)),
+                );
                 None
             }
             None => {
@@ -236,11 +318,15 @@ impl Envelope {
             }
         };
         let command = match (command_type, &data) {
-            (Some(command_type), Some(data)) => Command::parse(command_type, data.clone(), &mut faults),
+            (Some(command_type), Some(data)) => {
+                Command::parse(command_type, data.clone(), &mut faults)
+            }
             (None, _) | (_, None) => None,
         };
         match (known.id, command_type, known.organization_id, data, command) {
-            (Some(id), Some(command_type), Some(organization_id), Some(data), Some(command)) if faults.is_empty() => {
+            (Some(id), Some(command_type), Some(organization_id), Some(data), Some(command))
+                if faults.is_empty() =>
+            {
                 Ok(Self {
                     id,
                     command_type,
@@ -288,7 +374,11 @@ struct Known {
 
 impl Known {
     fn reject(self, raw: &RawMessage<'_>, code: ErrorCode, fields: Faults) -> Box<Rejection> {
-        let listed = fields.iter().map(|(name, fault)| format!("{name} {fault}")).collect::<Vec<_>>().join("; ");
+        let listed = fields
+            .iter()
+            .map(|(name, fault)| format!("{name} {fault}"))
+            .collect::<Vec<_>>()
+            .join("; ");
         Box::new(Rejection {
             failure: Failure::new(code, listed).with_fields(fields),
             command_id: self.id,
@@ -303,7 +393,11 @@ impl Known {
 }
 
 fn digest_id(routing_key: &str, body: &[u8]) -> Uuid {
-    let digest = Sha256::new().chain_update(routing_key).chain_update([0]).chain_update(body).finalize();
+    let digest = Sha256::new()
+        .chain_update(routing_key)
+        .chain_update([0])
+        .chain_update(body)
+        .finalize();
     Uuid::new_v5(&NAMESPACE_REJECTED, &digest)
 }
 
@@ -311,18 +405,30 @@ fn fault(faults: &mut Faults, name: &str, text: impl Into<String>) {
     faults.insert(name.to_owned(), text.into());
 }
 
-fn moment(attributes: &Map<String, Value>, name: &str, faults: &mut Faults) -> Option<DateTime<Utc>> {
+fn moment(
+    attributes: &Map<String, Value>,
+    name: &str,
+    faults: &mut Faults,
+) -> Option<DateTime<Utc>> {
     match attributes.get(name)? {
         Value::Null => None,
         Value::String(text) => match DateTime::parse_from_rfc3339(text) {
             Ok(moment) => Some(moment.with_timezone(&Utc)),
             Err(_) => {
-                fault(faults, name, "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z");
+                fault(
+                    faults,
+                    name,
+                    "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z",
+                );
                 None
             }
         },
         other => {
-            fault(faults, name, format!("must be an RFC 3339 time as text, not {}", kind(other)));
+            fault(
+                faults,
+                name,
+                format!("must be an RFC 3339 time as text, not {}", kind(other)),
+            );
             None
         }
     }
@@ -339,7 +445,8 @@ fn json_fault(error: &serde_json::Error) -> String {
 
 /// Short enough for a header or a message and without control characters, or not at all.
 fn printable(text: &str) -> Option<String> {
-    (!text.is_empty() && text.len() <= 512 && !text.chars().any(char::is_control)).then(|| text.to_owned())
+    (!text.is_empty() && text.len() <= 512 && !text.chars().any(char::is_control))
+        .then(|| text.to_owned())
 }
 
 fn shorten(text: &str) -> String {

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{Rejection, Trace};
 use crate::domain::{
-    CommandId, Failure, IntegrationCategory, IntegrationId, OrganizationId, Platform, TicketId, wire_enum,
+    CommandId, Failure, IntegrationCategory, IntegrationId, OrganizationId, Platform, TicketId,
+    wire_enum,
 };
 
 wire_enum! {
@@ -170,7 +171,10 @@ pub fn routing_key(event_type: &str, platform: Option<Platform>) -> String {
 #[must_use]
 pub fn rejected_event(rejection: &Rejection, now: DateTime<Utc>) -> Event {
     let sound = |text: &&String| {
-        text.len() <= 100 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'_')
+        text.len() <= 100
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'_')
     };
     Event {
         id: rejection.event_id,
@@ -179,7 +183,12 @@ pub fn rejected_event(rejection: &Rejection, now: DateTime<Utc>) -> Event {
         trace: rejection.trace.clone(),
         data: EventData {
             command_id: rejection.command_id,
-            command_type: rejection.command_type.as_ref().filter(sound).cloned().unwrap_or_else(|| "command".into()),
+            command_type: rejection
+                .command_type
+                .as_ref()
+                .filter(sound)
+                .cloned()
+                .unwrap_or_else(|| "command".into()),
             outcome: Outcome::Rejected,
             run: 1,
             attempt: 0,
@@ -199,7 +208,10 @@ fn time<S: serde::Serializer>(moment: &DateTime<Utc>, s: S) -> Result<S::Ok, S::
     s.serialize_str(&moment.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
-fn time_option<S: serde::Serializer>(moment: &Option<DateTime<Utc>>, s: S) -> Result<S::Ok, S::Error> {
+fn time_option<S: serde::Serializer>(
+    moment: &Option<DateTime<Utc>>,
+    s: S,
+) -> Result<S::Ok, S::Error> {
     match moment {
         Some(moment) => time(moment, s),
         None => s.serialize_none(),

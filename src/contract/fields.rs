@@ -10,8 +10,14 @@ pub type Faults = BTreeMap<String, String>;
 
 /// Names of the legacy application and what took their place (contract §4).
 const LEGACY_NAMES: [(&str, &str); 3] = [
-    ("integration_name", "is gone; name the integration by integration_id"),
-    ("integration_type", "is gone; use integration_category and platform_name"),
+    (
+        "integration_name",
+        "is gone; name the integration by integration_id",
+    ),
+    (
+        "integration_type",
+        "is gone; use integration_category and platform_name",
+    ),
     ("is_enabled", "is gone; use enabled"),
 ];
 
@@ -24,13 +30,23 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads `map`; faults are recorded under `prefix` + field name.
-    pub const fn new(map: Map<String, Value>, prefix: &'static str, faults: &'a mut Faults) -> Self {
-        Self { map, prefix, faults }
+    pub const fn new(
+        map: Map<String, Value>,
+        prefix: &'static str,
+        faults: &'a mut Faults,
+    ) -> Self {
+        Self {
+            map,
+            prefix,
+            faults,
+        }
     }
 
     /// Records a fault.
     pub fn fault(&mut self, name: &str, fault: impl Into<String>) {
-        self.faults.entry(format!("{}{name}", self.prefix)).or_insert_with(|| fault.into());
+        self.faults
+            .entry(format!("{}{name}", self.prefix))
+            .or_insert_with(|| fault.into());
     }
 
     /// Whether the field is there and not null.
@@ -83,12 +99,18 @@ impl<'a> Fields<'a> {
             Value::String(text) => match Uuid::parse_str(&text) {
                 Ok(id) => Some(id),
                 Err(_) => {
-                    self.fault(name, "must be a UUID, e.g. 6f9619ff-8b86-d011-b42d-00c04fc964ff");
+                    self.fault(
+                        name,
+                        "must be a UUID, e.g. 6f9619ff-8b86-d011-b42d-00c04fc964ff",
+                    );
                     None
                 }
             },
             other => {
-                self.fault(name, format!("must be a UUID as text, not {}", kind(&other)));
+                self.fault(
+                    name,
+                    format!("must be a UUID as text, not {}", kind(&other)),
+                );
                 None
             }
         }
@@ -119,18 +141,37 @@ impl<'a> Fields<'a> {
     /// An optional whole number within a range.
     pub fn integer(&mut self, name: &str, range: std::ops::RangeInclusive<i32>) -> Option<i32> {
         let value = self.take(name)?;
-        let number = value.as_i64().and_then(|n| i32::try_from(n).ok()).filter(|n| range.contains(n));
+        let number = value
+            .as_i64()
+            .and_then(|n| i32::try_from(n).ok())
+            .filter(|n| range.contains(n));
         if number.is_none() {
-            self.fault(name, format!("must be a whole number from {} to {}", range.start(), range.end()));
+            self.fault(
+                name,
+                format!(
+                    "must be a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                ),
+            );
         }
         number
     }
 
     /// An optional member of an enumeration.
-    pub fn choice<T>(&mut self, name: &str, parse: fn(&str) -> Option<T>, spellings: fn() -> String) -> Option<T> {
+    pub fn choice<T>(
+        &mut self,
+        name: &str,
+        parse: fn(&str) -> Option<T>,
+        spellings: fn() -> String,
+    ) -> Option<T> {
         let parsed = match self.take(name)? {
             Value::String(text) => parse(&text),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => None,
         };
         if parsed.is_none() {
             self.fault(name, format!("must be one of {}", spellings()));
@@ -162,7 +203,10 @@ impl<'a> Fields<'a> {
             return None;
         };
         if items.len() > count_max {
-            self.fault(name, format!("must have at most {count_max} entries, not {}", items.len()));
+            self.fault(
+                name,
+                format!("must have at most {count_max} entries, not {}", items.len()),
+            );
             return None;
         }
         let mut texts = Vec::with_capacity(items.len());
@@ -172,7 +216,10 @@ impl<'a> Fields<'a> {
                     None => texts.push(text),
                     Some(fault) => self.fault(&format!("{name}[{index}]"), fault),
                 },
-                other => self.fault(&format!("{name}[{index}]"), format!("must be text, not {}", kind(&other))),
+                other => self.fault(
+                    &format!("{name}[{index}]"),
+                    format!("must be text, not {}", kind(&other)),
+                ),
             }
         }
         Some(texts)
@@ -197,9 +244,17 @@ fn text_fault(text: &str, min: usize, max: usize) -> Option<String> {
         return Some("contains a NUL character, which cannot be stored".into());
     }
     // Bytes bound characters from above, so the count is needed only near the limit.
-    let length = if text.len() <= max && min <= 1 { usize::from(!text.is_empty()) } else { text.chars().count() };
+    let length = if text.len() <= max && min <= 1 {
+        usize::from(!text.is_empty())
+    } else {
+        text.chars().count()
+    };
     if length < min {
-        return Some(if min == 1 { "must not be empty".into() } else { format!("must have at least {min} characters") });
+        return Some(if min == 1 {
+            "must not be empty".into()
+        } else {
+            format!("must have at least {min} characters")
+        });
     }
     if text.len() > max && length > max {
         return Some(format!("must have at most {max} characters, not {length}"));

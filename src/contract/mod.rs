@@ -9,8 +9,8 @@ mod event;
 mod fields;
 
 pub use commands::{
-    Command, IntegrationCreate, IntegrationList, IntegrationSetEnabled, IntegrationTest, TicketAssign, TicketComment,
-    TicketCreate, TicketSetStatus, TicketUpdate,
+    Command, IntegrationCreate, IntegrationList, IntegrationSetEnabled, IntegrationTest,
+    TicketAssign, TicketComment, TicketCreate, TicketSetStatus, TicketUpdate,
 };
 pub use envelope::{Envelope, RawMessage, Rejection, Trace};
 pub use event::{Event, EventData, IntegrationResult, Outcome, rejected_event, routing_key};

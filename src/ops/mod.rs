@@ -44,7 +44,13 @@ impl Status {
     /// Puts together what is reported.
     #[must_use]
     pub const fn new(store: Store, links: Links, lease: Arc<Lease>, core: Arc<Core>) -> Self {
-        Self { store, links, lease, core, draining: AtomicBool::new(false) }
+        Self {
+            store,
+            links,
+            lease,
+            core,
+            draining: AtomicBool::new(false),
+        }
     }
 
     /// From here on the process is not ready.
@@ -69,7 +75,8 @@ pub async fn serve(listener: TcpListener, status: Arc<Status>, stop: Cancellatio
         .route("/health/ready", get(ready))
         .route("/metrics", get(prometheus))
         .with_state(status);
-    let served = axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await });
+    let served =
+        axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await });
     if let Err(error) = served.await {
         tracing::error!(error = %error, "the HTTP server failed");
     }
@@ -97,7 +104,15 @@ async fn health(State(status): State<Arc<Status>>) -> Response {
             "commands_in_memory": status.core.held_count(),
         },
     });
-    (if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
+    (
+        if ok {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        Json(body),
+    )
+        .into_response()
 }
 
 async fn ready(State(status): State<Arc<Status>>) -> Response {
@@ -114,9 +129,11 @@ async fn ready(State(status): State<Arc<Status>>) -> Response {
     };
     match reason {
         None => (StatusCode::OK, Json(json!({ "ready": true }))).into_response(),
-        Some(reason) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false, "reason": reason }))).into_response()
-        }
+        Some(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({ "ready": false, "reason": reason })),
+        )
+            .into_response(),
     }
 }
 
@@ -127,7 +144,19 @@ async fn prometheus(State(status): State<Arc<Status>>) -> Response {
         }
     }
     metrics::commands_in_memory(status.core.held_count());
-    metrics::broker_link("consuming", status.links.consuming.is_up(), status.links.consuming.generation());
-    metrics::broker_link("publishing", status.links.publishing.is_up(), status.links.publishing.generation());
-    ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], metrics::render()).into_response()
+    metrics::broker_link(
+        "consuming",
+        status.links.consuming.is_up(),
+        status.links.consuming.generation(),
+    );
+    metrics::broker_link(
+        "publishing",
+        status.links.publishing.is_up(),
+        status.links.publishing.generation(),
+    );
+    (
+        [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
+        metrics::render(),
+    )
+        .into_response()
 }

@@ -24,10 +24,14 @@ pub struct Alone {
 }
 
 impl Alone {
-    /// `program` with `arguments` runs this program as the child.
+    /// `program` with `arguments` and the worker's id runs this program as the child.
     #[must_use]
     pub const fn new(program: PathBuf, arguments: Vec<String>) -> Self {
-        Self { program, arguments, child: None }
+        Self {
+            program,
+            arguments,
+            child: None,
+        }
     }
 
     /// The worker id of a parent's child.
@@ -45,9 +49,15 @@ impl Alone {
                     if !status.success() {
                         tracing::warn!(status = %status, "the process that runs suspects alone died");
                     }
-                    let buried = core.store.bury_worker(&Self::worker_of(&core.me.worker)).await?;
+                    let buried = core
+                        .store
+                        .bury_worker(&Self::worker_of(&core.me.worker))
+                        .await?;
                     if buried > 0 {
-                        tracing::warn!(commands = buried, "a suspect was running when its process died");
+                        tracing::warn!(
+                            commands = buried,
+                            "a suspect was running when its process died"
+                        );
                     }
                     self.child = None;
                 }
@@ -59,10 +69,16 @@ impl Alone {
         }
         if core.store.suspect_due().await? {
             let mut command = Command::new(&self.program);
-            command.args(&self.arguments).stdin(Stdio::piped()).kill_on_drop(true);
+            command
+                .args(&self.arguments)
+                .arg(&core.me.worker)
+                .stdin(Stdio::piped())
+                .kill_on_drop(true);
             match command.spawn() {
                 Ok(child) => self.child = Some(child),
-                Err(error) => tracing::error!(error = %error, "cannot start the process that runs suspects alone"),
+                Err(error) => {
+                    tracing::error!(error = %error, "cannot start the process that runs suspects alone")
+                }
             }
         }
         Ok(())
@@ -70,9 +86,13 @@ impl Alone {
 
     /// Ends the child in good order, or not so good if it takes too long.
     pub(super) async fn stop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
         drop(child.stdin.take());
-        if tokio::time::timeout(Duration::from_secs(5), child.wait()).await.is_err()
+        if tokio::time::timeout(Duration::from_secs(5), child.wait())
+            .await
+            .is_err()
             && let Err(error) = child.kill().await
         {
             tracing::debug!(error = %error, "the child was gone already");

@@ -18,7 +18,11 @@ pub(super) async fn announce(core: &Arc<Core>, change: &CircuitChange) {
     } else {
         tracing::info!(integration_id = %id, "circuit closed: its platform answers again");
     }
-    let loaded = core.store.integrations(&[id.uuid()]).await.unwrap_or_default();
+    let loaded = core
+        .store
+        .integrations(&[id.uuid()])
+        .await
+        .unwrap_or_default();
     let row = loaded.first().map(|loaded| &loaded.integration);
     let platform = row.and_then(|row| row.platform);
     let event_type = format!("integration.circuit.{state}");
@@ -36,12 +40,24 @@ pub(super) async fn announce(core: &Arc<Core>, change: &CircuitChange) {
         },
     });
     let event = OutboxRow {
-        key: OutboxKey { command_id: event_id, number: 0, target: String::new(), correlation_id: String::new() },
+        key: OutboxKey {
+            command_id: event_id,
+            number: 0,
+            target: String::new(),
+            correlation_id: String::new(),
+        },
         routing_key: routing_key(&event_type, platform),
         body: body.to_string(),
     };
-    match core.store.add_events(std::slice::from_ref(&event), core.me.id).await {
+    match core
+        .store
+        .add_events(std::slice::from_ref(&event), core.me.id)
+        .await
+    {
         Ok(()) => core.relay.offer(vec![event]),
-        Err(error) => tracing::warn!(error = chain(&error), "could not announce a circuit's change"),
+        Err(error) => tracing::warn!(
+            error = chain(&error),
+            "could not announce a circuit's change"
+        ),
     }
 }

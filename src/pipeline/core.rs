@@ -101,7 +101,10 @@ impl Core {
     /// How many commands are in this process's hands.
     #[must_use]
     pub fn held_count(&self) -> usize {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// Ends the work in hand: what was not begun goes back, what runs may finish until `deadline`; the rest is handed
@@ -110,11 +113,18 @@ impl Core {
         for job in self.lanes.unqueue() {
             self.finish(super::dispatch::hand_back(&job)).await;
         }
-        if tokio::time::timeout(limit, self.lanes.idle()).await.is_err() {
+        if tokio::time::timeout(limit, self.lanes.idle())
+            .await
+            .is_err()
+        {
             match self.store.hand_back_running(&self.me).await {
-                Ok(count) => tracing::warn!(commands = count, "handed back what did not finish within worker.drain_timeout"),
+                Ok(count) => tracing::warn!(
+                    commands = count,
+                    "handed back what did not finish within worker.drain_timeout"
+                ),
                 Err(error) => tracing::warn!(
-                    error = crate::store::chain(&error), "could not hand back what runs; the next worker takes it over"
+                    error = crate::store::chain(&error),
+                    "could not hand back what runs; the next worker takes it over"
                 ),
             }
         }
@@ -140,7 +150,12 @@ impl Core {
     }
 
     pub(super) fn held_ids(&self) -> Vec<Uuid> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .copied()
+            .collect()
     }
 
     /// Hands a finished job to the settler; waits while that is behind.
@@ -153,11 +168,18 @@ impl Core {
     }
 
     pub(super) fn is_troubled(&self, id: IntegrationId) -> bool {
-        self.troubled.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+        self.troubled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&id)
     }
 
     pub(super) fn has_trouble(&self) -> bool {
-        !self.troubled.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self
+            .troubled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
     }
 
     pub(super) fn set_troubled(&self, ids: HashSet<IntegrationId>) {
@@ -165,7 +187,10 @@ impl Core {
     }
 
     pub(super) fn note_trouble(&self, id: IntegrationId) {
-        self.troubled.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        self.troubled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id);
     }
 }
 

@@ -12,18 +12,17 @@ use super::core::Core;
 use super::gates::{self, Verdict};
 use super::integrations::Handle;
 use super::job::{Done, Job};
-use super::policy::{self, Next, after};
 use super::own;
+use super::policy::{self, Next, after};
 use super::tokens::TokenCache;
-use crate::contract::{
-    Command, Event, EventData, IntegrationResult, Outcome, TicketCreate,
-};
+use crate::contract::{Command, Event, EventData, IntegrationResult, Outcome, TicketCreate};
 use crate::domain::{ErrorCode, Failure, IntegrationId, TicketStatus, TicketView, UserRef};
 use crate::platforms::{
     Adapter, AdapterError, ErrorClass, Exchange, Operation, OperationKind, Protection, Receipt,
 };
 use crate::store::{
-    AttemptRecord, CircuitTally, EventRecord, OwnEffect, Settlement, TicketChange, TicketInsert, UsageTally,
+    AttemptRecord, CircuitTally, EventRecord, OwnEffect, Settlement, TicketChange, TicketInsert,
+    UsageTally,
 };
 use crate::telemetry::failpoint;
 
@@ -50,7 +49,10 @@ pub(super) async fn run(core: &Arc<Core>, job: Job) -> Done {
                 command_id = %run.job.id, command_type = %run.job.command_type, error = text, "a command panicked"
             );
             // Whether something was sent before the panic is unknown.
-            let failure = Failure::new(ErrorCode::Internal, "an internal error; the worker's log has the details");
+            let failure = Failure::new(
+                ErrorCode::Internal,
+                "an internal error; the worker's log has the details",
+            );
             run.doubt_from(Utc::now());
             run.after_failure(failure, None, None)
         }
@@ -90,7 +92,8 @@ impl<'a> Run<'a> {
     async fn conduct(&mut self) -> Done {
         match &*self.job.command {
             Command::Unwritten(command_type) => {
-                let text = format!("this version of Ticketwire does not carry out {command_type} yet");
+                let text =
+                    format!("this version of Ticketwire does not carry out {command_type} yet");
                 return self.refused(Failure::new(ErrorCode::UnsupportedOperation, text));
             }
             Command::IntegrationCreate(_)
@@ -136,7 +139,10 @@ impl<'a> Run<'a> {
         }
         let attempts_max = self.core.config.retry.schedule.len() + 1;
         if usize::try_from(self.job.attempt).is_ok_and(|spent| spent >= attempts_max) {
-            return self.refused(exhausted(&Failure::new(ErrorCode::OutcomeUnknown, "the outcome was looked up")));
+            return self.refused(exhausted(&Failure::new(
+                ErrorCode::OutcomeUnknown,
+                "the outcome was looked up",
+            )));
         }
         self.spent = true;
         let result = {
@@ -160,7 +166,12 @@ impl<'a> Run<'a> {
     }
 
     /// What follows from the class of a failed attempt.
-    fn failed_attempt(&mut self, adapter: &dyn Adapter, kind: OperationKind, error: &AdapterError) -> Done {
+    fn failed_attempt(
+        &mut self,
+        adapter: &dyn Adapter,
+        kind: OperationKind,
+        error: &AdapterError,
+    ) -> Done {
         let failure = error.failure();
         match &error.class {
             ErrorClass::Transient { retry_after } | ErrorClass::RateLimited { retry_after } => {
@@ -176,13 +187,18 @@ impl<'a> Run<'a> {
             | ErrorClass::Egress => self.finished(Outcome::Failed, failure),
             ErrorClass::Unknown => match adapter.protection(kind) {
                 Protection::Native => self.after_failure(failure, None, None),
-                Protection::None => self.finished(Outcome::Failed, unknown_for_good(&failure.message)),
+                Protection::None => {
+                    self.finished(Outcome::Failed, unknown_for_good(&failure.message))
+                }
                 Protection::Lookup { rungs } => {
                     let now = Utc::now();
                     self.doubt_from(now);
                     let ladder = policy::ladder(rungs, self.core.config.dispatch.settle_after);
                     let first = ladder.first().copied().unwrap_or_default();
-                    let next = Next { at: after(now, first), decided_by: self.rung_name(0) };
+                    let next = Next {
+                        at: after(now, first),
+                        decided_by: self.rung_name(0),
+                    };
                     self.after_failure(failure, None, Some(next))
                 }
             },
@@ -191,14 +207,18 @@ impl<'a> Run<'a> {
 
     /// Looks for what an attempt of unknown outcome may have made. Spends no attempt.
     async fn look_up(&mut self, adapter: &dyn Adapter, operation: &Operation<'_>) -> LookedUp {
-        let Some(doubt_since) = self.job.doubt_since else { return LookedUp::Nothing };
+        let Some(doubt_since) = self.job.doubt_since else {
+            return LookedUp::Nothing;
+        };
         let rungs = match adapter.protection(operation.kind()) {
             Protection::Native => {
                 self.job.doubt_since = None;
                 return LookedUp::Nothing;
             }
             Protection::None => {
-                let failure = unknown_for_good("the request may have reached the platform, which offers no way to find out");
+                let failure = unknown_for_good(
+                    "the request may have reached the platform, which offers no way to find out",
+                );
                 return LookedUp::Settled(Box::new(self.finished(Outcome::Failed, failure)));
             }
             Protection::Lookup { rungs } => rungs,
@@ -211,8 +231,13 @@ impl<'a> Run<'a> {
         if let Some(rung) = ladder.get(lookups)
             && elapsed < *rung
         {
-            let next = Next { at: after(doubt_since, *rung), decided_by: self.rung_name(lookups) };
-            return LookedUp::Settled(Box::new(self.deferred(&next, still_unknown("it is looked up later"))));
+            let next = Next {
+                at: after(doubt_since, *rung),
+                decided_by: self.rung_name(lookups),
+            };
+            return LookedUp::Settled(Box::new(
+                self.deferred(&next, still_unknown("it is looked up later")),
+            ));
         }
         let found = {
             let tokens = TokenCache::new(self.core, self.handle.as_ref());
@@ -222,33 +247,54 @@ impl<'a> Run<'a> {
         self.job.lookups += 1;
         match found {
             Ok(Some(mut receipt)) => {
-                self.circuit = Some(CircuitTally { reset: true, failures: 0 });
+                self.circuit = Some(CircuitTally {
+                    reset: true,
+                    failures: 0,
+                });
                 receipt.details.insert("adopted".into(), true.into());
                 self.job.doubt_since = None;
                 LookedUp::Adopt(Box::new(receipt))
             }
             Ok(None) if elapsed >= last => {
-                self.circuit = Some(CircuitTally { reset: true, failures: 0 });
+                self.circuit = Some(CircuitTally {
+                    reset: true,
+                    failures: 0,
+                });
                 self.job.doubt_since = None;
                 self.job.lookups = 0;
                 LookedUp::Nothing
             }
             Ok(None) => {
-                self.circuit = Some(CircuitTally { reset: true, failures: 0 });
-                let index = ladder.iter().position(|rung| *rung > elapsed).unwrap_or(ladder.len() - 1);
+                self.circuit = Some(CircuitTally {
+                    reset: true,
+                    failures: 0,
+                });
+                let index = ladder
+                    .iter()
+                    .position(|rung| *rung > elapsed)
+                    .unwrap_or(ladder.len() - 1);
                 self.job.lookups = i32::try_from(index).unwrap_or(i32::MAX);
                 let rung = ladder.get(index).copied().unwrap_or(last);
-                let next = Next { at: after(doubt_since, rung), decided_by: self.rung_name(index) };
+                let next = Next {
+                    at: after(doubt_since, rung),
+                    decided_by: self.rung_name(index),
+                };
                 let text = "not found so far, which proves nothing yet; it is looked up again";
                 LookedUp::Settled(Box::new(self.deferred(&next, still_unknown(text))))
             }
             Err(error) => {
                 tracing::warn!(command_id = %self.job.id, error = %error, "a look-up failed");
-                if let ErrorClass::Transient { .. } | ErrorClass::Timeout | ErrorClass::Unknown = error.class {
-                    self.circuit = Some(CircuitTally { reset: false, failures: 1 });
+                if let ErrorClass::Transient { .. } | ErrorClass::Timeout | ErrorClass::Unknown =
+                    error.class
+                {
+                    self.circuit = Some(CircuitTally {
+                        reset: false,
+                        failures: 1,
+                    });
                 }
                 let hint = match error.class {
-                    ErrorClass::Transient { retry_after } | ErrorClass::RateLimited { retry_after } => retry_after,
+                    ErrorClass::Transient { retry_after }
+                    | ErrorClass::RateLimited { retry_after } => retry_after,
                     ErrorClass::Timeout
                     | ErrorClass::Authentication
                     | ErrorClass::Permission
@@ -274,9 +320,17 @@ impl<'a> Run<'a> {
         }
         // Short at first, as most troubles are; a look-up costs the platform little.
         let elapsed = (now - since).to_std().unwrap_or_default();
-        let pause = (elapsed / 4).clamp(Duration::from_secs(1), DOUBT_PAUSE).max(hint.unwrap_or_default());
-        let next = Next { at: after(now, pause), decided_by: "look-up of an unknown outcome".into() };
-        self.deferred(&next, still_unknown(&format!("it cannot be looked up now: {why}")))
+        let pause = (elapsed / 4)
+            .clamp(Duration::from_secs(1), DOUBT_PAUSE)
+            .max(hint.unwrap_or_default());
+        let next = Next {
+            at: after(now, pause),
+            decided_by: "look-up of an unknown outcome".into(),
+        };
+        self.deferred(
+            &next,
+            still_unknown(&format!("it cannot be looked up now: {why}")),
+        )
     }
 
     async fn conduct_own(&mut self) -> Done {
@@ -286,9 +340,14 @@ impl<'a> Run<'a> {
         let mut done = match own.result {
             Ok(result) => self.done(Outcome::Succeeded, Some(result), None, None, None),
             Err(own::Refusal::For(failure)) => self.finished(Outcome::Failed, failure),
-            Err(own::Refusal::Later(failure, retry_after)) => self.after_failure(failure, retry_after, None),
+            Err(own::Refusal::Later(failure, retry_after)) => {
+                self.after_failure(failure, retry_after, None)
+            }
         };
-        if done.settlement.finished {
+        if done.settlement.finished && own.effect.is_some() {
+            let text = "the database refused the change; the worker's log has the details";
+            let refused = self.finished(Outcome::Failed, Failure::new(ErrorCode::Internal, text));
+            done.instead = Some(Box::new(refused.settlement));
             done.effect = own.effect;
         }
         done
@@ -308,11 +367,20 @@ impl<'a> Run<'a> {
         let person = |id: Option<uuid::Uuid>| {
             id.map(|id| {
                 let known = self.job.people.iter().find(|person| person.id == id);
-                known.cloned().unwrap_or(UserRef { id, email: None, full_name: None })
+                known.cloned().unwrap_or(UserRef {
+                    id,
+                    email: None,
+                    full_name: None,
+                })
             })
         };
         let mut view = match (&*self.job.command, &self.job.ticket) {
-            (Command::TicketCreate(create), _) => view_of(&self.job, create, person(create.assigned_to_id), person(create.created_by_id)),
+            (Command::TicketCreate(create), _) => view_of(
+                &self.job,
+                create,
+                person(create.assigned_to_id),
+                person(create.created_by_id),
+            ),
             (_, Some(stored)) => stored.view.clone(),
             (_, None) => view_of(&self.job, &TicketCreate::default(), None, None),
         };
@@ -325,7 +393,8 @@ impl<'a> Run<'a> {
                 view.priority = patch.priority.unwrap_or(view.priority);
                 view.urgency = patch.urgency.unwrap_or(view.urgency);
                 view.department = patch.department.or(view.department);
-                view.custom_fields.extend(patch.custom_fields.unwrap_or_default());
+                view.custom_fields
+                    .extend(patch.custom_fields.unwrap_or_default());
                 view.tags = patch.tags.unwrap_or(view.tags);
             }
             Command::TicketStatus(set) => view.status = set.status,
@@ -345,21 +414,38 @@ impl<'a> Run<'a> {
     fn tally(&mut self, result: &Result<Receipt, AdapterError>) {
         match result {
             Ok(_) => {
-                self.circuit = Some(CircuitTally { reset: true, failures: 0 });
-                self.usage = Some(UsageTally { succeeded: 1, failed: 0, last_error: None });
+                self.circuit = Some(CircuitTally {
+                    reset: true,
+                    failures: 0,
+                });
+                self.usage = Some(UsageTally {
+                    succeeded: 1,
+                    failed: 0,
+                    last_error: None,
+                });
             }
             Err(error) => {
-                self.usage = Some(UsageTally { succeeded: 0, failed: 1, last_error: Some(error.public.clone()) });
+                self.usage = Some(UsageTally {
+                    succeeded: 0,
+                    failed: 1,
+                    last_error: Some(error.public.clone()),
+                });
                 self.circuit = match &error.class {
                     ErrorClass::Transient { .. } | ErrorClass::Timeout | ErrorClass::Unknown => {
-                        Some(CircuitTally { reset: false, failures: 1 })
+                        Some(CircuitTally {
+                            reset: false,
+                            failures: 1,
+                        })
                     }
                     // The platform answered, so it is there.
                     ErrorClass::Authentication
                     | ErrorClass::Permission
                     | ErrorClass::NotFound
                     | ErrorClass::Validation { .. }
-                    | ErrorClass::Conflict => Some(CircuitTally { reset: true, failures: 0 }),
+                    | ErrorClass::Conflict => Some(CircuitTally {
+                        reset: true,
+                        failures: 0,
+                    }),
                     ErrorClass::RateLimited { .. }
                     | ErrorClass::Unsupported
                     | ErrorClass::Egress
@@ -388,20 +474,32 @@ impl<'a> Run<'a> {
         self.job.doubt_since = None;
         let result = result_of(&self.job, receipt);
         let integration_result = receipt.map(|receipt| integration_result(&self.job, receipt));
-        self.done(Outcome::Succeeded, Some(result), None, None, receipt.zip(integration_result))
+        self.done(
+            Outcome::Succeeded,
+            Some(result),
+            None,
+            None,
+            receipt.zip(integration_result),
+        )
     }
 
     /// A refusal by a gate. With an attempt of unknown outcome behind it nothing *ends* a command here: "nothing was
     /// sent" would be a lie.
     fn refused(&mut self, failure: Failure) -> Done {
-        if self.job.doubt_since.is_some() && failure.code != ErrorCode::Quarantined && self.may_have_made_something() {
+        if self.job.doubt_since.is_some()
+            && failure.code != ErrorCode::Quarantined
+            && self.may_have_made_something()
+        {
             return self.stays_in_doubt(&failure.message, None);
         }
         self.finished(Outcome::Failed, failure)
     }
 
     fn may_have_made_something(&self) -> bool {
-        matches!(*self.job.command, Command::TicketCreate(_) | Command::TicketComment(_)) && self.job.integration_id.is_some()
+        matches!(
+            *self.job.command,
+            Command::TicketCreate(_) | Command::TicketComment(_)
+        ) && self.job.integration_id.is_some()
     }
 
     fn finished(&mut self, outcome: Outcome, failure: Failure) -> Done {
@@ -420,14 +518,28 @@ impl<'a> Run<'a> {
     }
 
     /// A failed attempt that may be made again: by `next` where a look-up comes first, else by schedule and hint.
-    fn after_failure(&mut self, failure: Failure, hint: Option<Duration>, next: Option<Next>) -> Done {
+    fn after_failure(
+        &mut self,
+        failure: Failure,
+        hint: Option<Duration>,
+        next: Option<Next>,
+    ) -> Done {
         let spent = self.job.attempt + i32::from(self.spent);
         let schedule = &self.core.config.retry.schedule;
         let next = next.or_else(|| {
-            let scheduled = policy::next_attempt(schedule, spent, hint, rand::random_range(0.0..=1.0), Utc::now());
+            let scheduled = policy::next_attempt(
+                schedule,
+                spent,
+                hint,
+                rand::random_range(0.0..=1.0),
+                Utc::now(),
+            );
             // The last attempt is looked up too before its command is given up.
             scheduled.or_else(|| {
-                self.job.doubt_since.map(|since| Next { at: after(since, DOUBT_PAUSE), decided_by: "look-up of the last attempt".into() })
+                self.job.doubt_since.map(|since| Next {
+                    at: after(since, DOUBT_PAUSE),
+                    decided_by: "look-up of the last attempt".into(),
+                })
             })
         });
         match next {
@@ -437,12 +549,27 @@ impl<'a> Run<'a> {
     }
 
     fn deferred(&mut self, next: &Next, failure: Failure) -> Done {
-        self.done(Outcome::Deferred, None, Some(failure), Some(next.clone()), None)
+        self.done(
+            Outcome::Deferred,
+            None,
+            Some(failure),
+            Some(next.clone()),
+            None,
+        )
     }
 
     /// Back in line without the turn: no event, no attempt.
     fn waits(&mut self, until: DateTime<Utc>) -> Done {
-        let mut done = self.done(Outcome::Deferred, None, None, Some(Next { at: until, decided_by: "the ticket is not known yet".into() }), None);
+        let mut done = self.done(
+            Outcome::Deferred,
+            None,
+            None,
+            Some(Next {
+                at: until,
+                decided_by: "the ticket is not known yet".into(),
+            }),
+            None,
+        );
         done.settlement.events.clear();
         done.settlement.events_after = self.job.events;
         done.settlement.state = "pending";
@@ -467,7 +594,9 @@ impl<'a> Run<'a> {
             || self.spent
             || next.as_ref().is_some_and(|next| {
                 // Of a wait that goes on, only the beginning is announced.
-                (next.at - now).to_std().is_ok_and(|wait| wait > ANNOUNCED_WAIT)
+                (next.at - now)
+                    .to_std()
+                    .is_ok_and(|wait| wait > ANNOUNCED_WAIT)
             });
         let row = self.handle.as_ref().map(|handle| &handle.row);
         let mut events = Vec::new();
@@ -495,7 +624,11 @@ impl<'a> Run<'a> {
                     retry_at: next.as_ref().map(|next| next.at),
                 },
             };
-            let record = EventRecord { number, routing_key: event.routing_key(), body: event.to_json() };
+            let record = EventRecord {
+                number,
+                routing_key: event.routing_key(),
+                body: event.to_json(),
+            };
             if outcome.is_final() {
                 final_event = Some((record.body.clone(), record.routing_key.clone()));
             }
@@ -507,7 +640,10 @@ impl<'a> Run<'a> {
             duration_ms,
             outcome: outcome.as_str(),
             message: failure.as_ref().map(|failure| failure.message.clone()),
-            http_status: failure.as_ref().and_then(|failure| failure.http_status).map(i32::from),
+            http_status: failure
+                .as_ref()
+                .and_then(|failure| failure.http_status)
+                .map(i32::from),
         });
         let finished = outcome.is_final();
         let settlement = Settlement {
@@ -526,7 +662,9 @@ impl<'a> Run<'a> {
             due_at: next.as_ref().map(|next| next.at),
             decided_by: next.map(|next| next.decided_by),
             error_code: failure.as_ref().map(|failure| failure.code.as_str()),
-            error: failure.as_ref().and_then(|failure| serde_json::to_string(failure).ok()),
+            error: failure
+                .as_ref()
+                .and_then(|failure| serde_json::to_string(failure).ok()),
             doubt_since: self.job.doubt_since,
             lookups: self.job.lookups,
             final_event,
@@ -545,6 +683,7 @@ impl<'a> Run<'a> {
             usage: id.zip(self.usage.take()),
             circuit: id.zip(self.circuit.take()),
             effect: None,
+            instead: None,
         }
     }
 
@@ -554,7 +693,9 @@ impl<'a> Run<'a> {
         outcome: Outcome,
         receipt: Option<&(&Receipt, IntegrationResult)>,
     ) -> Option<Box<TicketInsert>> {
-        let Command::TicketCreate(create) = &*self.job.command else { return None };
+        let Command::TicketCreate(create) = &*self.job.command else {
+            return None;
+        };
         let own = create.integration_id.is_none() || !create.create_externally;
         if self.handle.is_none() && !(own && outcome == Outcome::Succeeded) {
             return None;
@@ -567,7 +708,10 @@ impl<'a> Run<'a> {
                 external_ticket_url: None,
                 details: Map::new(),
             }),
-            (None, Outcome::Succeeded | Outcome::Deferred | Outcome::Rejected | Outcome::Cancelled) => None,
+            (
+                None,
+                Outcome::Succeeded | Outcome::Deferred | Outcome::Rejected | Outcome::Cancelled,
+            ) => None,
         };
         let bound = receipt.is_some();
         Some(Box::new(TicketInsert {
@@ -580,9 +724,15 @@ impl<'a> Run<'a> {
             department: create.department.clone(),
             created_by: create.created_by_id,
             assigned_to: create.assigned_to_id,
-            integration_id: self.handle.as_ref().filter(|_| bound).map(|handle| handle.row.id),
+            integration_id: self
+                .handle
+                .as_ref()
+                .filter(|_| bound)
+                .map(|handle| handle.row.id),
             integration_result: result,
-            external_ref: receipt.map(|(receipt, _)| receipt.external_ref.clone()).unwrap_or_default(),
+            external_ref: receipt
+                .map(|(receipt, _)| receipt.external_ref.clone())
+                .unwrap_or_default(),
             custom_fields: create.custom_fields.clone(),
             tags: create.tags.clone(),
         }))
@@ -599,7 +749,9 @@ impl<'a> Run<'a> {
         let mut change = TicketChange {
             external_id: receipt.and_then(|(receipt, _)| receipt.external_id.clone()),
             external_url: receipt.and_then(|(receipt, _)| receipt.external_url.clone()),
-            external_ref: receipt.map(|(receipt, _)| receipt.external_ref.clone()).unwrap_or_default(),
+            external_ref: receipt
+                .map(|(receipt, _)| receipt.external_ref.clone())
+                .unwrap_or_default(),
             integration_result: receipt.map(|(_, result)| result.clone()),
             ..TicketChange::default()
         };
@@ -642,7 +794,11 @@ pub(super) fn hand_back(job: &Job) -> Done {
             organization_id: job.organization_id,
             ticket_id: job.ticket_id,
             take: job.take,
-            state: if job.doubt_since.is_some() || job.attempt > 0 { "deferred" } else { "pending" },
+            state: if job.doubt_since.is_some() || job.attempt > 0 {
+                "deferred"
+            } else {
+                "pending"
+            },
             attempt: job.attempt,
             events_after: job.events,
             due_at: Some(now),
@@ -664,6 +820,7 @@ pub(super) fn hand_back(job: &Job) -> Done {
         usage: None,
         circuit: None,
         effect: None::<OwnEffect>,
+        instead: None,
     }
 }
 
@@ -683,21 +840,35 @@ pub(super) fn operation<'b>(
 ) -> Result<Operation<'b>, Failure> {
     Ok(match command {
         Command::TicketCreate(_) => Operation::Create { ticket, mark },
-        Command::TicketUpdate(update) => Operation::Update { ticket, patch: &update.patch },
-        Command::TicketStatus(set) => {
-            Operation::Status { ticket, status: set.status, resolution_summary: set.resolution_summary.as_deref() }
-        }
-        Command::TicketAssign(_) => Operation::Assign { ticket, assignee: ticket.assigned_to.as_ref() },
-        Command::TicketComment(comment) => {
-            Operation::Comment { ticket, body: &comment.body, public: comment.public, mark }
-        }
+        Command::TicketUpdate(update) => Operation::Update {
+            ticket,
+            patch: &update.patch,
+        },
+        Command::TicketStatus(set) => Operation::Status {
+            ticket,
+            status: set.status,
+            resolution_summary: set.resolution_summary.as_deref(),
+        },
+        Command::TicketAssign(_) => Operation::Assign {
+            ticket,
+            assignee: ticket.assigned_to.as_ref(),
+        },
+        Command::TicketComment(comment) => Operation::Comment {
+            ticket,
+            body: &comment.body,
+            public: comment.public,
+            mark,
+        },
         Command::IntegrationCreate(_)
         | Command::IntegrationStatus(_)
         | Command::IntegrationGet(_)
         | Command::IntegrationList(_)
         | Command::IntegrationTest(_)
         | Command::Unwritten(_) => {
-            return Err(Failure::new(ErrorCode::Internal, "this command calls no platform"));
+            return Err(Failure::new(
+                ErrorCode::Internal,
+                "this command calls no platform",
+            ));
         }
     })
 }
@@ -732,8 +903,14 @@ fn integration_result(job: &Job, receipt: &Receipt) -> IntegrationResult {
     let stored = job.ticket.as_deref().map(|ticket| &ticket.view);
     IntegrationResult {
         success: true,
-        external_ticket_id: receipt.external_id.clone().or_else(|| stored.and_then(|t| t.external_id.clone())),
-        external_ticket_url: receipt.external_url.clone().or_else(|| stored.and_then(|t| t.external_url.clone())),
+        external_ticket_id: receipt
+            .external_id
+            .clone()
+            .or_else(|| stored.and_then(|t| t.external_id.clone())),
+        external_ticket_url: receipt
+            .external_url
+            .clone()
+            .or_else(|| stored.and_then(|t| t.external_url.clone())),
         details: receipt.details.clone(),
     }
 }
@@ -761,14 +938,19 @@ fn result_of(job: &Job, receipt: Option<&Receipt>) -> Value {
         | Command::IntegrationGet(_)
         | Command::IntegrationList(_)
         | Command::IntegrationTest(_)
-        | Command::Unwritten(_) => json!({ "ticket_id": job.ticket_id, "integration_result": platform }),
+        | Command::Unwritten(_) => {
+            json!({ "ticket_id": job.ticket_id, "integration_result": platform })
+        }
     }
 }
 
 fn exhausted(last: &Failure) -> Failure {
     Failure {
         code: ErrorCode::AttemptsExhausted,
-        message: format!("no attempt is left; the last one ended {}: {}", last.code, last.message),
+        message: format!(
+            "no attempt is left; the last one ended {}: {}",
+            last.code, last.message
+        ),
         retryable: false,
         http_status: last.http_status,
         fields: last.fields.clone(),
@@ -776,12 +958,19 @@ fn exhausted(last: &Failure) -> Failure {
 }
 
 fn still_unknown(why: &str) -> Failure {
-    Failure::new(ErrorCode::OutcomeUnknown, format!("the request may have reached the platform; {why}"))
+    Failure::new(
+        ErrorCode::OutcomeUnknown,
+        format!("the request may have reached the platform; {why}"),
+    )
 }
 
 fn unknown_for_good(why: &str) -> Failure {
     let remedy = "look at the platform and settle it with `ticketwire command resolve`";
-    Failure::new(ErrorCode::OutcomeUnknown, format!("nobody knows whether it happened: {why}; {remedy}")).finally()
+    Failure::new(
+        ErrorCode::OutcomeUnknown,
+        format!("nobody knows whether it happened: {why}; {remedy}"),
+    )
+    .finally()
 }
 
 /// Fails a job that cannot even be run.

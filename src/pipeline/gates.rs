@@ -38,8 +38,14 @@ pub(super) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
                     somebody looks at it (`ticketwire command retry` runs it again)";
         return Verdict::Refuse(Failure::new(ErrorCode::Quarantined, text));
     }
-    if job.attempt == 0 && job.doubt_since.is_none() && job.expires_at.is_some_and(|expiry| expiry <= now) {
-        return Verdict::Refuse(Failure::new(ErrorCode::Expired, "its expirytime passed before it was started"));
+    if job.attempt == 0
+        && job.doubt_since.is_none()
+        && job.expires_at.is_some_and(|expiry| expiry <= now)
+    {
+        return Verdict::Refuse(Failure::new(
+            ErrorCode::Expired,
+            "its expirytime passed before it was started",
+        ));
     }
     match job.organization {
         Organization::Missing => {
@@ -47,14 +53,20 @@ pub(super) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
             return Verdict::Refuse(Failure::new(ErrorCode::OrganizationNotFound, text));
         }
         Organization::Disabled => {
-            return Verdict::Refuse(Failure::new(ErrorCode::OrganizationDisabled, "the organization is disabled"));
+            return Verdict::Refuse(Failure::new(
+                ErrorCode::OrganizationDisabled,
+                "the organization is disabled",
+            ));
         }
         Organization::Enabled => {}
     }
     if let Command::TicketCreate(create) = &*job.command {
         return create_gate(job, create, now);
     }
-    let Some(stored) = job.ticket.as_deref().filter(|t| t.organization_id == job.organization_id && !t.is_deleted)
+    let Some(stored) = job
+        .ticket
+        .as_deref()
+        .filter(|t| t.organization_id == job.organization_id && !t.is_deleted)
     else {
         let until = after(job.received_at, UNKNOWN_TICKET_WAIT);
         if now < until {
@@ -83,7 +95,8 @@ fn create_gate(job: &Job, create: &crate::contract::TicketCreate, now: DateTime<
         return Verdict::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text));
     }
     if create.route {
-        let text = "this version does not route tickets yet; name the integration by integration_id";
+        let text =
+            "this version does not route tickets yet; name the integration by integration_id";
         return Verdict::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text));
     }
     if let Some(stored) = job.ticket.as_deref() {
@@ -92,7 +105,8 @@ fn create_gate(job: &Job, create: &crate::contract::TicketCreate, now: DateTime<
             return Verdict::Refuse(Failure::new(ErrorCode::Conflict, text));
         }
         if let Some(external) = &stored.view.external_id {
-            let text = format!("the ticket exists already, as {external}; change it with ticket.update");
+            let text =
+                format!("the ticket exists already, as {external}; change it with ticket.update");
             return Verdict::Refuse(Failure::new(ErrorCode::Conflict, text));
         }
     }
@@ -100,11 +114,15 @@ fn create_gate(job: &Job, create: &crate::contract::TicketCreate, now: DateTime<
         return Verdict::Own;
     }
     match resolve(job, now) {
-        Verdict::Call(handle, adapter) => match cannot_handle(&handle, create.category, create.priority) {
-            Some(failure) => Verdict::Refuse(failure),
-            None => Verdict::Call(handle, adapter),
-        },
-        other @ (Verdict::Own | Verdict::Later(..) | Verdict::Wait(_) | Verdict::Refuse(_)) => other,
+        Verdict::Call(handle, adapter) => {
+            match cannot_handle(&handle, create.category, create.priority) {
+                Some(failure) => Verdict::Refuse(failure),
+                None => Verdict::Call(handle, adapter),
+            }
+        }
+        other @ (Verdict::Own | Verdict::Later(..) | Verdict::Wait(_) | Verdict::Refuse(_)) => {
+            other
+        }
     }
 }
 
@@ -117,11 +135,19 @@ fn resolve(job: &Job, now: DateTime<Utc>) -> Verdict {
     let row = &handle.row;
     let refuse = |code, text: String| Verdict::Refuse(Failure::new(code, text));
     if !row.enabled {
-        let text = format!("integration {} is disabled; enable it with integration.status", row.id);
+        let text = format!(
+            "integration {} is disabled; enable it with integration.status",
+            row.id
+        );
         return refuse(ErrorCode::IntegrationDisabled, text);
     }
-    if row.status == IntegrationStatus::Expired || row.expires_at.is_some_and(|expiry| expiry <= now) {
-        let text = format!("the credentials of integration {} have expired; renew them", row.id);
+    if row.status == IntegrationStatus::Expired
+        || row.expires_at.is_some_and(|expiry| expiry <= now)
+    {
+        let text = format!(
+            "the credentials of integration {} have expired; renew them",
+            row.id
+        );
         return refuse(ErrorCode::IntegrationExpired, text);
     }
     if row.status != IntegrationStatus::Active {
@@ -138,9 +164,19 @@ fn resolve(job: &Job, now: DateTime<Utc>) -> Verdict {
     if let Some(until) = maintenance_until(&handle, now) {
         let failure = Failure::new(
             ErrorCode::MaintenanceWindow,
-            format!("integration {} is in its maintenance window until {}", row.id, until.format("%H:%M UTC")),
+            format!(
+                "integration {} is in its maintenance window until {}",
+                row.id,
+                until.format("%H:%M UTC")
+            ),
         );
-        return Verdict::Later(Next { at: until, decided_by: "maintenance_window_end".into() }, failure);
+        return Verdict::Later(
+            Next {
+                at: until,
+                decided_by: "maintenance_window_end".into(),
+            },
+            failure,
+        );
     }
     Verdict::Call(handle, adapter)
 }
@@ -149,21 +185,37 @@ fn resolve(job: &Job, now: DateTime<Utc>) -> Verdict {
 pub(super) fn owned(job: &Job) -> Result<Arc<Handle>, Failure> {
     job.integration
         .as_ref()
-        .filter(|handle| !handle.is_deleted && handle.row.organization_id == Some(job.organization_id))
+        .filter(|handle| {
+            !handle.is_deleted && handle.row.organization_id == Some(job.organization_id)
+        })
         .map(Arc::clone)
         .ok_or_else(|| {
-            let named = job.integration_id.map_or_else(String::new, |id| format!(" {id}"));
-            Failure::new(ErrorCode::IntegrationNotFound, format!("no integration{named} in this organization"))
+            let named = job
+                .integration_id
+                .map_or_else(String::new, |id| format!(" {id}"));
+            Failure::new(
+                ErrorCode::IntegrationNotFound,
+                format!("no integration{named} in this organization"),
+            )
         })
 }
 
 fn cannot_handle(handle: &Handle, category: TicketCategory, priority: Priority) -> Option<Failure> {
     let row = &handle.row;
-    let lacks = |list: &[String], wanted: &str| !list.is_empty() && !list.iter().any(|item| item == wanted);
+    let lacks =
+        |list: &[String], wanted: &str| !list.is_empty() && !list.iter().any(|item| item == wanted);
     let text = if lacks(&row.supports_categories, category.as_str()) {
-        format!("integration {} takes only the categories {}", row.id, row.supports_categories.join(", "))
+        format!(
+            "integration {} takes only the categories {}",
+            row.id,
+            row.supports_categories.join(", ")
+        )
     } else if lacks(&row.supports_priorities, priority.as_str()) {
-        format!("integration {} takes only the priorities {}", row.id, row.supports_priorities.join(", "))
+        format!(
+            "integration {} takes only the priorities {}",
+            row.id,
+            row.supports_priorities.join(", ")
+        )
     } else {
         return None;
     };
@@ -180,12 +232,20 @@ fn maintenance_until(handle: &Handle, now: DateTime<Utc>) -> Option<DateTime<Utc
 
 fn window_until(start: NaiveTime, end: NaiveTime, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let time = now.time();
-    let inside = if start <= end { start <= time && time < end } else { time >= start || time < end };
+    let inside = if start <= end {
+        start <= time && time < end
+    } else {
+        time >= start || time < end
+    };
     if !inside {
         return None;
     }
     let today = now.date_naive().and_time(end).and_utc();
-    Some(if today > now { today } else { today + chrono::Duration::days(1) })
+    Some(if today > now {
+        today
+    } else {
+        today + chrono::Duration::days(1)
+    })
 }
 
 #[cfg(test)]
@@ -193,7 +253,9 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> DateTime<Utc> {
-        DateTime::parse_from_rfc3339(text).unwrap().with_timezone(&Utc)
+        DateTime::parse_from_rfc3339(text)
+            .unwrap()
+            .with_timezone(&Utc)
     }
 
     #[test]
@@ -202,9 +264,18 @@ mod tests {
         let (late, early) = (clock("22:30"), clock("02:00"));
 
         assert_eq!(window_until(late, early, at("2026-01-31T22:29:59Z")), None);
-        assert_eq!(window_until(late, early, at("2026-01-31T22:30:00Z")), Some(at("2026-02-01T02:00:00Z")));
-        assert_eq!(window_until(late, early, at("2026-02-01T01:59:59Z")), Some(at("2026-02-01T02:00:00Z")));
+        assert_eq!(
+            window_until(late, early, at("2026-01-31T22:30:00Z")),
+            Some(at("2026-02-01T02:00:00Z"))
+        );
+        assert_eq!(
+            window_until(late, early, at("2026-02-01T01:59:59Z")),
+            Some(at("2026-02-01T02:00:00Z"))
+        );
         assert_eq!(window_until(late, early, at("2026-02-01T02:00:00Z")), None);
-        assert_eq!(window_until(early, late, at("2026-02-01T12:00:00Z")), Some(at("2026-02-01T22:30:00Z")));
+        assert_eq!(
+            window_until(early, late, at("2026-02-01T12:00:00Z")),
+            Some(at("2026-02-01T22:30:00Z"))
+        );
     }
 }

@@ -31,7 +31,11 @@ const ROOM_WAIT: Duration = Duration::from_millis(250);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// Takes commands in until the queue of deliveries ends.
-pub async fn run_intake(core: Arc<Core>, consumer: Arc<Consumer>, mut deliveries: mpsc::Receiver<Delivery>) {
+pub async fn run_intake(
+    core: Arc<Core>,
+    consumer: Arc<Consumer>,
+    mut deliveries: mpsc::Receiver<Delivery>,
+) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while deliveries.recv_many(&mut batch, BATCH_MAX).await > 0 {
         failpoint("after_delivery").await;
@@ -73,7 +77,11 @@ async fn take_in(core: &Arc<Core>, consumer: &Consumer, deliveries: Vec<Delivery
             reply_to: delivery.reply_to(),
             correlation_id: delivery.correlation_id(),
         };
-        match Envelope::parse(&raw, core.config.amqp.max_message_bytes, &core.config.amqp.prefix) {
+        match Envelope::parse(
+            &raw,
+            core.config.amqp.max_message_bytes,
+            &core.config.amqp.prefix,
+        ) {
             Ok(envelope) if envelope.dry_run || envelope.command.is_read() => asked.push(envelope),
             Ok(envelope) => commands.push(incoming(core, envelope, index)),
             Err(rejection) => rejected.push((*rejection, index)),
@@ -82,8 +90,12 @@ async fn take_in(core: &Arc<Core>, consumer: &Consumer, deliveries: Vec<Delivery
     let conflicts = claim_until_durable(core, commands, &deliveries).await;
     rejected.extend(conflicts);
     if !rejected.is_empty() {
-        let letters = rejected.iter().filter_map(|(rejection, index)| Some((rejection, deliveries.get(*index)?)));
-        let letters: Vec<_> = letters.map(|(rejection, delivery)| (rejection, letter(rejection, delivery))).collect();
+        let letters = rejected
+            .iter()
+            .filter_map(|(rejection, index)| Some((rejection, deliveries.get(*index)?)));
+        let letters: Vec<_> = letters
+            .map(|(rejection, delivery)| (rejection, letter(rejection, delivery)))
+            .collect();
         until_durable(core, || bury(core, &letters)).await;
     }
     for envelope in asked {
@@ -117,7 +129,8 @@ async fn claim_until_durable(
             Some(digest) if *digest == incoming.row.digest => {}
             Some(_) => {
                 callers.retain(|(id, reply_to, _)| {
-                    *id != incoming.envelope.id || Some(reply_to) != incoming.envelope.reply_to.as_ref()
+                    *id != incoming.envelope.id
+                        || Some(reply_to) != incoming.envelope.reply_to.as_ref()
                 });
                 conflicts.extend(conflict(incoming, deliveries));
             }
@@ -133,11 +146,26 @@ async fn claim_until_durable(
             match claim(core, &part).await {
                 Ok(claim) => {
                     let (repeats, jobs, versions) = claim;
-                    conflicts.extend(after_claim(core, part, &repeats, &mut callers, jobs, versions, deliveries).await);
+                    conflicts.extend(
+                        after_claim(
+                            core,
+                            part,
+                            &repeats,
+                            &mut callers,
+                            jobs,
+                            versions,
+                            deliveries,
+                        )
+                        .await,
+                    );
                     break;
                 }
                 Err(error) if error.is_refusal() && part.len() > 1 => {
-                    tracing::warn!(error = chain(&error), rows = part.len(), "a claim was refused; splitting the batch");
+                    tracing::warn!(
+                        error = chain(&error),
+                        rows = part.len(),
+                        "a claim was refused; splitting the batch"
+                    );
                     let mut left = part;
                     let right = left.split_off(left.len() / 2);
                     parts.push(right);
@@ -147,14 +175,20 @@ async fn claim_until_durable(
                 Err(error) if error.is_refusal() => {
                     tracing::error!(error = chain(&error), "a command cannot be stored");
                     for incoming in part {
-                        let failure =
-                            Failure::new(ErrorCode::InvalidCommand, "the database does not take this command's data");
+                        let failure = Failure::new(
+                            ErrorCode::InvalidCommand,
+                            "the database does not take this command's data",
+                        );
                         conflicts.extend(rejection_of(incoming, failure, deliveries));
                     }
                     break;
                 }
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), rows = part.len(), "cannot make commands durable yet; trying again");
+                    tracing::warn!(
+                        error = chain(&error),
+                        rows = part.len(),
+                        "cannot make commands durable yet; trying again"
+                    );
                     core.store.forget_connections();
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
@@ -172,7 +206,10 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
     // The claim takes one command a ticket; those behind it follow in the order of their arrival.
     let mut tickets = HashSet::new();
     let (first, behind): (Vec<&Incoming>, Vec<&Incoming>) = part.iter().partition(|incoming| {
-        incoming.row.ticket_id.is_none_or(|ticket| tickets.insert((incoming.row.organization_id, ticket)))
+        incoming
+            .row
+            .ticket_id
+            .is_none_or(|ticket| tickets.insert((incoming.row.organization_id, ticket)))
     });
     let rows: Vec<&NewCommand> = first.iter().map(|incoming| &incoming.row).collect();
     let claimed = {
@@ -183,7 +220,12 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
             rooms.total = 0;
         }
         let claimed = core.store.claim(&rows, &rooms, core.me.id).await?;
-        core.hold(claimed.iter().filter(|claimed| claimed.running).map(|claimed| claimed.id));
+        core.hold(
+            claimed
+                .iter()
+                .filter(|claimed| claimed.running)
+                .map(|claimed| claimed.id),
+        );
         claimed
     };
     let versions = claimed
@@ -192,12 +234,21 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
         .collect();
     if claimed.iter().any(|claimed| !claimed.running) {
         core.lanes.expect_more(
-            claimed.iter().filter(|c| !c.running).filter_map(|c| c.integration_id.map(crate::domain::IntegrationId::uuid)),
+            claimed
+                .iter()
+                .filter(|c| !c.running)
+                .filter_map(|c| c.integration_id.map(crate::domain::IntegrationId::uuid)),
         );
         core.due.notify_one();
     }
-    let claimed: HashMap<CommandId, Claimed> = claimed.into_iter().map(|claimed| (claimed.id, claimed)).collect();
-    let mut rest: Vec<&NewCommand> = rows.into_iter().filter(|row| !claimed.contains_key(&row.id)).collect();
+    let claimed: HashMap<CommandId, Claimed> = claimed
+        .into_iter()
+        .map(|claimed| (claimed.id, claimed))
+        .collect();
+    let mut rest: Vec<&NewCommand> = rows
+        .into_iter()
+        .filter(|row| !claimed.contains_key(&row.id))
+        .collect();
     rest.extend(behind.iter().map(|incoming| &incoming.row));
     let mut repeats = Vec::new();
     if !rest.is_empty() {
@@ -210,7 +261,9 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
                     }
                     break;
                 }
-                Err(StoreError::Contention(error)) => tracing::debug!(error = %error, "lost a race for a turn; again"),
+                Err(StoreError::Contention(error)) => {
+                    tracing::debug!(error = %error, "lost a race for a turn; again")
+                }
                 Err(error) => {
                     // What the first statement started is in this process's hands; the next try finds it a repeat.
                     start(core, part, &claimed, &versions).await;
@@ -231,7 +284,9 @@ async fn start(
     let jobs: Vec<Job> = part
         .iter()
         .filter_map(|incoming| {
-            let claimed = claimed.get(&incoming.envelope.id).filter(|claimed| claimed.running)?;
+            let claimed = claimed
+                .get(&incoming.envelope.id)
+                .filter(|claimed| claimed.running)?;
             Some(Job::claimed(incoming.envelope.clone(), claimed))
         })
         .collect();
@@ -247,7 +302,8 @@ async fn after_claim(
     versions: HashMap<Uuid, i64>,
     deliveries: &[Delivery],
 ) -> Vec<(Rejection, usize)> {
-    let repeats: HashMap<CommandId, &Repeat> = repeats.iter().map(|repeat| (repeat.id, repeat)).collect();
+    let repeats: HashMap<CommandId, &Repeat> =
+        repeats.iter().map(|repeat| (repeat.id, repeat)).collect();
     let mut conflicts = Vec::new();
     let mut jobs = Vec::with_capacity(part.len());
     let mut answers = Vec::new();
@@ -290,20 +346,25 @@ async fn after_claim(
 }
 
 /// Remembers who waits; answers at once those whose command is finished.
-async fn answer_callers(core: &Core, callers: &[(CommandId, String, String)]) -> Result<(), StoreError> {
+async fn answer_callers(
+    core: &Core,
+    callers: &[(CommandId, String, String)],
+) -> Result<(), StoreError> {
     let finished = core.store.await_replies(callers).await?;
     let mut rows = Vec::new();
     for (id, event, _) in finished {
-        rows.extend(callers.iter().filter(|(caller, _, _)| *caller == id).map(|(_, reply_to, correlation)| OutboxRow {
-            key: OutboxKey {
-                command_id: id.uuid(),
-                number: i32::MAX,
-                target: reply_to.clone(),
-                correlation_id: correlation.clone(),
+        rows.extend(callers.iter().filter(|(caller, _, _)| *caller == id).map(
+            |(_, reply_to, correlation)| OutboxRow {
+                key: OutboxKey {
+                    command_id: id.uuid(),
+                    number: i32::MAX,
+                    target: reply_to.clone(),
+                    correlation_id: correlation.clone(),
+                },
+                routing_key: reply_to.clone(),
+                body: event.clone(),
             },
-            routing_key: reply_to.clone(),
-            body: event.clone(),
-        }));
+        ));
     }
     if rows.is_empty() {
         return Ok(());
@@ -315,13 +376,19 @@ async fn answer_callers(core: &Core, callers: &[(CommandId, String, String)]) ->
 
 /// Repeats a step that must not be skipped until the database takes it. Only trouble with the connection or a lost
 /// race is waited out; a refusal is logged and left, as trying again would not end.
-async fn until_durable<F: Future<Output = Result<(), StoreError>>>(core: &Core, step: impl Fn() -> F) {
+async fn until_durable<F: Future<Output = Result<(), StoreError>>>(
+    core: &Core,
+    step: impl Fn() -> F,
+) {
     let mut pause = PAUSE.0;
     loop {
         match step().await {
             Ok(()) => return,
             Err(error) if error.is_refusal() => {
-                tracing::error!(error = chain(&error), "the database refused a row of the intake");
+                tracing::error!(
+                    error = chain(&error),
+                    "the database refused a row of the intake"
+                );
                 return;
             }
             Err(error) => {
@@ -360,7 +427,11 @@ fn incoming(core: &Core, envelope: Envelope, delivery: usize) -> Incoming {
         }
         envelope.data = Map::new();
     }
-    Incoming { envelope, row, delivery }
+    Incoming {
+        envelope,
+        row,
+        delivery,
+    }
 }
 
 /// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one and only present as
@@ -384,15 +455,26 @@ fn seal(ring: &KeyRing, envelope: &Envelope) -> (String, Vec<u8>) {
     let id = own::integration_id_of(envelope.id);
     let mut stored = envelope.data.clone();
     let mut compared = envelope.data.clone();
-    for (field, column) in [("credentials", "credentials_encrypted"), ("webhook_secret", "webhook_secret_encrypted")] {
-        let Some(secret) = envelope.data.get(field).filter(|value| !value.is_null()) else { continue };
+    for (field, column) in [
+        ("credentials", "credentials_encrypted"),
+        ("webhook_secret", "webhook_secret_encrypted"),
+    ] {
+        let Some(secret) = envelope.data.get(field).filter(|value| !value.is_null()) else {
+            continue;
+        };
         let plain = secret.to_string();
-        let hash = ring.keyed_hash(plain.as_bytes()).map_or_else(|| "unkeyed".into(), hex::encode);
+        let hash = ring
+            .keyed_hash(plain.as_bytes())
+            .map_or_else(|| "unkeyed".into(), hex::encode);
         compared.insert(field.into(), Value::String(hash));
         if secret.as_object().is_some_and(Map::is_empty) {
             continue;
         }
-        let binding = Binding { organization: envelope.organization_id, integration: id, column };
+        let binding = Binding {
+            organization: envelope.organization_id,
+            integration: id,
+            column,
+        };
         let sealed = ring.seal(&binding, plain.as_bytes());
         let value = match (sealed, field) {
             (Ok(sealed), "credentials") => json!({ own::SEALED: sealed }),
@@ -414,9 +496,19 @@ fn conflict(incoming: Incoming, deliveries: &[Delivery]) -> Option<(Rejection, u
     Some((incoming.envelope.into_conflict(body), incoming.delivery))
 }
 
-fn rejection_of(incoming: Incoming, failure: Failure, deliveries: &[Delivery]) -> Option<(Rejection, usize)> {
+fn rejection_of(
+    incoming: Incoming,
+    failure: Failure,
+    deliveries: &[Delivery],
+) -> Option<(Rejection, usize)> {
     let (rejection, index) = conflict(incoming, deliveries)?;
-    Some((Rejection { failure, ..rejection }, index))
+    Some((
+        Rejection {
+            failure,
+            ..rejection
+        },
+        index,
+    ))
 }
 
 /// Keeps rejected messages and tells about them, in this order: an event without its row would explain nothing.
@@ -444,7 +536,11 @@ async fn bury(core: &Core, letters: &[(&Rejection, DeadLetter)]) -> Result<(), S
         };
         events.push(row("", "", event.routing_key()));
         if let Some(reply_to) = &rejection.reply_to {
-            events.push(row(reply_to, rejection.correlation_id.as_deref().unwrap_or_default(), reply_to.clone()));
+            events.push(row(
+                reply_to,
+                rejection.correlation_id.as_deref().unwrap_or_default(),
+                reply_to.clone(),
+            ));
         }
     }
     core.store.add_events(&events, core.me.id).await?;
@@ -492,7 +588,11 @@ fn masked_payload(body: &[u8]) -> String {
 
 /// Drains the broker's dead letters into the ledger: unroutable, expired, over the delivery limit. Never requeues; while
 /// Postgres is away it waits with what it has in hand.
-pub async fn run_dead_letters(core: Arc<Core>, consumer: Arc<Consumer>, mut deliveries: mpsc::Receiver<Delivery>) {
+pub async fn run_dead_letters(
+    core: Arc<Core>,
+    consumer: Arc<Consumer>,
+    mut deliveries: mpsc::Receiver<Delivery>,
+) {
     let mut batch = Vec::new();
     while deliveries.recv_many(&mut batch, 100).await > 0 {
         let letters: Vec<DeadLetter> = batch.iter().map(broker_letter).collect();
@@ -509,18 +609,25 @@ fn broker_letter(delivery: &Delivery) -> DeadLetter {
             "its per-message expiration passed while it waited; use expirytime instead".to_owned(),
             Some(queue),
         ),
-        Some((reason, queue)) => {
-            (reason.clone(), format!("the broker gave the message up: {reason}"), Some(queue))
-        }
+        Some((reason, queue)) => (
+            reason.clone(),
+            format!("the broker gave the message up: {reason}"),
+            Some(queue),
+        ),
         None => (
             "unroutable".to_owned(),
-            "no queue takes this routing key; it must be a command type, e.g. ticket.create".to_owned(),
+            "no queue takes this routing key; it must be a command type, e.g. ticket.create"
+                .to_owned(),
             None,
         ),
     };
     let parsed: Option<Value> = serde_json::from_slice(delivery.body()).ok();
     let uuid = |name: &str| {
-        parsed.as_ref().and_then(|value| value.get(name)).and_then(Value::as_str).and_then(|t| Uuid::parse_str(t).ok())
+        parsed
+            .as_ref()
+            .and_then(|value| value.get(name))
+            .and_then(Value::as_str)
+            .and_then(|t| Uuid::parse_str(t).ok())
     };
     DeadLetter {
         message,

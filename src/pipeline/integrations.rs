@@ -39,7 +39,11 @@ const HANDLES_MAX: usize = 20_000;
 
 impl Integrations {
     pub(super) fn new(store: Store, ring: Arc<KeyRing>) -> Self {
-        Self { store, ring, handles: Mutex::new(HashMap::new()) }
+        Self {
+            store,
+            ring,
+            handles: Mutex::new(HashMap::new()),
+        }
     }
 
     /// The handles of these integrations at these versions or later; those that do not exist are missing.
@@ -79,35 +83,62 @@ impl Integrations {
 
     fn open(&self, loaded: LoadedIntegration) -> Handle {
         let health = loaded.health();
-        let LoadedIntegration { version, integration, is_deleted, .. } = loaded;
+        let LoadedIntegration {
+            version,
+            integration,
+            is_deleted,
+            ..
+        } = loaded;
         let adapter = open_credentials(&self.ring, &integration).and_then(|credentials| {
             platforms::connect(&integration, &credentials).map_err(|error| {
                 let failure = error.failure();
                 if failure.code == ErrorCode::UnsupportedOperation {
-                    Failure { code: ErrorCode::UnsupportedPlatform, ..failure }
+                    Failure {
+                        code: ErrorCode::UnsupportedPlatform,
+                        ..failure
+                    }
                 } else {
                     failure
                 }
             })
         });
-        Handle { version, row: integration, is_deleted, health, adapter }
+        Handle {
+            version,
+            row: integration,
+            is_deleted,
+            health,
+            adapter,
+        }
     }
 }
 
 /// Opens an integration's credentials.
-pub(super) fn open_credentials(ring: &KeyRing, integration: &Integration) -> Result<Credentials, Failure> {
-    let Some(sealed) = &integration.credentials_sealed else { return Ok(Credentials::default()) };
+pub(super) fn open_credentials(
+    ring: &KeyRing,
+    integration: &Integration,
+) -> Result<Credentials, Failure> {
+    let Some(sealed) = &integration.credentials_sealed else {
+        return Ok(Credentials::default());
+    };
     let binding = Binding {
-        organization: integration.organization_id.unwrap_or(OrganizationId::new(Uuid::nil())),
+        organization: integration
+            .organization_id
+            .unwrap_or(OrganizationId::new(Uuid::nil())),
         integration: integration.id,
         column: "credentials_encrypted",
     };
     let refuse = |why: String| Failure::new(ErrorCode::CredentialsUnreadable, why);
-    let opened = ring
-        .open(&binding, sealed)
-        .map_err(|error| refuse(format!("the credentials of integration {} cannot be read: {error}", integration.id)))?;
+    let opened = ring.open(&binding, sealed).map_err(|error| {
+        refuse(format!(
+            "the credentials of integration {} cannot be read: {error}",
+            integration.id
+        ))
+    })?;
     match serde_json::from_slice(&opened) {
         Ok(serde_json::Value::Object(members)) => Ok(Credentials::new(members)),
-        Ok(_) | Err(_) => Err(refuse(format!("the credentials of integration {} are no JSON object", integration.id))),
+        Ok(_) | Err(_) => Err(refuse(format!(
+            "the credentials of integration {} are no JSON object",
+            integration.id
+        ))),
     }
 }

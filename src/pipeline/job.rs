@@ -61,4 +61,6 @@ pub(super) struct Done {
     pub(super) usage: Option<(IntegrationId, UsageTally)>,
     pub(super) circuit: Option<(IntegrationId, CircuitTally)>,
     pub(super) effect: Option<OwnEffect>,
+    /// What is settled instead where the database refuses the effect: a success without it would be a lie.
+    pub(super) instead: Option<Box<Settlement>>,
 }

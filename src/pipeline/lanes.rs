@@ -34,7 +34,12 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn new(in_flight_max: usize, queue_max: usize) -> Self {
-        Self { lanes: Mutex::new(HashMap::new()), in_flight_max, queue_max, tasks: TaskTracker::new() }
+        Self {
+            lanes: Mutex::new(HashMap::new()),
+            in_flight_max,
+            queue_max,
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// The room of each lane and of the whole, for a claim or take.
@@ -50,7 +55,9 @@ impl Lanes {
         };
         for (id, lane) in lanes.iter().filter(|(id, _)| !id.is_nil()) {
             rooms.lanes.push(*id);
-            rooms.rooms.push(small(capacity.saturating_sub(lane.in_flight + lane.queue.len())));
+            rooms.rooms.push(small(
+                capacity.saturating_sub(lane.in_flight + lane.queue.len()),
+            ));
         }
         rooms
     }
@@ -59,7 +66,9 @@ impl Lanes {
     pub(super) fn submit(&self, core: &Arc<Core>, jobs: Vec<Job>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         for job in jobs {
-            let id = job.integration_id.map_or(Uuid::nil(), crate::domain::IntegrationId::uuid);
+            let id = job
+                .integration_id
+                .map_or(Uuid::nil(), crate::domain::IntegrationId::uuid);
             let lane = lanes.entry(id).or_default();
             if lane.in_flight < self.in_flight_max || id.is_nil() {
                 lane.in_flight += 1;
@@ -84,7 +93,10 @@ impl Lanes {
     /// Takes every job that has not been started, for the drain.
     pub(super) fn unqueue(&self) -> Vec<Job> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.values_mut().flat_map(|lane| std::mem::take(&mut lane.queue)).collect()
+        lanes
+            .values_mut()
+            .flat_map(|lane| std::mem::take(&mut lane.queue))
+            .collect()
     }
 
     /// Resolves once nothing runs; further jobs may still be submitted.

@@ -61,13 +61,20 @@ impl Lease {
 
     fn left(&self) -> Duration {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(self.valid_until_ms.load(Ordering::Acquire).saturating_sub(now))
+        Duration::from_millis(
+            self.valid_until_ms
+                .load(Ordering::Acquire)
+                .saturating_sub(now),
+        )
     }
 
     /// Counts from before the statement was sent, so never longer than the database believes.
     fn renewed(&self, asked: Instant) {
         let until = asked.saturating_duration_since(self.started) + self.length;
-        self.valid_until_ms.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        self.valid_until_ms.store(
+            u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
+            Ordering::Release,
+        );
     }
 
     /// Gets hold of an id: the configured one, waiting at most one lease for it; else the host's name and the first
@@ -81,8 +88,15 @@ impl Lease {
         url: &SecretString,
         configured: Option<&str>,
     ) -> Result<(Incarnation, Hold), LeaseError> {
-        let host = hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "worker".into());
-        let patience = if configured.is_some() { self.length } else { HELD_ID_RETRY };
+        let host = hostname::get()
+            .ok()
+            .and_then(|name| name.into_string().ok())
+            .unwrap_or_else(|| "worker".into());
+        let patience = if configured.is_some() {
+            self.length
+        } else {
+            HELD_ID_RETRY
+        };
         let mut number = 1u32;
         loop {
             let worker = configured.map_or_else(|| format!("{host}-{number}"), str::to_owned);
@@ -95,15 +109,28 @@ impl Lease {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             if Store::try_lock_worker(&client, &worker).await? {
-                let me = Incarnation { worker, id: uuid::Uuid::new_v4() };
+                let me = Incarnation {
+                    worker,
+                    id: uuid::Uuid::new_v4(),
+                };
                 let renewed = Instant::now();
                 let taken = store.register_worker(&me, self.length).await?;
                 if taken > 0 {
-                    tracing::warn!(worker = me.worker, commands = taken, "took over what the process before left running");
+                    tracing::warn!(
+                        worker = me.worker,
+                        commands = taken,
+                        "took over what the process before left running"
+                    );
                 }
                 self.renewed(renewed);
                 self.locked.store(true, Ordering::Release);
-                return Ok((me, Hold { _client: client, connection }));
+                return Ok((
+                    me,
+                    Hold {
+                        _client: client,
+                        connection,
+                    },
+                ));
             }
             if configured.is_some() {
                 return Err(LeaseError::Held(worker));
@@ -211,7 +238,10 @@ impl Lease {
         self.renewed(asked);
         self.locked.store(true, Ordering::Release);
         tracing::info!(worker = me.worker, "holding the worker id again");
-        Ok(Some(Hold { _client: client, connection }))
+        Ok(Some(Hold {
+            _client: client,
+            connection,
+        }))
     }
 }
 

@@ -37,7 +37,12 @@ pub(super) struct OwnDone {
 
 impl OwnDone {
     fn refuse(failure: Failure) -> Self {
-        Self { handle: None, spent: false, result: Err(Refusal::For(failure)), effect: None }
+        Self {
+            handle: None,
+            spent: false,
+            result: Err(Refusal::For(failure)),
+            effect: None,
+        }
     }
 }
 
@@ -47,7 +52,10 @@ pub(super) async fn run(core: &Core, job: &Job, now: DateTime<Utc>) -> OwnDone {
         return OwnDone::refuse(Failure::new(ErrorCode::Expired, text));
     }
     if job.organization == Organization::Disabled {
-        return OwnDone::refuse(Failure::new(ErrorCode::OrganizationDisabled, "the organization is disabled"));
+        return OwnDone::refuse(Failure::new(
+            ErrorCode::OrganizationDisabled,
+            "the organization is disabled",
+        ));
     }
     match &*job.command {
         Command::IntegrationCreate(create) => run_create(core, job, create),
@@ -76,7 +84,10 @@ pub(super) fn integration_id_of(command: crate::domain::CommandId) -> Integratio
 fn run_create(core: &Core, job: &Job, create: &IntegrationCreate) -> OwnDone {
     let id = integration_id_of(job.id);
     let Some(descriptor) = platforms::descriptor(create.platform) else {
-        let text = format!("this version of Ticketwire has no adapter for {} yet", create.platform);
+        let text = format!(
+            "this version of Ticketwire has no adapter for {} yet",
+            create.platform
+        );
         return OwnDone::refuse(Failure::new(ErrorCode::UnsupportedPlatform, text));
     };
     let sealed = create.credentials.get(SEALED).and_then(Value::as_str);
@@ -88,29 +99,55 @@ fn run_create(core: &Core, job: &Job, create: &IntegrationCreate) -> OwnDone {
     let mut credentials = match sealed {
         None => create.credentials.clone(),
         Some(sealed) => {
-            let binding =
-                Binding { organization: job.organization_id, integration: id, column: "credentials_encrypted" };
-            let opened = core.ring.open(&binding, sealed).map_err(|error| error.to_string());
-            match opened.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string())) {
+            let binding = Binding {
+                organization: job.organization_id,
+                integration: id,
+                column: "credentials_encrypted",
+            };
+            let opened = core
+                .ring
+                .open(&binding, sealed)
+                .map_err(|error| error.to_string());
+            match opened
+                .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
+            {
                 Ok(members) => members,
                 Err(error) => {
-                    let text = format!("the credentials of this command cannot be opened any more: {error}");
+                    let text = format!(
+                        "the credentials of this command cannot be opened any more: {error}"
+                    );
                     return OwnDone::refuse(Failure::new(ErrorCode::CredentialsUnreadable, text));
                 }
             }
         }
     };
-    let faults =
-        platforms::faults(descriptor, create.auth_type, &credentials, &create.settings, create.base_url.as_deref());
+    let faults = platforms::faults(
+        descriptor,
+        create.auth_type,
+        &credentials,
+        &create.settings,
+        create.base_url.as_deref(),
+    );
     if !faults.is_empty() {
-        let text = faults.iter().map(|(name, fault)| format!("{name} {fault}")).collect::<Vec<_>>().join("; ");
-        return OwnDone::refuse(Failure::new(ErrorCode::ValidationFailed, text).with_fields(faults));
+        let text = faults
+            .iter()
+            .map(|(name, fault)| format!("{name} {fault}"))
+            .collect::<Vec<_>>()
+            .join("; ");
+        return OwnDone::refuse(
+            Failure::new(ErrorCode::ValidationFailed, text).with_fields(faults),
+        );
     }
     // What is known as a setting is taken as one, where a legacy producer put it among the credentials.
     let mut create = create.clone();
     let is_secret = |name: &str| {
-        let schemes = descriptor.auth.iter().filter(|scheme| scheme.auth_type == create.auth_type);
-        schemes.flat_map(|s| s.alternatives.iter()).any(|set| set.iter().any(|member| member.name == name))
+        let schemes = descriptor
+            .auth
+            .iter()
+            .filter(|scheme| scheme.auth_type == create.auth_type);
+        schemes
+            .flat_map(|s| s.alternatives.iter())
+            .any(|set| set.iter().any(|member| member.name == name))
     };
     let moved: Vec<String> = descriptor
         .settings
@@ -126,10 +163,20 @@ fn run_create(core: &Core, job: &Job, create: &IntegrationCreate) -> OwnDone {
                 create.settings.entry(name.clone()).or_insert(value);
             }
         }
-        let binding = Binding { organization: job.organization_id, integration: id, column: "credentials_encrypted" };
-        resealed = serde_json::to_vec(&credentials).ok().and_then(|bytes| core.ring.seal(&binding, &bytes).ok());
+        let binding = Binding {
+            organization: job.organization_id,
+            integration: id,
+            column: "credentials_encrypted",
+        };
+        resealed = serde_json::to_vec(&credentials)
+            .ok()
+            .and_then(|bytes| core.ring.seal(&binding, &bytes).ok());
     }
-    let status = if create.enabled { IntegrationStatus::Pending } else { IntegrationStatus::Inactive };
+    let status = if create.enabled {
+        IntegrationStatus::Pending
+    } else {
+        IntegrationStatus::Inactive
+    };
     let webhook_secret_sealed = create.webhook_secret.take();
     create.credentials = Map::new();
     let result = json!({ "integration_id": id, "status": status });
@@ -171,8 +218,17 @@ fn run_status(job: &Job, set: &IntegrationSetEnabled) -> OwnDone {
         "old_enabled": row.enabled, "enabled": set.enabled,
         "old_status": row.status, "status": status_after,
     });
-    let effect = OwnEffect::SetEnabled { id: row.id, enabled: set.enabled, reason: set.reason.clone() };
-    OwnDone { handle: Some(handle), spent: true, result: Ok(result), effect: Some(effect) }
+    let effect = OwnEffect::SetEnabled {
+        id: row.id,
+        enabled: set.enabled,
+        reason: set.reason.clone(),
+    };
+    OwnDone {
+        handle: Some(handle),
+        spent: true,
+        result: Ok(result),
+        effect: Some(effect),
+    }
 }
 
 async fn run_test(core: &Core, job: &Job, test: &IntegrationTest) -> OwnDone {
@@ -187,7 +243,11 @@ async fn run_test(core: &Core, job: &Job, test: &IntegrationTest) -> OwnDone {
     let started = Instant::now();
     let mut reports = Vec::with_capacity(test.test_types.len());
     let mut first_error = None;
-    for kind in test.test_types.iter().filter_map(|name| TestKind::parse(name)) {
+    for kind in test
+        .test_types
+        .iter()
+        .filter_map(|name| TestKind::parse(name))
+    {
         let began = Instant::now();
         let tokens = TokenCache::new(core, Some(&handle));
         let exchange = Exchange {
@@ -220,13 +280,34 @@ async fn run_test(core: &Core, job: &Job, test: &IntegrationTest) -> OwnDone {
     let authenticated = test.test_types.iter().any(|name| name == "authentication");
     let activates = success && authenticated && test.auto_activate_on_success;
     let before = handle.row.status;
-    let wakes = matches!(before, IntegrationStatus::Pending | IntegrationStatus::Error);
-    let after = if activates && handle.row.enabled && wakes { IntegrationStatus::Active } else { before };
+    let wakes = matches!(
+        before,
+        IntegrationStatus::Pending | IntegrationStatus::Error
+    );
+    let after = if activates && handle.row.enabled && wakes {
+        IntegrationStatus::Active
+    } else {
+        before
+    };
     let result = json!({
         "integration_id": handle.row.id, "success": success, "tests": reports,
         "status_before": before, "status_after": after,
     });
-    let health = if success { HealthStatus::Healthy } else { HealthStatus::Unhealthy };
-    let effect = OwnEffect::RecordTest { id: handle.row.id, health, error: first_error, activates };
-    OwnDone { handle: Some(handle), spent: true, result: Ok(result), effect: Some(effect) }
+    let health = if success {
+        HealthStatus::Healthy
+    } else {
+        HealthStatus::Unhealthy
+    };
+    let effect = OwnEffect::RecordTest {
+        id: handle.row.id,
+        health,
+        error: first_error,
+        activates,
+    };
+    OwnDone {
+        handle: Some(handle),
+        spent: true,
+        result: Ok(result),
+        effect: Some(effect),
+    }
 }

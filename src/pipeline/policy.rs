@@ -27,10 +27,14 @@ pub(super) fn next_attempt(
     let jittered = delay.mul_f64(0.2f64.mul_add(jitter.clamp(0.0, 1.0), 1.0));
     let hint = hint.map(|hint| hint.min(HINT_MAX));
     Some(match hint {
-        Some(hint) if hint > jittered => {
-            Next { at: after(now, hint), decided_by: format!("Retry-After: {} s", hint.as_secs_f64().ceil()) }
-        }
-        Some(_) | None => Next { at: after(now, jittered), decided_by: format!("retry.schedule[{index}]") },
+        Some(hint) if hint > jittered => Next {
+            at: after(now, hint),
+            decided_by: format!("Retry-After: {} s", hint.as_secs_f64().ceil()),
+        },
+        Some(_) | None => Next {
+            at: after(now, jittered),
+            decided_by: format!("retry.schedule[{index}]"),
+        },
     })
 }
 
@@ -40,7 +44,9 @@ const HINT_MAX: Duration = Duration::from_secs(86_400);
 /// The moments at which to look a mark up, counted from the doubt: the adapter's rungs below `settle_after`, then
 /// `settle_after` itself.
 pub(super) fn ladder(rungs: &[Duration], settle_after: Option<Duration>) -> Vec<Duration> {
-    let last = settle_after.or_else(|| rungs.last().copied()).unwrap_or_default();
+    let last = settle_after
+        .or_else(|| rungs.last().copied())
+        .unwrap_or_default();
     let mut ladder: Vec<Duration> = rungs.iter().copied().filter(|rung| *rung < last).collect();
     ladder.push(last);
     ladder
@@ -48,7 +54,10 @@ pub(super) fn ladder(rungs: &[Duration], settle_after: Option<Duration>) -> Vec<
 
 /// `moment` + `delay`, at most a century on.
 pub(super) fn after(moment: DateTime<Utc>, delay: Duration) -> DateTime<Utc> {
-    chrono::Duration::from_std(delay).ok().and_then(|delay| moment.checked_add_signed(delay)).unwrap_or(moment)
+    chrono::Duration::from_std(delay)
+        .ok()
+        .and_then(|delay| moment.checked_add_signed(delay))
+        .unwrap_or(moment)
 }
 
 #[cfg(test)]
@@ -57,7 +66,11 @@ mod tests {
 
     use super::*;
 
-    const SCHEDULE: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
+    const SCHEDULE: [Duration; 3] = [
+        Duration::from_secs(5),
+        Duration::from_secs(30),
+        Duration::from_secs(120),
+    ];
 
     #[test]
     fn the_schedule_ends() {
@@ -65,7 +78,10 @@ mod tests {
 
         assert!(next_attempt(&SCHEDULE, 3, None, 0.0, now).is_some());
         assert_eq!(next_attempt(&SCHEDULE, 4, None, 0.0, now), None);
-        assert_eq!(next_attempt(&SCHEDULE, 4, Some(Duration::from_secs(9)), 0.0, now), None);
+        assert_eq!(
+            next_attempt(&SCHEDULE, 4, Some(Duration::from_secs(9)), 0.0, now),
+            None
+        );
     }
 
     #[test]
@@ -83,8 +99,14 @@ mod tests {
         let rungs = [5, 20, 60, 120].map(Duration::from_secs);
 
         assert_eq!(ladder(&rungs, None), rungs);
-        assert_eq!(ladder(&rungs, Some(Duration::from_secs(30))), [5, 20, 30].map(Duration::from_secs));
-        assert_eq!(ladder(&rungs, Some(Duration::from_millis(100))), [Duration::from_millis(100)]);
+        assert_eq!(
+            ladder(&rungs, Some(Duration::from_secs(30))),
+            [5, 20, 30].map(Duration::from_secs)
+        );
+        assert_eq!(
+            ladder(&rungs, Some(Duration::from_millis(100))),
+            [Duration::from_millis(100)]
+        );
     }
 
     proptest! {

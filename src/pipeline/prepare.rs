@@ -31,7 +31,10 @@ impl Job {
             lookups: 0,
             deaths: 0,
             trace: envelope.trace,
-            organization: Organization::of(claimed.organization_known, claimed.organization_enabled),
+            organization: Organization::of(
+                claimed.organization_known,
+                claimed.organization_enabled,
+            ),
             integration_id: claimed.integration_id,
             command: Arc::new(envelope.command),
             integration: None,
@@ -50,8 +53,11 @@ impl Job {
             Err(_) => None,
         };
         let failure = parsed.is_none().then(|| {
-            Failure::new(ErrorCode::InvalidCommand, "this version does not take the command's data any more")
-                .with_fields(faults)
+            Failure::new(
+                ErrorCode::InvalidCommand,
+                "this version does not take the command's data any more",
+            )
+            .with_fields(faults)
         });
         let job = Self {
             id: taken.id,
@@ -67,7 +73,10 @@ impl Job {
             doubt_since: taken.doubt_since,
             lookups: taken.lookups,
             deaths: taken.deaths,
-            trace: Trace { parent: taken.traceparent, state: taken.tracestate },
+            trace: Trace {
+                parent: taken.traceparent,
+                state: taken.tracestate,
+            },
             organization: Organization::of(taken.organization_known, taken.organization_enabled),
             integration_id: taken.integration_id,
             command: Arc::new(parsed.unwrap_or(Command::Unwritten(command_type))),
@@ -116,9 +125,16 @@ impl Job {
 
 /// Fills in integrations, tickets and people. Runs after the claim or take has committed, so that it sees what the
 /// command before in the ticket's turn has written.
-pub(super) async fn fill(core: &Core, jobs: &mut [Job], versions: &HashMap<Uuid, i64>) -> Result<(), StoreError> {
-    let mut tickets: Vec<Uuid> =
-        jobs.iter().filter(|job| job.needs_ticket()).filter_map(|job| job.ticket_id.map(TicketId::uuid)).collect();
+pub(super) async fn fill(
+    core: &Core,
+    jobs: &mut [Job],
+    versions: &HashMap<Uuid, i64>,
+) -> Result<(), StoreError> {
+    let mut tickets: Vec<Uuid> = jobs
+        .iter()
+        .filter(|job| job.needs_ticket())
+        .filter_map(|job| job.ticket_id.map(TicketId::uuid))
+        .collect();
     tickets.sort_unstable();
     tickets.dedup();
     let mut people: Vec<Uuid> = jobs.iter().flat_map(Job::people_named).collect();
@@ -127,20 +143,35 @@ pub(super) async fn fill(core: &Core, jobs: &mut [Job], versions: &HashMap<Uuid,
     let tickets: HashMap<Uuid, StoredTicket> = if tickets.is_empty() {
         HashMap::new()
     } else {
-        core.store.tickets(&tickets).await?.into_iter().map(|ticket| (ticket.view.id.uuid(), ticket)).collect()
+        core.store
+            .tickets(&tickets)
+            .await?
+            .into_iter()
+            .map(|ticket| (ticket.view.id.uuid(), ticket))
+            .collect()
     };
-    let people: Vec<UserRef> = if people.is_empty() { Vec::new() } else { core.store.users(&people).await? };
+    let people: Vec<UserRef> = if people.is_empty() {
+        Vec::new()
+    } else {
+        core.store.users(&people).await?
+    };
 
     // A ticket's own integration may have become known only with its row.
     for job in jobs.iter_mut() {
         if let Some(stored) = job.ticket_id.and_then(|id| tickets.get(&id.uuid())) {
-            if !matches!(*job.command, Command::TicketCreate(_)) && stored.organization_id == job.organization_id {
+            if !matches!(*job.command, Command::TicketCreate(_))
+                && stored.organization_id == job.organization_id
+            {
                 job.integration_id = stored.integration_id.or(job.integration_id);
             }
             job.ticket = Some(Box::new(stored.clone()));
         }
         let named: Vec<Uuid> = job.people_named().collect();
-        job.people = people.iter().filter(|person| named.contains(&person.id)).cloned().collect();
+        job.people = people
+            .iter()
+            .filter(|person| named.contains(&person.id))
+            .cloned()
+            .collect();
     }
 
     let mut wanted: Vec<(IntegrationId, i64)> = jobs
@@ -153,7 +184,9 @@ pub(super) async fn fill(core: &Core, jobs: &mut [Job], versions: &HashMap<Uuid,
     wanted.dedup();
     let handles: HashMap<Uuid, Arc<Handle>> = core.integrations.get(&wanted).await?;
     for job in jobs {
-        job.integration = job.integration_id.and_then(|id| handles.get(&id.uuid()).map(Arc::clone));
+        job.integration = job
+            .integration_id
+            .and_then(|id| handles.get(&id.uuid()).map(Arc::clone));
     }
     Ok(())
 }
@@ -178,7 +211,10 @@ pub(super) async fn start_taken(core: &Arc<Core>, taken: Vec<Taken>) {
 /// Fills jobs in and runs them; while Postgres is away they wait here, held.
 pub(super) async fn start(core: &Arc<Core>, mut jobs: Vec<Job>, versions: &HashMap<Uuid, i64>) {
     while let Err(error) = fill(core, &mut jobs, versions).await {
-        tracing::warn!(error = chain(&error), "could not read what commands need; trying again");
+        tracing::warn!(
+            error = chain(&error),
+            "could not read what commands need; trying again"
+        );
         core.store.forget_connections();
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }

@@ -60,7 +60,10 @@ async fn try_answer(core: &Arc<Core>, envelope: &Envelope) -> Result<(), StoreEr
             run: 1,
             attempt: 1,
             duration_ms: i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX),
-            integration_id: row.as_ref().map(|row| row.id).or_else(|| envelope.command.integration_id()),
+            integration_id: row
+                .as_ref()
+                .map(|row| row.id)
+                .or_else(|| envelope.command.integration_id()),
             integration_category: row.as_ref().and_then(|row| row.category),
             platform_name: row.as_ref().and_then(|row| row.platform),
             ticket_id: envelope.command.ticket_id(envelope.id),
@@ -70,19 +73,32 @@ async fn try_answer(core: &Arc<Core>, envelope: &Envelope) -> Result<(), StoreEr
         },
     };
     // What a read found goes to the caller alone; a dry run's request is masked and may be seen by all.
-    let published = event(if envelope.command.is_read() { None } else { result.clone() });
+    let published = event(if envelope.command.is_read() {
+        None
+    } else {
+        result.clone()
+    });
     let key = |target: &str, correlation: &str| OutboxKey {
         command_id: published.id,
         number: 0,
         target: target.to_owned(),
         correlation_id: correlation.to_owned(),
     };
-    let mut rows =
-        vec![OutboxRow { key: key("", ""), routing_key: published.routing_key(), body: published.to_json() }];
+    let mut rows = vec![OutboxRow {
+        key: key("", ""),
+        routing_key: published.routing_key(),
+        body: published.to_json(),
+    }];
     if let Some(reply_to) = &envelope.reply_to {
-        let full = Event { id: published.id, ..event(result) };
+        let full = Event {
+            id: published.id,
+            ..event(result)
+        };
         rows.push(OutboxRow {
-            key: key(reply_to, envelope.correlation_id.as_deref().unwrap_or_default()),
+            key: key(
+                reply_to,
+                envelope.correlation_id.as_deref().unwrap_or_default(),
+            ),
             routing_key: reply_to.clone(),
             body: full.to_json(),
         });
@@ -102,7 +118,9 @@ async fn read(
     match &envelope.command {
         Command::IntegrationGet(id) => {
             let found = core.store.integrations(&[id.uuid()]).await?.pop();
-            let own = found.filter(|f| !f.is_deleted && f.integration.organization_id == Some(envelope.organization_id));
+            let own = found.filter(|f| {
+                !f.is_deleted && f.integration.organization_id == Some(envelope.organization_id)
+            });
             Ok(match own {
                 Some(loaded) => {
                     *row = Some(loaded.integration.clone());
@@ -114,7 +132,9 @@ async fn read(
                 }
             })
         }
-        Command::IntegrationList(filter) => list(core, envelope.organization_id, filter).await.map(Ok),
+        Command::IntegrationList(filter) => {
+            list(core, envelope.organization_id, filter).await.map(Ok)
+        }
         Command::TicketCreate(_)
         | Command::TicketUpdate(_)
         | Command::TicketStatus(_)
@@ -124,15 +144,29 @@ async fn read(
         | Command::IntegrationStatus(_)
         | Command::IntegrationTest(_)
         | Command::Unwritten(_) => {
-            let text = format!("this version of Ticketwire does not carry out {} yet", envelope.command_type);
+            let text = format!(
+                "this version of Ticketwire does not carry out {} yet",
+                envelope.command_type
+            );
             Ok(Err(Failure::new(ErrorCode::UnsupportedOperation, text)))
         }
     }
 }
 
-async fn list(core: &Core, organization: OrganizationId, filter: &IntegrationList) -> Result<Value, StoreError> {
-    let page = core.store.list_integrations(Some(organization), filter).await?;
-    let items: Vec<Value> = page.items.iter().map(|loaded| show(&core.ring, loaded)).collect();
+async fn list(
+    core: &Core,
+    organization: OrganizationId,
+    filter: &IntegrationList,
+) -> Result<Value, StoreError> {
+    let page = core
+        .store
+        .list_integrations(Some(organization), filter)
+        .await?;
+    let items: Vec<Value> = page
+        .items
+        .iter()
+        .map(|loaded| show(&core.ring, loaded))
+        .collect();
     Ok(json!({ "integrations": items, "next_cursor": page.next_cursor }))
 }
 
@@ -171,9 +205,14 @@ async fn dry_run(
 ) -> Result<Answer, StoreError> {
     if matches!(
         envelope.command,
-        Command::IntegrationCreate(_) | Command::IntegrationStatus(_) | Command::IntegrationTest(_) | Command::Unwritten(_)
+        Command::IntegrationCreate(_)
+            | Command::IntegrationStatus(_)
+            | Command::IntegrationTest(_)
+            | Command::Unwritten(_)
     ) {
-        return Ok(Ok(json!({ "dry_run": true, "request": null, "message": "the command is valid; nothing was done" })));
+        return Ok(Ok(
+            json!({ "dry_run": true, "request": null, "message": "the command is valid; nothing was done" }),
+        ));
     }
     let claimed = Claimed {
         id: envelope.id,
@@ -196,15 +235,19 @@ async fn dry_run(
     Ok(match gates::ticket(&job, Utc::now()) {
         Verdict::Refuse(failure) | Verdict::Later(_, failure) => Err(failure),
         Verdict::Wait(_) => Err(Failure::new(ErrorCode::TicketNotFound, "no such ticket")),
-        Verdict::Own => Ok(json!({ "dry_run": true, "request": null, "message": "no platform is concerned" })),
+        Verdict::Own => {
+            Ok(json!({ "dry_run": true, "request": null, "message": "no platform is concerned" }))
+        }
         Verdict::Call(handle, adapter) => {
             *row = Some(handle.row.clone());
             let view = dispatch::preview_view(core, job);
             let (job, view) = view;
             let mark = dispatch::mark(&job);
-            dispatch::operation(&job.command, &view, &mark).and_then(|operation| match adapter.plan(&operation) {
-                Ok(request) => Ok(json!({ "dry_run": true, "request": request.masked() })),
-                Err(error) => Err(error.failure()),
+            dispatch::operation(&job.command, &view, &mark).and_then(|operation| {
+                match adapter.plan(&operation) {
+                    Ok(request) => Ok(json!({ "dry_run": true, "request": request.masked() })),
+                    Err(error) => Err(error.failure()),
+                }
             })
         }
     })

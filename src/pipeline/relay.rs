@@ -140,7 +140,11 @@ fn messages(rows: Vec<OutboxRow>, exchange: &Arc<str>) -> (Vec<Message>, Vec<Out
     for row in rows {
         let reply = !row.key.target.is_empty();
         messages.push(Message {
-            exchange: if reply { Arc::from("") } else { Arc::clone(exchange) },
+            exchange: if reply {
+                Arc::from("")
+            } else {
+                Arc::clone(exchange)
+            },
             routing_key: row.routing_key,
             body: row.body,
             message_id: None,
@@ -157,16 +161,26 @@ fn messages(rows: Vec<OutboxRow>, exchange: &Arc<str>) -> (Vec<Message>, Vec<Out
 
 async fn remove(store: &Store, keys: Vec<OutboxKey>, sent: &[Sent]) {
     let count = keys.len();
-    let confirmed: Vec<OutboxKey> =
-        keys.into_iter().zip(sent).filter(|(_, sent)| **sent == Sent::Confirmed).map(|(key, _)| key).collect();
+    let confirmed: Vec<OutboxKey> = keys
+        .into_iter()
+        .zip(sent)
+        .filter(|(_, sent)| **sent == Sent::Confirmed)
+        .map(|(key, _)| key)
+        .collect();
     if confirmed.len() < count {
-        tracing::info!(unsent = count - confirmed.len(), "events were not confirmed; the sweep will publish them");
+        tracing::info!(
+            unsent = count - confirmed.len(),
+            "events were not confirmed; the sweep will publish them"
+        );
     }
     if confirmed.is_empty() {
         return;
     }
     failpoint("after_publish").await;
     if let Err(error) = store.remove_events(&confirmed).await {
-        tracing::warn!(error = chain(&error), "could not mark events as sent; they go out once more");
+        tracing::warn!(
+            error = chain(&error),
+            "could not mark events as sent; they go out once more"
+        );
     }
 }

@@ -65,7 +65,9 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
             trouble = core.store.fold_usage().await.err();
         }
         match trouble {
-            Some(StoreError::Contention(error)) => tracing::debug!(error = %error, "lost a race; next round"),
+            Some(StoreError::Contention(error)) => {
+                tracing::debug!(error = %error, "lost a race; next round")
+            }
             Some(error) => {
                 tracing::warn!(error = chain(&error), "the clock cannot reach the ledger");
                 core.store.forget_connections();
@@ -80,7 +82,10 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
         alone.stop().await;
     }
     if let Err(error) = core.store.fold_usage().await {
-        tracing::debug!(error = chain(&error), "usage stays in its narrow rows for now");
+        tracing::debug!(
+            error = chain(&error),
+            "usage stays in its narrow rows for now"
+        );
     }
 }
 
@@ -91,8 +96,11 @@ async fn take(core: &Arc<Core>) -> Result<(), StoreError> {
         if free == 0 {
             return Ok(());
         }
-        let probes: Vec<Uuid> =
-            if core.has_trouble() { core.store.win_probes(core.config.dispatch.lease).await? } else { Vec::new() };
+        let probes: Vec<Uuid> = if core.has_trouble() {
+            core.store.win_probes(core.config.dispatch.lease).await?
+        } else {
+            Vec::new()
+        };
         let (taken, full) = {
             let _claiming = core.claiming.lock().await;
             let rooms = core.lanes.rooms(free.min(512));
@@ -107,7 +115,10 @@ async fn take(core: &Arc<Core>) -> Result<(), StoreError> {
             }
             return Ok(());
         }
-        let lanes: Vec<Uuid> = taken.iter().filter_map(|c| c.integration_id.map(crate::domain::IntegrationId::uuid)).collect();
+        let lanes: Vec<Uuid> = taken
+            .iter()
+            .filter_map(|c| c.integration_id.map(crate::domain::IntegrationId::uuid))
+            .collect();
         prepare::start_taken(core, taken).await;
         core.lanes.expect_more(lanes);
         if !full {
@@ -126,24 +137,42 @@ async fn adopt(core: &Arc<Core>) -> Result<(), StoreError> {
         found
     };
     if !found.is_empty() {
-        tracing::info!(commands = found.len(), "found commands of ours that were not in hand; running them");
+        tracing::info!(
+            commands = found.len(),
+            "found commands of ours that were not in hand; running them"
+        );
         prepare::start_taken(core, found).await;
     }
     Ok(())
 }
 
-async fn round(core: &Arc<Core>, reachable_since: Instant, alone: Option<&mut Alone>) -> Result<(), StoreError> {
+async fn round(
+    core: &Arc<Core>,
+    reachable_since: Instant,
+    alone: Option<&mut Alone>,
+) -> Result<(), StoreError> {
     match core.store.check_waiting(WAITING_MAX).await {
         Ok(_) => {}
-        Err(StoreError::Contention(error)) => tracing::debug!(error = %error, "lost a race for a turn"),
+        Err(StoreError::Contention(error)) => {
+            tracing::debug!(error = %error, "lost a race for a turn")
+        }
         Err(error) => return Err(error),
     }
-    let troubled: HashSet<_> = core.store.troubled_circuits().await?.into_iter().map(|(id, _)| id).collect();
+    let troubled: HashSet<_> = core
+        .store
+        .troubled_circuits()
+        .await?
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
     core.set_troubled(troubled);
     if reachable_since.elapsed() >= core.config.dispatch.lease {
         let taken = core.store.take_over_dead(&core.me).await?;
         if taken > 0 {
-            tracing::warn!(commands = taken, "took over from workers whose lease ran out");
+            tracing::warn!(
+                commands = taken,
+                "took over from workers whose lease ran out"
+            );
         }
     }
     if let Some(alone) = alone {

@@ -33,7 +33,8 @@ pub async fn run_settle(core: Arc<Core>, mut queue: DoneQueue, stop: Cancellatio
         if received == 0 {
             return;
         }
-        let (own, plain): (Vec<Done>, Vec<Done>) = batch.drain(..).partition(|done| done.effect.is_some());
+        let (own, plain): (Vec<Done>, Vec<Done>) =
+            batch.drain(..).partition(|done| done.effect.is_some());
         for done in own {
             settle_own(&core, done).await;
         }
@@ -76,10 +77,18 @@ async fn write(core: &Arc<Core>, batch: &[Settlement], usage: &[(IntegrationId, 
     let mut pending = vec![(batch, usage)];
     let mut pause = PAUSE.0;
     while let Some((part, part_usage)) = pending.pop() {
-        match core.store.settle(core.me.id, &core.me.worker, part, part_usage).await {
+        match core
+            .store
+            .settle(core.me.id, &core.me.worker, part, part_usage)
+            .await
+        {
             Ok(settled) => after_commit(core, part, settled).await,
             Err(error) if error.is_refusal() && part.len() > 1 => {
-                tracing::warn!(error = chain(&error), rows = part.len(), "a settlement batch was refused; splitting it");
+                tracing::warn!(
+                    error = chain(&error),
+                    rows = part.len(),
+                    "a settlement batch was refused; splitting it"
+                );
                 let (left, right) = part.split_at(part.len() / 2);
                 pending.push((right, &[]));
                 pending.push((left, part_usage));
@@ -90,7 +99,11 @@ async fn write(core: &Arc<Core>, batch: &[Settlement], usage: &[(IntegrationId, 
                 }
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), rows = part.len(), "could not settle yet; trying again");
+                tracing::warn!(
+                    error = chain(&error),
+                    rows = part.len(),
+                    "could not settle yet; trying again"
+                );
                 core.store.forget_connections();
                 pending.push((part, part_usage));
                 tokio::time::sleep(pause).await;
@@ -106,8 +119,21 @@ async fn give_up(core: &Arc<Core>, settlement: &Settlement, error: &StoreError) 
         command_id = %settlement.id, error = chain(error),
         "a settlement was refused; settling without the ticket's row"
     );
-    let bare = Settlement { ticket_insert: None, ticket_change: None, ..settlement.clone() };
-    match core.store.settle(core.me.id, &core.me.worker, std::slice::from_ref(&bare), &[]).await {
+    let bare = Settlement {
+        ticket_insert: None,
+        ticket_change: None,
+        ..settlement.clone()
+    };
+    match core
+        .store
+        .settle(
+            core.me.id,
+            &core.me.worker,
+            std::slice::from_ref(&bare),
+            &[],
+        )
+        .await
+    {
         Ok(settled) => after_commit(core, std::slice::from_ref(&bare), settled).await,
         Err(error) => {
             tracing::error!(
@@ -123,9 +149,19 @@ async fn settle_own(core: &Arc<Core>, done: Done) {
     let Some(effect) = done.effect else { return };
     let mut pause = PAUSE.0;
     loop {
-        match core.store.settle_with(core.me.id, &core.me.worker, &done.settlement, &effect).await {
-            Ok(settled) => return after_commit(core, std::slice::from_ref(&done.settlement), settled).await,
-            Err(error) if error.is_refusal() => return give_up(core, &done.settlement, &error).await,
+        match core
+            .store
+            .settle_with(core.me.id, &core.me.worker, &done.settlement, &effect)
+            .await
+        {
+            Ok(settled) => {
+                return after_commit(core, std::slice::from_ref(&done.settlement), settled).await;
+            }
+            Err(error) if error.is_refusal() => {
+                tracing::error!(command_id = %done.settlement.id, error = chain(&error), "a command's effect was refused");
+                let instead = done.instead.map_or(done.settlement, |instead| *instead);
+                return write(core, std::slice::from_ref(&instead), &[]).await;
+            }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "could not settle yet; trying again");
                 core.store.forget_connections();
@@ -139,7 +175,11 @@ async fn settle_own(core: &Arc<Core>, done: Done) {
 /// Publishes from memory what was committed, and lets go of the commands.
 async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBatch) {
     failpoint("after_settle").await;
-    let fresh: HashMap<CommandId, bool> = settled.settled.iter().map(|s| (s.id, !s.older_unsent)).collect();
+    let fresh: HashMap<CommandId, bool> = settled
+        .settled
+        .iter()
+        .map(|s| (s.id, !s.older_unsent))
+        .collect();
     let mut rows = Vec::with_capacity(batch.len());
     for settlement in batch {
         match fresh.get(&settlement.id) {
@@ -180,8 +220,10 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
 
 /// Folds what the batch saw into the circuits, where there is anything to fold.
 async fn tally(core: &Arc<Core>, circuits: HashMap<IntegrationId, CircuitTally>) {
-    let worth: Vec<(IntegrationId, CircuitTally)> =
-        circuits.into_iter().filter(|(id, tally)| tally.failures > 0 || core.is_troubled(*id)).collect();
+    let worth: Vec<(IntegrationId, CircuitTally)> = circuits
+        .into_iter()
+        .filter(|(id, tally)| tally.failures > 0 || core.is_troubled(*id))
+        .collect();
     if worth.is_empty() {
         return;
     }
@@ -191,7 +233,11 @@ async fn tally(core: &Arc<Core>, circuits: HashMap<IntegrationId, CircuitTally>)
         }
     }
     let circuit = &core.config.circuit;
-    match core.store.tally_circuits(&worth, circuit.failure_threshold, circuit.open_for).await {
+    match core
+        .store
+        .tally_circuits(&worth, circuit.failure_threshold, circuit.open_for)
+        .await
+    {
         Ok(changes) => {
             for change in changes {
                 super::circuits::announce(core, &change).await;

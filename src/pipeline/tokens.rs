@@ -37,26 +37,41 @@ impl<'a> TokenCache<'a> {
 
     fn binding(handle: &Handle, column: &'static str) -> Binding {
         Binding {
-            organization: handle.row.organization_id.unwrap_or(OrganizationId::new(Uuid::nil())),
+            organization: handle
+                .row
+                .organization_id
+                .unwrap_or(OrganizationId::new(Uuid::nil())),
             integration: handle.row.id,
             column,
         }
     }
 
     fn open(&self, handle: &Handle, column: &'static str, sealed: &str) -> Option<SecretString> {
-        let opened = self.core.ring.open(&Self::binding(handle, column), sealed).ok()?;
+        let opened = self
+            .core
+            .ring
+            .open(&Self::binding(handle, column), sealed)
+            .ok()?;
         std::str::from_utf8(&opened).ok().map(SecretString::from)
     }
 
     fn remembered(&self, handle: &Handle, stale: Option<&SecretString>) -> Option<SecretString> {
-        let memory = self.core.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self
+            .core
+            .tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (token, until) = memory.get(&handle.row.id.uuid())?;
         (*until > Utc::now() && !is_same(stale, token)).then(|| token.clone())
     }
 
     fn remember(&self, handle: &Handle, token: &SecretString, expires_at: DateTime<Utc>) {
         let until = expires_at - chrono::Duration::from_std(MARGIN).unwrap_or_default();
-        let mut memory = self.core.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self
+            .core
+            .tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         memory.insert(handle.row.id.uuid(), (token.clone(), until));
     }
 }
@@ -78,41 +93,60 @@ impl TokenSource for TokenCache<'_> {
     ) -> Result<SecretString, AdapterError> {
         let none = || AdapterError::new(ErrorClass::Internal, "this integration has no OAuth flow");
         let handle = self.handle.ok_or_else(none)?;
-        let adapter = handle.adapter.as_ref().map_err(|failure| {
-            AdapterError::new(ErrorClass::Internal, failure.message.clone())
-        })?;
+        let adapter = handle
+            .adapter
+            .as_ref()
+            .map_err(|failure| AdapterError::new(ErrorClass::Internal, failure.message.clone()))?;
         let flow = adapter.token_flow().ok_or_else(none)?;
         if let Some(token) = self.remembered(handle, stale) {
             return Ok(token);
         }
         let lock = self.core.store.lock_tokens(handle.row.id).await;
-        let lock = lock.map_err(|error| trouble("the access token could not be locked", chain(&error)))?;
+        let lock =
+            lock.map_err(|error| trouble("the access token could not be locked", chain(&error)))?;
         let mut refresh = None;
         if let Some(current) = &lock.current {
             // Another waiter or worker may have refreshed it meanwhile.
             let token = self.open(handle, "access_sealed", &current.access_sealed);
             let margin = chrono::Duration::from_std(MARGIN).unwrap_or_default();
-            if let Some(token) = token.filter(|token| current.expires_at - margin > Utc::now() && !is_same(stale, token)) {
+            if let Some(token) = token
+                .filter(|token| current.expires_at - margin > Utc::now() && !is_same(stale, token))
+            {
                 let expires_at = current.expires_at;
-                lock.release().await.map_err(|error| trouble("the access token could not be read", chain(&error)))?;
+                lock.release().await.map_err(|error| {
+                    trouble("the access token could not be read", chain(&error))
+                })?;
                 self.remember(handle, &token, expires_at);
                 return Ok(token);
             }
-            refresh = current.refresh_sealed.as_deref().and_then(|sealed| self.open(handle, "refresh_sealed", sealed));
+            refresh = current
+                .refresh_sealed
+                .as_deref()
+                .and_then(|sealed| self.open(handle, "refresh_sealed", sealed));
         }
         let response = exchange.send(flow.request(refresh.as_ref())?).await?;
         let grant = flow.read(&response)?;
         let seal = |column, secret: &SecretString| {
-            let sealed = self.core.ring.seal(&Self::binding(handle, column), secret.expose_secret().as_bytes());
-            sealed.map_err(|error| trouble("the access token could not be sealed", error.to_string()))
+            let sealed = self.core.ring.seal(
+                &Self::binding(handle, column),
+                secret.expose_secret().as_bytes(),
+            );
+            sealed
+                .map_err(|error| trouble("the access token could not be sealed", error.to_string()))
         };
         let expires_at = after(Utc::now(), grant.expires_in);
         let tokens = StoredTokens {
             access_sealed: seal("access_sealed", &grant.access_token)?,
-            refresh_sealed: grant.refresh_token.as_ref().map(|token| seal("refresh_sealed", token)).transpose()?,
+            refresh_sealed: grant
+                .refresh_token
+                .as_ref()
+                .map(|token| seal("refresh_sealed", token))
+                .transpose()?,
             expires_at,
         };
-        lock.store(&tokens).await.map_err(|error| trouble("the access token could not be stored", chain(&error)))?;
+        lock.store(&tokens)
+            .await
+            .map_err(|error| trouble("the access token could not be stored", chain(&error)))?;
         self.remember(handle, &grant.access_token, expires_at);
         Ok(grant.access_token)
     }

@@ -42,7 +42,9 @@ where
             match work.await {
                 Ok(value) => Ok(value),
                 Err(Verdict::Final(error)) => Err(backoff::Error::permanent(error)),
-                Err(Verdict::Again(error, _)) if this_try >= TRIES_MAX => Err(backoff::Error::permanent(error)),
+                Err(Verdict::Again(error, _)) if this_try >= TRIES_MAX => {
+                    Err(backoff::Error::permanent(error))
+                }
                 Err(Verdict::Again(error, Some(pause))) => {
                     // An error with a retry-after never consults the elapsed time, so the deadline is looked at here.
                     if Instant::now() + pause >= deadline {
@@ -92,7 +94,14 @@ mod tests {
         };
 
         let soon = Instant::now() + Duration::from_millis(10);
-        assert_eq!(run(soon, || Verdict::Again("later", Some(Duration::from_secs(1)))).await, (Err("later"), 1));
+        assert_eq!(
+            run(soon, || Verdict::Again(
+                "later",
+                Some(Duration::from_secs(1))
+            ))
+            .await,
+            (Err("later"), 1)
+        );
         let far = Instant::now() + Duration::from_secs(60);
         assert_eq!(run(far, || Verdict::Final("no")).await, (Err("no"), 1));
     }

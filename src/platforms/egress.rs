@@ -56,12 +56,16 @@ impl EgressPolicy {
             "https" => {}
             "http" if self.allow_http => {}
             "http" => {
-                return refuse(format!("{host} is to be called by http://; use https://, or set egress.allow_http"));
+                return refuse(format!(
+                    "{host} is to be called by http://; use https://, or set egress.allow_http"
+                ));
             }
             other => return refuse(format!("{other}:// targets are not allowed")),
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return refuse(format!("the URL of {host} carries a user or password, which is not allowed"));
+            return refuse(format!(
+                "the URL of {host} carries a user or password, which is not allowed"
+            ));
         }
         let literal = match url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
@@ -88,9 +92,14 @@ impl Resolve for GuardedResolver {
         let policy = self.0.clone();
         Box::pin(async move {
             let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             if let Some(forbidden) = found.iter().find(|address| !policy.allows(address.ip())) {
-                return Err(Box::new(Refused { host, address: forbidden.ip() }).into());
+                return Err(Box::new(Refused {
+                    host,
+                    address: forbidden.ip(),
+                })
+                .into());
             }
             let addresses: Addrs = Box::new(found.into_iter());
             Ok(addresses)
@@ -158,13 +167,47 @@ mod tests {
     fn private_and_reserved_addresses_are_refused() {
         let policy = EgressPolicy::default();
         let refused = [
-            "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "172.31.255.255",
-            "192.0.0.1", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.19.255.255", "198.51.100.7",
-            "203.0.113.9", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "::ffff:10.0.0.1",
-            "64:ff9b::7f00:1", "100::1", "2001::1", "2001:db8::1", "2002:7f00:1::", "fc00::1", "fd12::1", "fe80::1",
-            "fec0::1", "ff02::1", "::127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "fc00::1",
+            "fd12::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "::127.0.0.1",
         ];
-        let allowed = ["1.1.1.1", "172.32.0.1", "100.128.0.1", "198.20.0.1", "2606:4700::1111", "::ffff:1.1.1.1"];
+        let allowed = [
+            "1.1.1.1",
+            "172.32.0.1",
+            "100.128.0.1",
+            "198.20.0.1",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+        ];
 
         for text in refused {
             assert!(!policy.allows(text.parse().unwrap()), "{text}");
@@ -176,7 +219,10 @@ mod tests {
 
     #[test]
     fn the_allow_list_exempts_networks_and_nothing_else() {
-        let policy = EgressPolicy { allow: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true };
+        let policy = EgressPolicy {
+            allow: vec!["127.0.0.0/8".parse().unwrap()],
+            allow_http: true,
+        };
 
         assert!(policy.allows("127.9.9.9".parse().unwrap()));
         assert!(!policy.allows("10.0.0.1".parse().unwrap()));
@@ -185,13 +231,31 @@ mod tests {
     #[test]
     fn urls_are_judged_before_any_look_up_and_the_remedy_is_named() {
         let strict = EgressPolicy::default();
-        let check = |policy: &EgressPolicy, url: &str| policy.check(&url.parse().unwrap()).map_err(|e| e.public);
+        let check = |policy: &EgressPolicy, url: &str| {
+            policy.check(&url.parse().unwrap()).map_err(|e| e.public)
+        };
 
         assert!(check(&strict, "https://example.com/x").is_ok());
-        assert!(check(&strict, "http://example.com/x").unwrap_err().contains("egress.allow_http"));
-        assert!(check(&strict, "https://127.0.0.1/x").unwrap_err().contains("egress.allow"));
-        assert!(check(&strict, "https://0x7f000001/x").unwrap_err().contains("127.0.0.1"));
-        assert!(check(&strict, "https://[::1]/x").unwrap_err().contains("egress.allow"));
+        assert!(
+            check(&strict, "http://example.com/x")
+                .unwrap_err()
+                .contains("egress.allow_http")
+        );
+        assert!(
+            check(&strict, "https://127.0.0.1/x")
+                .unwrap_err()
+                .contains("egress.allow")
+        );
+        assert!(
+            check(&strict, "https://0x7f000001/x")
+                .unwrap_err()
+                .contains("127.0.0.1")
+        );
+        assert!(
+            check(&strict, "https://[::1]/x")
+                .unwrap_err()
+                .contains("egress.allow")
+        );
         let userinfo = check(&strict, "https://user:hunter2@example.com/").unwrap_err();
         assert!(!userinfo.contains("hunter2"));
     }

@@ -155,8 +155,15 @@ impl HttpClient {
     ///
     /// # Errors
     /// Where TLS cannot be set up.
-    #[expect(clippy::disallowed_methods, reason = "the one place that builds the client")]
-    pub fn new(egress: EgressPolicy, request_timeout: Duration, idle_per_host: usize) -> Result<Self, reqwest::Error> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that builds the client"
+    )]
+    pub fn new(
+        egress: EgressPolicy,
+        request_timeout: Duration,
+        idle_per_host: usize,
+    ) -> Result<Self, reqwest::Error> {
         // reqwest is built without a provider of its own. An error here means that one is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder()
@@ -168,7 +175,11 @@ impl HttpClient {
             .pool_max_idle_per_host(idle_per_host)
             .dns_resolver(Arc::new(GuardedResolver(egress.clone())))
             .build()?;
-        Ok(Self { client, egress, request_timeout })
+        Ok(Self {
+            client,
+            egress,
+            request_timeout,
+        })
     }
 }
 
@@ -205,14 +216,20 @@ impl Exchange<'_> {
         Ok(response)
     }
 
-    async fn send_with(&self, request: &Request, token: Option<&SecretString>) -> Result<Response, AdapterError> {
+    async fn send_with(
+        &self,
+        request: &Request,
+        token: Option<&SecretString>,
+    ) -> Result<Response, AdapterError> {
         in_place(self.deadline, || async {
             let response = self.once(request, token).await?;
             let retry_after = response.retry_after(Utc::now());
             let short = retry_after.filter(|pause| *pause <= SHORT_RETRY_AFTER);
             match response.status {
                 429 if short.is_some() => Err(Verdict::Again(Again::Answer(response), short)),
-                502..=504 if request.effect == Effect::Read => Err(Verdict::Again(Again::Answer(response), short)),
+                502..=504 if request.effect == Effect::Read => {
+                    Err(Verdict::Again(Again::Answer(response), short))
+                }
                 _ => Ok(response),
             }
         })
@@ -224,9 +241,16 @@ impl Exchange<'_> {
     }
 
     /// One request, name look-up to last byte.
-    async fn once(&self, request: &Request, token: Option<&SecretString>) -> Result<Response, Verdict<Again>> {
+    async fn once(
+        &self,
+        request: &Request,
+        token: Option<&SecretString>,
+    ) -> Result<Response, Verdict<Again>> {
         let fail = |error| Verdict::Final(Again::Error(error));
-        let limit = self.client.request_timeout.min(self.deadline.saturating_duration_since(Instant::now()));
+        let limit = self
+            .client
+            .request_timeout
+            .min(self.deadline.saturating_duration_since(Instant::now()));
         if limit.is_zero() {
             let text = "the attempt's time was used up before the request was sent";
             return Err(fail(AdapterError::new(ErrorClass::Timeout, text)));
@@ -247,7 +271,11 @@ impl Exchange<'_> {
         }
     }
 
-    fn prepare(&self, request: &Request, token: Option<&SecretString>) -> Result<reqwest::Request, AdapterError> {
+    fn prepare(
+        &self,
+        request: &Request,
+        token: Option<&SecretString>,
+    ) -> Result<reqwest::Request, AdapterError> {
         let mut prepared = reqwest::Request::new(request.method.clone(), request.url.clone());
         let headers = prepared.headers_mut();
         for (name, value) in &request.headers {
@@ -262,12 +290,21 @@ impl Exchange<'_> {
             Ok(value)
         };
         match (&request.auth, token) {
-            (Auth::Basic { user, secret: password }, _) => {
+            (
+                Auth::Basic {
+                    user,
+                    secret: password,
+                },
+                _,
+            ) => {
                 let pair = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
                 headers.insert(AUTHORIZATION, secret(format!("Basic {pair}"))?);
             }
             (Auth::Bearer(token), _) | (Auth::OAuth, Some(token)) => {
-                headers.insert(AUTHORIZATION, secret(format!("Bearer {}", token.expose_secret()))?);
+                headers.insert(
+                    AUTHORIZATION,
+                    secret(format!("Bearer {}", token.expose_secret()))?,
+                );
             }
             (Auth::None, _) | (Auth::OAuth, None) => {}
         }
@@ -278,7 +315,10 @@ impl Exchange<'_> {
                 *prepared.body_mut() = Some(bytes.clone().into());
             }
             Body::Form(fields) => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+                headers.insert(
+                    CONTENT_TYPE,
+                    HeaderValue::from_static("application/x-www-form-urlencoded"),
+                );
                 let mut form = url::form_urlencoded::Serializer::new(String::new());
                 for (name, value) in fields {
                     form.append_pair(name, value.expose_secret());
@@ -289,7 +329,11 @@ impl Exchange<'_> {
         Ok(prepared)
     }
 
-    async fn transfer(&self, request: reqwest::Request, effect: Effect) -> Result<Response, reqwest::Error> {
+    async fn transfer(
+        &self,
+        request: reqwest::Request,
+        effect: Effect,
+    ) -> Result<Response, reqwest::Error> {
         let mut answer = self.client.client.execute(request).await?;
         if effect != Effect::Read && failpoint_armed("after_send") {
             // The platform has it, and nobody has read what it said.
@@ -300,11 +344,21 @@ impl Exchange<'_> {
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await? {
             if body.len() + chunk.len() > BODY_MAX {
-                return Ok(Response { status, headers, body: body.freeze(), truncated: true });
+                return Ok(Response {
+                    status,
+                    headers,
+                    body: body.freeze(),
+                    truncated: true,
+                });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status, headers, body: body.freeze(), truncated: false })
+        Ok(Response {
+            status,
+            headers,
+            body: body.freeze(),
+            truncated: false,
+        })
     }
 }
 
@@ -328,10 +382,16 @@ fn trouble(request: &Request, error: &reqwest::Error) -> Verdict<Again> {
     if error.is_connect() {
         let text = format!("{} cannot be reached", host(request));
         let class = ErrorClass::Transient { retry_after: None };
-        return Verdict::Again(Again::Error(AdapterError::new(class, text).with_internal(internal)), None);
+        return Verdict::Again(
+            Again::Error(AdapterError::new(class, text).with_internal(internal)),
+            None,
+        );
     }
     let class = lost(request.effect, ErrorClass::Transient { retry_after: None });
-    let text = format!("the connection to {} broke before it answered", host(request));
+    let text = format!(
+        "the connection to {} broke before it answered",
+        host(request)
+    );
     let error = Again::Error(AdapterError::new(class, text).with_internal(internal));
     match request.effect {
         Effect::Read => Verdict::Again(error, None),
@@ -365,7 +425,14 @@ impl Request {
     /// A request without body.
     #[must_use]
     pub const fn new(method: Method, url: Url, auth: Auth, effect: Effect) -> Self {
-        Self { method, url, headers: Vec::new(), body: Body::Empty, auth, effect }
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            body: Body::Empty,
+            auth,
+            effect,
+        }
     }
 
     /// Adds a JSON body.
@@ -398,9 +465,11 @@ impl Request {
         let body = match &self.body {
             Body::Empty => Value::Null,
             Body::Json(bytes) => serde_json::from_slice(bytes).unwrap_or(Value::Null),
-            Body::Form(fields) => {
-                fields.iter().map(|(name, _)| (name.clone(), Value::from("••••"))).collect::<serde_json::Map<_, _>>().into()
-            }
+            Body::Form(fields) => fields
+                .iter()
+                .map(|(name, _)| (name.clone(), Value::from("••••")))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
         };
         json!({
             "method": self.method.as_str(), "url": self.url.as_str(), "headers": headers,
@@ -422,10 +491,19 @@ impl Response {
     /// An answer that cannot be read is not to be trusted: [`ErrorClass::Unknown`] after a create, else transient.
     pub fn json<T: DeserializeOwned>(&self, effect: Effect) -> Result<T, AdapterError> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            let text = format!("the platform answered {} with a body that cannot be read", self.status);
+            let text = format!(
+                "the platform answered {} with a body that cannot be read",
+                self.status
+            );
             let class = lost(effect, ErrorClass::Transient { retry_after: None });
-            let error = AdapterError::new(class, text).with_status(self.status).with_internal(error.to_string());
-            if self.truncated { error.with_internal(format!("the body has more than {BODY_MAX} bytes")) } else { error }
+            let error = AdapterError::new(class, text)
+                .with_status(self.status)
+                .with_internal(error.to_string());
+            if self.truncated {
+                error.with_internal(format!("the body has more than {BODY_MAX} bytes"))
+            } else {
+                error
+            }
         })
     }
 
@@ -449,7 +527,10 @@ impl Response {
     /// What the log may quote of it.
     #[must_use]
     pub fn quote(&self) -> String {
-        let text: String = String::from_utf8_lossy(&self.body).chars().take(QUOTE_MAX).collect();
+        let text: String = String::from_utf8_lossy(&self.body)
+            .chars()
+            .take(QUOTE_MAX)
+            .collect();
         format!("{}: {text}", self.status)
     }
 
@@ -464,17 +545,34 @@ impl Response {
         let retry_after = self.retry_after(Utc::now());
         let status = self.status;
         let (class, text) = match status {
-            401 => (ErrorClass::Authentication, format!("{what}: the platform does not take the credentials")),
-            403 => (ErrorClass::Permission, format!("{what}: the credentials are not permitted to do this")),
-            404 | 410 => (ErrorClass::NotFound, format!("{what}: not found on the platform, or not visible")),
-            409 => (ErrorClass::Conflict, format!("{what}: the platform reports a conflict")),
-            429 => (ErrorClass::RateLimited { retry_after }, format!("{what}: the platform's rate limit is reached")),
+            401 => (
+                ErrorClass::Authentication,
+                format!("{what}: the platform does not take the credentials"),
+            ),
+            403 => (
+                ErrorClass::Permission,
+                format!("{what}: the credentials are not permitted to do this"),
+            ),
+            404 | 410 => (
+                ErrorClass::NotFound,
+                format!("{what}: not found on the platform, or not visible"),
+            ),
+            409 => (
+                ErrorClass::Conflict,
+                format!("{what}: the platform reports a conflict"),
+            ),
+            429 => (
+                ErrorClass::RateLimited { retry_after },
+                format!("{what}: the platform's rate limit is reached"),
+            ),
             408 | 425 => (
                 lost(effect, ErrorClass::Transient { retry_after }),
                 format!("{what}: the platform gave up waiting ({status})"),
             ),
             300..=399 => (
-                ErrorClass::Validation { fields: [("base_url".into(), "leads to a redirect".into())].into() },
+                ErrorClass::Validation {
+                    fields: [("base_url".into(), "leads to a redirect".into())].into(),
+                },
                 format!("{what}: the platform redirects, which is not followed; check base_url"),
             ),
             500..=599 => (
@@ -482,11 +580,15 @@ impl Response {
                 format!("{what}: the platform failed ({status})"),
             ),
             _ => (
-                ErrorClass::Validation { fields: std::collections::BTreeMap::new() },
+                ErrorClass::Validation {
+                    fields: std::collections::BTreeMap::new(),
+                },
                 format!("{what}: the platform does not take the data ({status})"),
             ),
         };
-        Err(AdapterError::new(class, text).with_status(status).with_internal(self.quote()))
+        Err(AdapterError::new(class, text)
+            .with_status(status)
+            .with_internal(self.quote()))
     }
 }
 
@@ -497,18 +599,33 @@ mod tests {
     fn response(status: u16, headers: &[(&'static str, &str)]) -> Response {
         let headers = headers
             .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
             .collect();
-        Response { status, headers, body: Bytes::new(), truncated: false }
+        Response {
+            status,
+            headers,
+            body: Bytes::new(),
+            truncated: false,
+        }
     }
 
     #[test]
     fn retry_after_is_read_in_both_forms() {
-        let now = DateTime::parse_from_rfc3339("2026-01-31T12:00:00Z").unwrap().with_timezone(&Utc);
+        let now = DateTime::parse_from_rfc3339("2026-01-31T12:00:00Z")
+            .unwrap()
+            .with_timezone(&Utc);
         let wait = |text: &str| response(429, &[("retry-after", text)]).retry_after(now);
 
         assert_eq!(wait("17"), Some(Duration::from_secs(17)));
-        assert_eq!(wait("Sat, 31 Jan 2026 12:00:30 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(
+            wait("Sat, 31 Jan 2026 12:00:30 GMT"),
+            Some(Duration::from_secs(30))
+        );
         assert_eq!(wait("Sat, 31 Jan 2026 11:00:00 GMT"), Some(Duration::ZERO));
         assert_eq!(wait("soon"), None);
     }
@@ -518,25 +635,48 @@ mod tests {
         let class = |status, effect| response(status, &[]).check(effect, "x").unwrap_err().class;
 
         assert_eq!(class(503, Effect::Create), ErrorClass::Unknown);
-        assert_eq!(class(503, Effect::Idempotent), ErrorClass::Transient { retry_after: None });
+        assert_eq!(
+            class(503, Effect::Idempotent),
+            ErrorClass::Transient { retry_after: None }
+        );
         assert_eq!(class(408, Effect::Create), ErrorClass::Unknown);
         assert_eq!(class(401, Effect::Create), ErrorClass::Authentication);
         assert_eq!(class(403, Effect::Read), ErrorClass::Permission);
         assert_eq!(class(404, Effect::Read), ErrorClass::NotFound);
         assert_eq!(class(409, Effect::Create), ErrorClass::Conflict);
-        assert!(matches!(class(302, Effect::Create), ErrorClass::Validation { .. }));
-        assert!(matches!(class(422, Effect::Create), ErrorClass::Validation { .. }));
-        assert_eq!(class(429, Effect::Create), ErrorClass::RateLimited { retry_after: None });
+        assert!(matches!(
+            class(302, Effect::Create),
+            ErrorClass::Validation { .. }
+        ));
+        assert!(matches!(
+            class(422, Effect::Create),
+            ErrorClass::Validation { .. }
+        ));
+        assert_eq!(
+            class(429, Effect::Create),
+            ErrorClass::RateLimited { retry_after: None }
+        );
     }
 
     #[test]
     fn a_masked_request_shows_no_secret() {
-        let auth = Auth::Basic { user: "a@b".into(), secret: "t0ps3cret".into() };
-        let request = Request::new(Method::POST, "https://x.example/y".parse().unwrap(), auth, Effect::Create)
-            .json(&json!({"a": 1}));
+        let auth = Auth::Basic {
+            user: "a@b".into(),
+            secret: "t0ps3cret".into(),
+        };
+        let request = Request::new(
+            Method::POST,
+            "https://x.example/y".parse().unwrap(),
+            auth,
+            Effect::Create,
+        )
+        .json(&json!({"a": 1}));
 
         let shown = format!("{} {request:?}", request.masked());
 
-        assert!(shown.contains("Basic ••••") && !shown.contains("t0ps3cret"), "{shown}");
+        assert!(
+            shown.contains("Basic ••••") && !shown.contains("t0ps3cret"),
+            "{shown}"
+        );
     }
 }

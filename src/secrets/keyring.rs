@@ -88,9 +88,16 @@ impl KeyRing {
     pub fn parse(entries: &[SecretString]) -> Result<Self, String> {
         let mut keys: Vec<Key> = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
-            let wrong = |fault: &str| format!("entry {} {fault}; `ticketwire keys generate` makes one", index + 1);
-            let (id, encoded) =
-                entry.expose_secret().split_once(':').ok_or_else(|| wrong("is not of the form id:base64"))?;
+            let wrong = |fault: &str| {
+                format!(
+                    "entry {} {fault}; `ticketwire keys generate` makes one",
+                    index + 1
+                )
+            };
+            let (id, encoded) = entry
+                .expose_secret()
+                .split_once(':')
+                .ok_or_else(|| wrong("is not of the form id:base64"))?;
             let sound = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             if id.is_empty() || id.len() > 64 || !id.chars().all(sound) {
                 return Err(wrong("has an id that is not of letters, digits, - and _"));
@@ -98,17 +105,25 @@ impl KeyRing {
             if keys.iter().any(|key| key.id == id) {
                 return Err(wrong("has an id that another entry has"));
             }
-            let bytes = STANDARD.decode(encoded.trim()).map_err(|_| wrong("is not valid base64 after the colon"))?;
+            let bytes = STANDARD
+                .decode(encoded.trim())
+                .map_err(|_| wrong("is not valid base64 after the colon"))?;
             if bytes.len() != 32 {
                 return Err(wrong("does not decode to 32 bytes"));
             }
-            let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| wrong("is no key"))?;
+            let cipher =
+                XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| wrong("is no key"))?;
             // A subkey of its own, so that hashing says nothing about sealing.
-            let mut derive = Hmac::<Sha256>::new_from_slice(&bytes).map_err(|_| wrong("is no key"))?;
+            let mut derive =
+                Hmac::<Sha256>::new_from_slice(&bytes).map_err(|_| wrong("is no key"))?;
             derive.update(b"ticketwire keyed hash");
             let hashing = Hmac::<Sha256>::new_from_slice(&derive.finalize().into_bytes())
                 .map_err(|_| wrong("is no key"))?;
-            keys.push(Key { id: id.to_owned(), cipher, hashing });
+            keys.push(Key {
+                id: id.to_owned(),
+                cipher,
+                hashing,
+            });
         }
         Ok(Self { keys })
     }
@@ -142,11 +157,21 @@ impl KeyRing {
         let aad = binding.bytes();
         let sealed = key
             .cipher
-            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: &aad })
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: plain,
+                    aad: &aad,
+                },
+            )
             .map_err(|_| SealError::Cipher)?;
         let mut bytes = nonce.to_vec();
         bytes.extend_from_slice(&sealed);
-        Ok(format!("{MARK}{}.{}", key.id, URL_SAFE_NO_PAD.encode(bytes)))
+        Ok(format!(
+            "{MARK}{}.{}",
+            key.id,
+            URL_SAFE_NO_PAD.encode(bytes)
+        ))
     }
 
     /// Opens a value.
@@ -154,14 +179,30 @@ impl KeyRing {
     /// # Errors
     /// [`OpenError`]; its text may be published.
     pub fn open(&self, binding: &Binding, sealed: &str) -> Result<Vec<u8>, OpenError> {
-        let (id, encoded) =
-            sealed.strip_prefix(MARK).and_then(|rest| rest.split_once('.')).ok_or(OpenError::NotSealedByUs)?;
-        let key = self.keys.iter().find(|key| key.id == id).ok_or_else(|| OpenError::NoSuchKey(id.to_owned()))?;
-        let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| OpenError::Tampered)?;
-        let (nonce, body) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Tampered)?;
+        let (id, encoded) = sealed
+            .strip_prefix(MARK)
+            .and_then(|rest| rest.split_once('.'))
+            .ok_or(OpenError::NotSealedByUs)?;
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.id == id)
+            .ok_or_else(|| OpenError::NoSuchKey(id.to_owned()))?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(encoded)
+            .map_err(|_| OpenError::Tampered)?;
+        let (nonce, body) = bytes
+            .split_first_chunk::<NONCE_BYTES>()
+            .ok_or(OpenError::Tampered)?;
         let aad = binding.bytes();
         key.cipher
-            .decrypt(&XNonce::from(*nonce), Payload { msg: body, aad: &aad })
+            .decrypt(
+                &XNonce::from(*nonce),
+                Payload {
+                    msg: body,
+                    aad: &aad,
+                },
+            )
             .map_err(|_| OpenError::Tampered)
     }
 
@@ -189,8 +230,10 @@ mod tests {
     use super::*;
 
     fn ring(ids: &[&str]) -> KeyRing {
-        let entries: Vec<SecretString> =
-            ids.iter().map(|id| format!("{id}:{}", STANDARD.encode([id.len() as u8; 32])).into()).collect();
+        let entries: Vec<SecretString> = ids
+            .iter()
+            .map(|id| format!("{id}:{}", STANDARD.encode([id.len() as u8; 32])).into())
+            .collect();
         KeyRing::parse(&entries).unwrap()
     }
 
@@ -209,9 +252,18 @@ mod tests {
 
         assert_eq!(ring.open(&binding(), &sealed).unwrap(), b"t0ps3cret");
         let moved = [
-            Binding { organization: OrganizationId::new(Uuid::from_u128(9)), ..binding() },
-            Binding { integration: IntegrationId::new(Uuid::from_u128(9)), ..binding() },
-            Binding { column: "webhook_secret_encrypted", ..binding() },
+            Binding {
+                organization: OrganizationId::new(Uuid::from_u128(9)),
+                ..binding()
+            },
+            Binding {
+                integration: IntegrationId::new(Uuid::from_u128(9)),
+                ..binding()
+            },
+            Binding {
+                column: "webhook_secret_encrypted",
+                ..binding()
+            },
         ];
         for elsewhere in moved {
             assert_eq!(ring.open(&elsewhere, &sealed), Err(OpenError::Tampered));
@@ -227,9 +279,18 @@ mod tests {
         let rotated = ring(&["brandnew", "old"]);
 
         assert_eq!(rotated.open(&binding(), &old).unwrap(), b"x");
-        assert_eq!(KeyRing::key_of(&rotated.seal(&binding(), b"x").unwrap()), Some("brandnew"));
-        assert_eq!(ring(&["brandnew"]).open(&binding(), &old), Err(OpenError::NoSuchKey("old".into())));
-        assert_eq!(rotated.open(&binding(), "Z0FBQUFB"), Err(OpenError::NotSealedByUs));
+        assert_eq!(
+            KeyRing::key_of(&rotated.seal(&binding(), b"x").unwrap()),
+            Some("brandnew")
+        );
+        assert_eq!(
+            ring(&["brandnew"]).open(&binding(), &old),
+            Err(OpenError::NoSuchKey("old".into()))
+        );
+        assert_eq!(
+            rotated.open(&binding(), "Z0FBQUFB"),
+            Err(OpenError::NotSealedByUs)
+        );
     }
 
     #[test]

@@ -13,7 +13,11 @@ pub fn mask(value: &Value) -> Value {
         Value::Bool(_) | Value::Number(_) => Value::String("••••".into()),
         Value::String(text) => Value::String(mask_text(text)),
         Value::Array(items) => Value::Array(items.iter().map(mask).collect()),
-        Value::Object(map) => Value::Object(map.iter().map(|(name, value)| (name.clone(), mask(value))).collect()),
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .map(|(name, value)| (name.clone(), mask(value)))
+                .collect(),
+        ),
     }
 }
 
@@ -37,7 +41,9 @@ mod tests {
 
     #[test]
     fn any_shape_is_masked() {
-        let masked = mask(&json!({"token": "abcdefghijklmnop", "pin": "1234", "n": {"port": 587, "list": ["longer than twelve", null]}}));
+        let masked = mask(
+            &json!({"token": "abcdefghijklmnop", "pin": "1234", "n": {"port": 587, "list": ["longer than twelve", null]}}),
+        );
 
         assert_eq!(
             masked,

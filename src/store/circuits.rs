@@ -57,13 +57,23 @@ impl Store {
             let resets: Vec<bool> = tallies.iter().map(|(_, t)| t.reset).collect();
             let failures: Vec<i32> = tallies.iter().map(|(_, t)| t.failures).collect();
             let statement = client.prepare_cached(SQL).await?;
-            let rows = limited(
-                client.query(&statement, &[&ids, &resets, &failures, &threshold, &open_for.as_secs_f64()]),
-            )
+            let rows = limited(client.query(
+                &statement,
+                &[
+                    &ids,
+                    &resets,
+                    &failures,
+                    &threshold,
+                    &open_for.as_secs_f64(),
+                ],
+            ))
             .await?;
             Ok(rows
                 .iter()
-                .map(|row| CircuitChange { integration_id: IntegrationId::new(row.get(0)), open: row.get(1) })
+                .map(|row| CircuitChange {
+                    integration_id: IntegrationId::new(row.get(0)),
+                    open: row.get(1),
+                })
                 .collect())
         }
         .await;
@@ -95,7 +105,8 @@ impl Store {
     /// As the connection's.
     pub async fn return_probes(&self, lanes: &[Uuid]) -> Result<(), StoreError> {
         let client = self.hot().await?;
-        let sql = "UPDATE integration_circuits SET probe_until = NULL WHERE integration_id = ANY($1)";
+        let sql =
+            "UPDATE integration_circuits SET probe_until = NULL WHERE integration_id = ANY($1)";
         let result = limited(client.execute(sql, &[&lanes])).await.map(|_| ());
         keep_if_sound(client, result)
     }
@@ -109,7 +120,9 @@ impl Store {
         let sql = "SELECT integration_id, open_until IS NOT NULL FROM integration_circuits \
                    WHERE failures > 0 OR open_until IS NOT NULL";
         let result = limited(client.query(sql, &[])).await.map(|rows| {
-            rows.iter().map(|row| (IntegrationId::new(row.get(0)), row.get(1))).collect()
+            rows.iter()
+                .map(|row| (IntegrationId::new(row.get(0)), row.get(1)))
+                .collect()
         });
         keep_if_sound(client, result)
     }

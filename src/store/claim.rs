@@ -149,20 +149,40 @@ impl Store {
             let ids: Vec<Uuid> = batch.iter().map(|c| c.id.uuid()).collect();
             let types: Vec<&str> = batch.iter().map(|c| c.command_type).collect();
             let orgs: Vec<Uuid> = batch.iter().map(|c| c.organization_id.uuid()).collect();
-            let integrations: Vec<Option<Uuid>> =
-                batch.iter().map(|c| c.integration_id.map(IntegrationId::uuid)).collect();
-            let tickets: Vec<Option<Uuid>> = batch.iter().map(|c| c.ticket_id.map(TicketId::uuid)).collect();
+            let integrations: Vec<Option<Uuid>> = batch
+                .iter()
+                .map(|c| c.integration_id.map(IntegrationId::uuid))
+                .collect();
+            let tickets: Vec<Option<Uuid>> = batch
+                .iter()
+                .map(|c| c.ticket_id.map(TicketId::uuid))
+                .collect();
             let creates: Vec<bool> = batch.iter().map(|c| c.creates).collect();
             let digests: Vec<&[u8]> = batch.iter().map(|c| c.digest.as_slice()).collect();
             let data: Vec<&str> = batch.iter().map(|c| c.data.as_str()).collect();
             let expires: Vec<Option<DateTime<Utc>>> = batch.iter().map(|c| c.expires_at).collect();
-            let parents: Vec<Option<&str>> = batch.iter().map(|c| c.traceparent.as_deref()).collect();
+            let parents: Vec<Option<&str>> =
+                batch.iter().map(|c| c.traceparent.as_deref()).collect();
             let states: Vec<Option<&str>> = batch.iter().map(|c| c.tracestate.as_deref()).collect();
             let rows = limited(client.query(
                 &statement,
                 &[
-                    &ids, &types, &orgs, &integrations, &tickets, &creates, &digests, &data, &expires, &parents,
-                    &states, &rooms.lanes, &rooms.rooms, &rooms.default, &rooms.total, &owner,
+                    &ids,
+                    &types,
+                    &orgs,
+                    &integrations,
+                    &tickets,
+                    &creates,
+                    &digests,
+                    &data,
+                    &expires,
+                    &parents,
+                    &states,
+                    &rooms.lanes,
+                    &rooms.rooms,
+                    &rooms.default,
+                    &rooms.total,
+                    &owner,
                 ],
             ))
             .await?;
@@ -208,43 +228,69 @@ impl Store {
         let mut client = self.hot().await?;
         let ids: Vec<Uuid> = batch.iter().map(|c| c.id.uuid()).collect();
         let result = async {
-            let known = limited(client.query(
-                "SELECT id FROM commands WHERE id = ANY($1)",
-                &[&ids],
-            ))
-            .await?;
-            let known: std::collections::HashSet<Uuid> = known.iter().map(|row| row.get(0)).collect();
-            let fresh: Vec<&&NewCommand> = batch.iter().filter(|c| !known.contains(&c.id.uuid())).collect();
+            let known =
+                limited(client.query("SELECT id FROM commands WHERE id = ANY($1)", &[&ids]))
+                    .await?;
+            let known: std::collections::HashSet<Uuid> =
+                known.iter().map(|row| row.get(0)).collect();
+            let fresh: Vec<&&NewCommand> = batch
+                .iter()
+                .filter(|c| !known.contains(&c.id.uuid()))
+                .collect();
             let mut waiting = Vec::new();
             if !fresh.is_empty() {
                 let orgs: Vec<Uuid> = fresh.iter().map(|c| c.organization_id.uuid()).collect();
-                let tickets: Vec<Option<Uuid>> = fresh.iter().map(|c| c.ticket_id.map(TicketId::uuid)).collect();
+                let tickets: Vec<Option<Uuid>> = fresh
+                    .iter()
+                    .map(|c| c.ticket_id.map(TicketId::uuid))
+                    .collect();
                 let fresh_ids: Vec<Uuid> = fresh.iter().map(|c| c.id.uuid()).collect();
                 let types: Vec<&str> = fresh.iter().map(|c| c.command_type).collect();
-                let integrations: Vec<Option<Uuid>> =
-                    fresh.iter().map(|c| c.integration_id.map(IntegrationId::uuid)).collect();
+                let integrations: Vec<Option<Uuid>> = fresh
+                    .iter()
+                    .map(|c| c.integration_id.map(IntegrationId::uuid))
+                    .collect();
                 let digests: Vec<&[u8]> = fresh.iter().map(|c| c.digest.as_slice()).collect();
                 let data: Vec<&str> = fresh.iter().map(|c| c.data.as_str()).collect();
-                let expires: Vec<Option<DateTime<Utc>>> = fresh.iter().map(|c| c.expires_at).collect();
-                let parents: Vec<Option<&str>> = fresh.iter().map(|c| c.traceparent.as_deref()).collect();
-                let states: Vec<Option<&str>> = fresh.iter().map(|c| c.tracestate.as_deref()).collect();
+                let expires: Vec<Option<DateTime<Utc>>> =
+                    fresh.iter().map(|c| c.expires_at).collect();
+                let parents: Vec<Option<&str>> =
+                    fresh.iter().map(|c| c.traceparent.as_deref()).collect();
+                let states: Vec<Option<&str>> =
+                    fresh.iter().map(|c| c.tracestate.as_deref()).collect();
                 let transaction = limited(client.transaction()).await?;
                 limited(transaction.execute(LOCK_HOLDERS, &[&orgs, &tickets])).await?;
                 let rows = limited(transaction.query(
                     INSERT,
                     &[
-                        &fresh_ids, &types, &orgs, &integrations, &tickets, &digests, &data, &expires, &parents,
+                        &fresh_ids,
+                        &types,
+                        &orgs,
+                        &integrations,
+                        &tickets,
+                        &digests,
+                        &data,
+                        &expires,
+                        &parents,
                         &states,
                     ],
                 ))
                 .await?;
                 waiting = rows.iter().map(|row| CommandId::new(row.get(0))).collect();
                 let (orgs, tickets) = distinct_tickets(&fresh);
-                limited(transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets])).await?;
+                limited(
+                    transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets]),
+                )
+                .await?;
                 limited(transaction.commit()).await?;
             }
-            let inserted: std::collections::HashSet<Uuid> = waiting.iter().map(|id| id.uuid()).collect();
-            let rest: Vec<Uuid> = ids.iter().filter(|id| !inserted.contains(id)).copied().collect();
+            let inserted: std::collections::HashSet<Uuid> =
+                waiting.iter().map(|id| id.uuid()).collect();
+            let rest: Vec<Uuid> = ids
+                .iter()
+                .filter(|id| !inserted.contains(id))
+                .copied()
+                .collect();
             let rows = limited(client.query(
                 "SELECT id, digest, final_event, final_key FROM commands WHERE id = ANY($1)",
                 &[&rest],
@@ -313,13 +359,25 @@ impl Store {
     /// # Errors
     /// After [`StoreError::Unavailable`] or [`StoreError::Timeout`] the commit is in doubt: look for rows of this
     /// owner that are not held ([`Store::running_of`]).
-    pub async fn take(&self, rooms: &Rooms, owner: Uuid, probes: &[Uuid]) -> Result<Vec<Taken>, StoreError> {
+    pub async fn take(
+        &self,
+        rooms: &Rooms,
+        owner: Uuid,
+        probes: &[Uuid],
+    ) -> Result<Vec<Taken>, StoreError> {
         let client = self.hot().await?;
         let result = async {
             let statement = client.prepare_cached(include_str!("sql/take.sql")).await?;
             let rows = limited(client.query(
                 &statement,
-                &[&rooms.lanes, &rooms.rooms, &rooms.default, &rooms.total, &owner, &probes],
+                &[
+                    &rooms.lanes,
+                    &rooms.rooms,
+                    &rooms.default,
+                    &rooms.total,
+                    &owner,
+                    &probes,
+                ],
             ))
             .await?;
             let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
@@ -345,7 +403,11 @@ impl Store {
         let result = async {
             let rows = limited(client.query(TAKE, &[&owner])).await?;
             let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-            if ids.is_empty() { Ok(None) } else { Ok(load(&client, &ids, owner).await?.pop()) }
+            if ids.is_empty() {
+                Ok(None)
+            } else {
+                Ok(load(&client, &ids, owner).await?.pop())
+            }
         }
         .await;
         keep_if_sound(client, result)
@@ -358,7 +420,9 @@ impl Store {
     pub async fn suspect_due(&self) -> Result<bool, StoreError> {
         let client = self.hot().await?;
         let sql = "SELECT EXISTS (SELECT FROM commands WHERE suspect AND due_at IS NOT NULL AND due_at <= now())";
-        let result = limited(client.query_one(sql, &[])).await.map(|row| row.get(0));
+        let result = limited(client.query_one(sql, &[]))
+            .await
+            .map(|row| row.get(0));
         keep_if_sound(client, result)
     }
 
@@ -418,7 +482,11 @@ impl Store {
 }
 
 /// Loads commands this process holds, in full.
-async fn load(client: &deadpool_postgres::Object, ids: &[Uuid], owner: Uuid) -> Result<Vec<Taken>, StoreError> {
+async fn load(
+    client: &deadpool_postgres::Object,
+    ids: &[Uuid],
+    owner: Uuid,
+) -> Result<Vec<Taken>, StoreError> {
     let statement = client.prepare_cached(include_str!("sql/load.sql")).await?;
     let rows = limited(client.query(&statement, &[&ids, &owner])).await?;
     Ok(rows
@@ -449,8 +517,10 @@ async fn load(client: &deadpool_postgres::Object, ids: &[Uuid], owner: Uuid) -> 
 }
 
 fn distinct_tickets(batch: &[&&NewCommand]) -> (Vec<Uuid>, Vec<Uuid>) {
-    let mut pairs: Vec<(Uuid, Uuid)> =
-        batch.iter().filter_map(|c| Some((c.organization_id.uuid(), c.ticket_id?.uuid()))).collect();
+    let mut pairs: Vec<(Uuid, Uuid)> = batch
+        .iter()
+        .filter_map(|c| Some((c.organization_id.uuid(), c.ticket_id?.uuid())))
+        .collect();
     pairs.sort_unstable();
     pairs.dedup();
     pairs.into_iter().unzip()

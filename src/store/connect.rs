@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::Client;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::StoreError;
@@ -25,15 +26,48 @@ pub fn connector() -> MakeRustlsConnect {
             }
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions();
         let config = match builder {
             Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
             // The ring provider supports the default versions; were it otherwise, nothing could be trusted.
-            Err(_) => ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
+            Err(_) => ClientConfig::builder()
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth(),
         };
         Arc::new(config)
     });
     MakeRustlsConnect::new(config.as_ref().clone())
+}
+
+/// The driver's configuration for a URL. `sslmode=require` is TLS with a verified certificate; `prefer`, the default,
+/// is the same where the server offers it, but plain text to this very machine, where servers commonly offer
+/// certificates that nobody can verify.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] where the URL is not understood.
+pub(super) fn configure(
+    url: &SecretString,
+    name: &str,
+) -> Result<tokio_postgres::Config, StoreError> {
+    let mut config: tokio_postgres::Config = url.expose_secret().parse()?;
+    let local = config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => {
+            name == "localhost"
+                || name
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        }
+        Host::Unix(_) => true,
+    });
+    if local && config.get_ssl_mode() == SslMode::Prefer {
+        config.ssl_mode(SslMode::Disable);
+    }
+    config.application_name(name);
+    config.connect_timeout(CONNECT_TIMEOUT);
+    config.keepalives_idle(Duration::from_secs(10));
+    config.tcp_user_timeout(Duration::from_secs(20));
+    Ok(config)
 }
 
 /// A connection of its own, with the task that drives it; the task ends with the connection.
@@ -45,13 +79,11 @@ pub async fn connect(
     url: &SecretString,
     name: &str,
 ) -> Result<(Client, tokio::task::JoinHandle<()>), StoreError> {
-    let mut config: tokio_postgres::Config = url.expose_secret().parse()?;
-    config.application_name(name);
-    config.connect_timeout(CONNECT_TIMEOUT);
-    config.keepalives_idle(Duration::from_secs(10));
-    config.tcp_user_timeout(Duration::from_secs(20));
+    let config = configure(url, name)?;
     let connected = tokio::time::timeout(CONNECT_TIMEOUT * 2, config.connect(connector()));
-    let (client, connection) = connected.await.map_err(|_| StoreError::Timeout(CONNECT_TIMEOUT * 2))??;
+    let (client, connection) = connected
+        .await
+        .map_err(|_| StoreError::Timeout(CONNECT_TIMEOUT * 2))??;
     let driver = tokio::task::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = %error, "a PostgreSQL connection ended");

@@ -48,13 +48,18 @@ impl DeadLetter {
     /// The digest of a message.
     #[must_use]
     pub fn fingerprint(reason: &str, routing_key: &str, body: &[u8]) -> Vec<u8> {
-        let hash = Sha256::new().chain_update(reason).chain_update([0]).chain_update(routing_key);
-        hash.chain_update([0]).chain_update(body).finalize().to_vec()
+        let hash = Sha256::new()
+            .chain_update(reason)
+            .chain_update([0])
+            .chain_update(routing_key);
+        hash.chain_update([0])
+            .chain_update(body)
+            .finalize()
+            .to_vec()
     }
 }
 
-const COLUMNS: &str =
-    "id, received_at, reason, message, command_id, organization_id, origin, routing_key, headers, content_type, payload";
+const COLUMNS: &str = "id, received_at, reason, message, command_id, organization_id, origin, routing_key, headers, content_type, payload";
 
 impl Store {
     /// Keeps messages. A redelivery of one that is kept already changes nothing.
@@ -69,20 +74,38 @@ impl Store {
         let client = self.hot().await?;
         let result = async {
             let reasons: Vec<&str> = letters.iter().map(|l| l.reason.as_str()).collect();
-            let messages: Vec<String> = letters.iter().map(|l| l.message.replace('\0', "\u{fffd}")).collect();
-            let commands: Vec<Option<Uuid>> = letters.iter().map(|l| l.command_id.map(CommandId::uuid)).collect();
-            let orgs: Vec<Option<Uuid>> =
-                letters.iter().map(|l| l.organization_id.map(OrganizationId::uuid)).collect();
+            let messages: Vec<String> = letters
+                .iter()
+                .map(|l| l.message.replace('\0', "\u{fffd}"))
+                .collect();
+            let commands: Vec<Option<Uuid>> = letters
+                .iter()
+                .map(|l| l.command_id.map(CommandId::uuid))
+                .collect();
+            let orgs: Vec<Option<Uuid>> = letters
+                .iter()
+                .map(|l| l.organization_id.map(OrganizationId::uuid))
+                .collect();
             let origins: Vec<Option<&str>> = letters.iter().map(|l| l.origin.as_deref()).collect();
-            let keys: Vec<String> = letters.iter().map(|l| l.routing_key.replace('\0', "\u{fffd}")).collect();
+            let keys: Vec<String> = letters
+                .iter()
+                .map(|l| l.routing_key.replace('\0', "\u{fffd}"))
+                .collect();
             let headers: Vec<&Value> = letters.iter().map(|l| &l.headers).collect();
-            let types: Vec<Option<&str>> = letters.iter().map(|l| l.content_type.as_deref()).collect();
-            let payloads: Vec<String> = letters.iter().map(|l| l.payload.replace('\0', "\u{fffd}")).collect();
+            let types: Vec<Option<&str>> =
+                letters.iter().map(|l| l.content_type.as_deref()).collect();
+            let payloads: Vec<String> = letters
+                .iter()
+                .map(|l| l.payload.replace('\0', "\u{fffd}"))
+                .collect();
             let prints: Vec<&[u8]> = letters.iter().map(|l| l.fingerprint.as_slice()).collect();
             let statement = client.prepare_cached(SQL).await?;
             limited(client.execute(
                 &statement,
-                &[&reasons, &messages, &commands, &orgs, &origins, &keys, &headers, &types, &payloads, &prints],
+                &[
+                    &reasons, &messages, &commands, &orgs, &origins, &keys, &headers, &types,
+                    &payloads, &prints,
+                ],
             ))
             .await?;
             Ok(())
@@ -95,7 +118,11 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn dead_letters(&self, reason: Option<&str>, limit: i64) -> Result<Vec<DeadLetterRow>, StoreError> {
+    pub async fn dead_letters(
+        &self,
+        reason: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<DeadLetterRow>, StoreError> {
         let client = self.get().await?;
         let sql = format!(
             "SELECT {COLUMNS} FROM dead_letters WHERE ($1::text IS NULL OR reason = $1) ORDER BY id DESC LIMIT $2"
@@ -121,7 +148,8 @@ impl Store {
     /// As the connection's.
     pub async fn drop_dead_letters(&self, ids: &[i64]) -> Result<u64, StoreError> {
         let client = self.get().await?;
-        let result = limited(client.execute("DELETE FROM dead_letters WHERE id = ANY($1)", &[&ids])).await;
+        let result =
+            limited(client.execute("DELETE FROM dead_letters WHERE id = ANY($1)", &[&ids])).await;
         keep_if_sound(client, result)
     }
 }

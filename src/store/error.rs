@@ -34,14 +34,24 @@ impl StoreError {
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        let Some(state) = error.code() else { return Self::Unavailable(Box::new(error)) };
+        let Some(state) = error.code() else {
+            return Self::Unavailable(Box::new(error));
+        };
         let class = &state.code()[..2.min(state.code().len())];
         if matches!(class, "08" | "57" | "53") || *state == SqlState::READ_ONLY_SQL_TRANSACTION {
             return Self::Unavailable(Box::new(error));
         }
         let lost_turn = *state == SqlState::UNIQUE_VIOLATION
-            && error.as_db_error().and_then(tokio_postgres::error::DbError::constraint) == Some("commands_turn");
-        if lost_turn || matches!(*state, SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED) {
+            && error
+                .as_db_error()
+                .and_then(tokio_postgres::error::DbError::constraint)
+                == Some("commands_turn");
+        if lost_turn
+            || matches!(
+                *state,
+                SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED
+            )
+        {
             return Self::Contention(error);
         }
         Self::Refused(error)
@@ -55,7 +65,9 @@ impl From<deadpool_postgres::PoolError> for StoreError {
             other @ (deadpool_postgres::PoolError::Timeout(_)
             | deadpool_postgres::PoolError::Closed
             | deadpool_postgres::PoolError::NoRuntimeSpecified
-            | deadpool_postgres::PoolError::PostCreateHook(_)) => Self::Unavailable(Box::new(other)),
+            | deadpool_postgres::PoolError::PostCreateHook(_)) => {
+                Self::Unavailable(Box::new(other))
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{OwnEffect, Settlement, Store, StoreError, keep_if_sound, limited};
 use crate::contract::{IntegrationCreate, IntegrationList};
 use crate::domain::{
-    AuthType, HealthStatus, Integration, IntegrationCategory, IntegrationId, IntegrationStatus, OrganizationId,
-    Platform,
+    AuthType, HealthStatus, Integration, IntegrationCategory, IntegrationId, IntegrationStatus,
+    OrganizationId, Platform,
 };
 
 /// An integration's row at one version.
@@ -91,7 +91,11 @@ impl Store {
             "updated_at" => "i.updated_at::text",
             _ => "i.created_at::text",
         };
-        let (order, beyond) = if filter.ascending { ("ASC", ">") } else { ("DESC", "<") };
+        let (order, beyond) = if filter.ascending {
+            ("ASC", ">")
+        } else {
+            ("DESC", "<")
+        };
         let sql = format!(
             "SELECT {COLUMNS}, {key} AS sort_key FROM integrations i WHERE NOT i.is_deleted \
              AND ($1::uuid IS NULL OR i.organization_id = $1) \
@@ -102,10 +106,17 @@ impl Store {
              AND ($7::text IS NULL OR ({key}, i.id) {beyond} ($7, $8::uuid)) \
              ORDER BY {key} {order}, i.id {order} LIMIT $9"
         );
-        let cursor = filter.cursor.as_deref().and_then(|cursor| cursor.rsplit_once('|'));
+        let cursor = filter
+            .cursor
+            .as_deref()
+            .and_then(|cursor| cursor.rsplit_once('|'));
         let after_key = cursor.map(|(key, _)| key);
         let after_id = cursor.and_then(|(_, id)| Uuid::parse_str(id).ok());
-        let pattern = filter.q.as_ref().map(|q| q.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        let pattern = filter.q.as_ref().map(|q| {
+            q.replace('\\', "\\\\")
+                .replace('%', "\\%")
+                .replace('_', "\\_")
+        });
         let limit = i64::from(filter.limit);
         let fetch = limit + 1;
         let client = self.get().await?;
@@ -128,16 +139,91 @@ impl Store {
             let more = i64::try_from(rows.len()).is_ok_and(|count| count > limit);
             let kept = usize::try_from(limit).unwrap_or(usize::MAX).min(rows.len());
             let next_cursor = if more {
-                rows.get(kept.saturating_sub(1))
-                    .map(|row| format!("{}|{}", row.get::<_, String>("sort_key"), row.get::<_, Uuid>(0)))
+                rows.get(kept.saturating_sub(1)).map(|row| {
+                    format!(
+                        "{}|{}",
+                        row.get::<_, String>("sort_key"),
+                        row.get::<_, Uuid>(0)
+                    )
+                })
             } else {
                 None
             };
-            Ok(IntegrationPage { items: rows.iter().take(kept).map(read).collect(), next_cursor })
+            Ok(IntegrationPage {
+                items: rows.iter().take(kept).map(read).collect(),
+                next_cursor,
+            })
         }
         .await;
         keep_if_sound(client, result)
     }
+}
+
+impl Store {
+    /// Makes an effect at once, without a command: for the command line. In one transaction.
+    ///
+    /// # Errors
+    /// As the connection's; [`StoreError::Refused`] where the row does not take the change.
+    pub async fn apply_now(&self, effect: &OwnEffect) -> Result<(), StoreError> {
+        let client = self.hot().await?;
+        let work = async {
+            client.batch_execute("BEGIN").await?;
+            let made = make(&client, effect, None, 0).await;
+            client
+                .batch_execute(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })
+                .await?;
+            made
+        };
+        let result = limited(work).await;
+        keep_if_sound(client, result)
+    }
+
+    /// Changes fields of an integration: `None` leaves one as it is, settings are merged. False: no such integration.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn change_integration(
+        &self,
+        id: IntegrationId,
+        change: &IntegrationChange,
+    ) -> Result<bool, StoreError> {
+        const SQL: &str = "UPDATE integrations SET name = COALESCE($2, name), base_url = COALESCE($3, base_url), \
+             settings = COALESCE(settings, '{}') || COALESCE($4::jsonb, '{}'), \
+             credentials_encrypted = COALESCE($5, credentials_encrypted), \
+             health_check_status = CASE WHEN $5::text IS NULL THEN health_check_status ELSE 'unknown' END, \
+             is_deleted = COALESCE($6, is_deleted), \
+             deleted_at = CASE WHEN $6 THEN now() ELSE deleted_at END, updated_at = now() \
+             WHERE id = $1 AND NOT is_deleted";
+        let client = self.hot().await?;
+        let result = limited(client.execute(
+            SQL,
+            &[
+                &id.uuid(),
+                &change.name,
+                &change.base_url,
+                &change.settings.clone().map(Value::Object),
+                &change.credentials_sealed,
+                &change.delete.then_some(true),
+            ],
+        ))
+        .await;
+        keep_if_sound(client, result.map(|rows| rows == 1))
+    }
+}
+
+/// What the command line changes of an integration.
+#[derive(Debug, Clone, Default)]
+pub struct IntegrationChange {
+    /// New name.
+    pub name: Option<String>,
+    /// New API base.
+    pub base_url: Option<String>,
+    /// Settings to merge in.
+    pub settings: Option<Map<String, Value>>,
+    /// New sealed credentials.
+    pub credentials_sealed: Option<String>,
+    /// Soft delete.
+    pub delete: bool,
 }
 
 /// Makes a command's own effect, inside the transaction that settles it. Every statement looks at the fence itself,
@@ -147,11 +233,25 @@ pub(super) async fn apply(
     effect: &OwnEffect,
     batch: &[Settlement],
 ) -> Result<(), tokio_postgres::Error> {
-    let Some(settlement) = batch.first() else { return Ok(()) };
-    let (command, take) = (settlement.id.uuid(), settlement.take);
+    let Some(settlement) = batch.first() else {
+        return Ok(());
+    };
+    make(client, effect, Some(settlement.id.uuid()), settlement.take).await
+}
+
+async fn make(
+    client: &deadpool_postgres::Object,
+    effect: &OwnEffect,
+    command: Option<Uuid>,
+    take: i32,
+) -> Result<(), tokio_postgres::Error> {
     match effect {
         OwnEffect::CreateIntegration(new) => create(client, new, command, take).await,
-        OwnEffect::SetEnabled { id, enabled, reason } => {
+        OwnEffect::SetEnabled {
+            id,
+            enabled,
+            reason,
+        } => {
             // Status follows `enabled`: off is inactive; on is active after a healthy check, else pending.
             const SQL: &str = "UPDATE integrations i SET enabled = $2, \
                  status = (CASE WHEN NOT $2 THEN 'inactive' WHEN i.health_check_status = 'healthy' THEN 'active' \
@@ -161,10 +261,18 @@ pub(super) async fn apply(
                  last_error_message = CASE WHEN NOT $2 AND $3::text IS NOT NULL THEN 'Disabled: ' || $3 \
                  ELSE i.last_error_message END, updated_at = now() \
                  WHERE i.id = $1 AND i.enabled <> $2 \
-                 AND EXISTS (SELECT FROM commands c WHERE c.id = $4 AND c.take = $5 AND c.owner IS NULL)";
-            client.execute(SQL, &[&id.uuid(), enabled, reason, &command, &take]).await.map(|_| ())
+                 AND ($4::uuid IS NULL OR EXISTS (SELECT FROM commands c WHERE c.id = $4 AND c.take = $5 AND c.owner IS NULL))";
+            client
+                .execute(SQL, &[&id.uuid(), enabled, reason, &command, &take])
+                .await
+                .map(|_| ())
         }
-        OwnEffect::RecordTest { id, health, error, activates } => {
+        OwnEffect::RecordTest {
+            id,
+            health,
+            error,
+            activates,
+        } => {
             const SQL: &str = "UPDATE integrations i SET health_check_status = $2, health_check_error = $3, \
                  last_health_check_at = now(), connection_test_count = i.connection_test_count + 1, \
                  status = CASE WHEN $4 AND i.enabled AND i.status IN ('pending', 'error') \
@@ -173,9 +281,19 @@ pub(super) async fn apply(
                  ELSE i.last_activation_at END, \
                  activation_method = CASE WHEN $4 AND i.enabled AND i.status IN ('pending', 'error') \
                  THEN 'automatic' ELSE i.activation_method END, updated_at = now() WHERE i.id = $1 \
-                 AND EXISTS (SELECT FROM commands c WHERE c.id = $5 AND c.take = $6 AND c.owner IS NULL)";
+                 AND ($5::uuid IS NULL OR EXISTS (SELECT FROM commands c WHERE c.id = $5 AND c.take = $6 AND c.owner IS NULL))";
             client
-                .execute(SQL, &[&id.uuid(), &health.as_str(), error, activates, &command, &take])
+                .execute(
+                    SQL,
+                    &[
+                        &id.uuid(),
+                        &health.as_str(),
+                        error,
+                        activates,
+                        &command,
+                        &take,
+                    ],
+                )
                 .await
                 .map(|_| ())
         }
@@ -185,12 +303,12 @@ pub(super) async fn apply(
 async fn create(
     client: &deadpool_postgres::Object,
     new: &NewIntegration,
-    command: Uuid,
+    command: Option<Uuid>,
     take: i32,
 ) -> Result<(), tokio_postgres::Error> {
     const ORGANIZATION: &str = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, created_at, \
-         updated_at, is_deleted) SELECT $1, $1::text, true, 'UTC', 'basic', now(), now(), false \
-         WHERE EXISTS (SELECT FROM commands c WHERE c.id = $2 AND c.take = $3 AND c.owner IS NULL) \
+         updated_at, is_deleted) SELECT $1::uuid, $1::uuid::text, true, 'UTC', 'basic', now(), now(), false \
+         WHERE ($2::uuid IS NULL OR EXISTS (SELECT FROM commands c WHERE c.id = $2 AND c.take = $3 AND c.owner IS NULL)) \
          ON CONFLICT (id) DO NOTHING";
     const INTEGRATION: &str = "INSERT INTO integrations (id, organization_id, name, integration_category, \
          platform_name, enabled, status, auth_type, base_url, api_version, credentials_encrypted, settings, \
@@ -203,13 +321,15 @@ async fn create(
          SELECT $1, $2, $3, $4::text::integrationcategory, $5, $6, $7::text::integrationstatus, $8, $9, $10, $11, \
          $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, \
          $33, 0, 0, 0, 0, 0, true, true, 0, now(), now(), false \
-         WHERE EXISTS (SELECT FROM commands c WHERE c.id = $34 AND c.take = $35 AND c.owner IS NULL) \
+         WHERE ($34::uuid IS NULL OR EXISTS (SELECT FROM commands c WHERE c.id = $34 AND c.take = $35 AND c.owner IS NULL)) \
          ON CONFLICT (id) DO NOTHING";
     let c = &new.create;
     let organization = new.organization_id.uuid();
     let list = |texts: &Option<Vec<String>>| texts.as_ref().map(|texts| json!(texts));
     let map = |map: &Option<Map<String, Value>>| map.clone().map(Value::Object);
-    client.execute(ORGANIZATION, &[&organization, &command, &take]).await?;
+    client
+        .execute(ORGANIZATION, &[&organization, &command, &take])
+        .await?;
     client
         .execute(
             INTEGRATION,
@@ -261,10 +381,16 @@ fn read(row: &Row) -> LoadedIntegration {
         Some(_) | None => Map::new(),
     };
     let labels = |index: usize| match row.get::<_, Option<Value>>(index) {
-        Some(Value::Array(items)) => items.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+        Some(Value::Array(items)) => items
+            .iter()
+            .filter_map(|v| v.as_str().map(str::to_owned))
+            .collect(),
         Some(_) | None => Vec::new(),
     };
-    let filled = |index: usize| row.get::<_, Option<String>>(index).filter(|text| !text.is_empty());
+    let filled = |index: usize| {
+        row.get::<_, Option<String>>(index)
+            .filter(|text| !text.is_empty())
+    };
     let platform_name: String = row.get(4);
     let category: String = row.get(5);
     let integration = Integration {
@@ -290,7 +416,10 @@ fn read(row: &Row) -> LoadedIntegration {
         custom_fields_mapping: object(18),
         maintenance_window_start: filled(19),
         maintenance_window_end: filled(20),
-        rate_limit_per_hour: row.get::<_, Option<i32>>(21).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0),
+        rate_limit_per_hour: row
+            .get::<_, Option<i32>>(21)
+            .and_then(|n| u32::try_from(n).ok())
+            .filter(|n| *n > 0),
     };
     let shown = json!({
         "description": row.get::<_, Option<String>>(23),
@@ -306,7 +435,12 @@ fn read(row: &Row) -> LoadedIntegration {
         "environment": row.get::<_, String>(33),
         "region": row.get::<_, Option<String>>(34),
     });
-    LoadedIntegration { version: row.get(1), integration, is_deleted: row.get(22), shown }
+    LoadedIntegration {
+        version: row.get(1),
+        integration,
+        is_deleted: row.get(22),
+        shown,
+    }
 }
 
 impl LoadedIntegration {

@@ -20,12 +20,22 @@ macro_rules! step {
             version: $version,
             name: $name,
             up: include_str!(concat!("../../migrations/V", $version, "__", $name, ".sql")),
-            down: include_str!(concat!("../../migrations/rollback/V", $version, "__", $name, ".sql")),
+            down: include_str!(concat!(
+                "../../migrations/rollback/V",
+                $version,
+                "__",
+                $name,
+                ".sql"
+            )),
         }
     };
 }
 
-const STEPS: [Step; 3] = [step!(1, "legacy_shape"), step!(2, "integration_refactor"), step!(3, "ledger")];
+const STEPS: [Step; 3] = [
+    step!(1, "legacy_shape"),
+    step!(2, "integration_refactor"),
+    step!(3, "ledger"),
+];
 
 /// Concurrent runners wait for each other here: refinery itself takes no lock.
 const LOCK: &str = "SELECT pg_advisory_lock(hashtextextended('ticketwire migrate', 0))";
@@ -35,7 +45,9 @@ const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtextextended('ticketwire mig
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// The schema is older than this version needs.
-    #[error("the database schema is at version {found}, this program needs {needed}; run `ticketwire migrate up`")]
+    #[error(
+        "the database schema is at version {found}, this program needs {needed}; run `ticketwire migrate up`"
+    )]
     OlderSchema {
         /// Where the database is; 0 is nothing at all.
         found: i32,
@@ -54,7 +66,9 @@ pub enum MigrateError {
         known: i32,
     },
     /// There is no such version to go back to.
-    #[error("there is no version {0}; `ticketwire migrate status` lists them, 0 is an empty database")]
+    #[error(
+        "there is no version {0}; `ticketwire migrate status` lists them, 0 is an empty database"
+    )]
     NoSuchVersion(i32),
     /// A migration failed; its transaction was rolled back.
     #[error("a migration failed and changed nothing: {0}")]
@@ -65,7 +79,9 @@ pub enum MigrateError {
 }
 
 fn describe(error: &tokio_postgres::Error) -> String {
-    error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned())
+    error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |db| db.message().to_owned())
 }
 
 /// Where a database is.
@@ -95,7 +111,11 @@ pub async fn up(client: &mut Client) -> Result<Vec<String>, MigrateError> {
     client.batch_execute(LOCK).await?;
     let result = Runner::new(&migrations).run_async(client).await;
     client.batch_execute(UNLOCK).await?;
-    Ok(result?.applied_migrations().iter().map(|applied| format!("V{}__{}", applied.version(), applied.name())).collect())
+    Ok(result?
+        .applied_migrations()
+        .iter()
+        .map(|applied| format!("V{}__{}", applied.version(), applied.name()))
+        .collect())
 }
 
 /// Applies what is pending in one transaction and rolls it back. Returns what would be applied.
@@ -111,7 +131,10 @@ pub async fn dry_run(client: &mut Client) -> Result<Vec<String>, MigrateError> {
         }
     }
     transaction.rollback().await?;
-    Ok(pending.into_iter().map(|(version, name)| format!("V{version}__{name}")).collect())
+    Ok(pending
+        .into_iter()
+        .map(|(version, name)| format!("V{version}__{name}"))
+        .collect())
 }
 
 /// Where the database is.
@@ -119,7 +142,12 @@ pub async fn dry_run(client: &mut Client) -> Result<Vec<String>, MigrateError> {
 /// # Errors
 /// [`MigrateError::Sql`].
 pub async fn status(client: &Client) -> Result<Status, MigrateError> {
-    let history = client.query_one("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[]).await?;
+    let history = client
+        .query_one(
+            "SELECT to_regclass('refinery_schema_history') IS NOT NULL",
+            &[],
+        )
+        .await?;
     let mut applied = Vec::new();
     if history.get(0) {
         let sql = "SELECT version::int, name::text FROM refinery_schema_history ORDER BY version";
@@ -128,7 +156,11 @@ pub async fn status(client: &Client) -> Result<Status, MigrateError> {
     }
     let pending = STEPS
         .iter()
-        .filter(|step| !applied.iter().any(|(version, _): &(i32, String)| *version == step.version))
+        .filter(|step| {
+            !applied
+                .iter()
+                .any(|(version, _): &(i32, String)| *version == step.version)
+        })
         .map(|step| (step.version, step.name.to_owned()))
         .collect();
     Ok(Status { applied, pending })
@@ -138,7 +170,11 @@ pub async fn status(client: &Client) -> Result<Status, MigrateError> {
 ///
 /// # Errors
 /// [`MigrateError::NoSuchVersion`], or [`MigrateError::Sql`]: that version and those below it stay.
-pub async fn rollback(client: &mut Client, to: i32, dry_run: bool) -> Result<Vec<String>, MigrateError> {
+pub async fn rollback(
+    client: &mut Client,
+    to: i32,
+    dry_run: bool,
+) -> Result<Vec<String>, MigrateError> {
     if to != 0 && !STEPS.iter().any(|step| step.version == to) {
         return Err(MigrateError::NoSuchVersion(to));
     }
@@ -148,18 +184,35 @@ pub async fn rollback(client: &mut Client, to: i32, dry_run: bool) -> Result<Vec
     result
 }
 
-async fn roll_back(client: &mut Client, to: i32, dry_run: bool) -> Result<Vec<String>, MigrateError> {
+async fn roll_back(
+    client: &mut Client,
+    to: i32,
+    dry_run: bool,
+) -> Result<Vec<String>, MigrateError> {
     let mut done = Vec::new();
     let applied = status(client).await?.applied;
-    for (version, name) in applied.into_iter().rev().filter(|(version, _)| *version > to) {
-        let step = STEPS.iter().find(|step| step.version == version).ok_or(MigrateError::NewerSchema {
-            found: version,
-            known: latest(),
-        })?;
+    for (version, name) in applied
+        .into_iter()
+        .rev()
+        .filter(|(version, _)| *version > to)
+    {
+        let step =
+            STEPS
+                .iter()
+                .find(|step| step.version == version)
+                .ok_or(MigrateError::NewerSchema {
+                    found: version,
+                    known: latest(),
+                })?;
         if !dry_run {
             let transaction = client.transaction().await?;
             transaction.batch_execute(step.down).await?;
-            transaction.execute("DELETE FROM refinery_schema_history WHERE version = $1", &[&version]).await?;
+            transaction
+                .execute(
+                    "DELETE FROM refinery_schema_history WHERE version = $1",
+                    &[&version],
+                )
+                .await?;
             transaction.commit().await?;
         }
         done.push(format!("V{version}__{name}"));
@@ -175,10 +228,45 @@ pub async fn check_version(client: &Client) -> Result<(), MigrateError> {
     let status = status(client).await?;
     let found = status.applied.last().map_or(0, |(version, _)| *version);
     if found > latest() {
-        return Err(MigrateError::NewerSchema { found, known: latest() });
+        return Err(MigrateError::NewerSchema {
+            found,
+            known: latest(),
+        });
     }
     if !status.pending.is_empty() {
-        return Err(MigrateError::OlderSchema { found, needed: latest() });
+        return Err(MigrateError::OlderSchema {
+            found,
+            needed: latest(),
+        });
     }
     Ok(())
+}
+
+/// What going back to `to` would lose: tables with rows in them.
+///
+/// # Errors
+/// [`MigrateError::Sql`].
+pub async fn holds_data(client: &Client, to: i32) -> Result<Vec<String>, MigrateError> {
+    let mut tables = Vec::new();
+    if to < 3 {
+        tables.extend(["commands", "command_attempts", "dead_letters", "outbox"]);
+    }
+    if to < 1 {
+        tables.extend(["tickets", "integrations", "users", "organizations"]);
+    }
+    let mut holds = Vec::new();
+    for table in tables {
+        let there = client
+            .query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&table])
+            .await?;
+        if !there.get::<_, bool>(0) {
+            continue;
+        }
+        let sql = format!("SELECT count(*) FROM {table}");
+        let rows: i64 = client.query_one(sql.as_str(), &[]).await?.get(0);
+        if rows > 0 {
+            holds.push(format!("{rows} rows of {table}"));
+        }
+    }
+    Ok(holds)
 }

@@ -18,17 +18,20 @@ mod workers;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 pub use circuits::{CircuitChange, CircuitTally};
 pub use claim::{Claimed, NewCommand, Phase2, Repeat, Rooms, Taken};
 pub use connect::{connect, connector};
 pub use dead_letters::{DeadLetter, DeadLetterRow};
 pub use error::{StoreError, chain};
-pub use integrations::{IntegrationPage, LoadedIntegration, NewIntegration};
+pub use integrations::{IntegrationChange, IntegrationPage, LoadedIntegration, NewIntegration};
 pub use outbox::{OutboxKey, OutboxRow};
 pub use queries::{AttemptRow, CommandFilter, CommandRow};
-pub use settle::{AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch, Settlement, TicketChange, TicketInsert, UsageTally};
+pub use settle::{
+    AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch, Settlement, TicketChange,
+    TicketInsert, UsageTally,
+};
 pub use tickets::StoredTicket;
 pub use tokens::{StoredTokens, TokenLock};
 pub use workers::Incarnation;
@@ -61,7 +64,10 @@ impl Store {
                    -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off \
                    -c plan_cache_mode=force_generic_plan";
         let plain = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=20000 -c jit=off";
-        Ok(Self { hot: pool(url, pool_size, name, hot)?, pool: pool(url, 4, name, plain)? })
+        Ok(Self {
+            hot: pool(url, pool_size, name, hot)?,
+            pool: pool(url, 4, name, plain)?,
+        })
     }
 
     /// A connection of the pipeline.
@@ -92,14 +98,15 @@ impl Store {
 }
 
 fn pool(url: &SecretString, size: usize, name: &str, options: &str) -> Result<Pool, StoreError> {
-    let mut config: tokio_postgres::Config = url.expose_secret().parse()?;
-    config.application_name(name);
+    let mut config = connect::configure(url, name)?;
     config.options(options);
-    config.connect_timeout(POOL_WAIT);
-    config.keepalives_idle(Duration::from_secs(10));
-    config.tcp_user_timeout(Duration::from_secs(20));
-    let manager =
-        Manager::from_config(config, connector(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let manager = Manager::from_config(
+        config,
+        connector(),
+        ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        },
+    );
     Pool::builder(manager)
         .max_size(size)
         .wait_timeout(Some(POOL_WAIT))
@@ -125,7 +132,10 @@ async fn limited<T>(
 /// Gives a connection back only if the work on it ended well: after a broken or overdue statement nobody knows what
 /// state it is in.
 fn keep_if_sound<T>(client: Object, result: Result<T, StoreError>) -> Result<T, StoreError> {
-    if matches!(&result, Err(StoreError::Unavailable(_) | StoreError::Timeout(_))) {
+    if matches!(
+        &result,
+        Err(StoreError::Unavailable(_) | StoreError::Timeout(_))
+    ) {
         drop(Object::take(client));
     }
     result

@@ -45,11 +45,24 @@ impl Store {
             let ids: Vec<Uuid> = rows.iter().map(|r| r.key.command_id).collect();
             let numbers: Vec<i32> = rows.iter().map(|r| r.key.number).collect();
             let targets: Vec<&str> = rows.iter().map(|r| r.key.target.as_str()).collect();
-            let correlations: Vec<&str> = rows.iter().map(|r| r.key.correlation_id.as_str()).collect();
+            let correlations: Vec<&str> =
+                rows.iter().map(|r| r.key.correlation_id.as_str()).collect();
             let keys: Vec<&str> = rows.iter().map(|r| r.routing_key.as_str()).collect();
             let bodies: Vec<&str> = rows.iter().map(|r| r.body.as_str()).collect();
             let statement = client.prepare_cached(SQL).await?;
-            limited(client.execute(&statement, &[&ids, &numbers, &targets, &correlations, &keys, &bodies, &owner])).await?;
+            limited(client.execute(
+                &statement,
+                &[
+                    &ids,
+                    &numbers,
+                    &targets,
+                    &correlations,
+                    &keys,
+                    &bodies,
+                    &owner,
+                ],
+            ))
+            .await?;
             Ok(())
         }
         .await;
@@ -72,7 +85,8 @@ impl Store {
             let targets: Vec<&str> = keys.iter().map(|k| k.target.as_str()).collect();
             let correlations: Vec<&str> = keys.iter().map(|k| k.correlation_id.as_str()).collect();
             let statement = client.prepare_cached(SQL).await?;
-            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&ids, &numbers, &targets, &correlations];
+            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+                [&ids, &numbers, &targets, &correlations];
             let work = async {
                 let (begin, set, delete, commit) = futures_util::join!(
                     client.batch_execute("BEGIN"),
@@ -100,7 +114,9 @@ impl Store {
     /// As the connection's.
     pub async fn disown_events(&self, owner: Uuid) -> Result<(), StoreError> {
         let client = self.hot().await?;
-        let result = limited(client.execute("UPDATE outbox SET owner = NULL WHERE owner = $1", &[&owner])).await;
+        let result =
+            limited(client.execute("UPDATE outbox SET owner = NULL WHERE owner = $1", &[&owner]))
+                .await;
         keep_if_sound(client, result.map(|_| ()))
     }
 

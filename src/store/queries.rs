@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Store, StoreError, keep_if_sound, limited};
-use crate::domain::CommandId;
+use crate::contract::{Event, EventData, Outcome, Trace};
+use crate::domain::{
+    CommandId, ErrorCode, Failure, IntegrationId, OrganizationId, Platform, TicketId,
+};
 
 /// A command for people.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -102,7 +105,11 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn commands(&self, filter: &CommandFilter, limit: i64) -> Result<Vec<CommandRow>, StoreError> {
+    pub async fn commands(
+        &self,
+        filter: &CommandFilter,
+        limit: i64,
+    ) -> Result<Vec<CommandRow>, StoreError> {
         let client = self.get().await?;
         let sql = format!(
             "SELECT {COLUMNS} FROM commands WHERE ($1::text IS NULL OR state = $1) \
@@ -130,7 +137,10 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn command(&self, id: CommandId) -> Result<Option<(CommandRow, Vec<AttemptRow>)>, StoreError> {
+    pub async fn command(
+        &self,
+        id: CommandId,
+    ) -> Result<Option<(CommandRow, Vec<AttemptRow>)>, StoreError> {
         let client = self.get().await?;
         let result = async {
             let sql = format!("SELECT {COLUMNS} FROM commands WHERE id = $1");
@@ -218,13 +228,17 @@ impl Store {
              UNION ALL SELECT 'outbox', count(*) FROM outbox";
         let client = self.hot().await?;
         let result = limited(client.query(SQL, &[])).await;
-        keep_if_sound(client, result.map(|rows| rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
+        keep_if_sound(
+            client,
+            result.map(|rows| rows.iter().map(|row| (row.get(0), row.get(1))).collect()),
+        )
     }
 }
 
 fn read(row: &tokio_postgres::Row) -> CommandRow {
     let json = |index: usize| {
-        row.get::<_, Option<String>>(index).and_then(|text| serde_json::from_str(&text).ok())
+        row.get::<_, Option<String>>(index)
+            .and_then(|text| serde_json::from_str(&text).ok())
     };
     CommandRow {
         id: row.get(0),
@@ -246,5 +260,140 @@ fn read(row: &tokio_postgres::Row) -> CommandRow {
         waits_for_turn: row.get(16),
         deaths: row.get(17),
         final_event: json(18),
+    }
+}
+
+impl Store {
+    /// Cancels a command that has not started and of which nothing can have been sent; its event goes to the sweep.
+    /// False: there is none such. Locks the row.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn cancel_command(&self, id: CommandId) -> Result<bool, StoreError> {
+        let failure = Failure::new(
+            ErrorCode::Cancelled,
+            "cancelled by an operator before it was started",
+        );
+        self.end_by_hand(
+            id,
+            "c.state IN ('pending', 'deferred') AND c.doubt_since IS NULL AND c.attempt = 0",
+            Outcome::Cancelled,
+            None,
+            Some(failure),
+        )
+        .await
+    }
+
+    /// Settles a command of unknown outcome by a person's word: it happened (with its external id), or it did not,
+    /// and is sent again. False: it is not of unknown outcome. Locks the row.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn resolve_command(
+        &self,
+        id: CommandId,
+        happened: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let unknown = "(c.state = 'deferred' AND c.doubt_since IS NOT NULL) \
+                       OR (c.state = 'failed' AND c.error_code = 'outcome_unknown')";
+        if let Some(external) = happened {
+            let result = serde_json::json!({ "integration_result": {
+                "success": true, "external_ticket_id": external, "external_ticket_url": null,
+                "details": { "resolved_by": "an operator" },
+            } });
+            return self
+                .end_by_hand(id, unknown, Outcome::Succeeded, Some(result), None)
+                .await;
+        }
+        let client = self.get().await?;
+        let sql = format!(
+            "UPDATE commands c SET doubt_since = NULL, lookups = 0 WHERE c.id = $1 AND ({unknown}) RETURNING c.id"
+        );
+        let result = limited(client.query_opt(sql.as_str(), &[&id.uuid()])).await;
+        let found = keep_if_sound(client, result)?.is_some();
+        if found {
+            self.retry_commands(&[id.uuid()]).await?;
+        }
+        Ok(found)
+    }
+
+    async fn end_by_hand(
+        &self,
+        id: CommandId,
+        condition: &str,
+        outcome: Outcome,
+        result: Option<serde_json::Value>,
+        failure: Option<Failure>,
+    ) -> Result<bool, StoreError> {
+        let mut client = self.get().await?;
+        let work = async {
+            let transaction = limited(client.transaction()).await?;
+            let sql = format!(
+                "SELECT c.type, c.organization_id, c.ticket_id, c.integration_id, c.run, c.attempt, c.events, \
+                 c.traceparent, c.tracestate, i.platform_name FROM commands c \
+                 LEFT JOIN integrations i ON i.id = c.integration_id WHERE c.id = $1 AND ({condition}) FOR UPDATE OF c"
+            );
+            let Some(row) = limited(transaction.query_opt(sql.as_str(), &[&id.uuid()])).await? else {
+                return Ok(false);
+            };
+            let organization = OrganizationId::new(row.get(1));
+            let ticket = row.get::<_, Option<Uuid>>(2).map(TicketId::new);
+            let number: i32 = row.get::<_, i32>(6) + 1;
+            let platform = row.get::<_, Option<String>>(9).and_then(|name| Platform::parse(&name));
+            let event = Event {
+                id: Event::id_of(id, number),
+                time: Utc::now(),
+                organization_id: Some(organization),
+                trace: Trace { parent: row.get(7), state: row.get(8) },
+                data: EventData {
+                    command_id: Some(id),
+                    command_type: row.get(0),
+                    outcome,
+                    run: row.get(4),
+                    attempt: row.get(5),
+                    duration_ms: 0,
+                    integration_id: row.get::<_, Option<Uuid>>(3).map(IntegrationId::new),
+                    integration_category: platform.map(Platform::category),
+                    platform_name: platform,
+                    ticket_id: ticket,
+                    result: result.clone(),
+                    error: failure.clone(),
+                    retry_at: None,
+                },
+            };
+            let (body, key) = (event.to_json(), event.routing_key());
+            let state = if outcome == Outcome::Succeeded { "succeeded" } else { "cancelled" };
+            let code = failure.as_ref().map(|failure| failure.code.as_str());
+            let error = failure.as_ref().and_then(|failure| serde_json::to_string(failure).ok());
+            limited(transaction.execute(
+                "UPDATE commands SET state = $2, turn = false, due_at = NULL, retry_at = NULL, finished_at = now(), \
+                 events = $3, final_event = $4, final_key = $5, error_code = $6, error = $7, doubt_since = NULL, \
+                 decided_by = 'an operator' WHERE id = $1",
+                &[&id.uuid(), &state, &number, &body, &key, &code, &error],
+            ))
+            .await?;
+            let external = result.as_ref().and_then(|r| r["integration_result"]["external_ticket_id"].as_str());
+            if let (Some(external), Some(ticket)) = (external, ticket) {
+                limited(transaction.execute(
+                    "UPDATE tickets SET external_ticket_id = $2, integration_id = COALESCE($3, integration_id), \
+                     updated_at = now() WHERE id = $1 AND external_ticket_id IS NULL",
+                    &[&ticket.uuid(), &external, &row.get::<_, Option<Uuid>>(3)],
+                ))
+                .await?;
+            }
+            limited(transaction.execute(
+                "INSERT INTO outbox (command_id, number, routing_key, body) VALUES ($1, $2, $3, $4)",
+                &[&id.uuid(), &number, &key, &body],
+            ))
+            .await?;
+            if let Some(ticket) = ticket {
+                let (orgs, tickets) = (vec![organization.uuid()], vec![ticket.uuid()]);
+                limited(transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets])).await?;
+            }
+            limited(transaction.commit()).await?;
+            Ok(true)
+        }
+        .await;
+        keep_if_sound(client, work)
     }
 }

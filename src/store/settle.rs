@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::{NewIntegration, Store, StoreError, keep_if_sound, limited};
 use crate::contract::IntegrationResult;
 use crate::domain::{
-    CommandId, HealthStatus, IntegrationId, OrganizationId, TicketCategory, TicketId, TicketPatch, TicketStatus,
+    CommandId, HealthStatus, IntegrationId, OrganizationId, TicketCategory, TicketId, TicketPatch,
+    TicketStatus,
 };
 
 /// How one taken command is put down again.
@@ -265,10 +266,18 @@ async fn settle_batch(
     usage: &[(IntegrationId, UsageTally)],
     effect: Option<&OwnEffect>,
 ) -> Result<SettledBatch, StoreError> {
-    let settle = client.prepare_cached(include_str!("sql/settle.sql")).await?;
-    let insert = client.prepare_cached(include_str!("sql/tickets_insert.sql")).await?;
-    let change = client.prepare_cached(include_str!("sql/tickets_change.sql")).await?;
-    let turns = client.prepare_cached(include_str!("sql/pass_turns.sql")).await?;
+    let settle = client
+        .prepare_cached(include_str!("sql/settle.sql"))
+        .await?;
+    let insert = client
+        .prepare_cached(include_str!("sql/tickets_insert.sql"))
+        .await?;
+    let change = client
+        .prepare_cached(include_str!("sql/tickets_change.sql"))
+        .await?;
+    let turns = client
+        .prepare_cached(include_str!("sql/pass_turns.sql"))
+        .await?;
     let replies = client.prepare_cached(REPLIES).await?;
     let tally = client.prepare_cached(USAGE).await?;
 
@@ -276,7 +285,11 @@ async fn settle_batch(
     let inserts = InsertColumns::of(batch);
     let changes = ChangeColumns::of(batch);
     let (turn_orgs, turn_tickets) = released_turns(batch);
-    let finished: Vec<Uuid> = batch.iter().filter(|s| s.finished).map(|s| s.id.uuid()).collect();
+    let finished: Vec<Uuid> = batch
+        .iter()
+        .filter(|s| s.finished)
+        .map(|s| s.id.uuid())
+        .collect();
     let used = UsageColumns::of(usage);
 
     // Sent in one go: the server runs them one after the other, and an error in one fails those behind it. Dropping
@@ -293,25 +306,49 @@ async fn settle_batch(
         };
         let insert_params = inserts.params();
         let inserted = async {
-            if inserts.is_empty() { Ok(0) } else { client.execute(&insert, &insert_params).await }
+            if inserts.is_empty() {
+                Ok(0)
+            } else {
+                client.execute(&insert, &insert_params).await
+            }
         };
         let change_params = changes.params();
         let changed = async {
-            if changes.is_empty() { Ok(0) } else { client.execute(&change, &change_params).await }
+            if changes.is_empty() {
+                Ok(0)
+            } else {
+                client.execute(&change, &change_params).await
+            }
         };
         let used_params = used.params(&worker);
-        let counted = async { if used.is_empty() { Ok(0) } else { client.execute(&tally, &used_params).await } };
-        let turn_params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&turn_orgs, &turn_tickets];
+        let counted = async {
+            if used.is_empty() {
+                Ok(0)
+            } else {
+                client.execute(&tally, &used_params).await
+            }
+        };
+        let turn_params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+            [&turn_orgs, &turn_tickets];
         let passed = async {
-            if turn_orgs.is_empty() { Ok(0) } else { client.execute(&turns, &turn_params).await }
+            if turn_orgs.is_empty() {
+                Ok(0)
+            } else {
+                client.execute(&turns, &turn_params).await
+            }
         };
         let reply_params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&finished, &owner];
         let answered = async {
-            if finished.is_empty() { Ok(Vec::new()) } else { client.query(&replies, &reply_params).await }
+            if finished.is_empty() {
+                Ok(Vec::new())
+            } else {
+                client.query(&replies, &reply_params).await
+            }
         };
         let commit = client.batch_execute("COMMIT");
-        let (begin, settled, own, inserted, changed, counted, passed, answered, commit) =
-            futures_util::join!(begin, settled, own, inserted, changed, counted, passed, answered, commit);
+        let (begin, settled, own, inserted, changed, counted, passed, answered, commit) = futures_util::join!(
+            begin, settled, own, inserted, changed, counted, passed, answered, commit
+        );
         begin?;
         let settled = settled?;
         own?;
@@ -335,7 +372,10 @@ async fn settle_batch(
     };
     let settled = settled
         .iter()
-        .map(|row| Settled { id: CommandId::new(row.get(0)), older_unsent: row.get(1) })
+        .map(|row| Settled {
+            id: CommandId::new(row.get(0)),
+            older_unsent: row.get(1),
+        })
         .collect();
     let answered = answered
         .iter()
@@ -347,7 +387,11 @@ async fn settle_batch(
             body: row.get(4),
         })
         .collect();
-    Ok(SettledBatch { settled, replies: answered, turns_passed })
+    Ok(SettledBatch {
+        settled,
+        replies: answered,
+        turns_passed,
+    })
 }
 
 /// Takes the waiting callers of finished commands out of `command_replies` and into the outbox.
@@ -438,12 +482,15 @@ impl<'a> SettleColumns<'a> {
             c.errors.push(s.error.as_deref());
             c.doubts.push(s.doubt_since);
             c.lookups.push(s.lookups);
-            c.finals.push(s.final_event.as_ref().map(|(body, _)| body.as_str()));
-            c.final_keys.push(s.final_event.as_ref().map(|(_, key)| key.as_str()));
+            c.finals
+                .push(s.final_event.as_ref().map(|(body, _)| body.as_str()));
+            c.final_keys
+                .push(s.final_event.as_ref().map(|(_, key)| key.as_str()));
             c.finished.push(s.finished);
             c.waits.push(s.waits);
             c.ran.push(s.ran);
-            c.integrations.push(s.integration_id.map(IntegrationId::uuid));
+            c.integrations
+                .push(s.integration_id.map(IntegrationId::uuid));
             if let Some(a) = &s.attempt_record {
                 c.a_ids.push(s.id.uuid());
                 c.a_runs.push(a.run);
@@ -534,7 +581,10 @@ struct InsertColumns<'a> {
 impl<'a> InsertColumns<'a> {
     fn of(batch: &'a [Settlement]) -> Self {
         let mut c = Self::default();
-        for (s, t) in batch.iter().filter_map(|s| Some((s, s.ticket_insert.as_deref()?))) {
+        for (s, t) in batch
+            .iter()
+            .filter_map(|s| Some((s, s.ticket_insert.as_deref()?)))
+        {
             c.commands.push(s.id.uuid());
             c.takes.push(s.take);
             c.ids.push(t.id.uuid());
@@ -547,14 +597,21 @@ impl<'a> InsertColumns<'a> {
             c.departments.push(t.department.as_deref());
             c.authors.push(t.created_by);
             c.assignees.push(t.assigned_to);
-            c.integrations.push(t.integration_id.map(IntegrationId::uuid));
+            c.integrations
+                .push(t.integration_id.map(IntegrationId::uuid));
             let result = t.integration_result.as_ref();
-            c.external_ids.push(result.and_then(|r| r.external_ticket_id.as_deref()));
-            c.external_urls.push(result.and_then(|r| r.external_ticket_url.as_deref()));
+            c.external_ids
+                .push(result.and_then(|r| r.external_ticket_id.as_deref()));
+            c.external_urls
+                .push(result.and_then(|r| r.external_ticket_url.as_deref()));
             c.results.push(json_text(result));
             c.refs.push(map_text(&t.external_ref));
             c.custom.push(map_text(&t.custom_fields));
-            c.tags.push(if t.tags.is_empty() { None } else { json_text(Some(&t.tags)) });
+            c.tags.push(if t.tags.is_empty() {
+                None
+            } else {
+                json_text(Some(&t.tags))
+            });
         }
         c
     }
@@ -618,19 +675,31 @@ struct ChangeColumns<'a> {
 impl<'a> ChangeColumns<'a> {
     fn of(batch: &'a [Settlement]) -> Self {
         let mut c = Self::default();
-        for (s, ticket, t) in batch.iter().filter_map(|s| Some((s, s.ticket_id?, s.ticket_change.as_deref()?))) {
+        for (s, ticket, t) in batch
+            .iter()
+            .filter_map(|s| Some((s, s.ticket_id?, s.ticket_change.as_deref()?)))
+        {
             c.commands.push(s.id.uuid());
             c.takes.push(s.take);
             c.ids.push(ticket.uuid());
             c.orgs.push(s.organization_id.uuid());
             c.titles.push(t.patch.title.as_deref());
             c.descriptions.push(t.patch.description.as_deref());
-            c.categories.push(t.patch.category.map(TicketCategory::as_str));
-            c.priorities.push(t.patch.priority.map(crate::domain::Priority::as_str));
-            c.urgencies.push(t.patch.urgency.map(crate::domain::Priority::as_str));
+            c.categories
+                .push(t.patch.category.map(TicketCategory::as_str));
+            c.priorities
+                .push(t.patch.priority.map(crate::domain::Priority::as_str));
+            c.urgencies
+                .push(t.patch.urgency.map(crate::domain::Priority::as_str));
             c.departments.push(t.patch.department.as_deref());
-            c.custom.push(t.patch.custom_fields.as_ref().and_then(|map| json_text(Some(map))));
-            c.tags.push(t.patch.tags.as_ref().and_then(|tags| json_text(Some(tags))));
+            c.custom.push(
+                t.patch
+                    .custom_fields
+                    .as_ref()
+                    .and_then(|map| json_text(Some(map))),
+            );
+            c.tags
+                .push(t.patch.tags.as_ref().and_then(|tags| json_text(Some(tags))));
             c.statuses.push(t.status.map(TicketStatus::as_str));
             c.summaries.push(t.resolution_summary.as_deref());
             c.notes.push(t.internal_notes.as_deref());
@@ -702,7 +771,13 @@ impl<'a> UsageColumns<'a> {
     }
 
     fn params<'b>(&'b self, worker: &'b &'b str) -> Params<'b> {
-        vec![worker, &self.ids, &self.succeeded, &self.failed, &self.errors]
+        vec![
+            worker,
+            &self.ids,
+            &self.succeeded,
+            &self.failed,
+            &self.errors,
+        ]
     }
 }
 
@@ -712,5 +787,9 @@ fn json_text<T: serde::Serialize>(value: Option<&T>) -> Option<String> {
 }
 
 fn map_text(map: &Map<String, Value>) -> Option<String> {
-    if map.is_empty() { None } else { json_text(Some(map)) }
+    if map.is_empty() {
+        None
+    } else {
+        json_text(Some(map))
+    }
 }

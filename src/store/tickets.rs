@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, keep_if_sound, limited};
 use crate::domain::{
-    IntegrationId, OrganizationId, Priority, TicketCategory, TicketId, TicketStatus, TicketView, UserRef,
+    IntegrationId, OrganizationId, Priority, TicketCategory, TicketId, TicketStatus, TicketView,
+    UserRef,
 };
 
 /// A ticket as stored.
@@ -50,7 +51,9 @@ impl Store {
     pub async fn organization(&self, id: OrganizationId) -> Result<Option<bool>, StoreError> {
         let client = self.hot().await?;
         let sql = "SELECT is_enabled FROM organizations WHERE id = $1 AND NOT is_deleted";
-        let result = limited(client.query_opt(sql, &[&id.uuid()])).await.map(|row| row.map(|row| row.get(0)));
+        let result = limited(client.query_opt(sql, &[&id.uuid()]))
+            .await
+            .map(|row| row.map(|row| row.get(0)));
         keep_if_sound(client, result)
     }
 
@@ -63,7 +66,13 @@ impl Store {
         let sql = "SELECT u.id, u.email, u.full_name FROM unnest($1::uuid[]) AS x(id) JOIN users u ON u.id = x.id \
                    WHERE NOT u.is_deleted";
         let result = limited(client.query(sql, &[&ids])).await.map(|rows| {
-            rows.iter().map(|row| UserRef { id: row.get(0), email: row.get(1), full_name: row.get(2) }).collect()
+            rows.iter()
+                .map(|row| UserRef {
+                    id: row.get(0),
+                    email: row.get(1),
+                    full_name: row.get(2),
+                })
+                .collect()
         });
         keep_if_sound(client, result)
     }
@@ -83,7 +92,10 @@ fn read(row: &tokio_postgres::Row) -> StoredTicket {
         Some(_) | None => Map::new(),
     };
     let tags = match row.get::<_, Option<Value>>(14) {
-        Some(Value::Array(items)) => items.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+        Some(Value::Array(items)) => items
+            .iter()
+            .filter_map(|v| v.as_str().map(str::to_owned))
+            .collect(),
         Some(_) | None => Vec::new(),
     };
     StoredTicket {

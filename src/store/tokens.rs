@@ -57,7 +57,11 @@ impl Store {
                     refresh_sealed: row.get(1),
                     expires_at: row.get(2),
                 });
-                Ok(TokenLock { client: Some(client), integration, current })
+                Ok(TokenLock {
+                    client: Some(client),
+                    integration,
+                    current,
+                })
             }
             Err(error) => {
                 drop(Object::take(client));
@@ -74,7 +78,9 @@ impl TokenLock {
     /// # Errors
     /// As the connection's: the new tokens are lost then.
     pub async fn store(mut self, tokens: &StoredTokens) -> Result<(), StoreError> {
-        let Some(client) = self.client.take() else { return Ok(()) };
+        let Some(client) = self.client.take() else {
+            return Ok(());
+        };
         let work = async {
             client
                 .execute(
@@ -100,7 +106,9 @@ impl TokenLock {
     /// # Errors
     /// As the connection's.
     pub async fn release(mut self) -> Result<(), StoreError> {
-        let Some(client) = self.client.take() else { return Ok(()) };
+        let Some(client) = self.client.take() else {
+            return Ok(());
+        };
         let result = limited(client.batch_execute("ROLLBACK")).await;
         if result.is_err() {
             drop(Object::take(client));

@@ -31,7 +31,10 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn try_lock_worker(client: &tokio_postgres::Client, worker: &str) -> Result<bool, StoreError> {
+    pub async fn try_lock_worker(
+        client: &tokio_postgres::Client,
+        worker: &str,
+    ) -> Result<bool, StoreError> {
         Ok(limited(client.query_one(LOCK, &[&worker])).await?.get(0))
     }
 
@@ -40,7 +43,11 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn register_worker(&self, me: &Incarnation, lease: Duration) -> Result<u64, StoreError> {
+    pub async fn register_worker(
+        &self,
+        me: &Incarnation,
+        lease: Duration,
+    ) -> Result<u64, StoreError> {
         let mut client = self.hot().await?;
         let result = async {
             let transaction = limited(client.transaction()).await?;
@@ -79,8 +86,9 @@ impl Store {
         let client = self.hot().await?;
         let sql = "UPDATE workers SET lease_until = now() + $3::float8 * interval '1 second' \
                    WHERE id = $1 AND incarnation = $2";
-        let result =
-            limited(client.execute(sql, &[&me.worker, &me.id, &lease.as_secs_f64()])).await.map(|rows| rows == 1);
+        let result = limited(client.execute(sql, &[&me.worker, &me.id, &lease.as_secs_f64()]))
+            .await
+            .map(|rows| rows == 1);
         keep_if_sound(client, result)
     }
 
@@ -121,14 +129,20 @@ impl Store {
         let mut client = self.hot().await?;
         let result = async {
             let transaction = limited(client.transaction()).await?;
-            let row =
-                limited(transaction.query_opt("DELETE FROM workers WHERE id = $1 RETURNING incarnation", &[&worker]))
-                    .await?;
+            let row = limited(transaction.query_opt(
+                "DELETE FROM workers WHERE id = $1 RETURNING incarnation",
+                &[&worker],
+            ))
+            .await?;
             let mut taken = 0;
             if let Some(row) = row {
                 let incarnation: Uuid = row.get(0);
                 taken = limited(transaction.execute(TAKE_OVER, &[&incarnation])).await?;
-                limited(transaction.execute("UPDATE outbox SET owner = NULL WHERE owner = $1", &[&incarnation])).await?;
+                limited(transaction.execute(
+                    "UPDATE outbox SET owner = NULL WHERE owner = $1",
+                    &[&incarnation],
+                ))
+                .await?;
             }
             limited(transaction.commit()).await?;
             Ok(taken)
@@ -159,7 +173,9 @@ impl Store {
         let client = self.hot().await?;
         let sql = "DELETE FROM workers WHERE id = $1 AND incarnation = $2 \
                    AND NOT EXISTS (SELECT FROM commands WHERE owner = $2 AND state = 'running')";
-        let result = limited(client.execute(sql, &[&me.worker, &me.id])).await.map(|_| ());
+        let result = limited(client.execute(sql, &[&me.worker, &me.id]))
+            .await
+            .map(|_| ());
         keep_if_sound(client, result)
     }
 

@@ -35,7 +35,9 @@ mod armed {
 
     fn parse(text: &str) -> Option<Point> {
         let (head, marker) = text.split_once('@')?;
-        let (head, skip) = head.split_once(':').map_or((head, 0), |(head, skip)| (head, skip.parse().unwrap_or(0)));
+        let (head, skip) = head
+            .split_once(':')
+            .map_or((head, 0), |(head, skip)| (head, skip.parse().unwrap_or(0)));
         let (name, death) = head.split_once('=').unwrap_or((head, "kill"));
         let death = match death {
             "panic" => Death::Panic,
@@ -43,11 +45,19 @@ mod armed {
             _ => Death::Kill,
         };
         let (name, marker) = (name.to_owned(), PathBuf::from(marker));
-        Some(Point { name, death, skip, passed: AtomicUsize::new(0), marker })
+        Some(Point {
+            name,
+            death,
+            skip,
+            passed: AtomicUsize::new(0),
+            marker,
+        })
     }
 
     pub(super) fn is_armed(name: &str) -> bool {
-        points().iter().any(|point| point.name == name && !point.marker.exists())
+        points()
+            .iter()
+            .any(|point| point.name == name && !point.marker.exists())
     }
 
     /// How to die here, if at all. `repeat` markers (a directory) never run out.
@@ -57,7 +67,11 @@ mod armed {
                 return None;
             }
             let first = point.marker.is_dir()
-                || std::fs::OpenOptions::new().write(true).create_new(true).open(&point.marker).is_ok();
+                || std::fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .open(&point.marker)
+                    .is_ok();
             first.then_some(&point.death)
         })
     }
@@ -65,7 +79,11 @@ mod armed {
 
 /// Dies here if a test wants it.
 #[cfg(debug_assertions)]
-#[expect(clippy::panic, clippy::unused_async, reason = "dying is the purpose; release builds have the same signature")]
+#[expect(
+    clippy::panic,
+    clippy::unused_async,
+    reason = "dying is the purpose; release builds have the same signature"
+)]
 pub async fn failpoint(name: &'static str) {
     match armed::hit(name) {
         None => {}
@@ -73,7 +91,9 @@ pub async fn failpoint(name: &'static str) {
         Some(armed::Death::Abort) => std::process::abort(),
         Some(armed::Death::Kill) => {
             let pid = std::process::id().to_string();
-            let killed = std::process::Command::new("kill").args(["-9", &pid]).status();
+            let killed = std::process::Command::new("kill")
+                .args(["-9", &pid])
+                .status();
             tracing::error!(?killed, "the fail point did not kill the process");
             std::process::abort();
         }

@@ -3,7 +3,9 @@
 
 use std::sync::OnceLock;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -23,19 +25,38 @@ pub fn install() {
 /// The metrics as Prometheus text; empty where no recorder is installed.
 #[must_use]
 pub fn render() -> String {
-    HANDLE.get().map(|handle| {
-        handle.run_upkeep();
-        handle.render()
-    }).unwrap_or_default()
+    HANDLE
+        .get()
+        .map(|handle| {
+            handle.run_upkeep();
+            handle.render()
+        })
+        .unwrap_or_default()
 }
 
 fn describe() {
-    describe_counter!(COMMANDS, "Commands that came in, by type and what became of them at the door");
-    describe_counter!(ATTEMPTS, "Outcomes of attempts, by type, platform and error code");
-    describe_counter!(EVENTS, "Events handed to the broker, by what became of them");
+    describe_counter!(
+        COMMANDS,
+        "Commands that came in, by type and what became of them at the door"
+    );
+    describe_counter!(
+        ATTEMPTS,
+        "Outcomes of attempts, by type, platform and error code"
+    );
+    describe_counter!(
+        EVENTS,
+        "Events handed to the broker, by what became of them"
+    );
     describe_histogram!(BATCH, "Rows a batch, by step");
-    describe_histogram!(DURATION, Unit::Seconds, "From start of an attempt to its outcome, by platform");
-    describe_gauge!(BACKLOG, "Rows in the ledger that are not finished, by what they wait for");
+    describe_histogram!(
+        DURATION,
+        Unit::Seconds,
+        "From start of an attempt to its outcome, by platform"
+    );
+    describe_gauge!(
+        BACKLOG,
+        "Rows in the ledger that are not finished, by what they wait for"
+    );
     describe_gauge!(MEMORY, "Commands in this process's hands");
     describe_gauge!(LINK_UP, "Whether a connection to the broker stands");
     describe_gauge!(LINK_GENERATION, "How often it was made");
@@ -83,8 +104,10 @@ pub fn settled(
 
 /// Events that the broker confirmed, and those that it did not.
 pub fn published(confirmed: usize, unconfirmed: usize) {
-    counter!(EVENTS, "outcome" => "confirmed").increment(u64::try_from(confirmed).unwrap_or(u64::MAX));
-    counter!(EVENTS, "outcome" => "unconfirmed").increment(u64::try_from(unconfirmed).unwrap_or(u64::MAX));
+    counter!(EVENTS, "outcome" => "confirmed")
+        .increment(u64::try_from(confirmed).unwrap_or(u64::MAX));
+    counter!(EVENTS, "outcome" => "unconfirmed")
+        .increment(u64::try_from(unconfirmed).unwrap_or(u64::MAX));
 }
 
 /// The size of a batch: steps `claim`, `settle`, `publish`.
@@ -94,7 +117,8 @@ pub fn batch(step: &'static str, rows: usize) {
 
 /// Unfinished rows.
 pub fn backlog(state: &str, rows: i64) {
-    gauge!(BACKLOG, "state" => state.to_owned()).set(f64::from(i32::try_from(rows).unwrap_or(i32::MAX)));
+    gauge!(BACKLOG, "state" => state.to_owned())
+        .set(f64::from(i32::try_from(rows).unwrap_or(i32::MAX)));
 }
 
 /// Commands in this process's hands.
@@ -105,5 +129,6 @@ pub fn commands_in_memory(count: usize) {
 /// A connection's state.
 pub fn broker_link(role: &'static str, up: bool, generation: u64) {
     gauge!(LINK_UP, "role" => role).set(f64::from(u8::from(up)));
-    gauge!(LINK_GENERATION, "role" => role).set(f64::from(u32::try_from(generation).unwrap_or(u32::MAX)));
+    gauge!(LINK_GENERATION, "role" => role)
+        .set(f64::from(u32::try_from(generation).unwrap_or(u32::MAX)));
 }

@@ -21,7 +21,12 @@ struct Node {
 
 impl Node {
     const fn new(kind: &'static str) -> Self {
-        Self { kind, attrs: Value::Null, content: Vec::new(), implied: false }
+        Self {
+            kind,
+            attrs: Value::Null,
+            content: Vec::new(),
+            implied: false,
+        }
     }
 
     fn takes_blocks(&self) -> bool {
@@ -51,14 +56,25 @@ struct Builder {
 
 /// The document for a Markdown text.
 pub(super) fn document(markdown: &str) -> Value {
-    let mut builder = Builder { stack: vec![Node::new("doc")], strong: 0, em: 0, strike: 0, links: Vec::new(), skipped: 0 };
+    let mut builder = Builder {
+        stack: vec![Node::new("doc")],
+        strong: 0,
+        em: 0,
+        strike: 0,
+        links: Vec::new(),
+        skipped: 0,
+    };
     for event in Parser::new_ext(markdown, Options::ENABLE_STRIKETHROUGH) {
         builder.event(event);
     }
     while builder.stack.len() > 1 {
         builder.close();
     }
-    let content = builder.stack.pop().map(|doc| doc.content).unwrap_or_default();
+    let content = builder
+        .stack
+        .pop()
+        .map(|doc| doc.content)
+        .unwrap_or_default();
     json!({ "type": "doc", "version": 1, "content": content })
 }
 
@@ -88,7 +104,10 @@ impl Builder {
             Tag::Heading { level, .. } => {
                 self.close_implied();
                 if self.stack.len() == 1 {
-                    self.open(Node { attrs: json!({ "level": level as u8 }), ..Node::new("heading") });
+                    self.open(Node {
+                        attrs: json!({ "level": level as u8 }),
+                        ..Node::new("heading")
+                    });
                 } else {
                     self.open(Node::new("paragraph"));
                     self.strong += 1;
@@ -102,17 +121,25 @@ impl Builder {
                     }
                     CodeBlockKind::Fenced(_) | CodeBlockKind::Indented => Value::Null,
                 };
-                self.open(Node { attrs, ..Node::new("codeBlock") });
+                self.open(Node {
+                    attrs,
+                    ..Node::new("codeBlock")
+                });
             }
             Tag::List(Some(first)) => {
-                self.open_container(Node { attrs: json!({ "order": first }), ..Node::new("orderedList") });
+                self.open_container(Node {
+                    attrs: json!({ "order": first }),
+                    ..Node::new("orderedList")
+                });
             }
             Tag::List(None) => self.open_container(Node::new("bulletList")),
             Tag::Item => self.open_container(Node::new("listItem")),
             Tag::Emphasis => self.em += 1,
             Tag::Strong => self.strong += 1,
             Tag::Strikethrough => self.strike += 1,
-            Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => self.links.push(dest_url.into_string()),
+            Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
+                self.links.push(dest_url.into_string())
+            }
             Tag::HtmlBlock
             | Tag::FootnoteDefinition(_)
             | Tag::DefinitionList
@@ -135,7 +162,11 @@ impl Builder {
         match tag {
             TagEnd::Paragraph | TagEnd::CodeBlock => self.close(),
             TagEnd::Heading(_) => {
-                if self.stack.last().is_some_and(|node| node.kind == "paragraph") {
+                if self
+                    .stack
+                    .last()
+                    .is_some_and(|node| node.kind == "paragraph")
+                {
                     self.strong = self.strong.saturating_sub(1);
                 }
                 self.close();
@@ -168,7 +199,9 @@ impl Builder {
     }
 
     fn fits(&self, node: &Node) -> bool {
-        let Some(parent) = self.stack.last() else { return false };
+        let Some(parent) = self.stack.last() else {
+            return false;
+        };
         match node.kind {
             "listItem" => matches!(parent.kind, "bulletList" | "orderedList"),
             "blockquote" => parent.kind == "doc",
@@ -192,14 +225,20 @@ impl Builder {
         if self.stack.len() < 2 {
             return;
         }
-        let Some(mut node) = self.stack.pop() else { return };
+        let Some(mut node) = self.stack.pop() else {
+            return;
+        };
         if node.content.is_empty() && node.kind != "listItem" && node.kind != "codeBlock" {
             return;
         }
         if node.kind == "listItem" {
-            let begins_well = node.content.first().is_some_and(|child| child["type"] == "paragraph");
+            let begins_well = node
+                .content
+                .first()
+                .is_some_and(|child| child["type"] == "paragraph");
             if !begins_well {
-                node.content.insert(0, json!({ "type": "paragraph", "content": [] }));
+                node.content
+                    .insert(0, json!({ "type": "paragraph", "content": [] }));
             }
         }
         self.push_child(node.finish());
@@ -212,7 +251,11 @@ impl Builder {
     }
 
     fn text(&mut self, text: &str) {
-        if self.stack.last().is_some_and(|node| node.kind == "codeBlock") {
+        if self
+            .stack
+            .last()
+            .is_some_and(|node| node.kind == "codeBlock")
+        {
             let text = text.strip_suffix('\n').unwrap_or(text);
             if !text.is_empty() {
                 self.push_child(json!({ "type": "text", "text": text }));
@@ -228,7 +271,9 @@ impl Builder {
     }
 
     fn break_line(&mut self) {
-        if self.stack.last().is_some_and(|node| matches!(node.kind, "paragraph" | "heading") && !node.content.is_empty()) {
+        if self.stack.last().is_some_and(|node| {
+            matches!(node.kind, "paragraph" | "heading") && !node.content.is_empty()
+        }) {
             self.push_child(json!({ "type": "hardBreak" }));
         }
     }
@@ -238,18 +283,29 @@ impl Builder {
         if text.is_empty() {
             return;
         }
-        if self.stack.last().is_some_and(|node| !matches!(node.kind, "paragraph" | "heading" | "codeBlock")) {
+        if self
+            .stack
+            .last()
+            .is_some_and(|node| !matches!(node.kind, "paragraph" | "heading" | "codeBlock"))
+        {
             // A list holds only items: text that lost its item stands in a paragraph behind the list.
             while self.stack.last().is_some_and(|node| !node.takes_blocks()) {
                 self.close();
             }
-            self.stack.push(Node { implied: true, ..Node::new("paragraph") });
+            self.stack.push(Node {
+                implied: true,
+                ..Node::new("paragraph")
+            });
         }
         let mut marks = Vec::new();
         if code {
             marks.push(json!({ "type": "code" }));
         } else {
-            for (count, name) in [(self.strong, "strong"), (self.em, "em"), (self.strike, "strike")] {
+            for (count, name) in [
+                (self.strong, "strong"),
+                (self.em, "em"),
+                (self.strike, "strike"),
+            ] {
                 if count > 0 {
                     marks.push(json!({ "type": name }));
                 }
@@ -274,7 +330,11 @@ mod tests {
     use super::*;
 
     fn check(markdown: &str, content: Value) {
-        assert_eq!(document(markdown), json!({ "type": "doc", "version": 1, "content": content }), "{markdown}");
+        assert_eq!(
+            document(markdown),
+            json!({ "type": "doc", "version": 1, "content": content }),
+            "{markdown}"
+        );
     }
 
     fn paragraph(text: &str) -> Value {
@@ -299,7 +359,10 @@ mod tests {
             json!([{ "type": "codeBlock", "attrs": { "language": "rust" },
                      "content": [{ "type": "text", "text": "fn main() {}\n\nx" }] }]),
         );
-        check("> quoted", json!([{ "type": "blockquote", "content": [paragraph("quoted")] }]));
+        check(
+            "> quoted",
+            json!([{ "type": "blockquote", "content": [paragraph("quoted")] }]),
+        );
         check(
             "- one\n- two\n\n3. three",
             json!([
@@ -331,20 +394,27 @@ mod tests {
 
     fn sound(node: &Value, in_code: bool) -> bool {
         let kind = node["type"].as_str().unwrap_or_default();
-        let children = node["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let children = node["content"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let here = match kind {
             "text" => {
                 let text = node["text"].as_str().unwrap_or_default();
                 !text.is_empty() && (in_code || !text.contains('\n'))
             }
-            "listItem" => children.first().is_some_and(|child| child["type"] == "paragraph"),
+            "listItem" => children
+                .first()
+                .is_some_and(|child| child["type"] == "paragraph"),
             "bulletList" | "orderedList" => {
                 !children.is_empty() && children.iter().all(|child| child["type"] == "listItem")
             }
             "doc" | "blockquote" => children.iter().all(|child| child["type"] != "text"),
             _ => true,
         };
-        here && children.iter().all(|child| sound(child, kind == "codeBlock"))
+        here && children
+            .iter()
+            .all(|child| sound(child, kind == "codeBlock"))
     }
 
     proptest! {

@@ -19,8 +19,8 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, Descriptor, Effect, ErrorClass, Exchange, Member,
-    Operation, OperationKind, Protection, Receipt, Request, TestKind, TokenFlow,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, Descriptor, Effect, ErrorClass,
+    Exchange, Member, Operation, OperationKind, Protection, Receipt, Request, TestKind, TokenFlow,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView, UserRef};
 use crate::secrets::Credentials;
@@ -31,17 +31,33 @@ const GATEWAY: &str = "https://api.atlassian.com/ex/jira";
 /// Token endpoint of OAuth 2.0 (3LO).
 const TOKEN_URL: &str = "https://auth.atlassian.com/oauth/token";
 /// When to look for a lost create: the search index lags by seconds, sometimes minutes.
-static CREATE_RUNGS: [Duration; 4] =
-    [Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(60), Duration::from_secs(120)];
+static CREATE_RUNGS: [Duration; 4] = [
+    Duration::from_secs(5),
+    Duration::from_secs(20),
+    Duration::from_secs(60),
+    Duration::from_secs(120),
+];
 /// When to look for a lost comment: listed consistently, but a request may still be under way.
-static COMMENT_RUNGS: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(20), Duration::from_secs(40)];
+static COMMENT_RUNGS: [Duration; 3] = [
+    Duration::from_secs(5),
+    Duration::from_secs(20),
+    Duration::from_secs(40),
+];
 
 const fn required(name: &'static str, help: &'static str) -> Member {
-    Member { name, required: true, help }
+    Member {
+        name,
+        required: true,
+        help,
+    }
 }
 
 const fn optional(name: &'static str, help: &'static str) -> Member {
-    Member { name, required: false, help }
+    Member {
+        name,
+        required: false,
+        help,
+    }
 }
 
 /// Legacy rows keep the base URL among the credentials.
@@ -54,7 +70,10 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         AuthScheme {
             auth_type: AuthType::ApiKey,
             alternatives: &[&[
-                required("email", "e-mail address of the account that owns the token (Cloud)"),
+                required(
+                    "email",
+                    "e-mail address of the account that owns the token (Cloud)",
+                ),
                 required("api_token", "API token of that account"),
                 LEGACY_URL,
             ]],
@@ -71,7 +90,10 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         },
         AuthScheme {
             auth_type: AuthType::Bearer,
-            alternatives: &[&[required("token", "personal access token (Data Center)"), LEGACY_URL]],
+            alternatives: &[&[
+                required("token", "personal access token (Data Center)"),
+                LEGACY_URL,
+            ]],
         },
         AuthScheme {
             auth_type: AuthType::Basic,
@@ -83,10 +105,22 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         },
     ],
     settings: &[
-        required("project_key", "key of the project that issues are created in, e.g. SUP"),
-        optional("default_issue_type", "issue type for categories without one of their own (default Task)"),
-        optional("status_transitions", "object: status of ours → name of the transition to take"),
-        optional("internal_comments", "\"service_desk\", or the role that may see comments that are not public"),
+        required(
+            "project_key",
+            "key of the project that issues are created in, e.g. SUP",
+        ),
+        optional(
+            "default_issue_type",
+            "issue type for categories without one of their own (default Task)",
+        ),
+        optional(
+            "status_transitions",
+            "object: status of ours → name of the transition to take",
+        ),
+        optional(
+            "internal_comments",
+            "\"service_desk\", or the role that may see comments that are not public",
+        ),
         optional("token_url", "OAuth token endpoint, if not Atlassian's"),
         optional("api_url", "API base for OAuth, if not Atlassian's gateway"),
     ],
@@ -143,49 +177,91 @@ impl Jira {
     ///
     /// # Errors
     /// Class validation, naming the member that is missing or wrong.
-    pub fn connect(integration: &Integration, credentials: &Credentials) -> Result<Self, AdapterError> {
-        let missing = |name: &str| AdapterError::field(&format!("credentials.{name}"), "is required for jira");
+    pub fn connect(
+        integration: &Integration,
+        credentials: &Credentials,
+    ) -> Result<Self, AdapterError> {
+        let missing = |name: &str| {
+            AdapterError::field(&format!("credentials.{name}"), "is required for jira")
+        };
         let text = |name: &str| credentials.text(name).ok_or_else(|| missing(name));
         let secret = |name: &str| credentials.secret(name).ok_or_else(|| missing(name));
         let setting = |name: &str| {
-            let own = integration.settings.get(name).and_then(Value::as_str).map(str::to_owned);
-            own.or_else(|| credentials.text(name)).filter(|text| !text.is_empty())
+            let own = integration
+                .settings
+                .get(name)
+                .and_then(Value::as_str)
+                .map(str::to_owned);
+            own.or_else(|| credentials.text(name))
+                .filter(|text| !text.is_empty())
         };
         let (auth, cloud) = match integration.auth_type {
-            AuthType::ApiKey => (Auth::Basic { user: text("email")?, secret: secret("api_token")? }, true),
+            AuthType::ApiKey => (
+                Auth::Basic {
+                    user: text("email")?,
+                    secret: secret("api_token")?,
+                },
+                true,
+            ),
             AuthType::Oauth2 => (Auth::OAuth, true),
             AuthType::Bearer => (Auth::Bearer(secret("token")?), false),
-            AuthType::Basic => (Auth::Basic { user: text("username")?, secret: secret("password")? }, false),
-            AuthType::Custom => return Err(AdapterError::field("auth_type", "custom is not taken by jira")),
+            AuthType::Basic => (
+                Auth::Basic {
+                    user: text("username")?,
+                    secret: secret("password")?,
+                },
+                false,
+            ),
+            AuthType::Custom => {
+                return Err(AdapterError::field(
+                    "auth_type",
+                    "custom is not taken by jira",
+                ));
+            }
         };
         let version = match integration.api_version.as_deref() {
             Some("2") => Version::V2,
             Some("3") => Version::V3,
-            Some(_) => return Err(AdapterError::field("api_version", "must be 2 or 3 for jira")),
+            Some(_) => {
+                return Err(AdapterError::field(
+                    "api_version",
+                    "must be 2 or 3 for jira",
+                ));
+            }
             None if cloud => Version::V3,
             None => Version::V2,
         };
-        let base = integration.base_url.clone().or_else(|| credentials.text("url"));
-        let site = base.clone().map(|base| base.trim_end_matches('/').to_owned());
+        let base = integration
+            .base_url
+            .clone()
+            .or_else(|| credentials.text("url"));
+        let site = base
+            .clone()
+            .map(|base| base.trim_end_matches('/').to_owned());
         let host = match integration.auth_type {
             AuthType::Oauth2 => match setting("api_url") {
                 Some(url) => url.trim_end_matches('/').to_owned(),
                 None => format!("{GATEWAY}/{}", text("cloud_id")?),
             },
-            AuthType::ApiKey | AuthType::Basic | AuthType::Bearer | AuthType::Custom => {
-                site.clone().ok_or_else(|| AdapterError::field("base_url", "is required for jira"))?
-            }
+            AuthType::ApiKey | AuthType::Basic | AuthType::Bearer | AuthType::Custom => site
+                .clone()
+                .ok_or_else(|| AdapterError::field("base_url", "is required for jira"))?,
         };
         let number = match version {
             Version::V2 => 2,
             Version::V3 => 3,
         };
         let parse = |name: &str, text: &str| {
-            Url::parse(text).map_err(|_| AdapterError::field(name, "is not a URL, e.g. https://example.atlassian.net"))
+            Url::parse(text).map_err(|_| {
+                AdapterError::field(name, "is not a URL, e.g. https://example.atlassian.net")
+            })
         };
         let flow = match integration.auth_type {
             AuthType::Oauth2 => Some(Oauth {
-                token_url: parse("settings.token_url", &setting("token_url").unwrap_or_else(|| TOKEN_URL.into()))?,
+                token_url: parse(
+                    "settings.token_url",
+                    &setting("token_url").unwrap_or_else(|| TOKEN_URL.into()),
+                )?,
                 client_id: text("client_id")?,
                 client_secret: secret("client_secret")?,
                 refresh_token: secret("refresh_token")?,
@@ -197,8 +273,9 @@ impl Jira {
             api: parse("base_url", &format!("{host}/rest/api/{number}/"))?,
             site: site.unwrap_or(host),
             auth,
-            project_key: setting("project_key")
-                .ok_or_else(|| AdapterError::field("settings.project_key", "is required for jira"))?,
+            project_key: setting("project_key").ok_or_else(|| {
+                AdapterError::field("settings.project_key", "is required for jira")
+            })?,
             default_issue_type: setting("default_issue_type"),
             status_transitions: match integration.settings.get("status_transitions") {
                 Some(Value::Object(map)) => map.clone(),
@@ -221,7 +298,10 @@ impl Jira {
             Some(person) => match self.account_of(exchange, person).await? {
                 Some(account) => Some(account),
                 None => {
-                    details.insert("assignee".into(), "left out: no assignable account with this person's address".into());
+                    details.insert(
+                        "assignee".into(),
+                        "left out: no assignable account with this person's address".into(),
+                    );
                     None
                 }
             },
@@ -237,7 +317,10 @@ impl Jira {
         // A 400 made nothing: what the project's screen refuses is left out, and the rest is sent once more. The mark
         // is never left out, as nothing could be found without it.
         let (error, names) = refused;
-        let droppable = |name: &str| matches!(name, "assignee" | "priority" | "issuetype") || name.starts_with("customfield_");
+        let droppable = |name: &str| {
+            matches!(name, "assignee" | "priority" | "issuetype")
+                || name.starts_with("customfield_")
+        };
         if names.is_empty() || !names.keys().all(|name| droppable(name)) {
             return Err(error);
         }
@@ -257,8 +340,14 @@ impl Jira {
     }
 
     /// The platform account of a person of ours, found by e-mail address among those who may be assigned.
-    async fn account_of(&self, exchange: &Exchange<'_>, person: &UserRef) -> Result<Option<Value>, AdapterError> {
-        let Some(email) = person.email.as_deref().filter(|email| !email.is_empty()) else { return Ok(None) };
+    async fn account_of(
+        &self,
+        exchange: &Exchange<'_>,
+        person: &UserRef,
+    ) -> Result<Option<Value>, AdapterError> {
+        let Some(email) = person.email.as_deref().filter(|email| !email.is_empty()) else {
+            return Ok(None);
+        };
         let answer = exchange.send(self.assignable_request(email)?).await?;
         self.read_assignable(&answer, email)
     }
@@ -277,30 +366,54 @@ impl Jira {
     ) -> Result<Receipt, AdapterError> {
         let issue = Self::address(ticket)?;
         let current = self.read_status(&exchange.send(self.status_request(issue)?).await?)?;
-        let configured = self.status_transitions.get(status.as_str()).and_then(Value::as_str);
+        let configured = self
+            .status_transitions
+            .get(status.as_str())
+            .and_then(Value::as_str);
         let mut details = Map::new();
         if configured.is_none() && response::is_there(&current, status) {
             details.insert("already".into(), current.name.into());
-            return Ok(Receipt { details, ..Receipt::default() });
+            return Ok(Receipt {
+                details,
+                ..Receipt::default()
+            });
         }
-        let transitions = self.read_transitions(&exchange.send(self.transitions_request(issue)?).await?)?;
+        let transitions =
+            self.read_transitions(&exchange.send(self.transitions_request(issue)?).await?)?;
         let Some(chosen) = response::choose(&transitions, status, configured) else {
-            let offered: Vec<&str> = transitions.iter().map(|transition| transition.name.as_str()).collect();
+            let offered: Vec<&str> = transitions
+                .iter()
+                .map(|transition| transition.name.as_str())
+                .collect();
             if configured.is_some_and(|name| current.name.eq_ignore_ascii_case(name)) {
                 details.insert("already".into(), current.name.into());
-                return Ok(Receipt { details, ..Receipt::default() });
+                return Ok(Receipt {
+                    details,
+                    ..Receipt::default()
+                });
             }
             let text = format!(
                 "has no transition from {:?} to {status}; Jira offers {}; settings.status_transitions can name one",
                 current.name,
-                if offered.is_empty() { "none".to_owned() } else { offered.join(", ") }
+                if offered.is_empty() {
+                    "none".to_owned()
+                } else {
+                    offered.join(", ")
+                }
             );
             return Err(AdapterError::field("status", text));
         };
         let request = self.transition_request(issue, chosen, status, summary)?;
-        self.check(&exchange.send(request).await?, Effect::Idempotent, "changing the status")?;
+        self.check(
+            &exchange.send(request).await?,
+            Effect::Idempotent,
+            "changing the status",
+        )?;
         details.insert("transition".into(), chosen.name.clone().into());
-        Ok(Receipt { details, ..Receipt::default() })
+        Ok(Receipt {
+            details,
+            ..Receipt::default()
+        })
     }
 
     /// How an issue is addressed: by its number where it is known, which survives a move between projects.
@@ -314,7 +427,11 @@ impl Jira {
 
 #[async_trait]
 impl Adapter for Jira {
-    async fn execute(&self, exchange: &Exchange<'_>, operation: &Operation<'_>) -> Result<Receipt, AdapterError> {
+    async fn execute(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Receipt, AdapterError> {
         match operation {
             Operation::Create { ticket, mark } => self.create(exchange, ticket, mark).await,
             Operation::Update { .. } => {
@@ -322,8 +439,13 @@ impl Adapter for Jira {
                 self.check(&answer, Effect::Idempotent, "updating the issue")?;
                 Ok(Receipt::default())
             }
-            Operation::Status { ticket, status, resolution_summary } => {
-                self.change_status(exchange, ticket, *status, *resolution_summary).await
+            Operation::Status {
+                ticket,
+                status,
+                resolution_summary,
+            } => {
+                self.change_status(exchange, ticket, *status, *resolution_summary)
+                    .await
             }
             Operation::Assign { ticket, assignee } => {
                 let account = match assignee {
@@ -334,7 +456,9 @@ impl Adapter for Jira {
                         AdapterError::field("assigned_to_id", fault)
                     })?),
                 };
-                let answer = exchange.send(self.assign_request(Self::address(ticket)?, account.as_ref())?).await?;
+                let answer = exchange
+                    .send(self.assign_request(Self::address(ticket)?, account.as_ref())?)
+                    .await?;
                 self.check(&answer, Effect::Idempotent, "assigning the issue")?;
                 Ok(Receipt::default())
             }
@@ -356,15 +480,23 @@ impl Adapter for Jira {
                 self.read_found(&answer)
             }
             Operation::Comment { ticket, mark, .. } => {
-                let answer = exchange.send(self.comments_request(Self::address(ticket)?)?).await?;
+                let answer = exchange
+                    .send(self.comments_request(Self::address(ticket)?)?)
+                    .await?;
                 self.read_found_comment(&answer, mark)
             }
             // Idempotent: nothing to look for.
-            Operation::Update { .. } | Operation::Status { .. } | Operation::Assign { .. } => Ok(None),
+            Operation::Update { .. } | Operation::Status { .. } | Operation::Assign { .. } => {
+                Ok(None)
+            }
         }
     }
 
-    async fn check(&self, exchange: &Exchange<'_>, test: TestKind) -> Result<CheckReport, AdapterError> {
+    async fn check(
+        &self,
+        exchange: &Exchange<'_>,
+        test: TestKind,
+    ) -> Result<CheckReport, AdapterError> {
         match test {
             TestKind::Connection => {
                 let answer = exchange.send(self.server_info_request()?).await?;
@@ -383,7 +515,10 @@ impl Adapter for Jira {
                 let answer = exchange.send(request).await?;
                 match self.read_created(&answer) {
                     Ok(receipt) => Ok(CheckReport {
-                        message: format!("created the test issue {}", receipt.external_id.unwrap_or_default()),
+                        message: format!(
+                            "created the test issue {}",
+                            receipt.external_id.unwrap_or_default()
+                        ),
                         details: Map::from_iter([("label".to_owned(), Value::from(mark))]),
                     }),
                     Err(Refused::Fields(error, _) | Refused::Other(error)) => Err(error),
@@ -398,16 +533,21 @@ impl Adapter for Jira {
                 let fields = self.create_fields(ticket, mark, None, &mut Map::new());
                 Ok(self.create_request(ticket, &fields))
             }
-            Operation::Update { ticket, patch } => self.update_request(Self::address(ticket)?, patch),
+            Operation::Update { ticket, patch } => {
+                self.update_request(Self::address(ticket)?, patch)
+            }
             Operation::Status { ticket, .. } => self.transitions_request(Self::address(ticket)?),
             Operation::Assign { ticket, assignee } => {
                 // The account is looked up when it is done; here it stands for itself.
                 let account = assignee.map(|person| json!({ "lookup": person.email }));
                 self.assign_request(Self::address(ticket)?, account.as_ref())
             }
-            Operation::Comment { ticket, body, public, mark } => {
-                self.comment_request(Self::address(ticket)?, body, *public, mark)
-            }
+            Operation::Comment {
+                ticket,
+                body,
+                public,
+                mark,
+            } => self.comment_request(Self::address(ticket)?, body, *public, mark),
         }
     }
 
@@ -417,10 +557,15 @@ impl Adapter for Jira {
 
     fn protection(&self, kind: OperationKind) -> Protection {
         match kind {
-            OperationKind::Create => Protection::Lookup { rungs: &CREATE_RUNGS },
-            OperationKind::Comment => Protection::Lookup { rungs: &COMMENT_RUNGS },
-            OperationKind::Update | OperationKind::Status | OperationKind::Assign => Protection::Native,
+            OperationKind::Create => Protection::Lookup {
+                rungs: &CREATE_RUNGS,
+            },
+            OperationKind::Comment => Protection::Lookup {
+                rungs: &COMMENT_RUNGS,
+            },
+            OperationKind::Update | OperationKind::Status | OperationKind::Assign => {
+                Protection::Native
+            }
         }
     }
 }
-

@@ -20,12 +20,17 @@ const PROPERTY: &str = "ticket-dispatch";
 
 impl Jira {
     fn endpoint(&self, path: &str) -> Result<Url, AdapterError> {
-        self.api.join(path).map_err(|_| AdapterError::field("base_url", "does not make a URL with Jira's paths"))
+        self.api
+            .join(path)
+            .map_err(|_| AdapterError::field("base_url", "does not make a URL with Jira's paths"))
     }
 
     fn request(&self, method: Method, path: &str, effect: Effect) -> Result<Request, AdapterError> {
         let request = Request::new(method, self.endpoint(path)?, self.auth.clone(), effect);
-        Ok(request.header(reqwest::header::ACCEPT, reqwest::header::HeaderValue::from_static("application/json")))
+        Ok(request.header(
+            reqwest::header::ACCEPT,
+            reqwest::header::HeaderValue::from_static("application/json"),
+        ))
     }
 
     /// A text in the version's own shape.
@@ -52,17 +57,26 @@ impl Jira {
             None => ticket.description.clone(),
         };
         if description.chars().count() > TEXT_MAX {
-            details.insert("description".into(), format!("cut to {TEXT_MAX} characters").into());
+            details.insert(
+                "description".into(),
+                format!("cut to {TEXT_MAX} characters").into(),
+            );
         }
         let mut labels = vec![mark.to_owned(), format!("category-{}", ticket.category)];
         labels.extend(ticket.tags.iter().map(|tag| label(tag)));
         let mut fields = Map::new();
         fields.insert("project".into(), json!({ "key": self.project_key }));
-        fields.insert("issuetype".into(), json!({ "name": self.issue_type(ticket.category) }));
+        fields.insert(
+            "issuetype".into(),
+            json!({ "name": self.issue_type(ticket.category) }),
+        );
         fields.insert("summary".into(), summary.into());
         fields.insert("description".into(), self.text(&description));
         fields.insert("labels".into(), json!(labels));
-        fields.insert("priority".into(), json!({ "name": priority(ticket.priority) }));
+        fields.insert(
+            "priority".into(),
+            json!({ "name": priority(ticket.priority) }),
+        );
         if let Some(account) = assignee {
             fields.insert("assignee".into(), account.clone());
         }
@@ -81,7 +95,11 @@ impl Jira {
         fields
     }
 
-    pub(super) fn create_request(&self, ticket: &TicketView, fields: &Map<String, Value>) -> Request {
+    pub(super) fn create_request(
+        &self,
+        ticket: &TicketView,
+        fields: &Map<String, Value>,
+    ) -> Request {
         let body = json!({
             "fields": fields,
             "properties": [{ "key": PROPERTY, "value": { "ticketId": ticket.id } }],
@@ -106,7 +124,10 @@ impl Jira {
         // The API's URL ends in a slash, so a plain name always joins.
         let url = self.endpoint("issue").unwrap_or_else(|_| self.api.clone());
         Request::new(Method::POST, url, self.auth.clone(), Effect::Create)
-            .header(reqwest::header::ACCEPT, reqwest::header::HeaderValue::from_static("application/json"))
+            .header(
+                reqwest::header::ACCEPT,
+                reqwest::header::HeaderValue::from_static("application/json"),
+            )
             .json(body)
     }
 
@@ -125,7 +146,11 @@ impl Jira {
     }
 
     /// Labels are added, and those of other categories removed; labels that people gave in Jira stay.
-    pub(super) fn update_request(&self, issue: &str, patch: &TicketPatch) -> Result<Request, AdapterError> {
+    pub(super) fn update_request(
+        &self,
+        issue: &str,
+        patch: &TicketPatch,
+    ) -> Result<Request, AdapterError> {
         let mut fields = Map::new();
         if let Some(title) = &patch.title {
             fields.insert("summary".into(), summary(title).0.into());
@@ -157,7 +182,13 @@ impl Jira {
             );
             labels.push(json!({ "add": format!("category-{category}") }));
         }
-        labels.extend(patch.tags.iter().flatten().map(|tag| json!({ "add": label(tag) })));
+        labels.extend(
+            patch
+                .tags
+                .iter()
+                .flatten()
+                .map(|tag| json!({ "add": label(tag) })),
+        );
         let mut body = Map::new();
         if !fields.is_empty() {
             body.insert("fields".into(), fields.into());
@@ -169,12 +200,20 @@ impl Jira {
             // Urgency and department have no field in Jira; an empty edit is taken and changes nothing.
             body.insert("fields".into(), json!({}));
         }
-        Ok(self.request(Method::PUT, &format!("issue/{issue}"), Effect::Idempotent)?.json(&body.into()))
+        Ok(self
+            .request(Method::PUT, &format!("issue/{issue}"), Effect::Idempotent)?
+            .json(&body.into()))
     }
 
-    pub(super) fn assign_request(&self, issue: &str, account: Option<&Value>) -> Result<Request, AdapterError> {
+    pub(super) fn assign_request(
+        &self,
+        issue: &str,
+        account: Option<&Value>,
+    ) -> Result<Request, AdapterError> {
         let body = json!({ "fields": { "assignee": account } });
-        Ok(self.request(Method::PUT, &format!("issue/{issue}"), Effect::Idempotent)?.json(&body))
+        Ok(self
+            .request(Method::PUT, &format!("issue/{issue}"), Effect::Idempotent)?
+            .json(&body))
     }
 
     pub(super) fn comment_request(
@@ -204,16 +243,26 @@ impl Jira {
                 }
             }
         }
-        Ok(self.request(Method::POST, &format!("issue/{issue}/comment"), Effect::Create)?.json(&comment))
+        Ok(self
+            .request(
+                Method::POST,
+                &format!("issue/{issue}/comment"),
+                Effect::Create,
+            )?
+            .json(&comment))
     }
 
     pub(super) fn comments_request(&self, issue: &str) -> Result<Request, AdapterError> {
-        let path = format!("issue/{issue}/comment?orderBy=-created&maxResults=50&expand=properties");
+        let path =
+            format!("issue/{issue}/comment?orderBy=-created&maxResults=50&expand=properties");
         self.request(Method::GET, &path, Effect::Read)
     }
 
     pub(super) fn search_request(&self, mark: &str) -> Result<Request, AdapterError> {
-        let jql = format!("project = \"{}\" AND labels = \"{mark}\" ORDER BY created ASC", self.project_key);
+        let jql = format!(
+            "project = \"{}\" AND labels = \"{mark}\" ORDER BY created ASC",
+            self.project_key
+        );
         let body = json!({ "jql": jql, "fields": ["key", "created"], "maxResults": 2 });
         let path = match self.version {
             Version::V3 => "search/jql",
@@ -223,11 +272,19 @@ impl Jira {
     }
 
     pub(super) fn status_request(&self, issue: &str) -> Result<Request, AdapterError> {
-        self.request(Method::GET, &format!("issue/{issue}?fields=status"), Effect::Read)
+        self.request(
+            Method::GET,
+            &format!("issue/{issue}?fields=status"),
+            Effect::Read,
+        )
     }
 
     pub(super) fn transitions_request(&self, issue: &str) -> Result<Request, AdapterError> {
-        self.request(Method::GET, &format!("issue/{issue}/transitions?expand=transitions.fields"), Effect::Read)
+        self.request(
+            Method::GET,
+            &format!("issue/{issue}/transitions?expand=transitions.fields"),
+            Effect::Read,
+        )
     }
 
     pub(super) fn transition_request(
@@ -244,7 +301,13 @@ impl Jira {
         if let Some(summary) = summary {
             body["update"] = json!({ "comment": [{ "add": { "body": self.text(summary) } }] });
         }
-        Ok(self.request(Method::POST, &format!("issue/{issue}/transitions"), Effect::Idempotent)?.json(&body))
+        Ok(self
+            .request(
+                Method::POST,
+                &format!("issue/{issue}/transitions"),
+                Effect::Idempotent,
+            )?
+            .json(&body))
     }
 
     pub(super) fn assignable_request(&self, email: &str) -> Result<Request, AdapterError> {
@@ -253,12 +316,19 @@ impl Jira {
             Version::V3 => "query",
             Version::V2 => "username",
         };
-        request.url.query_pairs_mut().append_pair("project", &self.project_key).append_pair(query, email);
+        request
+            .url
+            .query_pairs_mut()
+            .append_pair("project", &self.project_key)
+            .append_pair(query, email);
         Ok(request)
     }
 
     pub(super) fn issue_types_request(&self) -> Result<Request, AdapterError> {
-        let path = format!("issue/createmeta/{}/issuetypes?maxResults=50", self.project_key);
+        let path = format!(
+            "issue/createmeta/{}/issuetypes?maxResults=50",
+            self.project_key
+        );
         self.request(Method::GET, &path, Effect::Read)
     }
 
@@ -291,7 +361,12 @@ impl TokenFlow for Oauth {
             "refresh_token": refresh.expose_secret(),
         });
         // Refresh tokens rotate: a lost answer may have used the token up, which the next refresh then says.
-        let mut request = Request::new(Method::POST, self.token_url.clone(), Auth::None, Effect::Idempotent);
+        let mut request = Request::new(
+            Method::POST,
+            self.token_url.clone(),
+            Auth::None,
+            Effect::Idempotent,
+        );
         request.body = Body::Json(body.to_string().into());
         Ok(request)
     }
@@ -313,7 +388,10 @@ const fn priority(priority: Priority) -> &'static str {
 
 /// Labels have no spaces and at most 255 characters.
 fn label(tag: &str) -> String {
-    tag.chars().map(|c| if c.is_whitespace() { '-' } else { c }).take(255).collect()
+    tag.chars()
+        .map(|c| if c.is_whitespace() { '-' } else { c })
+        .take(255)
+        .collect()
 }
 
 /// One line of at most 255 characters; the whole title where it had to be cut.

@@ -13,8 +13,13 @@ use super::{Jira, Version};
 use crate::domain::TicketStatus;
 
 /// What a worker needs to be permitted.
-pub(super) const PERMISSIONS: [&str; 5] =
-    ["BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES", "ADD_COMMENTS"];
+pub(super) const PERMISSIONS: [&str; 5] = [
+    "BROWSE_PROJECTS",
+    "CREATE_ISSUES",
+    "EDIT_ISSUES",
+    "TRANSITION_ISSUES",
+    "ADD_COMMENTS",
+];
 /// Longest text of Jira's that is published with a field.
 const FAULT_MAX: usize = 200;
 
@@ -71,10 +76,19 @@ const fn yes() -> bool {
 
 impl Jira {
     /// The class of a refused request, with the fields in our names.
-    pub(super) fn check(&self, answer: &Response, effect: Effect, what: &str) -> Result<(), AdapterError> {
-        let Err(mut error) = answer.check(effect, what) else { return Ok(()) };
+    pub(super) fn check(
+        &self,
+        answer: &Response,
+        effect: Effect,
+        what: &str,
+    ) -> Result<(), AdapterError> {
+        let Err(mut error) = answer.check(effect, what) else {
+            return Ok(());
+        };
         if let ErrorClass::RateLimited { retry_after: None } = error.class {
-            error.class = ErrorClass::RateLimited { retry_after: reset(answer) };
+            error.class = ErrorClass::RateLimited {
+                retry_after: reset(answer),
+            };
         }
         // A concurrent edit: what is idempotent is simply done again.
         if answer.status == 409 && effect != Effect::Create {
@@ -86,11 +100,18 @@ impl Jira {
             for (name, reason) in &collection.errors {
                 fields.insert(self.our_name(name), shorten(reason));
             }
-            if collection.messages.iter().any(|message| message.contains("CONTENT_LIMIT_EXCEEDED")) {
+            if collection
+                .messages
+                .iter()
+                .any(|message| message.contains("CONTENT_LIMIT_EXCEEDED"))
+            {
                 fields.insert("description".into(), "is longer than Jira takes".into());
             }
             if !fields.is_empty() {
-                let listed: Vec<String> = fields.iter().map(|(name, fault)| format!("{name}: {fault}")).collect();
+                let listed: Vec<String> = fields
+                    .iter()
+                    .map(|(name, fault)| format!("{name}: {fault}"))
+                    .collect();
                 error.public = format!("{what}: Jira does not take {}", listed.join("; "));
             }
         }
@@ -107,8 +128,14 @@ impl Jira {
             "project" => "settings.project_key".into(),
             "comment" | "body" => "body".into(),
             _ => {
-                let mapped = self.custom_fields.iter().find(|(_, value)| value.as_str() == Some(theirs));
-                mapped.map_or_else(|| theirs.to_owned(), |(ours, _)| format!("custom_fields.{ours}"))
+                let mapped = self
+                    .custom_fields
+                    .iter()
+                    .find(|(_, value)| value.as_str() == Some(theirs));
+                mapped.map_or_else(
+                    || theirs.to_owned(),
+                    |(ours, _)| format!("custom_fields.{ours}"),
+                )
             }
         }
     }
@@ -119,7 +146,11 @@ impl Jira {
                 && let Ok(collection) = serde_json::from_slice::<ErrorCollection>(&answer.body)
                 && collection.messages.is_empty()
             {
-                let names = collection.errors.iter().map(|(name, reason)| (name.clone(), shorten(reason))).collect();
+                let names = collection
+                    .errors
+                    .iter()
+                    .map(|(name, reason)| (name.clone(), shorten(reason)))
+                    .collect();
                 return Err(Refused::Fields(error, names));
             }
             return Err(Refused::Other(error));
@@ -132,7 +163,10 @@ impl Jira {
         Receipt {
             external_url: Some(format!("{}/browse/{}", self.site, created.key)),
             external_id: Some(created.key.clone()),
-            external_ref: Map::from_iter([("issue_id".to_owned(), Value::from(created.id.clone()))]),
+            external_ref: Map::from_iter([(
+                "issue_id".to_owned(),
+                Value::from(created.id.clone()),
+            )]),
             ..Receipt::default()
         }
     }
@@ -145,10 +179,17 @@ impl Jira {
         }
         self.check(answer, Effect::Read, "searching for the issue")?;
         let found: Found = answer.json(Effect::Read)?;
-        let Some(first) = found.issues.first() else { return Ok(None) };
+        let Some(first) = found.issues.first() else {
+            return Ok(None);
+        };
         let mut receipt = self.receipt(first);
         if found.issues.len() > 1 {
-            let others: Vec<&str> = found.issues.iter().skip(1).map(|issue| issue.key.as_str()).collect();
+            let others: Vec<&str> = found
+                .issues
+                .iter()
+                .skip(1)
+                .map(|issue| issue.key.as_str())
+                .collect();
             receipt.details.insert("duplicates".into(), json!(others));
         }
         Ok(Some(receipt))
@@ -161,10 +202,17 @@ impl Jira {
         }
         self.check(answer, Effect::Create, "commenting on the issue")?;
         let comment: Comment = answer.json(Effect::Create)?;
-        Ok(Receipt { external_comment_id: Some(comment.id), ..Receipt::default() })
+        Ok(Receipt {
+            external_comment_id: Some(comment.id),
+            ..Receipt::default()
+        })
     }
 
-    pub(super) fn read_found_comment(&self, answer: &Response, mark: &str) -> Result<Option<Receipt>, AdapterError> {
+    pub(super) fn read_found_comment(
+        &self,
+        answer: &Response,
+        mark: &str,
+    ) -> Result<Option<Receipt>, AdapterError> {
         #[derive(Deserialize)]
         struct Comments {
             comments: Vec<Comment>,
@@ -181,7 +229,12 @@ impl Jira {
         }
         self.check(answer, Effect::Read, "listing the comments")?;
         let list: Comments = answer.json(Effect::Read)?;
-        let ours = |comment: &&Comment| comment.properties.iter().any(|property| property.value["mark"] == mark);
+        let ours = |comment: &&Comment| {
+            comment
+                .properties
+                .iter()
+                .any(|property| property.value["mark"] == mark)
+        };
         Ok(list.comments.iter().find(ours).map(|comment| Receipt {
             external_comment_id: Some(comment.id.clone()),
             ..Receipt::default()
@@ -201,7 +254,10 @@ impl Jira {
         Ok(answer.json::<Issue>(Effect::Read)?.fields.status)
     }
 
-    pub(super) fn read_transitions(&self, answer: &Response) -> Result<Vec<Transition>, AdapterError> {
+    pub(super) fn read_transitions(
+        &self,
+        answer: &Response,
+    ) -> Result<Vec<Transition>, AdapterError> {
         #[derive(Deserialize)]
         struct Transitions {
             transitions: Vec<Transition>,
@@ -211,7 +267,11 @@ impl Jira {
     }
 
     /// The account with this e-mail address. Jira may hide addresses; a single hit of the query is then taken.
-    pub(super) fn read_assignable(&self, answer: &Response, email: &str) -> Result<Option<Value>, AdapterError> {
+    pub(super) fn read_assignable(
+        &self,
+        answer: &Response,
+        email: &str,
+    ) -> Result<Option<Value>, AdapterError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Account {
@@ -222,9 +282,18 @@ impl Jira {
         self.check(answer, Effect::Read, "looking for the assignee")?;
         let accounts: Vec<Account> = answer.json(Effect::Read)?;
         let exact = accounts.iter().find(|account| {
-            account.email_address.as_deref().is_some_and(|address| address.eq_ignore_ascii_case(email))
+            account
+                .email_address
+                .as_deref()
+                .is_some_and(|address| address.eq_ignore_ascii_case(email))
         });
-        let hidden = accounts.iter().all(|account| account.email_address.as_deref().unwrap_or_default().is_empty());
+        let hidden = accounts.iter().all(|account| {
+            account
+                .email_address
+                .as_deref()
+                .unwrap_or_default()
+                .is_empty()
+        });
         let account = exact.or_else(|| accounts.first().filter(|_| accounts.len() == 1 && hidden));
         Ok(account.and_then(|account| match self.version {
             Version::V3 => account.account_id.as_ref().map(|id| json!({ "id": id })),
@@ -248,7 +317,10 @@ impl Jira {
         let page: Page = answer.json(Effect::Read)?;
         let first = page.types.into_iter().find(|kind| !kind.subtask);
         first.map(|kind| kind.id).ok_or_else(|| {
-            AdapterError::field("category", "has no issue type: the project offers none that may be created")
+            AdapterError::field(
+                "category",
+                "has no issue type: the project offers none that may be created",
+            )
         })
     }
 
@@ -256,20 +328,40 @@ impl Jira {
         // Reaching Jira at all is the question; who may see its version is another's.
         if matches!(answer.status, 401 | 403) {
             let message = format!("Jira answers ({})", answer.status);
-            return Ok(CheckReport { message, details: Map::new() });
+            return Ok(CheckReport {
+                message,
+                details: Map::new(),
+            });
         }
         self.check(answer, Effect::Read, "reaching Jira")?;
         let info: Map<String, Value> = answer.json(Effect::Read)?;
-        let details = info.into_iter().filter(|(name, _)| matches!(name.as_str(), "version" | "deploymentType" | "baseUrl"));
-        Ok(CheckReport { message: "Jira answers".into(), details: details.collect() })
+        let details = info
+            .into_iter()
+            .filter(|(name, _)| matches!(name.as_str(), "version" | "deploymentType" | "baseUrl"));
+        Ok(CheckReport {
+            message: "Jira answers".into(),
+            details: details.collect(),
+        })
     }
 
     pub(super) fn read_myself(&self, answer: &Response) -> Result<CheckReport, AdapterError> {
         self.check(answer, Effect::Read, "authenticating")?;
         let me: Map<String, Value> = answer.json(Effect::Read)?;
-        let name = me.get("displayName").and_then(Value::as_str).unwrap_or("the account").to_owned();
-        let details = me.into_iter().filter(|(name, _)| matches!(name.as_str(), "accountId" | "name" | "displayName" | "timeZone"));
-        Ok(CheckReport { message: format!("authenticated as {name}"), details: details.collect() })
+        let name = me
+            .get("displayName")
+            .and_then(Value::as_str)
+            .unwrap_or("the account")
+            .to_owned();
+        let details = me.into_iter().filter(|(name, _)| {
+            matches!(
+                name.as_str(),
+                "accountId" | "name" | "displayName" | "timeZone"
+            )
+        });
+        Ok(CheckReport {
+            message: format!("authenticated as {name}"),
+            details: details.collect(),
+        })
     }
 
     pub(super) fn read_permissions(&self, answer: &Response) -> Result<CheckReport, AdapterError> {
@@ -281,16 +373,24 @@ impl Jira {
             .filter(|name| body["permissions"][name]["havePermission"] != Value::Bool(true))
             .collect();
         if lacking.is_empty() {
-            return Ok(CheckReport { message: "all permissions are there".into(), details: Map::new() });
+            return Ok(CheckReport {
+                message: "all permissions are there".into(),
+                details: Map::new(),
+            });
         }
-        let text = format!("the account lacks {} in project {}", lacking.join(", "), self.project_key);
+        let text = format!(
+            "the account lacks {} in project {}",
+            lacking.join(", "),
+            self.project_key
+        );
         Err(AdapterError::new(ErrorClass::Permission, text))
     }
 }
 
 /// Whether an issue in this status is where a status of ours wants it.
 pub(super) fn is_there(current: &Status, wanted: TicketStatus) -> bool {
-    current.category.key == target(wanted) && (wanted != TicketStatus::Cancelled || is_cancelish(&current.name))
+    current.category.key == target(wanted)
+        && (wanted != TicketStatus::Cancelled || is_cancelish(&current.name))
 }
 
 /// The transition to take: the configured one by name, else one to the right category.
@@ -304,9 +404,13 @@ pub(super) fn choose<'a>(
         return available
             .find(|t| t.name.eq_ignore_ascii_case(name) || t.to.name.eq_ignore_ascii_case(name));
     }
-    let fitting: Vec<&Transition> = available.filter(|t| t.to.category.key == target(wanted)).collect();
+    let fitting: Vec<&Transition> = available
+        .filter(|t| t.to.category.key == target(wanted))
+        .collect();
     let cancels = wanted == TicketStatus::Cancelled;
-    let best = fitting.iter().find(|t| (is_cancelish(&t.to.name) || is_cancelish(&t.name)) == cancels);
+    let best = fitting
+        .iter()
+        .find(|t| (is_cancelish(&t.to.name) || is_cancelish(&t.name)) == cancels);
     best.or_else(|| fitting.first()).copied()
 }
 
@@ -315,7 +419,12 @@ pub(super) fn resolution(transition: &Transition, wanted: TicketStatus) -> Optio
     let field = transition.fields.get("resolution")?;
     let allowed: Vec<&str> = field["allowedValues"]
         .as_array()
-        .map(|values| values.iter().filter_map(|value| value["name"].as_str()).collect())
+        .map(|values| {
+            values
+                .iter()
+                .filter_map(|value| value["name"].as_str())
+                .collect()
+        })
         .unwrap_or_default();
     let preferred: &[&str] = match wanted {
         TicketStatus::Cancelled => &["Won't Do", "Declined", "Cancelled", "Won't Fix"],
@@ -326,7 +435,11 @@ pub(super) fn resolution(transition: &Transition, wanted: TicketStatus) -> Optio
         | TicketStatus::Resolved
         | TicketStatus::Closed => &["Done", "Fixed", "Resolved"],
     };
-    let chosen = preferred.iter().find(|name| allowed.contains(name)).copied().or_else(|| allowed.first().copied());
+    let chosen = preferred
+        .iter()
+        .find(|name| allowed.contains(name))
+        .copied()
+        .or_else(|| allowed.first().copied());
     chosen.map(str::to_owned)
 }
 
@@ -340,7 +453,9 @@ const fn target(status: TicketStatus) -> &'static str {
 
 fn is_cancelish(name: &str) -> bool {
     let name = name.to_lowercase();
-    ["cancel", "reject", "declin", "won't"].iter().any(|part| name.contains(part))
+    ["cancel", "reject", "declin", "won't"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 pub(super) fn read_token(answer: &Response) -> Result<TokenGrant, AdapterError> {
@@ -359,7 +474,12 @@ pub(super) fn read_token(answer: &Response) -> Result<TokenGrant, AdapterError> 
         // The body may echo what was sent, so nothing of it is kept.
         return Err(AdapterError::new(ErrorClass::Authentication, text).with_status(answer.status));
     }
-    answer.check(Effect::Read, "getting an access token").map_err(|error| AdapterError { internal: None, ..error })?;
+    answer
+        .check(Effect::Read, "getting an access token")
+        .map_err(|error| AdapterError {
+            internal: None,
+            ..error
+        })?;
     let grant: Grant = answer.json(Effect::Read)?;
     Ok(TokenGrant {
         access_token: SecretString::from(grant.access_token),
@@ -375,6 +495,8 @@ fn reset(answer: &Response) -> Option<Duration> {
 }
 
 fn shorten(reason: &Value) -> String {
-    let text = reason.as_str().map_or_else(|| reason.to_string(), str::to_owned);
+    let text = reason
+        .as_str()
+        .map_or_else(|| reason.to_string(), str::to_owned);
     text.chars().take(FAULT_MAX).collect()
 }

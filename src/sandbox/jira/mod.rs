@@ -163,7 +163,7 @@ impl Fake for Jira {
     fn fault_answer(&self, status: u16, now: DateTime<Utc>) -> Answer {
         match status {
             // An answer that refuses nothing has nothing to say.
-            200..400 => Answer::empty(status),
+            200..=399 => Answer::empty(status),
             401 => unauthenticated(),
             409 => error(
                 409,

@@ -1,0 +1,282 @@
+//! `ticketwire command`
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Context, Failed, failed, output};
+use crate::domain::CommandId;
+use crate::store::{CommandFilter, CommandRow};
+
+/// The life of commands: what was tried, what it met, when it runs next and what decided that.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ticketwire command list --state deferred
+  ticketwire command show 0198e0d2-6d3a-7c1e-9a53-0a4f6c1d2b3e
+  ticketwire command retry 0198e0d2-6d3a-7c1e-9a53-0a4f6c1d2b3e")]
+pub(super) struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Commands, newest first
+    List(Filter),
+    /// One command with its attempts
+    Show {
+        /// Its id
+        id: Uuid,
+    },
+    /// Run a deferred or failed command now
+    Retry {
+        /// Its id
+        id: Uuid,
+    },
+    /// Cancel a command that has not started
+    Cancel {
+        /// Its id
+        id: Uuid,
+    },
+    /// Say how a command of unknown outcome came out
+    Resolve {
+        /// Its id
+        id: Uuid,
+        /// It happened: what a person would quote of it
+        #[arg(long, value_name = "EXTERNAL_ID", conflicts_with = "did_not_happen")]
+        happened: Option<String>,
+        /// It did not happen: it may be sent again
+        #[arg(long, required_unless_present = "happened")]
+        did_not_happen: bool,
+    },
+}
+
+#[derive(Args)]
+struct Filter {
+    /// pending, running, deferred, succeeded, failed or cancelled
+    #[arg(long)]
+    state: Option<String>,
+    /// Of this integration
+    #[arg(long, value_name = "UUID")]
+    integration: Option<Uuid>,
+    /// Of this ticket
+    #[arg(long, value_name = "UUID")]
+    ticket: Option<Uuid>,
+    /// With this last error
+    #[arg(long)]
+    code: Option<String>,
+    /// Of this type
+    #[arg(long, value_name = "TYPE")]
+    r#type: Option<String>,
+    /// Received since
+    #[arg(long, value_name = "TIME")]
+    since: Option<DateTime<Utc>>,
+    /// At most so many
+    #[arg(long, default_value_t = 20)]
+    limit: u16,
+}
+
+impl Command {
+    pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
+        let store = context.store()?;
+        match self.action {
+            Action::List(filter) => {
+                let wanted = CommandFilter {
+                    state: filter.state,
+                    integration_id: filter.integration,
+                    ticket_id: filter.ticket,
+                    error_code: filter.code,
+                    command_type: filter.r#type,
+                    since: filter.since,
+                };
+                let rows = store
+                    .commands(&wanted, i64::from(filter.limit))
+                    .await
+                    .map_err(failed)?;
+                if context.json {
+                    return Ok(output::json(&json!(rows))?);
+                }
+                let rows: Vec<Vec<String>> = rows.iter().map(table_row).collect();
+                Ok(output::table(
+                    &[
+                        "ID",
+                        "TYPE",
+                        "STATE",
+                        "RUN/ATTEMPT",
+                        "RECEIVED",
+                        "NEXT",
+                        "ERROR",
+                    ],
+                    &rows,
+                )?)
+            }
+            Action::Show { id } => show(context, &store, id).await,
+            Action::Retry { id } => {
+                let changed = store.retry_commands(&[id]).await.map_err(failed)?;
+                acted(
+                    context,
+                    !changed.is_empty(),
+                    id,
+                    "runs again",
+                    "is neither deferred nor failed",
+                )
+            }
+            Action::Cancel { id } => {
+                let done = store
+                    .cancel_command(CommandId::new(id))
+                    .await
+                    .map_err(failed)?;
+                acted(
+                    context,
+                    done,
+                    id,
+                    "is cancelled",
+                    "has started, is finished, or may have been sent already",
+                )
+            }
+            Action::Resolve {
+                id,
+                happened,
+                did_not_happen: _,
+            } => {
+                let done = store
+                    .resolve_command(CommandId::new(id), happened.as_deref())
+                    .await
+                    .map_err(failed)?;
+                acted(
+                    context,
+                    done,
+                    id,
+                    "is resolved",
+                    "is not of unknown outcome",
+                )
+            }
+        }
+    }
+}
+
+fn acted(context: &Context, done: bool, id: Uuid, did: &str, cannot: &str) -> Result<(), Failed> {
+    if !done {
+        return Err(Failed::Operation(format!(
+            "{id} {cannot}, or does not exist; `ticketwire command show {id}`"
+        )));
+    }
+    if context.json {
+        return Ok(output::json(&json!({ "command_id": id, "done": did }))?);
+    }
+    Ok(output::line(&format!("{id} {did}"))?)
+}
+
+fn table_row(row: &CommandRow) -> Vec<String> {
+    vec![
+        row.id.to_string(),
+        row.r#type.clone(),
+        if row.waits_for_turn {
+            "pending (waits for its ticket)".into()
+        } else {
+            row.state.clone()
+        },
+        format!("{}/{}", row.run, row.attempt),
+        row.received_at.format("%F %T").to_string(),
+        row.retry_at
+            .map(|at| at.format("%F %T").to_string())
+            .unwrap_or_default(),
+        row.error_code.clone().unwrap_or_default(),
+    ]
+}
+
+async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Result<(), Failed> {
+    let found = store.command(CommandId::new(id)).await.map_err(failed)?;
+    let Some((row, attempts)) = found else {
+        return Err(Failed::Operation(format!(
+            "there is no command {id}; if it was rejected, see `ticketwire dead list`"
+        )));
+    };
+    if context.json {
+        return Ok(output::json(
+            &json!({ "command": row, "attempts": attempts }),
+        )?);
+    }
+    output::line(&format!("{} {}", row.r#type, row.id))?;
+    let state = if row.waits_for_turn {
+        "pending: waits for its ticket's turn".into()
+    } else {
+        row.state.clone()
+    };
+    let line = |name: &str, value: String| output::line(&format!("  {name:<14} {value}"));
+    line("state", state)?;
+    line("organization", row.organization_id.to_string())?;
+    for (name, id) in [
+        ("integration", row.integration_id),
+        ("ticket", row.ticket_id),
+    ] {
+        if let Some(id) = id {
+            line(name, id.to_string())?;
+        }
+    }
+    line("received", row.received_at.to_rfc3339())?;
+    if let Some(at) = row.retry_at {
+        line(
+            "runs next",
+            format!(
+                "{} ({})",
+                at.to_rfc3339(),
+                row.decided_by.as_deref().unwrap_or("at once")
+            ),
+        )?;
+    }
+    if let Some(since) = row.doubt_since {
+        line(
+            "in doubt since",
+            format!(
+                "{}: nobody knows whether it happened; {} look-ups",
+                since.to_rfc3339(),
+                row.lookups
+            ),
+        )?;
+    }
+    if row.deaths > 0 {
+        line(
+            "deaths",
+            format!("{} processes died while running it alone", row.deaths),
+        )?;
+    }
+    if let Some(error) = row
+        .error
+        .as_ref()
+        .and_then(|error| error["message"].as_str())
+    {
+        line(
+            "error",
+            format!("{}: {error}", row.error_code.as_deref().unwrap_or_default()),
+        )?;
+    }
+    if let Some(at) = row.finished_at {
+        line("finished", at.to_rfc3339())?;
+    }
+    let rows: Vec<Vec<String>> = attempts
+        .iter()
+        .map(|attempt| {
+            vec![
+                format!("{}/{}", attempt.run, attempt.attempt),
+                attempt.started_at.format("%F %T%.3f").to_string(),
+                format!("{} ms", attempt.duration_ms),
+                attempt.outcome.clone(),
+                attempt
+                    .http_status
+                    .map(|status| status.to_string())
+                    .unwrap_or_default(),
+                attempt.error_code.clone().unwrap_or_default(),
+                attempt.decided_by.clone().unwrap_or_default(),
+                attempt.worker.clone(),
+            ]
+        })
+        .collect();
+    Ok(output::table(
+        &[
+            "ATTEMPT", "STARTED", "TOOK", "OUTCOME", "HTTP", "ERROR", "NEXT BY", "WORKER",
+        ],
+        &rows,
+    )?)
+}

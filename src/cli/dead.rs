@@ -1,0 +1,141 @@
+//! `ticketwire dead`
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Context, Failed, failed, output};
+use crate::broker;
+use crate::store::DeadLetterRow;
+
+/// Messages that could not become commands, and those the broker gave up on.
+#[derive(Args)]
+pub(super) struct Dead {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// The latest, newest first
+    List {
+        /// Only with this reason, e.g. invalid_command
+        #[arg(long)]
+        reason: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: u16,
+    },
+    /// One, with its payload (secrets masked)
+    Show {
+        /// Its number
+        id: i64,
+    },
+    /// Publish it again under its routing key, then forget it
+    Replay {
+        /// Its number
+        id: i64,
+    },
+    /// Forget it
+    Drop {
+        /// Their numbers
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
+}
+
+impl Dead {
+    pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
+        let store = context.store()?;
+        match self.action {
+            Action::List { reason, limit } => {
+                let rows = store
+                    .dead_letters(reason.as_deref(), i64::from(limit))
+                    .await
+                    .map_err(failed)?;
+                if context.json {
+                    return Ok(output::json(
+                        &rows.iter().map(as_json).collect::<Vec<_>>().into(),
+                    )?);
+                }
+                let rows: Vec<Vec<String>> = rows
+                    .iter()
+                    .map(|row| {
+                        vec![
+                            row.id.to_string(),
+                            row.received_at.format("%F %T").to_string(),
+                            row.letter.reason.clone(),
+                            row.letter.routing_key.clone(),
+                            row.letter.message.chars().take(80).collect(),
+                        ]
+                    })
+                    .collect();
+                Ok(output::table(
+                    &["ID", "RECEIVED", "REASON", "ROUTING KEY", "MESSAGE"],
+                    &rows,
+                )?)
+            }
+            Action::Show { id } => {
+                let row = find(&store, id).await?;
+                let shown = as_json(&row);
+                output::line(&if context.json {
+                    shown.to_string()
+                } else {
+                    format!("{shown:#}")
+                })?;
+                Ok(())
+            }
+            Action::Replay { id } => {
+                let row = find(&store, id).await?;
+                if row.letter.payload.contains("••••") {
+                    let text = "its payload holds masked secrets; publish the command anew instead";
+                    return Err(Failed::Operation(text.into()));
+                }
+                let topology = context.topology();
+                let connection = broker::connect_tool(&context.config.amqp.url, &topology)
+                    .await
+                    .map_err(failed)?;
+                let published = broker::publish_one(
+                    &connection,
+                    &topology,
+                    &row.letter.routing_key,
+                    &row.letter.payload,
+                )
+                .await;
+                published.map_err(failed)?;
+                store.drop_dead_letters(&[id]).await.map_err(failed)?;
+                done(context, &format!("published {id} again"))
+            }
+            Action::Drop { ids } => {
+                let dropped = store.drop_dead_letters(&ids).await.map_err(failed)?;
+                done(context, &format!("dropped {dropped}"))
+            }
+        }
+    }
+}
+
+fn done(context: &Context, text: &str) -> Result<(), Failed> {
+    if context.json {
+        Ok(output::json(&json!({ "done": text }))?)
+    } else {
+        Ok(output::line(text)?)
+    }
+}
+
+async fn find(store: &crate::store::Store, id: i64) -> Result<DeadLetterRow, Failed> {
+    let found = store.dead_letter(id).await.map_err(failed)?;
+    found.ok_or_else(|| {
+        Failed::Operation(format!(
+            "there is no dead letter {id}; `ticketwire dead list`"
+        ))
+    })
+}
+
+fn as_json(row: &DeadLetterRow) -> Value {
+    let letter = &row.letter;
+    json!({
+        "id": row.id, "received_at": row.received_at, "reason": letter.reason, "message": letter.message,
+        "command_id": letter.command_id, "organization_id": letter.organization_id, "origin": letter.origin,
+        "routing_key": letter.routing_key, "headers": letter.headers, "content_type": letter.content_type,
+        "payload": letter.payload,
+    })
+}

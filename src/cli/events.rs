@@ -1,0 +1,131 @@
+//! `ticketwire events`
+
+use chrono::DateTime;
+use clap::Args;
+use serde_json::Value;
+
+use super::{Context, Failed, failed, output};
+use crate::broker::{self, From};
+
+/// Read the result events, as they come or from the past.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ticketwire events                             what comes from now on
+  ticketwire events --from first --filter '#.failed.#'
+  ticketwire events --from 2026-01-31T12:00:00Z --filter '*.*.*.jira' --json")]
+pub(super) struct Events {
+    /// first, last, or an RFC 3339 time; default: from now on
+    #[arg(long, value_name = "WHEN")]
+    from: Option<String>,
+    /// A topic pattern over the routing key: * is a word, # any number of words
+    #[arg(long, value_name = "PATTERN", default_value = "#")]
+    filter: String,
+    /// Stop after so many
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Stop when nothing came for so long, e.g. 2s
+    #[arg(long, value_parser = humantime::parse_duration)]
+    idle: Option<std::time::Duration>,
+}
+
+impl Events {
+    pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
+        let from = match self.from.as_deref() {
+            None => From::Next,
+            Some("first") => From::First,
+            Some("last") => From::Last,
+            Some(text) => {
+                let moment = DateTime::parse_from_rfc3339(text).map_err(|_| {
+                    Failed::Usage(format!(
+                        "--from {text}: must be first, last or a time, e.g. 2026-01-31T12:00:00Z"
+                    ))
+                })?;
+                From::Since(u64::try_from(moment.timestamp()).unwrap_or(0))
+            }
+        };
+        let topology = context.topology();
+        let connection = broker::connect_tool(&context.config.amqp.url, &topology)
+            .await
+            .map_err(failed)?;
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        let reading = broker::tail(&connection, &topology, from, self.idle, |key, body| {
+            if !matches(&self.filter, key) {
+                return true;
+            }
+            let text = if context.json {
+                body.to_owned()
+            } else {
+                summary(key, body)
+            };
+            left = left.saturating_sub(1);
+            output::line(&text).is_ok() && left > 0
+        });
+        reading.await.map_err(failed)
+    }
+}
+
+/// One event on one line.
+pub(super) fn summary(key: &str, body: &str) -> String {
+    let event: Value = serde_json::from_str(body).unwrap_or(Value::Null);
+    let data = &event["data"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let detail = match (
+        &data["error"],
+        data["result"]["integration_result"]["external_ticket_id"].as_str(),
+    ) {
+        (Value::Null, Some(external)) => external.to_owned(),
+        (Value::Null, None) => String::new(),
+        (error, _) => format!("{}: {}", text(&error["code"]), text(&error["message"])),
+    };
+    let retry = data["retry_at"]
+        .as_str()
+        .map(|at| format!(" (again at {at})"))
+        .unwrap_or_default();
+    format!(
+        "{}  {key}  {}  {detail}{retry}",
+        text(&event["time"]),
+        text(&data["command_id"])
+    )
+}
+
+/// Whether a routing key matches a topic pattern, as RabbitMQ matches it.
+fn matches(pattern: &str, key: &str) -> bool {
+    fn words(pattern: &[&str], key: &[&str]) -> bool {
+        match pattern.split_first() {
+            None => key.is_empty(),
+            Some((&"#", rest)) => {
+                (0..=key.len()).any(|skip| key.get(skip..).is_some_and(|key| words(rest, key)))
+            }
+            Some((word, rest)) => key
+                .split_first()
+                .is_some_and(|(first, key)| (*word == "*" || word == first) && words(rest, key)),
+        }
+    }
+    words(
+        &pattern.split('.').collect::<Vec<_>>(),
+        &key.split('.').collect::<Vec<_>>(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_match_as_the_broker_matches_them() {
+        let key = "ticket.create.failed.jira";
+
+        for pattern in [
+            "#",
+            "#.failed.#",
+            "*.*.*.jira",
+            "ticket.create.#",
+            "ticket.#.jira",
+        ] {
+            assert!(matches(pattern, key), "{pattern}");
+        }
+        for pattern in ["*", "#.succeeded.#", "*.*.jira", "ticket.create"] {
+            assert!(!matches(pattern, key), "{pattern}");
+        }
+    }
+}

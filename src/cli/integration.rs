@@ -1,0 +1,488 @@
+//! `ticketwire integration`
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use clap::{Args, Subcommand};
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::send::read_data;
+use super::{Context, Failed, failed, output};
+use crate::contract::{Command, CommandType, Faults, IntegrationList};
+use crate::domain::{HealthStatus, IntegrationId, IntegrationStatus, OrganizationId};
+use crate::platforms::{
+    self, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, SendPermit, TestKind,
+    TokenSource,
+};
+use crate::secrets::{Binding, Credentials};
+use crate::store::{IntegrationChange, LoadedIntegration, NewIntegration, OwnEffect, Store};
+
+/// Integrations, directly in the database.
+#[derive(Args)]
+#[command(after_help = "Example:
+  ticketwire integration add --organization $ORG --data '{\"name\":\"Jira\",\"platform_name\":\"jira\",
+    \"base_url\":\"https://example.atlassian.net\",\"credentials\":{\"email\":\"…\",\"api_token\":\"…\"},
+    \"settings\":{\"project_key\":\"SUP\"}}'")]
+pub(super) struct Integration {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Add one: the data of integration.create
+    Add {
+        /// The tenant
+        #[arg(long, value_name = "UUID", env = "TICKETWIRE_ORGANIZATION")]
+        organization: Uuid,
+        /// JSON, @file, or - for standard input
+        #[arg(long)]
+        data: String,
+    },
+    /// All, oldest first
+    List {
+        /// Of one tenant
+        #[arg(long, value_name = "UUID")]
+        organization: Option<Uuid>,
+    },
+    /// One, credentials masked
+    Show {
+        /// Its id
+        id: Uuid,
+    },
+    /// Change name, base URL, settings (merged) or credentials (replaced)
+    Update {
+        /// Its id
+        id: Uuid,
+        /// New name
+        #[arg(long)]
+        name: Option<String>,
+        /// New API base
+        #[arg(long)]
+        base_url: Option<String>,
+        /// JSON object to merge into the settings
+        #[arg(long)]
+        settings: Option<String>,
+        /// JSON object, @file or -: the new credentials
+        #[arg(long)]
+        credentials: Option<String>,
+    },
+    /// Let it take work
+    Enable {
+        /// Its id
+        id: Uuid,
+    },
+    /// Let it take no work
+    Disable {
+        /// Its id
+        id: Uuid,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Soft delete
+    Delete {
+        /// Its id
+        id: Uuid,
+    },
+    /// Run the adapter's checks; activates a pending one when they pass
+    Test {
+        /// Its id
+        id: Uuid,
+        /// connection, authentication, permissions, create_ticket
+        #[arg(
+            long,
+            value_delimiter = ',',
+            default_value = "connection,authentication"
+        )]
+        tests: Vec<String>,
+    },
+}
+
+impl Integration {
+    pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
+        let store = context.store()?;
+        match self.action {
+            Action::Add { organization, data } => add(context, &store, organization, &data).await,
+            Action::List { organization } => list(context, &store, organization).await,
+            Action::Show { id } => {
+                let shown = crate::pipeline::show(&context.ring()?, &find(&store, id).await?);
+                output::line(&if context.json {
+                    shown.to_string()
+                } else {
+                    format!("{shown:#}")
+                })?;
+                Ok(())
+            }
+            Action::Update {
+                id,
+                name,
+                base_url,
+                settings,
+                credentials,
+            } => {
+                let loaded = find(&store, id).await?;
+                let object = |what: &str, text: &str| -> Result<Map<String, Value>, Failed> {
+                    let text = read_data(text)?;
+                    serde_json::from_str(&text).map_err(|error| {
+                        Failed::Usage(format!("--{what}: must be a JSON object: {error}"))
+                    })
+                };
+                let sealed = match credentials {
+                    None => None,
+                    Some(text) => Some(seal(context, &loaded, &object("credentials", &text)?)?),
+                };
+                let change = IntegrationChange {
+                    name,
+                    base_url,
+                    settings: settings.map(|text| object("settings", &text)).transpose()?,
+                    credentials_sealed: sealed,
+                    delete: false,
+                };
+                changed(
+                    context,
+                    store
+                        .change_integration(IntegrationId::new(id), &change)
+                        .await
+                        .map_err(failed)?,
+                    id,
+                    "changed",
+                )
+            }
+            Action::Enable { id } => set_enabled(context, &store, id, true, None).await,
+            Action::Disable { id, reason } => set_enabled(context, &store, id, false, reason).await,
+            Action::Delete { id } => {
+                let change = IntegrationChange {
+                    delete: true,
+                    ..IntegrationChange::default()
+                };
+                changed(
+                    context,
+                    store
+                        .change_integration(IntegrationId::new(id), &change)
+                        .await
+                        .map_err(failed)?,
+                    id,
+                    "deleted",
+                )
+            }
+            Action::Test { id, tests } => test(context, &store, id, &tests).await,
+        }
+    }
+}
+
+fn changed(context: &Context, done: bool, id: Uuid, did: &str) -> Result<(), Failed> {
+    if !done {
+        return Err(none(id));
+    }
+    if context.json {
+        return Ok(output::json(&json!({ "integration_id": id, "done": did }))?);
+    }
+    Ok(output::line(&format!("{id} {did}"))?)
+}
+
+fn none(id: Uuid) -> Failed {
+    Failed::Operation(format!(
+        "there is no integration {id}; `ticketwire integration list`"
+    ))
+}
+
+async fn find(store: &Store, id: Uuid) -> Result<LoadedIntegration, Failed> {
+    let found = store.integrations(&[id]).await.map_err(failed)?.pop();
+    found
+        .filter(|loaded| !loaded.is_deleted)
+        .ok_or_else(|| none(id))
+}
+
+fn seal(
+    context: &Context,
+    loaded: &LoadedIntegration,
+    members: &Map<String, Value>,
+) -> Result<String, Failed> {
+    let row = &loaded.integration;
+    let organization = row
+        .organization_id
+        .ok_or_else(|| Failed::Operation("it belongs to no organization".into()))?;
+    let binding = Binding {
+        organization,
+        integration: row.id,
+        column: "credentials_encrypted",
+    };
+    let plain = Value::Object(members.clone()).to_string();
+    context
+        .ring()?
+        .seal(&binding, plain.as_bytes())
+        .map_err(failed)
+}
+
+async fn add(
+    context: &Context,
+    store: &Store,
+    organization: Uuid,
+    data: &str,
+) -> Result<(), Failed> {
+    let text = read_data(data)?;
+    let data: Map<String, Value> = serde_json::from_str(&text)
+        .map_err(|error| Failed::Usage(format!("--data: must be a JSON object: {error}")))?;
+    let mut faults = Faults::new();
+    let parsed = Command::parse(CommandType::IntegrationCreate, data, &mut faults);
+    let Some(Command::IntegrationCreate(mut create)) = parsed else {
+        return Err(Failed::Usage(listed(&faults)));
+    };
+    let descriptor = platforms::descriptor(create.platform).ok_or_else(|| {
+        Failed::Operation(format!("there is no adapter for {} yet", create.platform))
+    })?;
+    let faults = platforms::faults(
+        descriptor,
+        create.auth_type,
+        &create.credentials,
+        &create.settings,
+        create.base_url.as_deref(),
+    );
+    if !faults.is_empty() {
+        return Err(Failed::Usage(listed(&faults)));
+    }
+    let id = IntegrationId::new(Uuid::now_v7());
+    let organization_id = OrganizationId::new(organization);
+    let ring = context.ring()?;
+    let seal = |column, plain: String| {
+        let binding = Binding {
+            organization: organization_id,
+            integration: id,
+            column,
+        };
+        ring.seal(&binding, plain.as_bytes()).map_err(failed)
+    };
+    let credentials = std::mem::take(&mut create.credentials);
+    let credentials_sealed = if credentials.is_empty() {
+        None
+    } else {
+        Some(seal(
+            "credentials_encrypted",
+            Value::Object(credentials).to_string(),
+        )?)
+    };
+    let secret = create.webhook_secret.take();
+    let webhook_secret_sealed = secret
+        .map(|secret| {
+            seal(
+                "webhook_secret_encrypted",
+                Value::String(secret).to_string(),
+            )
+        })
+        .transpose()?;
+    let status = if create.enabled {
+        IntegrationStatus::Pending
+    } else {
+        IntegrationStatus::Inactive
+    };
+    let new = NewIntegration {
+        id,
+        organization_id,
+        create: *create,
+        credentials_sealed,
+        webhook_secret_sealed,
+        status,
+    };
+    store
+        .apply_now(&OwnEffect::CreateIntegration(Box::new(new)))
+        .await
+        .map_err(failed)?;
+    if context.json {
+        return Ok(output::json(
+            &json!({ "integration_id": id, "status": status }),
+        )?);
+    }
+    Ok(output::line(&format!(
+        "{id} added, {status}; `ticketwire integration test {id}` activates it"
+    ))?)
+}
+
+fn listed(faults: &Faults) -> String {
+    faults
+        .iter()
+        .map(|(name, fault)| format!("{name} {fault}"))
+        .collect::<Vec<_>>()
+        .join("\n  ")
+}
+
+async fn list(context: &Context, store: &Store, organization: Option<Uuid>) -> Result<(), Failed> {
+    let mut filter = IntegrationList::all();
+    let mut rows = Vec::new();
+    loop {
+        let page = store
+            .list_integrations(organization.map(OrganizationId::new), &filter)
+            .await
+            .map_err(failed)?;
+        rows.extend(page.items);
+        match page.next_cursor {
+            Some(cursor) => filter.cursor = Some(cursor),
+            None => break,
+        }
+    }
+    if context.json {
+        let ring = context.ring()?;
+        let shown: Vec<Value> = rows
+            .iter()
+            .map(|loaded| crate::pipeline::show(&ring, loaded))
+            .collect();
+        return Ok(output::json(&shown.into())?);
+    }
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|loaded| {
+            let row = &loaded.integration;
+            vec![
+                row.id.to_string(),
+                row.name.clone(),
+                row.platform_name.clone(),
+                if row.enabled {
+                    "enabled".into()
+                } else {
+                    "disabled".into()
+                },
+                row.status.to_string(),
+                row.organization_id
+                    .map(|id| id.to_string())
+                    .unwrap_or_default(),
+            ]
+        })
+        .collect();
+    Ok(output::table(
+        &["ID", "NAME", "PLATFORM", "", "STATUS", "ORGANIZATION"],
+        &rows,
+    )?)
+}
+
+async fn set_enabled(
+    context: &Context,
+    store: &Store,
+    id: Uuid,
+    enabled: bool,
+    reason: Option<String>,
+) -> Result<(), Failed> {
+    find(store, id).await?;
+    let effect = OwnEffect::SetEnabled {
+        id: IntegrationId::new(id),
+        enabled,
+        reason,
+    };
+    store.apply_now(&effect).await.map_err(failed)?;
+    let status = find(store, id).await?.integration.status;
+    changed(
+        context,
+        true,
+        id,
+        &format!(
+            "{}, now {status}",
+            if enabled { "enabled" } else { "disabled" }
+        ),
+    )
+}
+
+/// A tool holds no lease and needs none: what it sends is not a command's.
+struct Free;
+
+impl SendPermit for Free {
+    fn check(&self, _request_timeout: Duration) -> Result<(), AdapterError> {
+        Ok(())
+    }
+}
+
+/// Rotating refresh tokens are the worker's to keep.
+struct WorkersOnly;
+
+#[async_trait]
+impl TokenSource for WorkersOnly {
+    async fn token(
+        &self,
+        _: &Exchange<'_>,
+        _: Option<&SecretString>,
+    ) -> Result<SecretString, AdapterError> {
+        let text =
+            "OAuth tokens are kept by the worker; use `ticketwire send integration.test --wait`";
+        Err(AdapterError::new(ErrorClass::Unsupported, text))
+    }
+}
+
+async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> Result<(), Failed> {
+    let loaded = find(store, id).await?;
+    let row = &loaded.integration;
+    let credentials = match (&row.credentials_sealed, row.organization_id) {
+        (Some(sealed), Some(organization)) => {
+            let binding = Binding {
+                organization,
+                integration: row.id,
+                column: "credentials_encrypted",
+            };
+            let plain = context.ring()?.open(&binding, sealed).map_err(failed)?;
+            Credentials::new(serde_json::from_slice(&plain).map_err(failed)?)
+        }
+        _ => Credentials::default(),
+    };
+    let adapter = platforms::connect(row, &credentials).map_err(failed)?;
+    let config = &context.config;
+    let egress = EgressPolicy {
+        allow: config.egress.allow.clone(),
+        allow_http: config.egress.allow_http,
+    };
+    let client = HttpClient::new(egress, config.dispatch.request_timeout, 4).map_err(failed)?;
+    let mut first_error = None;
+    let mut reports = Vec::new();
+    for name in tests {
+        let kind = TestKind::parse(name).ok_or_else(|| {
+            Failed::Usage(format!(
+                "--tests {name}: must be of {}",
+                TestKind::spellings()
+            ))
+        })?;
+        let exchange = Exchange {
+            client: &client,
+            deadline: Instant::now() + config.dispatch.attempt_timeout,
+            permit: &Free,
+            tokens: &WorkersOnly,
+        };
+        match adapter.check(&exchange, kind).await {
+            Ok(report) => reports.push((kind, true, report.message)),
+            Err(error) => {
+                first_error.get_or_insert_with(|| error.public.clone());
+                reports.push((kind, false, error.public));
+            }
+        }
+    }
+    let success = first_error.is_none();
+    let activates = success && tests.iter().any(|name| name == "authentication");
+    let health = if success {
+        HealthStatus::Healthy
+    } else {
+        HealthStatus::Unhealthy
+    };
+    let effect = OwnEffect::RecordTest {
+        id: row.id,
+        health,
+        error: first_error.clone(),
+        activates,
+    };
+    store.apply_now(&effect).await.map_err(failed)?;
+    let status = find(store, id).await?.integration.status;
+    if context.json {
+        let tests: Vec<Value> = reports
+            .iter()
+            .map(|(kind, ok, message)| json!({ "test": kind, "success": ok, "message": message }))
+            .collect();
+        output::json(
+            &json!({ "success": success, "tests": tests, "status_before": row.status, "status_after": status }),
+        )?;
+    } else {
+        for (kind, ok, message) in &reports {
+            output::line(&format!(
+                "{:<5} {kind:<15} {message}",
+                if *ok { "ok" } else { "FAULT" }
+            ))?;
+        }
+        output::line(&format!("status: {} → {status}", row.status))?;
+    }
+    first_error.map_or(Ok(()), |error| Err(Failed::Operation(error)))
+}
