@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Context, Failed, failed, output};
-use crate::store::{connect, migrate};
+use crate::store::{connect, create_database, migrate};
 
 /// The database schema.
 #[derive(Args)]
@@ -23,6 +23,9 @@ enum Action {
         /// Apply it in a transaction that is rolled back
         #[arg(long)]
         dry_run: bool,
+        /// Make the database first if it does not exist
+        #[arg(long)]
+        create: bool,
     },
     /// Where the database is
     Status,
@@ -42,6 +45,9 @@ enum Action {
 
 impl Migrate {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
+        if let Action::Up { create: true, .. } = self.action {
+            create_database(&context.config.database.url).await.map_err(failed)?;
+        }
         let connected = connect(&context.config.database.url, "ticketwire migrate").await;
         let (mut client, _driver) = connected.map_err(|error| {
             let chain = crate::store::chain(&error);
@@ -50,7 +56,7 @@ impl Migrate {
             ))
         })?;
         match self.action {
-            Action::Up { dry_run } => {
+            Action::Up { dry_run, create: _ } => {
                 let done = if dry_run {
                     migrate::dry_run(&mut client).await
                 } else {

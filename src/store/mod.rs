@@ -22,7 +22,7 @@ use secrecy::SecretString;
 
 pub use circuits::{CircuitChange, CircuitTally};
 pub use claim::{Claimed, NewCommand, Phase2, Repeat, Rooms, Taken};
-pub use connect::{connect, connector};
+pub use connect::{connect, connector, create_database};
 pub use dead_letters::{DeadLetter, DeadLetterRow};
 pub use error::{StoreError, chain};
 pub use integrations::{IntegrationChange, IntegrationPage, LoadedIntegration, NewIntegration};
