@@ -243,10 +243,8 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
             Ok(Ok(())) | Err(_) => Err(AppError::LoopEnded("the lease keeper")),
         },
     };
-    if let Err(error) = ended {
-        // Nothing of this incarnation may be sent any more, or nothing would be settled: no drain.
-        return Err(error);
-    }
+    // On an error nothing of this incarnation may be sent any more, or nothing would be settled: no drain.
+    ended?;
 
     tracing::info!(commands = core.held_count(), "draining");
     status.drain();

@@ -46,7 +46,9 @@ enum Action {
 impl Migrate {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
         if let Action::Up { create: true, .. } = self.action {
-            create_database(&context.config.database.url).await.map_err(failed)?;
+            create_database(&context.config.database.url)
+                .await
+                .map_err(failed)?;
         }
         let connected = connect(&context.config.database.url, "ticketwire migrate").await;
         let (mut client, _driver) = connected.map_err(|error| {

@@ -555,7 +555,7 @@ fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
     if let Some(text) = &base_url {
         match url::Url::parse(text) {
             Ok(url) if !matches!(url.scheme(), "https" | "http") => {
-                f.fault("base_url", "must begin with https://")
+                f.fault("base_url", "must begin with https://");
             }
             Ok(url) if !url.username().is_empty() || url.password().is_some() => {
                 f.fault(

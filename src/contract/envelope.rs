@@ -95,16 +95,18 @@ impl Envelope {
         body_bytes_max: usize,
         own_prefix: &str,
     ) -> Result<Self, Box<Rejection>> {
-        let mut known = Known::default();
-        known.trace = Trace {
-            parent: raw.traceparent.and_then(printable),
-            state: raw.tracestate.and_then(printable),
+        let mut known = Known {
+            trace: Trace {
+                parent: raw.traceparent.and_then(printable),
+                state: raw.tracestate.and_then(printable),
+            },
+            reply_to: raw
+                .reply_to
+                .map(str::to_owned)
+                .filter(|name| !name.is_empty()),
+            correlation_id: raw.correlation_id.map(str::to_owned),
+            ..Known::default()
         };
-        known.reply_to = raw
-            .reply_to
-            .map(str::to_owned)
-            .filter(|name| !name.is_empty());
-        known.correlation_id = raw.correlation_id.map(str::to_owned);
 
         let one = |known: Known, field: &str, fault: String| {
             Err(known.reject(

@@ -77,7 +77,7 @@ impl Alone {
             match command.spawn() {
                 Ok(child) => self.child = Some(child),
                 Err(error) => {
-                    tracing::error!(error = %error, "cannot start the process that runs suspects alone")
+                    tracing::error!(error = %error, "cannot start the process that runs suspects alone");
                 }
             }
         }

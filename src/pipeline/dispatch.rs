@@ -54,7 +54,7 @@ pub(super) async fn run(core: &Arc<Core>, job: Job) -> Done {
                 "an internal error; the worker's log has the details",
             );
             run.doubt_from(Utc::now());
-            run.after_failure(failure, None, None)
+            run.after_failure(&failure, None, None)
         }
     }
 }
@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
         match gates::ticket(&self.job, self.started_at) {
             Verdict::Refuse(failure) => self.refused(failure),
             Verdict::Wait(until) => self.waits(until),
-            Verdict::Later(next, failure) => self.deferred(&next, failure),
+            Verdict::Later(next, failure) => self.deferred(&next, &failure),
             Verdict::Own => {
                 self.spent = true;
                 self.succeeded(None)
@@ -175,9 +175,9 @@ impl<'a> Run<'a> {
         let failure = error.failure();
         match &error.class {
             ErrorClass::Transient { retry_after } | ErrorClass::RateLimited { retry_after } => {
-                self.after_failure(failure, *retry_after, None)
+                self.after_failure(&failure, *retry_after, None)
             }
-            ErrorClass::Timeout | ErrorClass::Internal => self.after_failure(failure, None, None),
+            ErrorClass::Timeout | ErrorClass::Internal => self.after_failure(&failure, None, None),
             ErrorClass::Authentication
             | ErrorClass::Permission
             | ErrorClass::NotFound
@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
             | ErrorClass::Unsupported
             | ErrorClass::Egress => self.finished(Outcome::Failed, failure),
             ErrorClass::Unknown => match adapter.protection(kind) {
-                Protection::Native => self.after_failure(failure, None, None),
+                Protection::Native => self.after_failure(&failure, None, None),
                 Protection::None => {
                     self.finished(Outcome::Failed, unknown_for_good(&failure.message))
                 }
@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
                         at: after(now, first),
                         decided_by: self.rung_name(0),
                     };
-                    self.after_failure(failure, None, Some(next))
+                    self.after_failure(&failure, None, Some(next))
                 }
             },
         }
@@ -236,7 +236,7 @@ impl<'a> Run<'a> {
                 decided_by: self.rung_name(lookups),
             };
             return LookedUp::Settled(Box::new(
-                self.deferred(&next, still_unknown("it is looked up later")),
+                self.deferred(&next, &still_unknown("it is looked up later")),
             ));
         }
         let found = {
@@ -280,7 +280,7 @@ impl<'a> Run<'a> {
                     decided_by: self.rung_name(index),
                 };
                 let text = "not found so far, which proves nothing yet; it is looked up again";
-                LookedUp::Settled(Box::new(self.deferred(&next, still_unknown(text))))
+                LookedUp::Settled(Box::new(self.deferred(&next, &still_unknown(text))))
             }
             Err(error) => {
                 tracing::warn!(command_id = %self.job.id, error = %error, "a look-up failed");
@@ -329,7 +329,7 @@ impl<'a> Run<'a> {
         };
         self.deferred(
             &next,
-            still_unknown(&format!("it cannot be looked up now: {why}")),
+            &still_unknown(&format!("it cannot be looked up now: {why}")),
         )
     }
 
@@ -341,7 +341,7 @@ impl<'a> Run<'a> {
             Ok(result) => self.done(Outcome::Succeeded, Some(result), None, None, None),
             Err(own::Refusal::For(failure)) => self.finished(Outcome::Failed, failure),
             Err(own::Refusal::Later(failure, retry_after)) => {
-                self.after_failure(failure, retry_after, None)
+                self.after_failure(&failure, retry_after, None)
             }
         };
         if done.settlement.finished && own.effect.is_some() {
@@ -479,7 +479,7 @@ impl<'a> Run<'a> {
             Some(result),
             None,
             None,
-            receipt.zip(integration_result),
+            receipt.zip(integration_result).as_ref(),
         )
     }
 
@@ -514,13 +514,13 @@ impl<'a> Run<'a> {
             };
             json!({ "ticket_id": self.job.ticket_id, "integration_result": failed })
         });
-        self.done(outcome, result, Some(failure), None, None)
+        self.done(outcome, result, Some(&failure), None, None)
     }
 
     /// A failed attempt that may be made again: by `next` where a look-up comes first, else by schedule and hint.
     fn after_failure(
         &mut self,
-        failure: Failure,
+        failure: &Failure,
         hint: Option<Duration>,
         next: Option<Next>,
     ) -> Done {
@@ -543,19 +543,13 @@ impl<'a> Run<'a> {
             })
         });
         match next {
-            Some(next) => self.done(Outcome::Deferred, None, Some(failure), Some(next), None),
-            None => self.finished(Outcome::Failed, exhausted(&failure)),
+            Some(next) => self.deferred(&next, failure),
+            None => self.finished(Outcome::Failed, exhausted(failure)),
         }
     }
 
-    fn deferred(&mut self, next: &Next, failure: Failure) -> Done {
-        self.done(
-            Outcome::Deferred,
-            None,
-            Some(failure),
-            Some(next.clone()),
-            None,
-        )
+    fn deferred(&mut self, next: &Next, failure: &Failure) -> Done {
+        self.done(Outcome::Deferred, None, Some(failure), Some(next), None)
     }
 
     /// Back in line without the turn: no event, no attempt.
@@ -564,7 +558,7 @@ impl<'a> Run<'a> {
             Outcome::Deferred,
             None,
             None,
-            Some(Next {
+            Some(&Next {
                 at: until,
                 decided_by: "the ticket is not known yet".into(),
             }),
@@ -583,16 +577,16 @@ impl<'a> Run<'a> {
         &mut self,
         outcome: Outcome,
         result: Option<Value>,
-        failure: Option<Failure>,
-        next: Option<Next>,
-        receipt: Option<(&Receipt, IntegrationResult)>,
+        failure: Option<&Failure>,
+        next: Option<&Next>,
+        receipt: Option<&(&Receipt, IntegrationResult)>,
     ) -> Done {
         let now = Utc::now();
         let duration_ms = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
         let attempt = self.job.attempt + i32::from(self.spent);
         let announced = outcome.is_final()
             || self.spent
-            || next.as_ref().is_some_and(|next| {
+            || next.is_some_and(|next| {
                 // Of a wait that goes on, only the beginning is announced.
                 (next.at - now)
                     .to_std()
@@ -620,8 +614,8 @@ impl<'a> Run<'a> {
                     platform_name: row.and_then(|row| row.platform),
                     ticket_id: self.job.ticket_id,
                     result,
-                    error: failure.clone(),
-                    retry_at: next.as_ref().map(|next| next.at),
+                    error: failure.cloned(),
+                    retry_at: next.map(|next| next.at),
                 },
             };
             let record = EventRecord {
@@ -639,9 +633,8 @@ impl<'a> Run<'a> {
             started_at: self.started_at,
             duration_ms,
             outcome: outcome.as_str(),
-            message: failure.as_ref().map(|failure| failure.message.clone()),
+            message: failure.map(|failure| failure.message.clone()),
             http_status: failure
-                .as_ref()
                 .and_then(|failure| failure.http_status)
                 .map(i32::from),
         });
@@ -659,12 +652,10 @@ impl<'a> Run<'a> {
             },
             attempt,
             events_after: self.job.events + i32::try_from(events.len()).unwrap_or(0),
-            due_at: next.as_ref().map(|next| next.at),
-            decided_by: next.map(|next| next.decided_by),
-            error_code: failure.as_ref().map(|failure| failure.code.as_str()),
-            error: failure
-                .as_ref()
-                .and_then(|failure| serde_json::to_string(failure).ok()),
+            due_at: next.map(|next| next.at),
+            decided_by: next.map(|next| next.decided_by.clone()),
+            error_code: failure.map(|failure| failure.code.as_str()),
+            error: failure.and_then(|failure| serde_json::to_string(failure).ok()),
             doubt_since: self.job.doubt_since,
             lookups: self.job.lookups,
             final_event,
@@ -674,8 +665,8 @@ impl<'a> Run<'a> {
             integration_id: self.handle.as_ref().map(|handle| handle.row.id),
             attempt_record,
             events,
-            ticket_insert: self.ticket_insert(outcome, receipt.as_ref()),
-            ticket_change: self.ticket_change(outcome, receipt.as_ref()),
+            ticket_insert: self.ticket_insert(outcome, receipt),
+            ticket_change: self.ticket_change(outcome, receipt),
         };
         let id: Option<IntegrationId> = self.handle.as_ref().map(|handle| handle.row.id);
         Done {

@@ -262,7 +262,7 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
                     break;
                 }
                 Err(StoreError::Contention(error)) => {
-                    tracing::debug!(error = %error, "lost a race for a turn; again")
+                    tracing::debug!(error = %error, "lost a race for a turn; again");
                 }
                 Err(error) => {
                     // What the first statement started is in this process's hands; the next try finds it a repeat.

@@ -70,7 +70,7 @@ pub async fn run_relay(
         if received == 0 {
             break;
         }
-        let rows: Vec<OutboxRow> = batch.drain(..).collect();
+        let rows = std::mem::take(&mut batch);
         let (messages, keys) = messages(rows, &exchange);
         let answer = publisher.submit(messages).await;
         let store = store.clone();

@@ -66,7 +66,7 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
         }
         match trouble {
             Some(StoreError::Contention(error)) => {
-                tracing::debug!(error = %error, "lost a race; next round")
+                tracing::debug!(error = %error, "lost a race; next round");
             }
             Some(error) => {
                 tracing::warn!(error = chain(&error), "the clock cannot reach the ledger");
@@ -154,7 +154,7 @@ async fn round(
     match core.store.check_waiting(WAITING_MAX).await {
         Ok(_) => {}
         Err(StoreError::Contention(error)) => {
-            tracing::debug!(error = %error, "lost a race for a turn")
+            tracing::debug!(error = %error, "lost a race for a turn");
         }
         Err(error) => return Err(error),
     }

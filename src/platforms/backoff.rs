@@ -83,7 +83,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_tried_beyond_the_deadline_or_after_a_final_word() {
         let tries = Cell::new(0);
-        let mut run = async |deadline, verdict: fn() -> Verdict<&'static str>| {
+        let run = async |deadline, verdict: fn() -> Verdict<&'static str>| {
             tries.set(0);
             let result: Result<(), &str> = in_place(deadline, || {
                 tries.set(tries.get() + 1);

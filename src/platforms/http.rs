@@ -120,8 +120,14 @@ pub struct TokenGrant {
 pub trait TokenFlow: Send + Sync {
     /// The request; `refresh_token` is the latest stored one, `None` before the first refresh (then the credentials'
     /// own, or a client-credentials grant).
+    ///
+    /// # Errors
+    /// Class authentication, where the credentials lack what the flow needs.
     fn request(&self, refresh_token: Option<&SecretString>) -> Result<Request, AdapterError>;
     /// Reads the grant.
+    ///
+    /// # Errors
+    /// By the answer's status; class authentication where the grant is refused.
     fn read(&self, response: &Response) -> Result<TokenGrant, AdapterError>;
 }
 
@@ -138,7 +144,10 @@ pub trait TokenSource: Send + Sync {
 
 /// Asked right before every request: may this process still send, for so long?
 pub trait SendPermit: Send + Sync {
-    /// An error (class transient) where the lease does not outlast a request of this duration.
+    /// Yes, or no.
+    ///
+    /// # Errors
+    /// Class transient, where the lease does not outlast a request of this duration.
     fn check(&self, request_timeout: Duration) -> Result<(), AdapterError>;
 }
 

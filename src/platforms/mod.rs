@@ -240,6 +240,9 @@ pub trait Adapter: Send + Sync {
     ) -> Result<CheckReport, AdapterError>;
 
     /// The main request of an operation, for `dryrun`: pure, nothing is sent.
+    ///
+    /// # Errors
+    /// What [`Adapter::execute`] would say without asking the platform: validation, unsupported operation.
     fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError>;
 
     /// How to get access tokens, for integrations that authenticate by OAuth.

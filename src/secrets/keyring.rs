@@ -232,7 +232,13 @@ mod tests {
     fn ring(ids: &[&str]) -> KeyRing {
         let entries: Vec<SecretString> = ids
             .iter()
-            .map(|id| format!("{id}:{}", STANDARD.encode([id.len() as u8; 32])).into())
+            .map(|id| {
+                format!(
+                    "{id}:{}",
+                    STANDARD.encode([u8::try_from(id.len()).unwrap(); 32])
+                )
+                .into()
+            })
             .collect();
         KeyRing::parse(&entries).unwrap()
     }

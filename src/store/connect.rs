@@ -98,14 +98,20 @@ pub async fn connect(
 /// As the server's: it must be reachable, and the role permitted to make databases.
 pub async fn create_database(url: &SecretString) -> Result<(), StoreError> {
     let mut config = configure(url, "ticketwire migrate")?;
-    let Some(name) = config.get_dbname().map(str::to_owned) else { return Ok(()) };
+    let Some(name) = config.get_dbname().map(str::to_owned) else {
+        return Ok(());
+    };
     config.dbname("postgres");
     let (client, connection) = config.connect(connector()).await?;
     let driver = tokio::task::spawn(connection);
-    let there = client.query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name]).await?;
+    let there = client
+        .query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name])
+        .await?;
     if there.is_none() {
         let quoted = name.replace('"', "\"\"");
-        client.batch_execute(&format!("CREATE DATABASE \"{quoted}\"")).await?;
+        client
+            .batch_execute(&format!("CREATE DATABASE \"{quoted}\""))
+            .await?;
     }
     drop(client);
     driver.abort();

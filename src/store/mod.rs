@@ -123,7 +123,8 @@ async fn limited<T>(
     statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, StoreError> {
     let limit = STATEMENT_TIMEOUT + Duration::from_secs(1);
-    match tokio::time::timeout(limit, statement).await {
+    // On the heap: a batch of pipelined statements is a future of many kilobytes, which every caller would carry.
+    match Box::pin(tokio::time::timeout(limit, statement)).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(StoreError::Timeout(limit)),
     }

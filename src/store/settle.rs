@@ -294,7 +294,7 @@ async fn settle_batch(
 
     // Sent in one go: the server runs them one after the other, and an error in one fails those behind it. Dropping
     // the futures half way (the limit) leaves the connection in an unknown state, so it is not given back then.
-    let transaction = async {
+    let transaction = Box::pin(async {
         let begin = client.batch_execute("BEGIN");
         let settled_params = columns.params(&owner, &worker);
         let settled = client.query(&settle, &settled_params);
@@ -359,7 +359,7 @@ async fn settle_batch(
         let answered = answered?;
         commit?;
         Ok((settled, answered, passed))
-    };
+    });
     let (settled, answered, turns_passed) = match limited(transaction).await {
         Ok(rows) => rows,
         Err(error) => {

@@ -79,11 +79,6 @@ mod armed {
 
 /// Dies here if a test wants it.
 #[cfg(debug_assertions)]
-#[expect(
-    clippy::panic,
-    clippy::unused_async,
-    reason = "dying is the purpose; release builds have the same signature"
-)]
 pub async fn failpoint(name: &'static str) {
     match armed::hit(name) {
         None => {}

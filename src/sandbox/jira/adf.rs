@@ -124,15 +124,11 @@ fn block(
             Some(1..=6) => {}
             _ => return Err(format!("{place}: heading needs attrs.level 1 to 6")),
         },
-        "orderedList" => {
-            if attribute("order").is_some_and(|order| order.as_u64().is_none()) {
-                return Err(format!("{place}: attrs.order must be a number from 0"));
-            }
+        "orderedList" if attribute("order").is_some_and(|order| order.as_u64().is_none()) => {
+            return Err(format!("{place}: attrs.order must be a number from 0"));
         }
-        "codeBlock" => {
-            if attribute("language").is_some_and(|language| !language.is_string()) {
-                return Err(format!("{place}: attrs.language must be a string"));
-            }
+        "codeBlock" if attribute("language").is_some_and(|language| !language.is_string()) => {
+            return Err(format!("{place}: attrs.language must be a string"));
         }
         "panel" => match attribute("panelType").and_then(Value::as_str) {
             Some("info" | "note" | "warning" | "success" | "error") => {}
@@ -235,6 +231,10 @@ mod tests {
 
     use super::*;
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "calls read better with a literal"
+    )]
     fn doc(content: Value) -> Value {
         json!({"type": "doc", "version": 1, "content": content})
     }

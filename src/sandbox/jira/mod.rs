@@ -71,13 +71,11 @@ impl Jira {
         if operation.writes() && !caller.may_write {
             return error(403, "You do not have permission to perform this operation.");
         }
-        if call.method == "POST" || call.method == "PUT" {
-            if !call.declares_json() {
-                return error(
-                    415,
-                    "Unsupported Media Type: send Content-Type: application/json",
-                );
-            }
+        if (call.method == "POST" || call.method == "PUT") && !call.declares_json() {
+            return error(
+                415,
+                "Unsupported Media Type: send Content-Type: application/json",
+            );
         }
         self.operate(call, version, operation, &caller, now)
     }
