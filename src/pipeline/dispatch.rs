@@ -244,6 +244,7 @@ impl<'a> Run<'a> {
             let exchange = self.exchange(&tokens);
             adapter.look_up(&exchange, operation).await
         };
+        failpoint("after_answer").await;
         self.job.lookups += 1;
         match found {
             Ok(Some(mut receipt)) => {

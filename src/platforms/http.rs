@@ -23,7 +23,7 @@ use url::Url;
 use super::backoff::{Verdict, in_place};
 use super::egress::{GuardedResolver, Refused};
 use super::{AdapterError, EgressPolicy, ErrorClass};
-use crate::telemetry::{failpoint, failpoint_armed};
+use crate::telemetry::failpoint;
 
 /// Most bytes of an answer that are read, after decompression.
 const BODY_MAX: usize = 2 << 20;
@@ -265,9 +265,11 @@ impl Exchange<'_> {
             return Err(fail(AdapterError::new(ErrorClass::Timeout, text)));
         }
         let prepared = self.prepare(request, token).map_err(fail)?;
-        if request.effect != Effect::Read {
-            failpoint("before_send").await;
-        }
+        failpoint(match request.effect {
+            Effect::Read => "before_read",
+            Effect::Idempotent | Effect::Create => "before_send",
+        })
+        .await;
         self.permit.check(limit).map_err(fail)?;
         match tokio::time::timeout(limit, self.transfer(prepared, request.effect)).await {
             Ok(Ok(response)) => Ok(response),
@@ -344,10 +346,12 @@ impl Exchange<'_> {
         effect: Effect,
     ) -> Result<Response, reqwest::Error> {
         let mut answer = self.client.client.execute(request).await?;
-        if effect != Effect::Read && failpoint_armed("after_send") {
-            // The platform has it, and nobody has read what it said.
-            failpoint("after_send").await;
-        }
+        // The platform has it, and nobody has read what it said.
+        failpoint(match effect {
+            Effect::Read => "after_read",
+            Effect::Idempotent | Effect::Create => "after_send",
+        })
+        .await;
         let status = answer.status().as_u16();
         let headers = std::mem::take(answer.headers_mut());
         let mut body = BytesMut::new();

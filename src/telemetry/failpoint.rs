@@ -54,12 +54,6 @@ mod armed {
         })
     }
 
-    pub(super) fn is_armed(name: &str) -> bool {
-        points()
-            .iter()
-            .any(|point| point.name == name && !point.marker.exists())
-    }
-
     /// How to die here, if at all. `repeat` markers (a directory) never run out.
     pub(super) fn hit(name: &str) -> Option<&'static Death> {
         points().iter().find_map(|point| {
@@ -95,22 +89,8 @@ pub async fn failpoint(name: &'static str) {
     }
 }
 
-/// Whether a fail point is armed and has not been hit yet.
-#[cfg(debug_assertions)]
-#[must_use]
-pub fn failpoint_armed(name: &str) -> bool {
-    armed::is_armed(name)
-}
-
 /// Nothing, in a release.
 #[cfg(not(debug_assertions))]
 #[inline]
 #[expect(clippy::unused_async, reason = "debug builds have the same signature")]
 pub async fn failpoint(_name: &'static str) {}
-
-/// Never, in a release.
-#[cfg(not(debug_assertions))]
-#[must_use]
-pub const fn failpoint_armed(_name: &str) -> bool {
-    false
-}

@@ -4,5 +4,5 @@ mod failpoint;
 mod logs;
 pub mod metrics;
 
-pub use failpoint::{failpoint, failpoint_armed};
+pub use failpoint::failpoint;
 pub use logs::{LogFormat, init};

@@ -1,3 +1,6 @@
-//! placeholder
-#[test]
-fn a() {}
+//! Black-box tests: the built program over a real RabbitMQ and a real PostgreSQL, platforms as HTTP servers.
+
+mod support;
+
+mod crashes;
+mod main_job;

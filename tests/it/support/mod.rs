@@ -1,0 +1,36 @@
+//! What the tests share: a [`World`] of one's own for each (database, prefix, sandbox), worker processes, bounded waits.
+
+mod commands;
+mod events;
+mod wire;
+mod worker;
+mod world;
+
+pub(crate) use commands::{Message, command};
+pub(crate) use wire::{CutProxy, http_get};
+pub(crate) use worker::{Worker, output};
+pub(crate) use world::World;
+
+use std::time::{Duration, Instant};
+
+/// Longest a test waits for a state.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest a single question takes.
+const ASK_MAX: Duration = Duration::from_secs(15);
+
+/// Waits for a state, bounded: asks again and again, and says what it waited for when it gives up.
+pub(crate) async fn wait_for<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        // A question that hangs is asked again: some end of a connection may be gone without a word.
+        if let Ok(Some(found)) = tokio::time::timeout(ASK_MAX, ask()).await {
+            return found;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "waited {PATIENCE:?} in vain for: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! Raw connections: a small HTTP GET, and a proxy that cuts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// Status and body; `None` where nobody answers.
+pub(crate) async fn http_get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    };
+    tokio::time::timeout(Duration::from_secs(5), asked)
+        .await
+        .ok()
+        .flatten()
+}
+
+const OPEN: u8 = 0;
+const SHUT: u8 = 1;
+
+/// A TCP proxy: cuts what is open, and lets nothing through while it is shut.
+pub(crate) struct CutProxy {
+    pub(crate) address: SocketAddr,
+    state: Arc<AtomicU8>,
+    cut: Arc<Notify>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl CutProxy {
+    pub(crate) async fn before(target: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (state, cut) = (Arc::new(AtomicU8::new(OPEN)), Arc::new(Notify::new()));
+        let (target, shared, cutting) = (target.to_owned(), Arc::clone(&state), Arc::clone(&cut));
+        let accepting = tokio::task::spawn(async move {
+            while let Ok((mut inner, _)) = listener.accept().await {
+                if shared.load(Ordering::SeqCst) == SHUT {
+                    continue;
+                }
+                let (target, cutting) = (target.clone(), Arc::clone(&cutting));
+                tokio::task::spawn(async move {
+                    let cut = cutting.notified();
+                    let Ok(mut outer) = TcpStream::connect(&target).await else {
+                        return;
+                    };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut inner, &mut outer) => {}
+                        () = cut => {}
+                    }
+                });
+            }
+        });
+        Self {
+            address,
+            state,
+            cut,
+            accepting,
+        }
+    }
+
+    /// Ends every connection; new ones are taken.
+    pub(crate) fn cut(&self) {
+        self.cut.notify_waiters();
+    }
+
+    /// Ends every connection; new ones end at once.
+    pub(crate) fn shut(&self) {
+        self.state.store(SHUT, Ordering::SeqCst);
+        self.cut();
+    }
+
+    pub(crate) fn open(&self) {
+        self.state.store(OPEN, Ordering::SeqCst);
+    }
+}
+
+impl Drop for CutProxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}

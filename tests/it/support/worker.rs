@@ -1,0 +1,131 @@
+//! The program as a process.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use super::{http_get, wait_for};
+
+/// A `ticketwire run`. Killed when dropped.
+pub(crate) struct Worker {
+    pub(crate) address: SocketAddr,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Worker {
+    /// Starts it; see [`Worker::ready`].
+    pub(crate) fn spawn(environment: &BTreeMap<String, String>, log: PathBuf) -> Self {
+        let address = free_address();
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        let child = program(environment)
+            .arg("run")
+            .env("TICKETWIRE__HTTP__LISTEN", address.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Self {
+            address,
+            child,
+            log,
+        }
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) async fn ready(self) -> Self {
+        wait_for("the worker to be ready", async || {
+            (self.is_ready().await).then_some(())
+        })
+        .await;
+        self
+    }
+
+    pub(crate) async fn is_ready(&self) -> bool {
+        let answer = http_get(self.address, "/health/ready").await;
+        answer.is_some_and(|(status, _)| status == 200)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -SIGNAL`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{signal}"), self.child.id().to_string()])
+            .status();
+        assert!(status.unwrap().success(), "kill -{signal}");
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(crate) async fn stop(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        wait_for("the worker to end", async || self.child.try_wait().unwrap()).await
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            let log = self.log();
+            let from = log.len().saturating_sub(12_000);
+            let tail = log.get(from..).unwrap_or(&log);
+            println!("--- log of worker {} ---\n{tail}", self.child.id());
+        }
+    }
+}
+
+/// Runs a command of the program to its end.
+pub(crate) fn output(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Output {
+    program(environment)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn program(environment: &BTreeMap<String, String>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ticketwire"));
+    command.env_clear();
+    for name in ["PATH", "HOME"] {
+        if let Ok(value) = std::env::var(name) {
+            command.env(name, value);
+        }
+    }
+    command.envs(environment);
+    command
+}
+
+/// An address nobody listens on just now.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
