@@ -1,6 +1,16 @@
 //! Black-box tests: the built program over a real RabbitMQ and a real PostgreSQL, platforms as HTTP servers.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says so"
+)]
+
 mod support;
 
+mod broker_faults;
 mod crashes;
+mod database_faults;
+mod kill_loop;
 mod main_job;

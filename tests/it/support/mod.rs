@@ -2,14 +2,16 @@
 
 mod commands;
 mod events;
+mod services;
 mod wire;
 mod worker;
 mod world;
 
 pub(crate) use commands::{Message, command};
+pub(crate) use services::OwnService;
 pub(crate) use wire::{CutProxy, http_get};
 pub(crate) use worker::{Worker, output};
-pub(crate) use world::World;
+pub(crate) use world::{World, services};
 
 use std::time::{Duration, Instant};
 

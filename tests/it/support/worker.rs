@@ -52,10 +52,6 @@ impl Worker {
         answer.is_some_and(|(status, _)| status == 200)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// `kill -SIGNAL`.
     pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill")

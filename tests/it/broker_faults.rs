@@ -1,0 +1,98 @@
+//! What a broker may do to a worker: cut, close, cancel, go away. The worker goes on by itself.
+
+use lapin::options::QueueDeleteOptions;
+use ticketwire::broker;
+
+use crate::support::{CutProxy, OwnService, World, services, wait_for};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_connections_are_made_again_and_nothing_is_lost() {
+    let world = World::new().await;
+    let (_, amqp) = services();
+    let proxy = CutProxy::before("127.0.0.1:5672").await;
+    let through = amqp.replace("127.0.0.1:5672", &proxy.address.to_string());
+    assert_ne!(
+        through, amqp,
+        "this test needs the broker at 127.0.0.1:5672"
+    );
+    let worker = world.worker_with(&[("AMQP_URL", &through)]).await;
+    let mut commands = Vec::new();
+
+    for _ in 0..8 {
+        for _ in 0..15 {
+            commands.push(world.create("Cut off").await.0);
+        }
+        proxy.cut();
+    }
+    proxy.shut();
+    commands.push(world.create("While it was away").await.0);
+    wait_for("the worker to say that it is not ready", async || {
+        (!worker.is_ready().await).then_some(())
+    })
+    .await;
+    proxy.open();
+    world.close_the_ledger(&commands).await;
+
+    assert_eq!(world.jira().issues.len(), commands.len());
+    assert!(worker.is_ready().await);
+    assert!(worker.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_queue_is_declared_and_consumed_again() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (first, _) = world.create("Before").await;
+    world.succeeds(first).await;
+
+    let connection = broker::connect_tool(&world.amqp_url.as_str().into(), &world.topology)
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let queue = format!("{}.tickets", world.topology.prefix());
+    channel
+        .queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
+        .await
+        .unwrap();
+    // The server cancels the consumer without an error: the worker must notice by itself.
+    wait_for("the queue to be consumed again", async || {
+        let depth = broker::queue_depth(&connection, &queue).await.ok()??;
+        (depth.1 > 0).then_some(())
+    })
+    .await;
+
+    let (second, _) = world.create("After").await;
+    world.succeeds(second).await;
+    world.close_the_ledger(&[first, second]).await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_stopped_and_started_finds_the_worker_again() {
+    let mut rabbitmq = OwnService::rabbitmq();
+    let world = World::on(&services().0, &rabbitmq.url).await;
+    let worker = world.worker().await;
+    let mut commands = Vec::new();
+    for _ in 0..30 {
+        commands.push(world.create("Before the fall").await.0);
+    }
+
+    rabbitmq.rabbitmqctl("close_all_connections test");
+    for _ in 0..10 {
+        commands.push(world.create("In between").await.0);
+    }
+    rabbitmq.stop("");
+    wait_for("the worker to say that it is not ready", async || {
+        (!worker.is_ready().await).then_some(())
+    })
+    .await;
+    rabbitmq.start();
+    for _ in 0..10 {
+        commands.push(world.create("After the rise").await.0);
+    }
+    world.close_the_ledger(&commands).await;
+
+    assert_eq!(world.jira().issues.len(), commands.len());
+    assert!(worker.is_ready().await);
+    assert!(worker.stop().await.success());
+}
