@@ -9,6 +9,7 @@
 
 mod support;
 
+mod behaviour;
 mod broker_faults;
 mod crashes;
 mod database_faults;
