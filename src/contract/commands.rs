@@ -288,7 +288,7 @@ impl Command {
         faults: &mut Faults,
     ) -> Option<Self> {
         let before = faults.len();
-        let mut f = Fields::new(data, "data.", faults);
+        let mut f = Fields::new(data, faults);
         let command = match command_type {
             CommandType::TicketCreate => Self::TicketCreate(Box::new(ticket_create(&mut f))),
             CommandType::TicketUpdate => Self::TicketUpdate(ticket_update(&mut f)),

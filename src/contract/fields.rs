@@ -24,28 +24,19 @@ const LEGACY_NAMES: [(&str, &str); 3] = [
 /// A JSON object being read: each getter takes its field out, [`Fields::finish`] names what nobody asked for.
 pub struct Fields<'a> {
     map: Map<String, Value>,
-    prefix: &'static str,
     faults: &'a mut Faults,
 }
 
 impl<'a> Fields<'a> {
-    /// Reads `map`; faults are recorded under `prefix` + field name.
-    pub const fn new(
-        map: Map<String, Value>,
-        prefix: &'static str,
-        faults: &'a mut Faults,
-    ) -> Self {
-        Self {
-            map,
-            prefix,
-            faults,
-        }
+    /// Reads `map`; faults are recorded by field name.
+    pub const fn new(map: Map<String, Value>, faults: &'a mut Faults) -> Self {
+        Self { map, faults }
     }
 
     /// Records a fault.
     pub fn fault(&mut self, name: &str, fault: impl Into<String>) {
         self.faults
-            .entry(format!("{}{name}", self.prefix))
+            .entry(name.to_owned())
             .or_insert_with(|| fault.into());
     }
 

@@ -9,9 +9,11 @@
 
 mod support;
 
+mod bad_input;
 mod behaviour;
 mod broker_faults;
 mod crashes;
 mod database_faults;
 mod kill_loop;
 mod main_job;
+mod poison;

@@ -38,9 +38,4 @@ impl Events {
         all.retain(|(_, event)| known.insert(event["id"].to_string()));
         all
     }
-
-    /// As they came, repeats included.
-    pub(crate) fn raw(&self) -> Vec<(String, Value)> {
-        self.0.lock().unwrap().clone()
-    }
 }
