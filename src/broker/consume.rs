@@ -126,7 +126,7 @@ impl Delivery {
     }
 }
 
-/// The consuming side. Deliveries are taken with [`Consumer::next_batch`] and given back with [`Consumer::ack`].
+/// The consuming side. Deliveries go into the channels given to [`Consumer::run`] and are given back with [`Consumer::ack`].
 #[derive(Debug)]
 pub struct Consumer {
     shared: Arc<Shared>,
