@@ -12,6 +12,7 @@ mod support;
 mod bad_input;
 mod behaviour;
 mod broker_faults;
+mod conformance;
 mod crashes;
 mod database_faults;
 mod kill_loop;

@@ -1,0 +1,547 @@
+//! The conformance suite: what every adapter answers to what a platform may do, as tables. A new platform is a row of
+//! [`platforms`]; the cases are the same for all.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use chrono::Utc;
+use secrecy::SecretString;
+use serde_json::{Map, json};
+use ticketwire::domain::{
+    AuthType, Integration, IntegrationId, IntegrationStatus, OrganizationId, Platform, Priority,
+    TicketCategory, TicketId, TicketPatch, TicketStatus, TicketView,
+};
+use ticketwire::platforms::{
+    self, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, Operation, Receipt,
+    SendPermit, TestKind, TokenSource,
+};
+use ticketwire::sandbox::{Fault, FaultKind, Sandbox};
+use ticketwire::secrets::Credentials;
+use uuid::Uuid;
+
+const SECRET: &str = "s3cr3t-t0k3n";
+const MARK: &str = "9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10";
+
+/// One adapter under test.
+struct Row {
+    platform: Platform,
+    auth_type: AuthType,
+    credentials: serde_json::Value,
+    settings: serde_json::Value,
+    /// The sandbox's names of the requests that create, change and comment.
+    create: &'static str,
+    update: &'static str,
+    comment: &'static str,
+}
+
+fn platforms() -> Vec<Row> {
+    vec![Row {
+        platform: Platform::Jira,
+        auth_type: AuthType::ApiKey,
+        credentials: json!({ "email": "bot@example.test", "api_token": SECRET }),
+        settings: json!({ "project_key": "SUP" }),
+        create: "create_issue",
+        update: "update_issue",
+        comment: "add_comment",
+    }]
+}
+
+/// Which operation meets the fault.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Create,
+    Update,
+    Comment,
+}
+
+const KINDS: [Kind; 3] = [Kind::Create, Kind::Update, Kind::Comment];
+const MAKING: [Kind; 2] = [Kind::Create, Kind::Comment];
+
+/// A class by name, so that a table can hold it.
+fn class(error: &AdapterError) -> &'static str {
+    match error.class {
+        ErrorClass::Transient { .. } => "transient",
+        ErrorClass::Timeout => "timeout",
+        ErrorClass::RateLimited { .. } => "rate_limited",
+        ErrorClass::Authentication => "authentication",
+        ErrorClass::Permission => "permission",
+        ErrorClass::NotFound => "not_found",
+        ErrorClass::Validation { .. } => "validation",
+        ErrorClass::Conflict => "conflict",
+        ErrorClass::Unsupported => "unsupported",
+        ErrorClass::Egress => "egress",
+        ErrorClass::Unknown => "unknown",
+        ErrorClass::Internal => "internal",
+    }
+}
+
+struct Bench {
+    sandbox: Sandbox,
+    client: HttpClient,
+}
+
+struct Free;
+
+impl SendPermit for Free {
+    fn check(&self, _: Duration) -> Result<(), AdapterError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl TokenSource for Free {
+    async fn token(
+        &self,
+        _: &Exchange<'_>,
+        _: Option<&SecretString>,
+    ) -> Result<SecretString, AdapterError> {
+        Err(AdapterError::unsupported("no OAuth here"))
+    }
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let sandbox = ticketwire::sandbox::start(([127, 0, 0, 1], 0).into())
+            .await
+            .unwrap();
+        let egress = EgressPolicy {
+            allow: vec!["127.0.0.0/8".parse().unwrap()],
+            allow_http: true,
+        };
+        let client = HttpClient::new(egress, Duration::from_millis(800), 4).unwrap();
+        Self { sandbox, client }
+    }
+
+    fn exchange(&self) -> Exchange<'_> {
+        Exchange {
+            client: &self.client,
+            deadline: Instant::now() + Duration::from_secs(5),
+            permit: &Free,
+            tokens: &Free,
+        }
+    }
+
+    fn adapter(&self, row: &Row, base_url: &str) -> std::sync::Arc<dyn platforms::Adapter> {
+        let object = |value: &serde_json::Value| value.as_object().unwrap().clone();
+        let integration = Integration {
+            id: IntegrationId::new(Uuid::nil()),
+            organization_id: Some(OrganizationId::new(Uuid::nil())),
+            name: "conformance".into(),
+            platform: Some(row.platform),
+            platform_name: row.platform.to_string(),
+            category: None,
+            enabled: true,
+            status: IntegrationStatus::Active,
+            auth_type: row.auth_type,
+            base_url: Some(base_url.into()),
+            api_version: None,
+            settings: object(&row.settings),
+            credentials_sealed: None,
+            webhook_secret_sealed: None,
+            expires_at: None,
+            supports_categories: Vec::new(),
+            supports_priorities: Vec::new(),
+            department_mapping: Map::new(),
+            custom_fields_mapping: Map::new(),
+            maintenance_window_start: None,
+            maintenance_window_end: None,
+            rate_limit_per_hour: None,
+        };
+        platforms::connect(&integration, &Credentials::new(object(&row.credentials))).unwrap()
+    }
+
+    /// Runs one operation at a fresh site, its item made before where it needs one, under a fault.
+    async fn run(
+        &self,
+        row: &Row,
+        kind: Kind,
+        fault: Option<Fault>,
+    ) -> Result<Receipt, AdapterError> {
+        let site = format!("s{}", Uuid::new_v4().simple());
+        let adapter = self.adapter(row, &self.sandbox.url(&site));
+        let mut ticket = ticket();
+        if kind != Kind::Create {
+            let operation = Operation::Create {
+                ticket: &ticket,
+                mark: MARK,
+            };
+            let made = adapter.execute(&self.exchange(), &operation).await.unwrap();
+            ticket.external_id = made.external_id;
+            ticket.external_ref = made.external_ref;
+        }
+        if let Some(fault) = fault {
+            let name = match kind {
+                Kind::Create => row.create,
+                Kind::Update => row.update,
+                Kind::Comment => row.comment,
+            };
+            self.sandbox.inject(&site, fault.on(name).times(0)).unwrap();
+        }
+        let result = self.operate(adapter.as_ref(), kind, &ticket).await;
+        if let Err(error) = &result {
+            let shown = format!("{error:?} {error}");
+            assert!(!shown.contains(SECRET), "a secret in an error: {shown}");
+        }
+        result
+    }
+
+    async fn operate(
+        &self,
+        adapter: &dyn platforms::Adapter,
+        kind: Kind,
+        ticket: &TicketView,
+    ) -> Result<Receipt, AdapterError> {
+        let patch = TicketPatch {
+            title: Some("Changed".into()),
+            ..TicketPatch::default()
+        };
+        let operation = match kind {
+            Kind::Create => Operation::Create { ticket, mark: MARK },
+            Kind::Update => Operation::Update {
+                ticket,
+                patch: &patch,
+            },
+            Kind::Comment => Operation::Comment {
+                ticket,
+                body: "Hello",
+                public: true,
+                mark: MARK,
+            },
+        };
+        adapter.execute(&self.exchange(), &operation).await
+    }
+}
+
+fn ticket() -> TicketView {
+    TicketView {
+        id: TicketId::new(Uuid::parse_str(MARK).unwrap()),
+        title: "Login page returns 500".into(),
+        description: "Since the last *deploy*.".into(),
+        status: TicketStatus::New,
+        priority: Priority::High,
+        urgency: Priority::Medium,
+        category: TicketCategory::Bug,
+        department: None,
+        assigned_to: None,
+        created_by: None,
+        tags: Vec::new(),
+        custom_fields: Map::new(),
+        external_id: None,
+        external_url: None,
+        external_ref: Map::new(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_works_where_nothing_is_wrong() {
+    let bench = Bench::new().await;
+    for row in platforms() {
+        for kind in KINDS {
+            let receipt = bench.run(&row, kind, None).await.unwrap();
+            assert_eq!(receipt.external_id.is_some(), kind == Kind::Create);
+            assert_eq!(receipt.external_comment_id.is_some(), kind == Kind::Comment);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_has_its_class() {
+    let bench = Bench::new().await;
+    let date = (Utc::now() + chrono::Duration::seconds(90))
+        .format("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
+    // Answer, what it is for what makes something, what it is for what sets something.
+    let cases: Vec<(&str, Fault, &str, &str)> = vec![
+        ("400", Fault::status(400), "validation", "validation"),
+        (
+            "401",
+            Fault::status(401),
+            "authentication",
+            "authentication",
+        ),
+        ("403", Fault::status(403), "permission", "permission"),
+        ("404", Fault::status(404), "not_found", "not_found"),
+        ("409", Fault::status(409), "conflict", "transient"),
+        ("422", Fault::status(422), "validation", "validation"),
+        (
+            "429",
+            Fault::rate_limited(5),
+            "rate_limited",
+            "rate_limited",
+        ),
+        (
+            "429 with a date",
+            Fault::status(429).header("Retry-After", &date),
+            "rate_limited",
+            "rate_limited",
+        ),
+        ("500", Fault::status(500), "unknown", "transient"),
+        ("502", Fault::status(502), "unknown", "transient"),
+        ("503", Fault::status(503), "unknown", "transient"),
+        ("504", Fault::status(504), "unknown", "transient"),
+        (
+            "a reset before it arrived",
+            Fault::new(FaultKind::ResetBeforeStore),
+            "unknown",
+            "transient",
+        ),
+        (
+            "a reset after it arrived",
+            Fault::new(FaultKind::ResetAfterStore),
+            "unknown",
+            "transient",
+        ),
+        (
+            "no answer in time",
+            Fault::new(FaultKind::Hang),
+            "unknown",
+            "timeout",
+        ),
+    ];
+    for row in platforms() {
+        for (name, fault, making, setting) in &cases {
+            for kind in KINDS {
+                let result = bench.run(&row, kind, Some(fault.clone())).await;
+                let error = result.expect_err(name);
+                let expected = if MAKING.contains(&kind) {
+                    making
+                } else {
+                    setting
+                };
+                assert_eq!(
+                    class(&error),
+                    *expected,
+                    "{} {name}: {error:?}",
+                    row.platform
+                );
+                assert!(!error.public.is_empty(), "{name}: an error without a word");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_that_cannot_be_read_is_of_unknown_outcome() {
+    let bench = Bench::new().await;
+    let cases = [
+        ("garbage", Fault::new(FaultKind::Garbage)),
+        ("an oversize body", Fault::new(FaultKind::Oversize)),
+        ("a body cut off", Fault::new(FaultKind::CutBody)),
+    ];
+    for row in platforms() {
+        for (name, fault) in &cases {
+            for kind in MAKING {
+                let result = bench.run(&row, kind, Some(fault.clone())).await;
+                let error = result.expect_err(name);
+                assert_eq!(
+                    class(&error),
+                    "unknown",
+                    "{} {name}: {error:?}",
+                    row.platform
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_forms_of_retry_after_are_honoured_to_the_second() {
+    let bench = Bench::new().await;
+    let date = (Utc::now() + chrono::Duration::seconds(90))
+        .format("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
+    for row in platforms() {
+        for (text, least, most) in [("75", 74, 75), (date.as_str(), 80, 90)] {
+            let fault = Fault::status(429).header("Retry-After", text);
+            let error = bench
+                .run(&row, Kind::Create, Some(fault))
+                .await
+                .unwrap_err();
+            let ErrorClass::RateLimited { retry_after } = error.class else {
+                panic!("{text}: {error:?}");
+            };
+            let seconds = retry_after.unwrap().as_secs();
+            assert!((least..=most).contains(&seconds), "{text}: {seconds}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_not_followed() {
+    let bench = Bench::new().await;
+    for row in platforms() {
+        let mut fault = Fault::new(FaultKind::Redirect);
+        fault.location = Some("http://127.0.0.1:1/elsewhere".into());
+        let error = bench
+            .run(&row, Kind::Create, Some(fault))
+            .await
+            .unwrap_err();
+        assert!(
+            !["transient", "unknown", "timeout"].contains(&class(&error)),
+            "nothing was made, and trying again leads to the same: {error:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_blocked() {
+    let bench = Bench::new().await;
+    for row in platforms() {
+        let gone = bench.adapter(&row, "http://127.0.0.1:1");
+        let error = bench
+            .operate(gone.as_ref(), Kind::Create, &ticket())
+            .await
+            .unwrap_err();
+        assert_eq!(class(&error), "transient", "{error:?}");
+
+        for address in [
+            "http://169.254.169.254",
+            "https://10.0.0.1",
+            "http://[::1]:9",
+            "http://localhost:9",
+        ] {
+            let client = HttpClient::new(
+                EgressPolicy {
+                    allow: Vec::new(),
+                    allow_http: true,
+                },
+                Duration::from_millis(800),
+                1,
+            )
+            .unwrap();
+            let exchange = Exchange {
+                client: &client,
+                ..bench.exchange()
+            };
+            let adapter = bench.adapter(&row, address);
+            let ticket = ticket();
+            let operation = Operation::Create {
+                ticket: &ticket,
+                mark: MARK,
+            };
+            let error = adapter.execute(&exchange, &operation).await.unwrap_err();
+            assert_eq!(class(&error), "egress", "{address}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_is_found_by_its_mark_and_nothing_else_is() {
+    let bench = Bench::new().await;
+    for row in platforms() {
+        let adapter = bench.adapter(&row, &bench.sandbox.url("lookup"));
+        let mut ticket = ticket();
+        let create = Operation::Create {
+            ticket: &ticket,
+            mark: MARK,
+        };
+        let before = adapter.look_up(&bench.exchange(), &create).await.unwrap();
+        let made = adapter.execute(&bench.exchange(), &create).await.unwrap();
+        let found = adapter
+            .look_up(&bench.exchange(), &create)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (before, found.external_id),
+            (None, made.external_id.clone())
+        );
+
+        ticket.external_id = made.external_id;
+        ticket.external_ref = made.external_ref;
+        let comment = |mark| Operation::Comment {
+            ticket: &ticket,
+            body: "Hello",
+            public: true,
+            mark,
+        };
+        let said = adapter
+            .execute(&bench.exchange(), &comment(MARK))
+            .await
+            .unwrap();
+        let found = adapter
+            .look_up(&bench.exchange(), &comment(MARK))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(found.external_comment_id, said.external_comment_id);
+        let other = adapter
+            .look_up(&bench.exchange(), &comment("another"))
+            .await
+            .unwrap();
+        assert_eq!(other, None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_of_every_operation_shows_a_request_without_the_secret() {
+    let bench = Bench::new().await;
+    for row in platforms() {
+        let adapter = bench.adapter(&row, &bench.sandbox.url("dry"));
+        let mut ticket = ticket();
+        let create = Operation::Create {
+            ticket: &ticket,
+            mark: MARK,
+        };
+        let request = adapter.plan(&create).unwrap();
+        assert!(!format!("{request:?}").contains(SECRET));
+        ticket.external_id = Some("SUP-1".into());
+        let patch = TicketPatch {
+            title: Some("New".into()),
+            ..TicketPatch::default()
+        };
+        let others = [
+            Operation::Update {
+                ticket: &ticket,
+                patch: &patch,
+            },
+            Operation::Comment {
+                ticket: &ticket,
+                body: "b",
+                public: true,
+                mark: MARK,
+            },
+            Operation::Assign {
+                ticket: &ticket,
+                assignee: None,
+            },
+            Operation::Status {
+                ticket: &ticket,
+                status: TicketStatus::Closed,
+                resolution_summary: Some("done"),
+            },
+        ];
+        for operation in others {
+            let request = adapter.plan(&operation).unwrap();
+            assert!(!format!("{request:?}").contains(SECRET));
+        }
+        assert!(bench.sandbox.ledger("dry").recent.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_check_of_an_integration_can_pass_and_fail() {
+    let bench = Bench::new().await;
+    for row in platforms() {
+        let good = bench.adapter(&row, &bench.sandbox.url("checks"));
+        let checks = [
+            TestKind::Connection,
+            TestKind::Authentication,
+            TestKind::Permissions,
+            TestKind::CreateTicket,
+        ];
+        for check in checks {
+            let report = good.check(&bench.exchange(), check).await;
+            assert!(report.is_ok(), "{check}: {report:?}");
+        }
+        bench
+            .sandbox
+            .inject("checks", Fault::status(401).times(0))
+            .unwrap();
+        let error = good
+            .check(&bench.exchange(), TestKind::Authentication)
+            .await
+            .unwrap_err();
+        assert_eq!(class(&error), "authentication", "{error:?}");
+    }
+}
