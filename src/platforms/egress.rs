@@ -95,10 +95,11 @@ impl Resolve for GuardedResolver {
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             if let Some(forbidden) = found.iter().find(|address| !policy.allows(address.ip())) {
-                return Err(Box::new(Refused {
+                // Not boxed here: a box in a box is not found again in the chain.
+                return Err(Refused {
                     host,
                     address: forbidden.ip(),
-                })
+                }
                 .into());
             }
             let addresses: Addrs = Box::new(found.into_iter());
