@@ -1,23 +1,23 @@
 //! From delivery to durable command: parse, validate, seal, claim, acknowledge. What can never be a command becomes a
 //! dead letter and a `rejected` event; reads and dry runs are answered here and leave nothing behind.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::arrivals::{Arrival, Kind};
 use super::core::Core;
 use super::job::Job;
-use super::{own, prepare, reads};
+use super::{prepare, reads};
 use crate::broker::{Consumer, Delivery};
-use crate::contract::{Command, Envelope, RawMessage, Rejection, rejected_event};
-use crate::domain::{CommandId, ErrorCode, Failure};
-use crate::secrets::{Binding, KeyRing, mask};
+use crate::contract::{Envelope, Rejection, rejected_event};
+use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId};
+use crate::secrets::mask;
 use crate::store::{
     Claimed, DeadLetter, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, chain,
 };
@@ -25,7 +25,7 @@ use crate::telemetry::failpoint;
 
 /// Most deliveries a batch.
 const BATCH_MAX: usize = 256;
-/// How long a batch waits for memory before it is claimed as pending instead.
+/// How long a command waits at the door for room before it is claimed as pending instead.
 const ROOM_WAIT: Duration = Duration::from_millis(250);
 /// Pauses between tries while Postgres is away.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -36,24 +36,56 @@ pub async fn run_intake(
     consumer: Arc<Consumer>,
     mut deliveries: mpsc::Receiver<Delivery>,
 ) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while deliveries.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        failpoint("after_delivery").await;
-        wait_for_room(&core).await;
-        take_in(&core, &consumer, std::mem::take(&mut batch)).await;
+    let mut waiting: VecDeque<Arrival> = VecDeque::with_capacity(BATCH_MAX);
+    let mut fresh = Vec::with_capacity(BATCH_MAX);
+    loop {
+        if waiting.is_empty() {
+            if deliveries.recv_many(&mut fresh, BATCH_MAX).await == 0 {
+                return;
+            }
+        } else {
+            while waiting.len() + fresh.len() < BATCH_MAX
+                && let Ok(delivery) = deliveries.try_recv()
+            {
+                fresh.push(delivery);
+            }
+        }
+        if !fresh.is_empty() {
+            failpoint("after_delivery").await;
+        }
+        let now = Instant::now();
+        waiting.extend(
+            fresh
+                .drain(..)
+                .map(|delivery| Arrival::read(&core, delivery, now)),
+        );
+        let count = admitted(&core, &waiting, now);
+        if count > 0 {
+            take_in(&core, &consumer, waiting.drain(..count).collect()).await;
+        } else if let Some(first) = waiting.front() {
+            // A notification missed costs what is left of the limit.
+            let limit = (first.at + ROOM_WAIT).saturating_duration_since(now);
+            drop(tokio::time::timeout(limit, core.room.notified()).await);
+        }
     }
 }
 
-/// Waits while this process has its hands full, but not for long: what it cannot run it can still make durable, and
-/// one slow platform must not keep the others' commands at the door.
-async fn wait_for_room(core: &Arc<Core>) {
-    let room = async {
-        while core.free_memory() < BATCH_MAX.min(core.config.worker.memory / 2) {
-            core.room.notified().await;
-        }
+/// How many of the waiting, in their order, are claimed now: as long as there is room for them, in their integration's
+/// lane and in memory, so that they start at once. Who has waited long enough is claimed all the same, as pending:
+/// what this process cannot run it can still make durable, and a slow platform must not keep the others' commands at
+/// the door. Once its lane has a backlog in the ledger, its commands do not wait here at all.
+fn admitted(core: &Core, waiting: &VecDeque<Arrival>, now: Instant) -> usize {
+    let mut rooms = core.lanes.admission();
+    let mut free = core.free_memory();
+    let fits = |arrival: &&Arrival| {
+        let Some(lane) = arrival.lane() else {
+            return true;
+        };
+        let fits = free > 0 && rooms.enter(lane);
+        free = free.saturating_sub(1);
+        fits || arrival.at + ROOM_WAIT <= now
     };
-    // Claimed as pending, then.
-    drop(tokio::time::timeout(ROOM_WAIT, room).await);
+    waiting.iter().take_while(fits).count()
 }
 
 /// A valid command on its way into the ledger.
@@ -63,29 +95,25 @@ struct Incoming {
     delivery: usize,
 }
 
-async fn take_in(core: &Arc<Core>, consumer: &Consumer, deliveries: Vec<Delivery>) {
-    let mut commands = Vec::with_capacity(deliveries.len());
+async fn take_in(core: &Arc<Core>, consumer: &Consumer, batch: Vec<Arrival>) {
+    let mut deliveries = Vec::with_capacity(batch.len());
+    let mut commands = Vec::with_capacity(batch.len());
     let mut rejected = Vec::new();
     let mut asked = Vec::new();
-    for (index, delivery) in deliveries.iter().enumerate() {
-        let raw = RawMessage {
-            routing_key: delivery.routing_key(),
-            body: delivery.body(),
-            content_type: delivery.content_type(),
-            traceparent: delivery.header("traceparent"),
-            tracestate: delivery.header("tracestate"),
-            reply_to: delivery.reply_to(),
-            correlation_id: delivery.correlation_id(),
-        };
-        match Envelope::parse(
-            &raw,
-            core.config.amqp.max_message_bytes,
-            &core.config.amqp.prefix,
-        ) {
-            Ok(envelope) if envelope.dry_run || envelope.command.is_read() => asked.push(envelope),
-            Ok(envelope) => commands.push(incoming(core, envelope, index)),
-            Err(rejection) => rejected.push((*rejection, index)),
+    for (delivery, arrival) in batch.into_iter().enumerate() {
+        match arrival.kind {
+            Kind::Command(command) => {
+                let (envelope, row) = *command;
+                commands.push(Incoming {
+                    envelope,
+                    row,
+                    delivery,
+                });
+            }
+            Kind::Asked(envelope) => asked.push(*envelope),
+            Kind::Rejected(rejection) => rejected.push((*rejection, delivery)),
         }
+        deliveries.push(arrival.delivery);
     }
     let conflicts = claim_until_durable(core, commands, &deliveries).await;
     rejected.extend(conflicts);
@@ -233,12 +261,13 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
         .filter_map(|claimed| Some((claimed.integration_id?.uuid(), claimed.integration_version?)))
         .collect();
     if claimed.iter().any(|claimed| !claimed.running) {
-        core.lanes.expect_more(
-            claimed
-                .iter()
-                .filter(|c| !c.running)
-                .filter_map(|c| c.integration_id.map(crate::domain::IntegrationId::uuid)),
-        );
+        let lanes: Vec<Uuid> = claimed
+            .iter()
+            .filter(|c| !c.running)
+            .filter_map(|c| c.integration_id.map(IntegrationId::uuid))
+            .collect();
+        core.lanes.note_backlog(lanes.iter().copied());
+        core.lanes.expect_more(lanes);
         core.due.notify_one();
     }
     let claimed: HashMap<CommandId, Claimed> = claimed
@@ -399,96 +428,6 @@ async fn until_durable<F: Future<Output = Result<(), StoreError>>>(
             }
         }
     }
-}
-
-fn incoming(core: &Core, envelope: Envelope, delivery: usize) -> Incoming {
-    let (data, digest) = seal(&core.ring, &envelope);
-    let row = NewCommand {
-        id: envelope.id,
-        command_type: envelope.command_type.as_str(),
-        organization_id: envelope.organization_id,
-        integration_id: envelope.command.integration_id(),
-        ticket_id: envelope.command.ticket_id(envelope.id),
-        creates: matches!(envelope.command, Command::TicketCreate(_)),
-        digest,
-        data,
-        expires_at: envelope.expires_at,
-        traceparent: envelope.trace.parent.clone(),
-        tracestate: envelope.trace.state.clone(),
-    };
-    let mut envelope = envelope;
-    if matches!(envelope.command, Command::IntegrationCreate(_)) {
-        // From here on the secrets exist only sealed, as they would after a restart.
-        let mut faults = crate::contract::Faults::new();
-        if let Ok(data) = serde_json::from_str(&row.data)
-            && let Some(command) = Command::parse(envelope.command_type, data, &mut faults)
-        {
-            envelope.command = command;
-        }
-        envelope.data = Map::new();
-    }
-    Incoming {
-        envelope,
-        row,
-        delivery,
-    }
-}
-
-/// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one and only present as
-/// keyed hashes in the other.
-fn seal(ring: &KeyRing, envelope: &Envelope) -> (String, Vec<u8>) {
-    let text = |value: &Map<String, Value>| serde_json::to_string(value).unwrap_or_default();
-    let digest_of = |data: &str| {
-        Sha256::new()
-            .chain_update(envelope.command_type.as_str())
-            .chain_update([0])
-            .chain_update(envelope.organization_id.uuid().as_bytes())
-            .chain_update(data)
-            .finalize()
-            .to_vec()
-    };
-    if !matches!(envelope.command, Command::IntegrationCreate(_)) {
-        let data = text(&envelope.data);
-        let digest = digest_of(&data);
-        return (data, digest);
-    }
-    let id = own::integration_id_of(envelope.id);
-    let mut stored = envelope.data.clone();
-    let mut compared = envelope.data.clone();
-    for (field, column) in [
-        ("credentials", "credentials_encrypted"),
-        ("webhook_secret", "webhook_secret_encrypted"),
-    ] {
-        let Some(secret) = envelope.data.get(field).filter(|value| !value.is_null()) else {
-            continue;
-        };
-        let plain = secret.to_string();
-        let hash = ring
-            .keyed_hash(plain.as_bytes())
-            .map_or_else(|| "unkeyed".into(), hex::encode);
-        compared.insert(field.into(), Value::String(hash));
-        if secret.as_object().is_some_and(Map::is_empty) {
-            continue;
-        }
-        let binding = Binding {
-            organization: envelope.organization_id,
-            integration: id,
-            column,
-        };
-        let sealed = ring.seal(&binding, plain.as_bytes());
-        let value = match (sealed, field) {
-            (Ok(sealed), "credentials") => json!({ own::SEALED: sealed }),
-            (Ok(sealed), _) => Value::String(sealed),
-            (Err(_), "credentials") => json!({ own::REFUSED: true }),
-            (Err(_), _) => {
-                stored.insert("credentials".into(), json!({ own::REFUSED: true }));
-                Value::Null
-            }
-        };
-        stored.insert(field.into(), value);
-    }
-    let digest = digest_of(&text(&compared));
-    (text(&stored), digest)
 }
 
 fn conflict(incoming: Incoming, deliveries: &[Delivery]) -> Option<(Rejection, usize)> {

@@ -2,7 +2,7 @@
 //! `max_in_flight_per_integration` commands and keeps a short queue before them; what exceeds both stays `pending` in
 //! Postgres.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,8 @@ struct Lane {
 /// The lanes that are not empty.
 pub(super) struct Lanes {
     lanes: Mutex<HashMap<Uuid, Lane>>,
+    /// Lanes of which the ledger holds due commands: newcomers go behind those.
+    backlogged: Mutex<HashSet<Uuid>>,
     in_flight_max: usize,
     queue_max: usize,
     tasks: TaskTracker,
@@ -36,6 +38,7 @@ impl Lanes {
     pub(super) fn new(in_flight_max: usize, queue_max: usize) -> Self {
         Self {
             lanes: Mutex::new(HashMap::new()),
+            backlogged: Mutex::new(HashSet::new()),
             in_flight_max,
             queue_max,
             tasks: TaskTracker::new(),
@@ -90,6 +93,53 @@ impl Lanes {
         }
     }
 
+    /// Notes that the ledger holds due commands of these lanes.
+    pub(super) fn note_backlog(&self, ids: impl IntoIterator<Item = Uuid>) {
+        let mut backlogged = self
+            .backlogged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        backlogged.extend(ids);
+    }
+
+    /// Forgets the backlog of lanes of which a take found less than it had room for.
+    pub(super) fn check_backlog(&self, rooms: &Rooms, taken: &[Uuid]) {
+        let mut backlogged = self
+            .backlogged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if backlogged.is_empty() || i64::try_from(taken.len()).is_ok_and(|n| n >= rooms.total) {
+            return;
+        }
+        let offered: HashMap<&Uuid, i32> = rooms
+            .lanes
+            .iter()
+            .zip(rooms.rooms.iter().copied())
+            .collect();
+        let mut found: HashMap<&Uuid, i32> = HashMap::new();
+        for id in taken {
+            *found.entry(id).or_default() += 1;
+        }
+        backlogged.retain(|id| {
+            let room = offered.get(id).copied().unwrap_or(rooms.default);
+            found.get(id).copied().unwrap_or(0) >= room
+        });
+    }
+
+    /// What each lane has room for at the door.
+    pub(super) fn admission(&self) -> Admission {
+        let rooms = self.rooms(0);
+        let backlogged = self
+            .backlogged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Admission {
+            rooms: rooms.lanes.into_iter().zip(rooms.rooms).collect(),
+            default: rooms.default,
+            backlogged: backlogged.clone(),
+        }
+    }
+
     /// Takes every job that has not been started, for the drain.
     pub(super) fn unqueue(&self) -> Vec<Job> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,6 +159,7 @@ impl Lanes {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.get_mut(&id)?;
         let job = lane.queue.pop_front();
+        core.room.notify_one();
         if lane.more && lane.queue.len() <= self.queue_max / 2 {
             lane.more = false;
             core.due.notify_one();
@@ -120,6 +171,26 @@ impl Lanes {
             }
         }
         job
+    }
+}
+
+/// Room at the door, lane by lane, for one look at those who wait there.
+pub(super) struct Admission {
+    rooms: HashMap<Uuid, i32>,
+    default: i32,
+    backlogged: HashSet<Uuid>,
+}
+
+impl Admission {
+    /// Whether one more may come in for this lane; if so, it has taken its place. A lane with a backlog has no place to
+    /// wait for: its commands go behind the others, in the ledger.
+    pub(super) fn enter(&mut self, lane: Uuid) -> bool {
+        if self.backlogged.contains(&lane) {
+            return true;
+        }
+        let room = self.rooms.entry(lane).or_insert(self.default);
+        *room -= 1;
+        *room >= 0
     }
 }
 

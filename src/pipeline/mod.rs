@@ -7,6 +7,7 @@
 //! Batches form by themselves: while one is being written, the next gathers. There is no flush timer.
 
 pub mod alone;
+mod arrivals;
 mod circuits;
 mod core;
 mod dispatch;

@@ -11,12 +11,15 @@ use uuid::Uuid;
 use super::alone::Alone;
 use super::core::Core;
 use super::prepare;
-use crate::store::{StoreError, chain};
+use crate::domain::IntegrationId;
+use crate::store::{StoreError, Taken, chain};
 
 /// How often the ledger is asked for due commands when nothing wakes the clock.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the rarer rounds run.
 const ROUNDS: Duration = Duration::from_secs(1);
+/// How often tables are looked at that may have outgrown their statistics.
+const STATISTICS: Duration = Duration::from_millis(250);
 /// How often usage is folded into the integrations.
 const FOLD: Duration = Duration::from_secs(3);
 /// Rows a round of the fallback clock looks at.
@@ -28,6 +31,7 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last_round = Instant::now();
     let mut last_fold = Instant::now();
+    let mut last_statistics = Instant::now();
     // Others are judged only after one lease of a reachable database: a long outage is no massacre.
     let mut reachable_since = Instant::now();
     let mut in_doubt = true;
@@ -59,6 +63,10 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
         if trouble.is_none() && last_round.elapsed() >= ROUNDS {
             last_round = Instant::now();
             trouble = round(&core, reachable_since, alone.as_mut()).await.err();
+        }
+        if trouble.is_none() && last_statistics.elapsed() >= STATISTICS {
+            last_statistics = Instant::now();
+            trouble = core.store.keep_statistics().await.err();
         }
         if trouble.is_none() && last_fold.elapsed() >= FOLD {
             last_fold = Instant::now();
@@ -106,6 +114,8 @@ async fn take(core: &Arc<Core>) -> Result<(), StoreError> {
             let rooms = core.lanes.rooms(free.min(512));
             let taken = core.store.take(&rooms, core.me.id, &probes).await?;
             core.hold(taken.iter().map(|command| command.id));
+            let lanes: Vec<Uuid> = taken.iter().map(lane_of).collect();
+            core.lanes.check_backlog(&rooms, &lanes);
             let full = i64::try_from(taken.len()).is_ok_and(|count| count >= rooms.total);
             (taken, full)
         };
@@ -115,16 +125,19 @@ async fn take(core: &Arc<Core>) -> Result<(), StoreError> {
             }
             return Ok(());
         }
-        let lanes: Vec<Uuid> = taken
-            .iter()
-            .filter_map(|c| c.integration_id.map(crate::domain::IntegrationId::uuid))
-            .collect();
+        let lanes: Vec<Uuid> = taken.iter().map(lane_of).collect();
         prepare::start_taken(core, taken).await;
         core.lanes.expect_more(lanes);
         if !full {
             return Ok(());
         }
     }
+}
+
+fn lane_of(taken: &Taken) -> Uuid {
+    taken
+        .integration_id
+        .map_or(Uuid::nil(), IntegrationId::uuid)
 }
 
 /// Runs what a claim or take left behind whose commit was in doubt: leased to this process, but not in its hands, and

@@ -18,7 +18,8 @@ WITH inp AS MATERIALIZED (
     integration_id = COALESCE(i.integration, c.integration_id), lane = COALESCE(i.integration, c.lane),
     final_event = i.final_event, final_key = i.final_key, suspect = c.suspect AND NOT i.ran, alone = false
   FROM inp i
-  WHERE c.id = i.id AND c.owner = $1 AND c.take = i.take AND c.state = 'running'
+  -- Whoever has an owner is running; saying so would only invite the planner to walk commands_running.
+  WHERE c.id = i.id AND c.owner = $1 AND c.take = i.take
   RETURNING c.id
 ), att AS (
   INSERT INTO command_attempts (command_id, run, attempt, worker, started_at, duration_ms, outcome, error_code, message,

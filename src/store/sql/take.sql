@@ -24,5 +24,6 @@ WITH RECURSIVE found(lane) AS (
 )
 UPDATE commands c SET state = 'running', owner = $5, take = c.take + 1, due_at = NULL, retry_at = NULL,
        decided_by = NULL, started_at = now()
-FROM picked WHERE c.id = picked.id
+-- By an array, not by a join: the look-up by key is then the only plan there is.
+WHERE c.id = ANY (ARRAY(SELECT id FROM picked))
 RETURNING c.id
