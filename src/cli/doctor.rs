@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Context, Failed, output};
 use crate::broker;
-use crate::store::{chain, connect, migrate};
+use crate::store::{chain, connect, late_events, migrate};
 
 /// Checks configuration, database, schema, broker and keys, and says what to do about each fault. The configuration
 /// itself was read before anything else: a fault in it ends every command with status 2.
@@ -98,9 +98,7 @@ async fn database(context: &Context) -> Vec<Finding> {
             "run the command it names, then look again",
         )),
     }
-    let late = "SELECT count(*) FROM outbox WHERE created_at < now() - interval '1 minute'";
-    if let Ok(row) = client.query_one(late, &[]).await {
-        let waiting: i64 = row.get(0);
+    if let Ok(waiting) = late_events(&client).await {
         findings.push(if waiting == 0 {
             ok("events", "none is waiting for the broker".into())
         } else {

@@ -73,7 +73,13 @@ impl Migrate {
             Action::Status => {
                 let status = migrate::status(&client).await.map_err(failed)?;
                 if context.json {
-                    return Ok(output::json(&json!(status))?);
+                    let steps = |steps: &[(i32, String)]| -> Vec<serde_json::Value> {
+                        let step = |(version, name): &(i32, String)| json!({ "version": version, "name": name });
+                        steps.iter().map(step).collect()
+                    };
+                    return Ok(output::json(&json!({
+                        "applied": steps(&status.applied), "pending": steps(&status.pending),
+                    }))?);
                 }
                 let row = |state: &str, (version, name): &(i32, String)| {
                     vec![version.to_string(), name.clone(), state.to_owned()]

@@ -24,7 +24,7 @@ use crate::store::{
     AttemptRecord, CircuitTally, EventRecord, OwnEffect, Settlement, TicketChange, TicketInsert,
     UsageTally,
 };
-use crate::telemetry::failpoint;
+use crate::telemetry::{failpoint, metrics};
 
 /// A wait longer than this is announced by an event.
 const ANNOUNCED_WAIT: Duration = Duration::from_secs(60);
@@ -594,6 +594,14 @@ impl<'a> Run<'a> {
                     .is_ok_and(|wait| wait > ANNOUNCED_WAIT)
             });
         let row = self.handle.as_ref().map(|handle| &handle.row);
+        metrics::settled(
+            self.job.command_type.as_str(),
+            row.and_then(|row| row.platform)
+                .map_or("none", crate::domain::Platform::as_str),
+            outcome.as_str(),
+            failure.map(|failure| failure.code.as_str()),
+            self.started.elapsed().as_secs_f64(),
+        );
         let mut events = Vec::new();
         let mut final_event = None;
         if announced {

@@ -21,7 +21,7 @@ use crate::secrets::mask;
 use crate::store::{
     Claimed, DeadLetter, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, chain,
 };
-use crate::telemetry::failpoint;
+use crate::telemetry::{failpoint, metrics};
 
 /// Most deliveries a batch.
 const BATCH_MAX: usize = 256;
@@ -117,6 +117,8 @@ async fn take_in(core: &Arc<Core>, consumer: &Consumer, batch: Vec<Arrival>) {
     }
     let conflicts = claim_until_durable(core, commands, &deliveries).await;
     rejected.extend(conflicts);
+    metrics::received("read", asked.len());
+    metrics::received("rejected", rejected.len());
     if !rejected.is_empty() {
         let letters = rejected
             .iter()
@@ -248,6 +250,7 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
             rooms.total = 0;
         }
         let claimed = core.store.claim(&rows, &rooms, core.me.id).await?;
+        metrics::batch("claim", rows.len());
         core.hold(
             claimed
                 .iter()
@@ -331,6 +334,8 @@ async fn after_claim(
     versions: HashMap<Uuid, i64>,
     deliveries: &[Delivery],
 ) -> Vec<(Rejection, usize)> {
+    metrics::received("repeat", repeats.len());
+    metrics::received("claimed", part.len().saturating_sub(repeats.len()));
     let repeats: HashMap<CommandId, &Repeat> =
         repeats.iter().map(|repeat| (repeat.id, repeat)).collect();
     let mut conflicts = Vec::new();

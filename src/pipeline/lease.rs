@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use crate::platforms::{AdapterError, ErrorClass, SendPermit};
-use crate::store::{Incarnation, Store, StoreError, chain, connect};
+use crate::store::{Client, Incarnation, Store, StoreError, chain, connect};
 
 /// How long a held id is tried before the next number is: a restarted worker takes over its own leases at once.
 const HELD_ID_RETRY: Duration = Duration::from_secs(2);
@@ -247,7 +247,7 @@ impl Lease {
 
 /// The connection that holds the advisory lock.
 pub struct Hold {
-    _client: tokio_postgres::Client,
+    _client: Client,
     connection: tokio::task::JoinHandle<()>,
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Link, Message, Publisher, Sent, Topology};
 use crate::store::{OutboxKey, OutboxRow, Store, chain};
-use crate::telemetry::failpoint;
+use crate::telemetry::{failpoint, metrics};
 
 /// Most events a publish batch.
 const BATCH_MAX: usize = 256;
@@ -71,6 +71,7 @@ pub async fn run_relay(
             break;
         }
         let rows = std::mem::take(&mut batch);
+        metrics::batch("publish", rows.len());
         let (messages, keys) = messages(rows, &exchange);
         let answer = publisher.submit(messages).await;
         let store = store.clone();
@@ -167,6 +168,7 @@ async fn remove(store: &Store, keys: Vec<OutboxKey>, sent: &[Sent]) {
         .filter(|(_, sent)| **sent == Sent::Confirmed)
         .map(|(key, _)| key)
         .collect();
+    metrics::published(confirmed.len(), count - confirmed.len());
     if confirmed.len() < count {
         tracing::info!(
             unsent = count - confirmed.len(),

@@ -12,7 +12,7 @@ use crate::domain::{CommandId, IntegrationId};
 use crate::store::{
     CircuitTally, OutboxKey, OutboxRow, SettledBatch, Settlement, StoreError, UsageTally, chain,
 };
-use crate::telemetry::failpoint;
+use crate::telemetry::{failpoint, metrics};
 
 /// Most settlements a transaction.
 const BATCH_MAX: usize = 256;
@@ -82,7 +82,10 @@ async fn write(core: &Arc<Core>, batch: &[Settlement], usage: &[(IntegrationId, 
             .settle(core.me.id, &core.me.worker, part, part_usage)
             .await
         {
-            Ok(settled) => after_commit(core, part, settled).await,
+            Ok(settled) => {
+                metrics::batch("settle", part.len());
+                after_commit(core, part, settled).await;
+            }
             Err(error) if error.is_refusal() && part.len() > 1 => {
                 tracing::warn!(
                     error = chain(&error),

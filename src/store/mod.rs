@@ -27,13 +27,14 @@ pub use dead_letters::{DeadLetter, DeadLetterRow};
 pub use error::{StoreError, chain};
 pub use integrations::{IntegrationChange, IntegrationPage, LoadedIntegration, NewIntegration};
 pub use outbox::{OutboxKey, OutboxRow};
-pub use queries::{AttemptRow, CommandFilter, CommandRow};
+pub use queries::{AttemptRow, CommandFilter, CommandRow, late_events};
 pub use settle::{
     AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch, Settlement, TicketChange,
     TicketInsert, UsageTally,
 };
 pub use tickets::StoredTicket;
 pub use tokens::{StoredTokens, TokenLock};
+pub use tokio_postgres::Client;
 pub use workers::Incarnation;
 
 /// Longest a statement of the pipeline may take; set on the server, so that nothing is left running there.

@@ -1,0 +1,287 @@
+//! The command line: exit status, one JSON document, no panic, no secret.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::support::{World, http_get, output, wait_for};
+
+fn bare() -> BTreeMap<String, String> {
+    BTreeMap::new()
+}
+
+#[test]
+fn bad_settings_are_all_told_at_once_with_key_origin_and_remedy() {
+    let environment = BTreeMap::from(
+        [
+            ("TICKETWIRE__DISPATCH__LEASE", "10s"),
+            ("TICKETWIRE__AMQP__PREFETCH", "lots"),
+            ("TICKETWIRE__WORKER__DRIAN_TIMEOUT", "5s"),
+            (
+                "TICKETWIRE__SECRETS__KEYS",
+                r#"["k:bm90LWEta2V5LW9mLXRoaXJ0eS10d28="]"#,
+            ),
+            ("DATABASE_URL", "mysql://u:h1dden@h/db"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+
+    let output = output(&environment, &["run"]);
+
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    for part in [
+        "dispatch.lease",
+        "TICKETWIRE__AMQP__PREFETCH",
+        "worker.drian_timeout",
+        "secrets.keys",
+        "database.url",
+    ] {
+        assert!(err.contains(part), "{part} in: {err}");
+    }
+    assert!(
+        !err.contains("h1dden") && !err.contains("bm90LWEt"),
+        "{err}"
+    );
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn bad_usage_exits_2_and_help_shows_examples() {
+    assert_eq!(output(&bare(), &["explode"]).status.code(), Some(2));
+    assert_eq!(output(&bare(), &["send"]).status.code(), Some(2));
+    for command in [
+        "run",
+        "migrate",
+        "integration",
+        "send",
+        "events",
+        "command",
+        "dead",
+        "keys",
+        "platforms",
+        "doctor",
+        "demo",
+        "sandbox",
+    ] {
+        let help = output(&bare(), &[command, "--help"]);
+        assert_eq!(help.status.code(), Some(0), "{command}");
+        assert!(!help.stdout.is_empty(), "{command}");
+    }
+    let help = String::from_utf8(output(&bare(), &["--help"]).stdout).unwrap();
+    assert!(
+        help.contains("Example") && help.contains("ticketwire send"),
+        "{help}"
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ticketwire"))
+        .args(["platforms", "jira"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+
+    let output = child.wait_with_output().unwrap();
+
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(!err.contains("panicked"), "{err}");
+    assert_eq!(output.status.code(), Some(0), "{err}");
+}
+
+#[test]
+fn a_generated_key_is_one_the_program_takes() {
+    let made = output(&bare(), &["--json", "keys", "generate"]);
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let key = made["key"].as_str().unwrap();
+    let keys = json!([key]).to_string();
+    let environment = BTreeMap::from([("TICKETWIRE__SECRETS__KEYS".to_owned(), keys)]);
+    let listed = output(&environment, &["--json", "platforms"]);
+    assert!(listed.status.success());
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert!(listed.to_string().contains("jira"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_can_be_sent_followed_shown_cancelled_and_resolved() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let organization = world.organization.to_string();
+    let data =
+        json!({ "title": "By hand", "description": "…", "integration_id": world.integration });
+
+    let sent = world.cli(&[
+        "send",
+        "ticket.create",
+        "--organization",
+        &organization,
+        "--wait",
+        "--data",
+        &data.to_string(),
+    ]);
+    assert_eq!(sent["data"]["outcome"], "succeeded", "{sent:#}");
+    let id = sent["data"]["command_id"].as_str().unwrap();
+    let shown = world.cli(&["command", "show", id]);
+    assert_eq!(shown["command"]["state"], "succeeded", "{shown:#}");
+    assert_eq!(
+        shown["attempts"].as_array().map(Vec::len),
+        Some(1),
+        "{shown:#}"
+    );
+
+    // Nothing may be sent of a cancelled one.
+    world.cli(&["integration", "disable", &world.integration.to_string()]);
+    world.cli(&["integration", "enable", &world.integration.to_string()]);
+    let waiting = world
+        .publish(
+            "ticket.comment",
+            json!({ "ticket_id": uuid::Uuid::new_v4(), "body": "For nobody" }),
+        )
+        .await;
+    world.state(waiting, "pending").await;
+    world.cli(&["command", "cancel", &waiting.to_string()]);
+    let event = world.outcome(waiting).await;
+    assert_eq!(event["data"]["outcome"], "cancelled", "{event:#}");
+
+    // A person knows what nobody else does.
+    world.fault(json!({ "kind": "reset_after_store", "operation": "create_issue" }));
+    world.fault(json!({ "kind": "status", "status": 503, "operation": "search", "times": 0 }));
+    let (unknown, _) = world.create("Who knows").await;
+    world.event(unknown, "deferred").await;
+    assert!(worker.stop().await.success());
+    let key = world.jira().issues.last().unwrap().key.clone();
+    world.cli(&[
+        "command",
+        "resolve",
+        &unknown.to_string(),
+        "--happened",
+        &key,
+    ]);
+    let worker = world.worker().await;
+    let event = world.succeeds(unknown).await;
+    assert_eq!(
+        event["data"]["result"]["integration_result"]["external_ticket_id"],
+        key.as_str()
+    );
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_shown_replayed_and_dropped() {
+    let world = World::new().await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let id = uuid::Uuid::now_v7();
+        let data = json!({ "title": "T", "description": "d", "integration_id": world.integration });
+        let message = crate::support::command("ticket.create", id, world.organization, &data);
+        // With a life of its own in the queue, which ends before a worker comes.
+        let mut message = crate::support::Message::of(&message);
+        message.properties = message.properties.with_expiration("1".into());
+        world.send(&[message]).await;
+        ids.push(id.to_string());
+    }
+    let worker = world.worker().await;
+    let letters = wait_for("the dead letters", async || {
+        let list = world.cli(&["dead", "list"]);
+        list.as_array().filter(|rows| rows.len() == 2).cloned()
+    })
+    .await;
+
+    let number = |index: usize| letters[index]["id"].to_string();
+    assert_eq!(letters[0]["reason"], "expired", "{letters:#?}");
+    let shown = world.cli(&["dead", "show", &number(0)]);
+    assert!(
+        ids.iter().any(|id| shown.to_string().contains(id)),
+        "{shown:#}"
+    );
+    let replayed = ids
+        .iter()
+        .find(|id| shown.to_string().contains(*id))
+        .unwrap();
+    world.cli(&["dead", "replay", &number(0)]);
+    world.succeeds(replayed.parse().unwrap()).await;
+    world.cli(&["dead", "drop", &number(1)]);
+
+    let left = world.cli(&["dead", "list"]);
+    assert!(
+        !left.to_string().contains(&format!("\"id\":{}", number(1))),
+        "{left}"
+    );
+    assert_eq!(world.jira().issues.len(), 1);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_finds_nothing_where_all_is_well_and_names_what_is_not() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let well = output(&world.environment(), &["doctor"]);
+    assert_eq!(
+        well.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&well.stdout)
+    );
+
+    let mut environment = world.environment();
+    environment.remove("TICKETWIRE__SECRETS__KEYS");
+    environment.insert(
+        "AMQP_URL".into(),
+        "amqp://guest:wr0ng@127.0.0.1:1/%2f".into(),
+    );
+    let sick = output(&environment, &["doctor"]);
+
+    let text = String::from_utf8_lossy(&sick.stdout);
+    assert_eq!(sick.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("keys generate") && text.contains("amqp.url"),
+        "{text}"
+    );
+    assert!(!text.contains("wr0ng"), "{text}");
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics_tell_what_was_done() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (create, _) = world.create("Counted").await;
+    world.succeeds(create).await;
+    world.quiet().await;
+
+    let (status, health) = http_get(worker.address, "/health").await.unwrap();
+    assert_eq!(status, 200, "{health}");
+    let (status, _) = http_get(worker.address, "/health/live").await.unwrap();
+    assert_eq!(status, 200);
+    let (_, metrics) = http_get(worker.address, "/metrics").await.unwrap();
+    for line in [
+        "ticketwire_commands_received_total{outcome=\"claimed\"} 1",
+        "ticketwire_commands_received_total{outcome=\"rejected\"} 0",
+        "ticketwire_command_outcomes_total{command_type=\"ticket.create\",platform_name=\"jira\",outcome=\"succeeded\",error_code=\"none\"} 1",
+        "ticketwire_events_published_total{outcome=\"confirmed\"} 1",
+        "ticketwire_broker_connection_up{role=\"consuming\"} 1",
+        "ticketwire_backlog_rows{state=\"running\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} in:\n{metrics}");
+    }
+    assert!(!metrics.contains(&create.to_string()), "ids are no labels");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_shows_the_main_job_and_exits_0() {
+    let world = World::new().await;
+    let environment = world.environment();
+
+    let shown = tokio::task::spawn_blocking(move || output(&environment, &["demo"]))
+        .await
+        .unwrap();
+
+    let out = String::from_utf8_lossy(&shown.stdout);
+    let err = String::from_utf8_lossy(&shown.stderr);
+    assert_eq!(shown.status.code(), Some(0), "{out}\n{err}");
+    assert!(out.contains("3 tickets, 3 issues"), "{out}");
+}

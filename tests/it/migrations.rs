@@ -1,0 +1,141 @@
+//! Migrations: up, down and up again, by anybody at once, refusing what would lose data.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use ticketwire::store::{connect, create_database};
+use uuid::Uuid;
+
+use crate::support::{World, output, services};
+
+/// Tables, columns and indexes of the public schema, as text.
+async fn shape(url: &str) -> String {
+    let (client, _connection) = connect(&url.into(), "tests").await.unwrap();
+    let columns = "SELECT string_agg(format('%s.%s %s %s', table_name, column_name, udt_name, is_nullable), E'\\n' \
+                   ORDER BY table_name, column_name) FROM information_schema.columns WHERE table_schema = 'public'";
+    let indexes = "SELECT string_agg(indexdef, E'\\n' ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'public'";
+    let mut shape = String::new();
+    for sql in [columns, indexes] {
+        let row = client.query_one(sql, &[]).await.unwrap();
+        shape += &row.get::<_, Option<String>>(0).unwrap_or_default();
+    }
+    shape
+}
+
+/// An empty database and how to reach it.
+async fn empty() -> (String, BTreeMap<String, String>) {
+    let (server, _) = services();
+    let (server, _) = server.rsplit_once('/').unwrap();
+    let url = format!("{server}/tw_test_{}", Uuid::new_v4().simple());
+    create_database(&url.as_str().into()).await.unwrap();
+    let environment = BTreeMap::from([("DATABASE_URL".to_owned(), url.clone())]);
+    (url, environment)
+}
+
+async fn remove(url: &str) {
+    let (server, name) = url.rsplit_once('/').unwrap();
+    let (client, _connection) = connect(&format!("{server}/postgres").into(), "tests")
+        .await
+        .unwrap();
+    let drop_it = format!("DROP DATABASE {name} WITH (FORCE)");
+    client.batch_execute(&drop_it).await.unwrap();
+}
+
+fn run(environment: &BTreeMap<String, String>, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = output(environment, arguments);
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text.into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_down_and_up_again_end_in_the_same_shape() {
+    let (url, environment) = empty().await;
+
+    let (status, text) = run(&environment, &["migrate", "up"]);
+    assert_eq!(status, Some(0), "{text}");
+    let first = shape(&url).await;
+    let (status, text) = run(&environment, &["migrate", "rollback", "--to", "1"]);
+    assert_eq!(status, Some(0), "{text}");
+    let legacy = shape(&url).await;
+    assert!(legacy.contains("integrations.is_enabled") && !legacy.contains("commands."));
+    let (status, text) = run(&environment, &["migrate", "rollback", "--to", "0"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(!shape(&url).await.contains("integrations."));
+    let (status, text) = run(&environment, &["migrate", "up"]);
+    assert_eq!(status, Some(0), "{text}");
+
+    assert_eq!(shape(&url).await, first);
+    assert!(first.contains("integrations.integration_category"));
+    let (status, text) = run(&environment, &["migrate", "up"]);
+    assert_eq!(
+        status,
+        Some(0),
+        "a second time there is nothing to do: {text}"
+    );
+    remove(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_first_runs_at_once_all_succeed() {
+    let (url, environment) = empty().await;
+
+    let runs: Vec<_> = (0..4)
+        .map(|_| {
+            let environment = environment.clone();
+            tokio::task::spawn_blocking(move || run(&environment, &["migrate", "up"]))
+        })
+        .collect();
+
+    for run in runs {
+        let (status, text) = run.await.unwrap();
+        assert_eq!(status, Some(0), "{text}");
+    }
+    remove(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_changes_nothing_and_a_rollback_of_data_wants_a_word() {
+    let world = World::new().await;
+    let (url, environment) = empty().await;
+
+    let (status, text) = run(&environment, &["migrate", "up", "--dry-run"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("V3__ledger"), "{text}");
+    assert!(!shape(&url).await.contains("commands."));
+
+    let worker = world.worker().await;
+    let (create, _) = world.create("Keep me").await;
+    world.succeeds(create).await;
+    assert!(worker.stop().await.success());
+    let held = world.environment();
+    let (status, text) = run(&held, &["migrate", "rollback", "--to", "2"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(
+        text.contains("--accept-loss") && text.contains("commands"),
+        "{text}"
+    );
+    let (status, text) = run(
+        &held,
+        &["migrate", "rollback", "--to", "2", "--accept-loss"],
+    );
+    assert_eq!(status, Some(0), "{text}");
+    let status: Value = world.cli(&["migrate", "status"]);
+    assert_eq!(
+        status["pending"],
+        json!([{ "version": 3, "name": "ledger" }])
+    );
+    remove(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_refuses_a_schema_that_is_not_its_own() {
+    let (url, mut environment) = empty().await;
+    environment.insert("TICKETWIRE__HTTP__LISTEN".into(), String::new());
+    environment.insert("TICKETWIRE__HTTP__WEBHOOK_LISTEN".into(), String::new());
+
+    let (status, text) = run(&environment, &["run"]);
+
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("ticketwire migrate up"), "{text}");
+    remove(&url).await;
+}

@@ -1,0 +1,193 @@
+//! The architecture's invariants, said as absences (docs/architecture.md): which room may know which.
+
+use std::path::{Path, PathBuf};
+
+/// The room a file is in: the first part of its path under `src/`.
+fn room(file: &Path) -> String {
+    let inside = file.strip_prefix(root().join("src")).unwrap();
+    let first = inside.iter().next().unwrap().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(directory: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, extension, found);
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    files(&root().join("src"), "rs", &mut found);
+    assert!(found.len() > 50);
+    found
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            (path, text)
+        })
+        .collect()
+}
+
+/// What each room may use of the others; telemetry and the settings are open to all.
+fn may_use(room: &str) -> &'static [&'static str] {
+    match room {
+        "domain" | "telemetry" => &[],
+        "contract" | "secrets" => &["domain"],
+        "config" => &["secrets"],
+        "store" | "broker" | "platforms" => &["domain", "contract", "secrets"],
+        "sandbox" => &["domain"],
+        "pipeline" => &[
+            "domain",
+            "contract",
+            "secrets",
+            "store",
+            "broker",
+            "platforms",
+        ],
+        "ops" => &["domain", "contract", "store", "broker", "pipeline"],
+        "app" => &[
+            "domain",
+            "secrets",
+            "store",
+            "broker",
+            "platforms",
+            "pipeline",
+            "ops",
+        ],
+        "cli" => &[
+            "domain",
+            "contract",
+            "secrets",
+            "store",
+            "broker",
+            "platforms",
+            "pipeline",
+            "ops",
+            "app",
+            "sandbox",
+        ],
+        "lib" | "main" => &["cli"],
+        other => panic!("src/{other} has no place in the architecture"),
+    }
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        let here = room(&path);
+        for line in text.lines() {
+            let code = line.split("//").next().unwrap_or_default();
+            for used in code.split("crate::").skip(1) {
+                let used: String = used
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
+                let open = ["telemetry", "config"].contains(&used.as_str()) || used == here;
+                let rooms = [
+                    "domain",
+                    "contract",
+                    "secrets",
+                    "store",
+                    "broker",
+                    "platforms",
+                    "pipeline",
+                    "ops",
+                    "app",
+                    "cli",
+                    "sandbox",
+                ];
+                if rooms.contains(&used.as_str())
+                    && !open
+                    && !may_use(&here).contains(&used.as_str())
+                {
+                    faults.push(format!("{}: uses {used}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn each_library_has_one_home() {
+    let homes = [
+        ("lapin::", "broker"),
+        ("tokio_postgres::", "store"),
+        ("deadpool_postgres::", "store"),
+        ("refinery", "store"),
+        ("reqwest::", "platforms"),
+        ("backoff::", "platforms"),
+        ("axum::", "ops"),
+        ("clap::", "cli"),
+    ];
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        let here = room(&path);
+        for (name, home) in homes {
+            let named = text
+                .lines()
+                .map(|line| line.split("//").next().unwrap_or_default())
+                .any(|code| {
+                    code.contains(&format!("use {name}")) || code.contains(&format!(" {name}"))
+                });
+            // main parses, and how to log is a flag; else only cli knows of flags.
+            let flags = name == "clap::" && ["main", "telemetry"].contains(&here.as_str());
+            // The sandbox is a server of its own.
+            let at_home = here == home || flags || (here == "sandbox" && name == "axum::");
+            if named && !at_home {
+                faults.push(format!("{}: names {name}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn statements_live_in_the_store() {
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        if room(&path) == "store" {
+            continue;
+        }
+        for word in ["\"SELECT ", "\"INSERT INTO ", "\"UPDATE ", "\"DELETE FROM "] {
+            if text.contains(word) {
+                faults.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn every_setting_is_in_the_default_file_and_the_readme() {
+    let defaults = std::fs::read_to_string(root().join("config/default.toml")).unwrap();
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for (key, _) in ticketwire::config::KEYS {
+        let name = key.rsplit('.').next().unwrap();
+        assert!(
+            defaults.contains(&format!("{name} = ")),
+            "{key} in config/default.toml"
+        );
+        assert!(readme.contains(&format!("`{key}`")), "{key} in README.md");
+    }
+}
+
+#[test]
+fn every_script_is_named_in_the_readme() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for entry in std::fs::read_dir(root().join("scripts")).unwrap() {
+        let name = entry.unwrap().file_name();
+        let name = format!("scripts/{}", name.to_string_lossy());
+        assert!(readme.contains(&name), "{name}");
+    }
+}
