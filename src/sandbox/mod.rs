@@ -19,8 +19,6 @@ mod fault;
 mod jira;
 mod ledger;
 mod site;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::future::IntoFuture;

@@ -18,8 +18,6 @@ mod route;
 mod search;
 mod settings;
 mod store;
-#[cfg(test)]
-mod tests;
 mod write;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};

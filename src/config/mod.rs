@@ -1,0 +1,266 @@
+//! Every setting: typed, documented, layered; all faults at once, each with its key, where it came from and what would
+//! be right, and never the value of a secret. Nothing else in the crate reads the environment.
+//!
+//! Order, later wins: built-in defaults, `config/default.toml`, the file named by `--config`, the environment
+//! (`TICKETWIRE__SECTION__KEY`; `DATABASE_URL` and `AMQP_URL` as their usual names), flags.
+
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use self::read::{Raw, Reader};
+
+/// Every setting.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// PostgreSQL.
+    pub database: Database,
+    /// RabbitMQ.
+    pub amqp: Amqp,
+    /// This process.
+    pub worker: Worker,
+    /// Listeners.
+    pub http: Http,
+    /// Keys.
+    pub secrets: Secrets,
+    /// Where requests may go.
+    pub egress: Egress,
+    /// When attempts are made again.
+    pub retry: Retry,
+    /// Calling platforms.
+    pub dispatch: Dispatch,
+    /// When a platform is left alone.
+    pub circuit: Circuit,
+    /// Logging.
+    pub log: Log,
+}
+
+/// Logging.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// `text` or `json`; default by whether stderr is a terminal.
+    pub format: Option<String>,
+    /// In the syntax of `RUST_LOG`. Default `warn,ticketwire=info`.
+    pub filter: Option<String>,
+}
+
+/// PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Default `postgres://postgres@127.0.0.1:5432/ticketwire`; TLS by `sslmode`.
+    pub url: SecretString,
+    /// Connections of the pipeline, besides four for everything else and one for the worker id. Default 6.
+    pub pool_size: usize,
+}
+
+/// RabbitMQ.
+#[derive(Debug, Clone)]
+pub struct Amqp {
+    /// Default `amqp://guest:guest@127.0.0.1:5672/%2f`; `amqps://` for TLS.
+    pub url: SecretString,
+    /// First part of every exchange and queue name. Default `ticketwire`.
+    pub prefix: String,
+    /// Deliveries in hand and not yet durable, per queue. Default 1000, at most 2000 (what a quorum queue takes).
+    pub prefetch: u16,
+    /// Larger messages are rejected. Bytes, default 1 MiB.
+    pub max_message_bytes: usize,
+}
+
+/// This process.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// Default: the host's name and the first free number.
+    pub id: Option<String>,
+    /// How long a stop waits for what is in flight. Default 45 s.
+    pub drain_timeout: Duration,
+    /// Commands in this process's hands at most; the others wait in the ledger. Default 4096.
+    pub memory: usize,
+}
+
+/// Listeners.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Health and metrics. Default `127.0.0.1:8000`; empty turns it off.
+    pub listen: Option<SocketAddr>,
+    /// Bearer token of dashboard and API.
+    pub token: Option<SecretString>,
+    /// The only listener meant for the internet. Default `127.0.0.1:8001`; empty turns it off.
+    pub webhook_listen: Option<SocketAddr>,
+}
+
+/// Keys.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    /// `id:base64(32 bytes)`; the first seals, all open. Default none: what needs a credential is refused.
+    pub keys: Vec<SecretString>,
+    /// Reads credentials of the legacy application.
+    pub legacy_encryption_key: Option<SecretString>,
+    /// Reads credentials of the legacy application.
+    pub legacy_jwt_secret: Option<SecretString>,
+}
+
+/// Where requests may go.
+#[derive(Debug, Clone)]
+pub struct Egress {
+    /// Networks exempt from the block of private addresses. Default none.
+    pub allow: Vec<IpNet>,
+    /// Whether `http://` targets are allowed. Default false.
+    pub allow_http: bool,
+}
+
+/// When attempts are made again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Delay before attempt 2, 3, …; jitter 0 to +20 %. Its length bounds the attempts.
+    pub schedule: Vec<Duration>,
+}
+
+/// Calling platforms.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// One request, name look-up to last byte. Default 30 s.
+    pub request_timeout: Duration,
+    /// All requests of one attempt. Default 90 s.
+    pub attempt_timeout: Duration,
+    /// How long a worker that is not heard of keeps its commands. Default 120 s.
+    pub lease: Duration,
+    /// Overrides the adapters' time after which an empty look-up proves that nothing was made.
+    pub settle_after: Option<Duration>,
+    /// Requests to one integration at once, per worker. Default 16.
+    pub max_in_flight_per_integration: usize,
+    /// Commands queued in memory behind those. Default 16.
+    pub queue_per_integration: usize,
+}
+
+/// When a platform is left alone.
+#[derive(Debug, Clone)]
+pub struct Circuit {
+    /// Attempts in a row that ended transient or unknown. Default 5.
+    pub failure_threshold: i32,
+    /// How long it is left alone. Default 30 s.
+    pub open_for: Duration,
+}
+
+/// Where settings come from; the caller reads the environment.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `config/default.toml`, where it exists.
+    pub default_file: Option<PathBuf>,
+    /// The file named by `--config`.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// `(section.key, value)`.
+    pub flags: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// The process's own environment and the default file.
+    #[must_use]
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
+        let default = PathBuf::from("config/default.toml");
+        let env = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self {
+            default_file: default.is_file().then_some(default),
+            file,
+            env: env.collect(),
+            flags,
+        }
+    }
+}
+
+/// One thing that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// `section.key`.
+    pub key: String,
+    /// Where the value came from.
+    pub origin: String,
+    /// What is wrong and what would be right.
+    pub fault: String,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The faults, by key.
+    pub faults: Vec<Fault>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} fault(s):", self.faults.len())?;
+        for fault in &self.faults {
+            write!(f, "\n  {} ({}): {}", fault.key, fault.origin, fault.fault)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Every key with its built-in default, as it would be written; the table of the README is tested against it.
+pub const KEYS: [(&str, &str); 28] = [
+    (
+        "database.url",
+        "postgres://postgres@127.0.0.1:5432/ticketwire",
+    ),
+    ("database.pool_size", "6"),
+    ("amqp.url", "amqp://guest:guest@127.0.0.1:5672/%2f"),
+    ("amqp.prefix", "ticketwire"),
+    ("amqp.prefetch", "1000"),
+    ("amqp.max_message_bytes", "1048576"),
+    ("worker.id", ""),
+    ("worker.drain_timeout", "45s"),
+    ("worker.memory", "4096"),
+    ("http.listen", "127.0.0.1:8000"),
+    ("http.token", ""),
+    ("http.webhook_listen", "127.0.0.1:8001"),
+    ("secrets.keys", "[]"),
+    ("secrets.legacy_encryption_key", ""),
+    ("secrets.legacy_jwt_secret", ""),
+    ("egress.allow", "[]"),
+    ("egress.allow_http", "false"),
+    (
+        "retry.schedule",
+        r#"["5s","30s","2m","10m","30m","1h","3h","6h","12h"]"#,
+    ),
+    ("dispatch.request_timeout", "30s"),
+    ("dispatch.attempt_timeout", "90s"),
+    ("dispatch.lease", "120s"),
+    ("dispatch.settle_after", ""),
+    ("dispatch.max_in_flight_per_integration", "16"),
+    ("dispatch.queue_per_integration", "16"),
+    ("circuit.failure_threshold", "5"),
+    ("circuit.open_for", "30s"),
+    ("log.format", ""),
+    ("log.filter", ""),
+];
+
+impl Config {
+    /// Loads, merges and validates.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut reader = Reader::of_defaults();
+        for file in [&sources.default_file, &sources.file].into_iter().flatten() {
+            reader.file(file);
+        }
+        reader.environment(&sources.env);
+        for (key, value) in &sources.flags {
+            reader.set(key, Raw::text(value, format!("flag --set {key}")));
+        }
+        reader.finish()
+    }
+}

@@ -1,0 +1,447 @@
+//! Reads the layers and gathers every fault with its key, origin and remedy.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    Amqp, Circuit, Config, ConfigError, Database, Dispatch, Egress, Fault, Http, KEYS, Log, Retry,
+    Secrets, Worker,
+};
+use crate::secrets::KeyRing;
+
+/// A value as it was written, and where.
+#[derive(Clone)]
+pub(super) struct Raw {
+    items: Vec<String>,
+    is_list: bool,
+    origin: String,
+}
+
+impl Raw {
+    pub(super) fn text(value: &str, origin: String) -> Self {
+        Self {
+            items: vec![value.to_owned()],
+            is_list: false,
+            origin,
+        }
+    }
+
+    pub(super) fn one(&self) -> &str {
+        self.items.first().map_or("", String::as_str)
+    }
+
+    /// As a list: a list, a JSON array, or a comma list.
+    pub(super) fn list(&self) -> Result<Vec<String>, String> {
+        if self.is_list {
+            return Ok(self.items.clone());
+        }
+        let text = self.one().trim();
+        if text.starts_with('[') {
+            return serde_json::from_str::<Vec<String>>(text).map_err(|_| {
+                "must be a JSON array of texts, e.g. [\"a\",\"b\"], or a comma list".to_owned()
+            });
+        }
+        Ok(text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect())
+    }
+}
+
+pub(super) struct Reader {
+    values: BTreeMap<String, Raw>,
+    faults: Vec<Fault>,
+}
+
+impl Reader {
+    /// Knows the built-in defaults.
+    pub(super) fn of_defaults() -> Self {
+        let default = |(key, value): (&str, &str)| {
+            let raw = Raw::text(value, "default".into());
+            (key.to_owned(), raw)
+        };
+        Self {
+            values: KEYS.into_iter().map(default).collect(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// The settings, or every fault.
+    pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
+        let config = self.build();
+        if self.faults.is_empty() {
+            return Ok(config);
+        }
+        self.faults.sort_by(|a, b| a.key.cmp(&b.key));
+        Err(ConfigError {
+            faults: self.faults,
+        })
+    }
+
+    pub(super) fn fault(&mut self, key: &str, fault: impl Into<String>) {
+        let origin = self
+            .values
+            .get(key)
+            .map_or_else(String::new, |raw| raw.origin.clone());
+        self.faults.push(Fault {
+            key: key.to_owned(),
+            origin,
+            fault: fault.into(),
+        });
+    }
+
+    pub(super) fn set(&mut self, key: &str, raw: Raw) {
+        if self.values.contains_key(key) {
+            self.values.insert(key.to_owned(), raw);
+            return;
+        }
+        let section = key.split('.').next().unwrap_or_default();
+        let near: Vec<&str> = KEYS
+            .iter()
+            .map(|(known, _)| *known)
+            .filter(|known| known.split('.').next() == Some(section))
+            .collect();
+        let known = if near.is_empty() {
+            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, log".to_owned()
+        } else {
+            format!("known are {}", near.join(", "))
+        };
+        let fault = format!("is not a setting; {known}");
+        self.faults.push(Fault {
+            key: key.to_owned(),
+            origin: raw.origin,
+            fault,
+        });
+    }
+
+    pub(super) fn file(&mut self, path: &std::path::Path) {
+        let origin = path.display().to_string();
+        let source = config::File::from(path.to_path_buf())
+            .format(config::FileFormat::Toml)
+            .required(true);
+        let loaded = config::Config::builder().add_source(source).build();
+        let table =
+            loaded.and_then(config::Config::try_deserialize::<BTreeMap<String, config::Value>>);
+        let table = match table {
+            Ok(table) => table,
+            Err(error) => {
+                let fault = format!("cannot be read: {error}");
+                self.faults.push(Fault {
+                    key: "config".into(),
+                    origin,
+                    fault,
+                });
+                return;
+            }
+        };
+        for (section, value) in table {
+            let Ok(members) = value.into_table() else {
+                let fault = "must be a section with settings, e.g. [amqp]".to_owned();
+                self.faults.push(Fault {
+                    key: section,
+                    origin: origin.clone(),
+                    fault,
+                });
+                continue;
+            };
+            for (name, value) in members {
+                let key = format!("{section}.{name}");
+                let raw = match value.clone().into_array() {
+                    Ok(items) if matches!(value.kind, config::ValueKind::Array(_)) => {
+                        let items = items
+                            .into_iter()
+                            .map(|item| item.into_string().unwrap_or_default())
+                            .collect();
+                        Raw {
+                            items,
+                            is_list: true,
+                            origin: origin.clone(),
+                        }
+                    }
+                    _ => Raw::text(&value.into_string().unwrap_or_default(), origin.clone()),
+                };
+                self.set(&key, raw);
+            }
+        }
+    }
+
+    pub(super) fn environment(&mut self, env: &BTreeMap<String, String>) {
+        for (name, key) in [("DATABASE_URL", "database.url"), ("AMQP_URL", "amqp.url")] {
+            if let Some(value) = env.get(name).filter(|value| !value.is_empty()) {
+                self.set(key, Raw::text(value, format!("environment {name}")));
+            }
+        }
+        for (name, value) in env {
+            let Some(rest) = name.strip_prefix("TICKETWIRE__") else {
+                continue;
+            };
+            let key = rest.to_lowercase().replacen("__", ".", 1);
+            self.set(&key, Raw::text(value, format!("environment {name}")));
+        }
+    }
+
+    pub(super) fn raw(&self, key: &str) -> Raw {
+        self.values
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| Raw::text("", "default".into()))
+    }
+
+    pub(super) fn text(&self, key: &str) -> String {
+        self.raw(key).one().to_owned()
+    }
+
+    pub(super) fn secret(&self, key: &str) -> Option<SecretString> {
+        Some(self.text(key))
+            .filter(|text| !text.is_empty())
+            .map(SecretString::from)
+    }
+
+    pub(super) fn number(&mut self, key: &str, range: std::ops::RangeInclusive<u64>) -> usize {
+        let parsed = self
+            .text(key)
+            .trim()
+            .parse::<u64>()
+            .ok()
+            .filter(|number| range.contains(number));
+        match parsed.and_then(|number| usize::try_from(number).ok()) {
+            Some(number) => number,
+            None => {
+                self.fault(
+                    key,
+                    format!(
+                        "must be a whole number from {} to {}",
+                        range.start(),
+                        range.end()
+                    ),
+                );
+                usize::try_from(*range.start()).unwrap_or(1)
+            }
+        }
+    }
+
+    pub(super) fn duration(&mut self, key: &str) -> Duration {
+        match parse_duration(&self.text(key)) {
+            Some(duration) => duration,
+            None => {
+                self.fault(
+                    key,
+                    "must be a duration over zero, e.g. \"250ms\", \"30s\", \"2h\"",
+                );
+                Duration::from_secs(1)
+            }
+        }
+    }
+
+    pub(super) fn listen(&mut self, key: &str) -> Option<SocketAddr> {
+        let text = self.text(key);
+        if text.is_empty() {
+            return None;
+        }
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.fault(
+                key,
+                "must be an address and port, e.g. 127.0.0.1:8000, or empty to turn it off",
+            );
+        }
+        parsed
+    }
+
+    pub(super) fn boolean(&mut self, key: &str) -> bool {
+        match self.text(key).as_str() {
+            "true" => true,
+            "false" => false,
+            _ => {
+                self.fault(key, "must be true or false");
+                false
+            }
+        }
+    }
+
+    pub(super) fn list(&mut self, key: &str) -> Vec<String> {
+        match self.raw(key).list() {
+            Ok(items) => items,
+            Err(fault) => {
+                self.fault(key, fault);
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn url(&mut self, key: &str, schemes: &[&str]) -> SecretString {
+        let text = self.text(key);
+        let sound = url::Url::parse(&text)
+            .is_ok_and(|url| schemes.contains(&url.scheme()) && url.host().is_some());
+        // libpq's key=value form has no scheme; the driver takes it as well.
+        let pairs = schemes.contains(&"postgres") && text.contains("host=");
+        if !sound && !pairs {
+            self.fault(
+                key,
+                format!(
+                    "must be a URL that begins with {}://",
+                    schemes.join(":// or ")
+                ),
+            );
+        }
+        text.into()
+    }
+
+    pub(super) fn build(&mut self) -> Config {
+        let config = Config {
+            database: Database {
+                url: self.url("database.url", &["postgres", "postgresql"]),
+                pool_size: self.number("database.pool_size", 2..=200),
+            },
+            amqp: Amqp {
+                url: self.url("amqp.url", &["amqp", "amqps"]),
+                prefix: self.text("amqp.prefix"),
+                prefetch: u16::try_from(self.number("amqp.prefetch", 1..=2000)).unwrap_or(1000),
+                max_message_bytes: self.number("amqp.max_message_bytes", 1024..=(16 << 20)),
+            },
+            worker: Worker {
+                id: Some(self.text("worker.id")).filter(|id| !id.is_empty()),
+                drain_timeout: self.duration("worker.drain_timeout"),
+                memory: self.number("worker.memory", 16..=1_000_000),
+            },
+            http: Http {
+                listen: self.listen("http.listen"),
+                token: self.secret("http.token"),
+                webhook_listen: self.listen("http.webhook_listen"),
+            },
+            secrets: Secrets {
+                keys: self
+                    .list("secrets.keys")
+                    .into_iter()
+                    .map(SecretString::from)
+                    .collect(),
+                legacy_encryption_key: self.secret("secrets.legacy_encryption_key"),
+                legacy_jwt_secret: self.secret("secrets.legacy_jwt_secret"),
+            },
+            egress: Egress {
+                allow: self.networks(),
+                allow_http: self.boolean("egress.allow_http"),
+            },
+            retry: Retry {
+                schedule: self.schedule(),
+            },
+            dispatch: Dispatch {
+                request_timeout: self.duration("dispatch.request_timeout"),
+                attempt_timeout: self.duration("dispatch.attempt_timeout"),
+                lease: self.duration("dispatch.lease"),
+                settle_after: self.settle_after(),
+                max_in_flight_per_integration: self
+                    .number("dispatch.max_in_flight_per_integration", 1..=10_000),
+                queue_per_integration: self.number("dispatch.queue_per_integration", 0..=10_000),
+            },
+            circuit: Circuit {
+                failure_threshold: i32::try_from(
+                    self.number("circuit.failure_threshold", 1..=1_000_000),
+                )
+                .unwrap_or(5),
+                open_for: self.duration("circuit.open_for"),
+            },
+            log: Log {
+                format: self.log_format(),
+                filter: Some(self.text("log.filter")).filter(|f| !f.is_empty()),
+            },
+        };
+        self.relations(&config);
+        config
+    }
+
+    pub(super) fn networks(&mut self) -> Vec<IpNet> {
+        let mut networks = Vec::new();
+        for text in self.list("egress.allow") {
+            match text.parse() {
+                Ok(network) => networks.push(network),
+                Err(_) => self.fault(
+                    "egress.allow",
+                    format!("{text:?} is no network, e.g. 10.0.0.0/8 or fd00::/8"),
+                ),
+            }
+        }
+        networks
+    }
+
+    pub(super) fn schedule(&mut self) -> Vec<Duration> {
+        let mut schedule = Vec::new();
+        for text in self.list("retry.schedule") {
+            match parse_duration(&text) {
+                Some(delay) => schedule.push(delay),
+                None => self.fault(
+                    "retry.schedule",
+                    format!("{text:?} is no duration, e.g. \"30s\""),
+                ),
+            }
+        }
+        schedule
+    }
+
+    pub(super) fn log_format(&mut self) -> Option<String> {
+        let text = self.text("log.format");
+        if !matches!(text.as_str(), "" | "text" | "json") {
+            self.fault("log.format", "must be text or json");
+        }
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn settle_after(&mut self) -> Option<Duration> {
+        if self.text("dispatch.settle_after").is_empty() {
+            None
+        } else {
+            Some(self.duration("dispatch.settle_after"))
+        }
+    }
+
+    /// What must hold between settings.
+    pub(super) fn relations(&mut self, config: &Config) {
+        let dispatch = &config.dispatch;
+        if dispatch.attempt_timeout <= dispatch.request_timeout {
+            self.fault(
+                "dispatch.attempt_timeout",
+                "must exceed dispatch.request_timeout",
+            );
+        }
+        if dispatch.lease <= dispatch.attempt_timeout {
+            self.fault(
+                "dispatch.lease",
+                "must exceed dispatch.attempt_timeout, or a worker would lose commands it still runs",
+            );
+        }
+        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if config.amqp.prefix.is_empty()
+            || config.amqp.prefix.len() > 100
+            || !config.amqp.prefix.chars().all(sound)
+        {
+            self.fault(
+                "amqp.prefix",
+                "must be 1 to 100 letters, digits, dots, dashes or underscores",
+            );
+        }
+        if let Err(fault) = KeyRing::parse(&config.secrets.keys) {
+            self.fault("secrets.keys", fault);
+        }
+        if let Err(error) = config
+            .database
+            .url
+            .expose_secret()
+            .parse::<tokio_postgres::Config>()
+            && !self.faults.iter().any(|fault| fault.key == "database.url")
+        {
+            self.fault("database.url", format!("is not understood: {error}"));
+        }
+    }
+}
+
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text.trim())
+        .ok()
+        .filter(|duration| !duration.is_zero())
+}

@@ -1,0 +1,135 @@
+//! What a person who sets something wrong is told.
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+fn load(env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let env = env
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    Config::load(&Sources {
+        env,
+        ..Sources::default()
+    })
+}
+
+#[test]
+fn the_defaults_are_sound() {
+    let config = load(&[]).unwrap();
+
+    assert_eq!(config.retry.schedule.len(), 9);
+    assert_eq!(config.http.listen.unwrap().port(), 8000);
+    assert_eq!(config.dispatch.settle_after, None);
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_origin_and_remedy() {
+    let error = load(&[
+        ("TICKETWIRE__DISPATCH__LEASE", "10s"),
+        ("TICKETWIRE__RETRY__SCHEDULE", "[\"5s\",\"soon\"]"),
+        ("TICKETWIRE__AMQP__PREFETHC", "7"),
+        ("TICKETWIRE__EGRESS__ALLOW", "10.0.0.0/99"),
+    ])
+    .unwrap_err();
+
+    let keys: Vec<&str> = error
+        .faults
+        .iter()
+        .map(|fault| fault.key.as_str())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "amqp.prefethc",
+            "dispatch.lease",
+            "egress.allow",
+            "retry.schedule"
+        ]
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("environment TICKETWIRE__DISPATCH__LEASE"),
+        "{text}"
+    );
+    assert!(text.contains("amqp.prefetch"), "{text}");
+}
+
+#[test]
+fn lists_may_be_json_arrays_or_comma_lists() {
+    let config = load(&[
+        ("TICKETWIRE__EGRESS__ALLOW", r#"["127.0.0.0/8","::1/128"]"#),
+        ("TICKETWIRE__RETRY__SCHEDULE", "250ms, 30s,2h"),
+    ])
+    .unwrap();
+
+    assert_eq!(config.egress.allow.len(), 2);
+    assert_eq!(
+        config.retry.schedule,
+        [250, 30_000, 7_200_000].map(Duration::from_millis)
+    );
+}
+
+#[test]
+fn later_sources_win_and_the_usual_names_are_taken() {
+    let config = Config::load(&Sources {
+        env: BTreeMap::from([
+            ("DATABASE_URL".into(), "postgres://a@h/one".into()),
+            ("TICKETWIRE__AMQP__PREFIX".into(), "env".into()),
+        ]),
+        flags: vec![("amqp.prefix".into(), "flag".into())],
+        ..Sources::default()
+    })
+    .unwrap();
+
+    assert_eq!(config.database.url.expose_secret(), "postgres://a@h/one");
+    assert_eq!(config.amqp.prefix, "flag");
+}
+
+#[test]
+fn a_file_is_read_and_its_unknown_keys_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.toml");
+    std::fs::write(
+        &file,
+        "[egress]\nallow = [\"10.0.0.0/8\"]\n[amqp]\nprefetch = 50\nprefixx = \"a\"\n",
+    )
+    .unwrap();
+
+    let error = Config::load(&Sources {
+        file: Some(file.clone()),
+        ..Sources::default()
+    })
+    .unwrap_err();
+
+    assert_eq!(error.faults.len(), 1);
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("amqp.prefixx ({})", file.display()))
+    );
+}
+
+#[test]
+fn no_secret_shows_in_debug_or_faults() {
+    let key = crate::secrets::generate("one");
+    let secret = key.split_once(':').unwrap().1;
+    let config = load(&[
+        ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+        ("AMQP_URL", "amqp://u:hunter3@h/v"),
+        ("TICKETWIRE__SECRETS__KEYS", &key),
+        ("TICKETWIRE__HTTP__TOKEN", "hunter4"),
+    ])
+    .unwrap();
+    let broken = load(&[
+        ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+        ("TICKETWIRE__SECRETS__KEYS", &key[..20]),
+    ])
+    .unwrap_err();
+
+    let shown = format!("{config:?} {broken} {broken:?}");
+    for secret in ["hunter2", "hunter3", "hunter4", secret, &key[4..20]] {
+        assert!(!shown.contains(secret), "{secret} shows in {shown}");
+    }
+}

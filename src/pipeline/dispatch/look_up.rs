@@ -1,0 +1,187 @@
+//! A command in doubt: an attempt of unknown outcome stands behind it, so its mark is looked up before anything is sent.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::super::policy::{self, Next, after};
+use super::super::tokens::TokenCache;
+use super::{DOUBT_MAX, DOUBT_PAUSE, Done, Run};
+use crate::contract::Outcome;
+use crate::domain::{ErrorCode, Failure};
+use crate::platforms::{Adapter, ErrorClass, Operation, Protection, Receipt};
+use crate::store::CircuitTally;
+use crate::telemetry::failpoint;
+
+impl Run<'_> {
+    /// Looks for what an attempt of unknown outcome may have made. Spends no attempt.
+    pub(super) async fn look_up(
+        &mut self,
+        adapter: &dyn Adapter,
+        operation: &Operation<'_>,
+    ) -> LookedUp {
+        let Some(doubt_since) = self.job.doubt_since else {
+            return LookedUp::Nothing;
+        };
+        let rungs = match adapter.protection(operation.kind()) {
+            Protection::Native => {
+                self.job.doubt_since = None;
+                return LookedUp::Nothing;
+            }
+            Protection::None => {
+                let failure = unknown_for_good(
+                    "the request may have reached the platform, which offers no way to find out",
+                );
+                return LookedUp::Settled(Box::new(self.finished(Outcome::Failed, failure)));
+            }
+            Protection::Lookup { rungs } => rungs,
+        };
+        let ladder = policy::ladder(rungs, self.core.config.dispatch.settle_after);
+        let last = ladder.last().copied().unwrap_or_default();
+        let asked_at = Utc::now();
+        let elapsed = (asked_at - doubt_since).to_std().unwrap_or_default();
+        let lookups = usize::try_from(self.job.lookups).unwrap_or(0);
+        if let Some(rung) = ladder.get(lookups)
+            && elapsed < *rung
+        {
+            let next = Next {
+                at: after(doubt_since, *rung),
+                decided_by: self.rung_name(lookups),
+            };
+            return LookedUp::Settled(Box::new(
+                self.deferred(&next, &still_unknown("it is looked up later")),
+            ));
+        }
+        let found = {
+            let tokens = TokenCache::new(self.core, self.handle.as_ref());
+            let exchange = self.exchange(&tokens);
+            adapter.look_up(&exchange, operation).await
+        };
+        failpoint("after_answer").await;
+        self.job.lookups += 1;
+        match found {
+            Ok(Some(mut receipt)) => {
+                self.circuit = Some(CircuitTally {
+                    reset: true,
+                    failures: 0,
+                });
+                receipt.details.insert("adopted".into(), true.into());
+                self.job.doubt_since = None;
+                LookedUp::Adopt(Box::new(receipt))
+            }
+            Ok(None) if elapsed >= last => {
+                self.circuit = Some(CircuitTally {
+                    reset: true,
+                    failures: 0,
+                });
+                self.job.doubt_since = None;
+                self.job.lookups = 0;
+                LookedUp::Nothing
+            }
+            Ok(None) => {
+                self.circuit = Some(CircuitTally {
+                    reset: true,
+                    failures: 0,
+                });
+                let index = ladder
+                    .iter()
+                    .position(|rung| *rung > elapsed)
+                    .unwrap_or(ladder.len() - 1);
+                self.job.lookups = i32::try_from(index).unwrap_or(i32::MAX);
+                let rung = ladder.get(index).copied().unwrap_or(last);
+                let next = Next {
+                    at: after(doubt_since, rung),
+                    decided_by: self.rung_name(index),
+                };
+                let text = "not found so far, which proves nothing yet; it is looked up again";
+                LookedUp::Settled(Box::new(self.deferred(&next, &still_unknown(text))))
+            }
+            Err(error) => {
+                tracing::warn!(command_id = %self.job.id, error = %error, "a look-up failed");
+                if let ErrorClass::Transient { .. } | ErrorClass::Timeout | ErrorClass::Unknown =
+                    error.class
+                {
+                    self.circuit = Some(CircuitTally {
+                        reset: false,
+                        failures: 1,
+                    });
+                }
+                let hint = match error.class {
+                    ErrorClass::Transient { retry_after }
+                    | ErrorClass::RateLimited { retry_after } => retry_after,
+                    ErrorClass::Timeout
+                    | ErrorClass::Authentication
+                    | ErrorClass::Permission
+                    | ErrorClass::NotFound
+                    | ErrorClass::Validation { .. }
+                    | ErrorClass::Conflict
+                    | ErrorClass::Unsupported
+                    | ErrorClass::Egress
+                    | ErrorClass::Unknown
+                    | ErrorClass::Internal => None,
+                };
+                LookedUp::Settled(Box::new(self.stays_in_doubt(&error.public, hint)))
+            }
+        }
+    }
+
+    /// A command in doubt that cannot be looked up now: it waits, and after a day ends `outcome_unknown`.
+    pub(super) fn stays_in_doubt(&mut self, why: &str, hint: Option<Duration>) -> Done {
+        let now = Utc::now();
+        let since = self.job.doubt_since.unwrap_or(now);
+        if (now - since).to_std().unwrap_or_default() >= DOUBT_MAX {
+            return self.finished(Outcome::Failed, unknown_for_good(why));
+        }
+        // Short at first, as most troubles are; a look-up costs the platform little.
+        let elapsed = (now - since).to_std().unwrap_or_default();
+        let pause = (elapsed / 4)
+            .clamp(Duration::from_secs(1), DOUBT_PAUSE)
+            .max(hint.unwrap_or_default());
+        let next = Next {
+            at: after(now, pause),
+            decided_by: "look-up of an unknown outcome".into(),
+        };
+        self.deferred(
+            &next,
+            &still_unknown(&format!("it cannot be looked up now: {why}")),
+        )
+    }
+
+    pub(super) fn rung_name(&self, index: usize) -> String {
+        if self.core.config.dispatch.settle_after.is_some() {
+            format!("look-up {} (dispatch.settle_after)", index + 1)
+        } else {
+            format!("look-up {} of the platform's ladder", index + 1)
+        }
+    }
+
+    pub(super) fn doubt_from(&mut self, moment: DateTime<Utc>) {
+        self.job.doubt_since = Some(moment);
+        self.job.lookups = 0;
+    }
+}
+
+pub(super) enum LookedUp {
+    /// An earlier attempt made it: this is its receipt.
+    Adopt(Box<Receipt>),
+    /// Surely nothing was made: go on.
+    Nothing,
+    /// Neither, so far.
+    Settled(Box<Done>),
+}
+
+pub(super) fn still_unknown(why: &str) -> Failure {
+    Failure::new(
+        ErrorCode::OutcomeUnknown,
+        format!("the request may have reached the platform; {why}"),
+    )
+}
+
+pub(super) fn unknown_for_good(why: &str) -> Failure {
+    let remedy = "look at the platform and settle it with `ticketwire command resolve`";
+    Failure::new(
+        ErrorCode::OutcomeUnknown,
+        format!("nobody knows whether it happened: {why}; {remedy}"),
+    )
+    .finally()
+}
