@@ -16,6 +16,7 @@ mod cli;
 mod conformance;
 mod crashes;
 mod database_faults;
+mod jira;
 mod kill_loop;
 mod main_job;
 mod migrations;
