@@ -20,6 +20,10 @@ use crate::telemetry::failpoint;
 /// Longest the outbox is flushed, and connections are closed, at the end.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
+/// Idle connections kept for each host. Many integrations may share one (a vendor's gateway), each with its own places,
+/// and a connection that is closed only to be opened again costs more than its request.
+const IDLE_PER_HOST: usize = 512;
+
 /// Why the worker did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -369,8 +373,7 @@ impl Parts {
             allow: config.egress.allow.clone(),
             allow_http: config.egress.allow_http,
         };
-        let idle = config.dispatch.max_in_flight_per_integration.max(16);
-        let http = HttpClient::new(egress, config.dispatch.request_timeout, idle)
+        let http = HttpClient::new(egress, config.dispatch.request_timeout, IDLE_PER_HOST)
             .map_err(|error| AppError::Http(error.to_string()))?;
         let store = Store::new(
             &config.database.url,

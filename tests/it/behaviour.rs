@@ -545,3 +545,88 @@ async fn an_integration_is_made_tested_and_switched_by_commands() {
     assert!(!worker.log().contains("s3cr3t"));
     drop(worker);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_at_once_and_the_next_worker_goes_on() {
+    let world = World::new().await;
+    let mut worker = world.worker().await;
+    world.fault(json!({ "kind": "delay", "delay_ms": 1500, "delay_at": "after_store", "operation": "create_issue" }));
+    let (create, _) = world.create("Cut short").await;
+    wait_for("the issue to be made", async || {
+        (!world.jira().issues.is_empty()).then_some(())
+    })
+    .await;
+
+    worker.signal("TERM");
+    wait_for("the drain to begin", async || {
+        worker.log().contains("draining").then_some(())
+    })
+    .await;
+    worker.signal("TERM");
+    let status = worker.ended().await;
+
+    assert_eq!(status.code(), Some(1), "{}", worker.log());
+    assert!(worker.log().contains("a second signal"), "{}", worker.log());
+    let next = world.worker().await;
+    world.close_the_ledger(&[create]).await;
+    world.succeeds(create).await;
+    assert_eq!(world.jira().issues.len(), 1);
+    drop(next);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_a_service_is_away_ends_all_the_same() {
+    let world = World::new().await;
+    let proxy = crate::support::CutProxy::before("127.0.0.1:5432").await;
+    let through = world
+        .database_url
+        .replace("127.0.0.1:5432", &proxy.address.to_string());
+    assert_ne!(
+        through, world.database_url,
+        "this test needs the database at 127.0.0.1:5432"
+    );
+    let worker = world.worker_with(&[("DATABASE_URL", &through)]).await;
+    world.fault(json!({ "kind": "delay", "delay_ms": 800, "operation": "create_issue" }));
+    let (create, _) = world.create("In between").await;
+    world.state(create, "running").await;
+    proxy.shut();
+
+    let began = Instant::now();
+    worker.stop().await;
+
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        began.elapsed()
+    );
+    let next = world.worker().await;
+    world.close_the_ledger(&[create]).await;
+    assert_eq!(world.jira().issues.len(), 1);
+    drop(next);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_starts_before_its_services_waits_for_them() {
+    let world = World::new().await;
+    let proxy = crate::support::CutProxy::before("127.0.0.1:5432").await;
+    proxy.shut();
+    let through = world
+        .database_url
+        .replace("127.0.0.1:5432", &proxy.address.to_string());
+    let mut worker = world.spawn_worker(&[("DATABASE_URL", &through)]);
+    wait_for("the worker to say what it waits for", async || {
+        worker
+            .log()
+            .contains("waiting for PostgreSQL")
+            .then_some(())
+    })
+    .await;
+    assert!(worker.is_running());
+
+    proxy.open();
+    let worker = worker.ready().await;
+
+    let (create, _) = world.create("At last").await;
+    world.succeeds(create).await;
+    drop(worker);
+}
