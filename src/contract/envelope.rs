@@ -56,8 +56,8 @@ pub struct Envelope {
     pub reply_to: Option<String>,
     /// Given back with the reply.
     pub correlation_id: Option<String>,
-    /// The data as sent, for storing (after sealing) and for comparing repeats.
-    pub data: Map<String, Value>,
+    /// The data as JSON with its members sorted, for storing (after sealing) and for comparing repeats.
+    pub data: String,
     /// The data, validated.
     pub command: Command,
 }
@@ -319,14 +319,15 @@ impl Envelope {
                 None
             }
         };
-        let command = match (command_type, &data) {
+        let (command, data) = match (command_type, data) {
             (Some(command_type), Some(data)) => {
-                Command::parse(command_type, data.clone(), &mut faults)
+                let text = serde_json::to_string(&data).unwrap_or_default();
+                (Command::parse(command_type, data, &mut faults), text)
             }
-            (None, _) | (_, None) => None,
+            (None, _) | (_, None) => (None, String::new()),
         };
-        match (known.id, command_type, known.organization_id, data, command) {
-            (Some(id), Some(command_type), Some(organization_id), Some(data), Some(command))
+        match (known.id, command_type, known.organization_id, command) {
+            (Some(id), Some(command_type), Some(organization_id), Some(command))
                 if faults.is_empty() =>
             {
                 Ok(Self {

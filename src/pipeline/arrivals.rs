@@ -11,7 +11,7 @@ use super::own;
 use crate::broker::Delivery;
 use crate::contract::{Command, Envelope, RawMessage, Rejection};
 use crate::domain::IntegrationId;
-use crate::secrets::{Binding, KeyRing};
+use crate::secrets::{Binding, KeyRing, mask_members};
 use crate::store::NewCommand;
 
 /// A delivery, parsed once.
@@ -63,8 +63,8 @@ impl Arrival {
 }
 
 /// A command as it is stored.
-fn command(core: &Core, envelope: Envelope) -> (Envelope, NewCommand) {
-    let (data, digest) = seal(&core.ring, &envelope);
+fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
+    let (data, digest) = seal(&core.ring, &mut envelope);
     let row = NewCommand {
         id: envelope.id,
         command_type: envelope.command_type.as_str(),
@@ -78,7 +78,6 @@ fn command(core: &Core, envelope: Envelope) -> (Envelope, NewCommand) {
         traceparent: envelope.trace.parent.clone(),
         tracestate: envelope.trace.state.clone(),
     };
-    let mut envelope = envelope;
     if matches!(envelope.command, Command::IntegrationCreate(_)) {
         // From here on the secrets exist only sealed, as they would after a restart.
         let mut faults = crate::contract::Faults::new();
@@ -87,15 +86,14 @@ fn command(core: &Core, envelope: Envelope) -> (Envelope, NewCommand) {
         {
             envelope.command = command;
         }
-        envelope.data = Map::new();
     }
     (envelope, row)
 }
 
 /// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one and only present as
-/// keyed hashes in the other.
-fn seal(ring: &KeyRing, envelope: &Envelope) -> (String, Vec<u8>) {
-    let text = |value: &Map<String, Value>| serde_json::to_string(value).unwrap_or_default();
+/// keyed hashes in the other. Takes the data out of the envelope.
+fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<u8>) {
+    let data = std::mem::take(&mut envelope.data);
     let digest_of = |data: &str| {
         Sha256::new()
             .chain_update(envelope.command_type.as_str())
@@ -105,26 +103,58 @@ fn seal(ring: &KeyRing, envelope: &Envelope) -> (String, Vec<u8>) {
             .finalize()
             .to_vec()
     };
-    if !matches!(envelope.command, Command::IntegrationCreate(_)) {
-        let data = text(&envelope.data);
-        let digest = digest_of(&data);
-        return (data, digest);
+    let keyed = |plain: &str| {
+        ring.keyed_hash(plain.as_bytes())
+            .map_or_else(|| "unkeyed".into(), hex::encode)
+    };
+    match &envelope.command {
+        Command::IntegrationCreate(_) => {
+            let (stored, compared) = seal_members(ring, envelope, &data, keyed);
+            (stored, digest_of(&compared))
+        }
+        // It fails, so its secrets are not needed any more; they are not kept.
+        Command::Unwritten(_) => {
+            let mut map: Map<String, Value> = serde_json::from_str(&data).unwrap_or_default();
+            mask_members(&mut map);
+            let masked = Value::Object(map).to_string();
+            let digest = digest_of(&(masked.clone() + &keyed(&data)));
+            (masked, digest)
+        }
+        Command::TicketCreate(_)
+        | Command::TicketUpdate(_)
+        | Command::TicketStatus(_)
+        | Command::TicketAssign(_)
+        | Command::TicketComment(_)
+        | Command::IntegrationStatus(_)
+        | Command::IntegrationGet(_)
+        | Command::IntegrationList(_)
+        | Command::IntegrationTest(_) => {
+            let digest = digest_of(&data);
+            (data, digest)
+        }
     }
+}
+
+/// An integration's data with its secrets sealed, and with them as keyed hashes.
+fn seal_members(
+    ring: &KeyRing,
+    envelope: &Envelope,
+    data: &str,
+    keyed: impl Fn(&str) -> String,
+) -> (String, String) {
+    let plain: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
     let id = own::integration_id_of(envelope.id);
-    let mut stored = envelope.data.clone();
-    let mut compared = envelope.data.clone();
+    let mut stored = plain.clone();
+    let mut compared = plain.clone();
     for (field, column) in [
         ("credentials", "credentials_encrypted"),
         ("webhook_secret", "webhook_secret_encrypted"),
     ] {
-        let Some(secret) = envelope.data.get(field).filter(|value| !value.is_null()) else {
+        let Some(secret) = plain.get(field).filter(|value| !value.is_null()) else {
             continue;
         };
         let plain = secret.to_string();
-        let hash = ring
-            .keyed_hash(plain.as_bytes())
-            .map_or_else(|| "unkeyed".into(), hex::encode);
-        compared.insert(field.into(), Value::String(hash));
+        compared.insert(field.into(), Value::String(keyed(&plain)));
         if secret.as_object().is_some_and(Map::is_empty) {
             continue;
         }
@@ -145,6 +175,6 @@ fn seal(ring: &KeyRing, envelope: &Envelope) -> (String, Vec<u8>) {
         };
         stored.insert(field.into(), value);
     }
-    let digest = digest_of(&text(&compared));
-    (text(&stored), digest)
+    let text = |map: Map<String, Value>| Value::Object(map).to_string();
+    (text(stored), text(compared))
 }

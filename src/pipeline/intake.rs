@@ -17,7 +17,7 @@ use super::{prepare, reads};
 use crate::broker::{Consumer, Delivery};
 use crate::contract::{Envelope, Rejection, rejected_event};
 use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId};
-use crate::secrets::mask;
+use crate::secrets::mask_members;
 use crate::store::{
     Claimed, DeadLetter, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, chain,
 };
@@ -517,11 +517,7 @@ fn masked_payload(body: &[u8]) -> String {
     let text = match serde_json::from_slice::<Value>(body) {
         Ok(mut value) => {
             if let Some(Value::Object(data)) = value.get_mut("data") {
-                for field in ["credentials", "webhook_secret"] {
-                    if let Some(secret) = data.get_mut(field) {
-                        *secret = mask(secret);
-                    }
-                }
+                mask_members(data);
             }
             value.to_string()
         }

@@ -1,6 +1,6 @@
 //! Masking: the last four characters of long values, nothing of short ones, whatever the shape.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// From this many characters on a value shows its last four.
 const LONG: usize = 12;
@@ -18,6 +18,15 @@ pub fn mask(value: &Value) -> Value {
                 .map(|(name, value)| (name.clone(), mask(value)))
                 .collect(),
         ),
+    }
+}
+
+/// Masks the members of a command's data that hold secrets (contract §4).
+pub fn mask_members(data: &mut Map<String, Value>) {
+    for field in ["credentials", "webhook_secret"] {
+        if let Some(secret) = data.get_mut(field) {
+            *secret = mask(secret);
+        }
     }
 }
 

@@ -6,4 +6,4 @@ mod mask;
 
 pub use credentials::Credentials;
 pub use keyring::{Binding, KeyRing, OpenError, SealError, generate};
-pub use mask::{mask, mask_text};
+pub use mask::{mask, mask_members, mask_text};
