@@ -123,6 +123,7 @@ fn facts_json(facts: &Descriptor) -> Value {
     let base_url = match facts.base_url {
         BaseUrl::Required => "required".to_owned(),
         BaseUrl::Default(url) => format!("default {url}"),
+        BaseUrl::UnlessSetting(name) => format!("required unless settings.{name} is given"),
         BaseUrl::UnlessCredential(name) => format!("required unless credentials.{name} is given"),
     };
     json!({

@@ -15,6 +15,7 @@ use super::job::{Job, Organization};
 use super::prepare;
 use crate::contract::{Command, Envelope, Event, EventData, IntegrationList, Outcome};
 use crate::domain::{ErrorCode, Failure, Integration, OrganizationId};
+use crate::platforms::Cause;
 use crate::secrets::{KeyRing, mask};
 use crate::store::{Claimed, LoadedIntegration, OutboxKey, OutboxRow, StoreError, chain};
 
@@ -243,11 +244,17 @@ async fn dry_run(
             let view = dispatch::preview_view(core, job);
             let (job, view) = view;
             let mark = dispatch::mark(&job);
-            dispatch::operation(&job.command, &view, &mark).and_then(|operation| {
-                match adapter.plan(&operation) {
-                    Ok(request) => Ok(json!({ "dry_run": true, "request": request.masked() })),
-                    Err(error) => Err(error.failure()),
-                }
+            dispatch::operation(
+                &job.command,
+                &view,
+                Cause {
+                    mark: &mark,
+                    at: job.received_at,
+                },
+            )
+            .and_then(|operation| match adapter.plan(&operation) {
+                Ok(request) => Ok(json!({ "dry_run": true, "request": request.masked() })),
+                Err(error) => Err(error.failure()),
             })
         }
     })

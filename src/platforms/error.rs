@@ -33,6 +33,8 @@ pub enum ErrorClass {
         /// By field of ours, what is wrong.
         fields: BTreeMap<String, String>,
     },
+    /// The endpoint is gone for good and wants to hear no more: the integration is disabled.
+    Gone,
     /// Somebody else changed the item meanwhile.
     Conflict,
     /// The platform cannot do this.
@@ -112,7 +114,7 @@ impl AdapterError {
             ErrorClass::RateLimited { .. } => ErrorCode::RateLimited,
             ErrorClass::Authentication => ErrorCode::AuthenticationFailed,
             ErrorClass::Permission => ErrorCode::PermissionDenied,
-            ErrorClass::NotFound => ErrorCode::ExternalNotFound,
+            ErrorClass::NotFound | ErrorClass::Gone => ErrorCode::ExternalNotFound,
             ErrorClass::Validation { .. } => ErrorCode::ValidationFailed,
             ErrorClass::Conflict => ErrorCode::Conflict,
             ErrorClass::Unsupported => ErrorCode::UnsupportedOperation,
@@ -133,6 +135,7 @@ impl AdapterError {
             | ErrorClass::Authentication
             | ErrorClass::Permission
             | ErrorClass::NotFound
+            | ErrorClass::Gone
             | ErrorClass::Conflict
             | ErrorClass::Unsupported
             | ErrorClass::Egress

@@ -468,7 +468,10 @@ impl Request {
         let headers: serde_json::Map<String, Value> = self
             .headers
             .iter()
-            .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or("••••").into()))
+            .map(|(name, value)| {
+                let shown = value.to_str().ok().filter(|_| !value.is_sensitive());
+                (name.to_string(), shown.unwrap_or("••••").into())
+            })
             .collect();
         let authorization = match &self.auth {
             Auth::None => Value::Null,

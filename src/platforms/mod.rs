@@ -11,12 +11,14 @@ mod egress;
 mod error;
 mod http;
 pub mod jira;
+pub mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::{
@@ -31,6 +33,15 @@ pub use http::{
     TokenSource,
 };
 
+/// Whose doing an operation is: the same over all its attempts.
+#[derive(Debug, Clone, Copy)]
+pub struct Cause<'a> {
+    /// The mark of duplicate protection: derived from the ticket for a create, from the command for all else.
+    pub mark: &'a str,
+    /// When the command came in.
+    pub at: DateTime<Utc>,
+}
+
 /// What is to be done at the platform. An operation a platform lacks is answered with
 /// [`ErrorClass::Unsupported`], never with a pretence.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +50,8 @@ pub enum Operation<'a> {
     Create {
         /// The ticket as it stands.
         ticket: &'a TicketView,
-        /// Derived from the ticket: one ticket exists once in one integration, whoever asked and how often.
-        mark: &'a str,
+        /// Whose doing it is; the mark is the ticket's: it exists once in one integration, whoever asked and how often.
+        cause: Cause<'a>,
     },
     /// Change fields of the item.
     Update {
@@ -48,6 +59,8 @@ pub enum Operation<'a> {
         ticket: &'a TicketView,
         /// What changed.
         patch: &'a TicketPatch,
+        /// Whose doing it is.
+        cause: Cause<'a>,
     },
     /// Move the item to another status.
     Status {
@@ -57,6 +70,8 @@ pub enum Operation<'a> {
         status: TicketStatus,
         /// For resolved and closed.
         resolution_summary: Option<&'a str>,
+        /// Whose doing it is.
+        cause: Cause<'a>,
     },
     /// Give the item to somebody, or to nobody.
     Assign {
@@ -64,6 +79,8 @@ pub enum Operation<'a> {
         ticket: &'a TicketView,
         /// `None` unassigns.
         assignee: Option<&'a UserRef>,
+        /// Whose doing it is.
+        cause: Cause<'a>,
     },
     /// Say something on the item.
     Comment {
@@ -73,8 +90,8 @@ pub enum Operation<'a> {
         body: &'a str,
         /// Whether the customer may see it.
         public: bool,
-        /// Derived from the command.
-        mark: &'a str,
+        /// Whose doing it is.
+        cause: Cause<'a>,
     },
 }
 
@@ -88,6 +105,18 @@ impl Operation<'_> {
             Self::Status { .. } => OperationKind::Status,
             Self::Assign { .. } => OperationKind::Assign,
             Self::Comment { .. } => OperationKind::Comment,
+        }
+    }
+
+    /// Whose doing it is.
+    #[must_use]
+    pub const fn cause(&self) -> Cause<'_> {
+        match self {
+            Self::Create { cause, .. }
+            | Self::Update { cause, .. }
+            | Self::Status { cause, .. }
+            | Self::Assign { cause, .. }
+            | Self::Comment { cause, .. } => *cause,
         }
     }
 
@@ -212,6 +241,8 @@ pub enum BaseUrl {
     Default(&'static str),
     /// Required unless this credential member is present.
     UnlessCredential(&'static str),
+    /// Required unless this setting is present.
+    UnlessSetting(&'static str),
 }
 
 /// One integration's connection to its platform: settings and credentials parsed once into types.
@@ -259,6 +290,7 @@ pub trait Adapter: Send + Sync {
 pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
     match platform {
         Platform::Jira => Some(&jira::DESCRIPTOR),
+        Platform::Webhook => Some(&webhook::DESCRIPTOR),
         Platform::Servicenow
         | Platform::Zendesk
         | Platform::Freshdesk
@@ -271,8 +303,7 @@ pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
         | Platform::Zoom
         | Platform::Asana
         | Platform::Trello
-        | Platform::Github
-        | Platform::Webhook => None,
+        | Platform::Github => None,
     }
 }
 
@@ -287,6 +318,10 @@ pub fn connect(
 ) -> Result<Arc<dyn Adapter>, AdapterError> {
     match integration.platform {
         Some(Platform::Jira) => Ok(Arc::new(jira::Jira::connect(integration, credentials)?)),
+        Some(Platform::Webhook) => Ok(Arc::new(webhook::Webhook::connect(
+            integration,
+            credentials,
+        )?)),
         Some(
             platform @ (Platform::Servicenow
             | Platform::Zendesk
@@ -300,8 +335,7 @@ pub fn connect(
             | Platform::Zoom
             | Platform::Asana
             | Platform::Trello
-            | Platform::Github
-            | Platform::Webhook),
+            | Platform::Github),
         ) => Err(AdapterError::unsupported(format!(
             "this version of Ticketwire has no adapter for {platform} yet"
         ))),
@@ -405,6 +439,7 @@ pub fn faults(
         BaseUrl::Required => true,
         BaseUrl::Default(_) => false,
         BaseUrl::UnlessCredential(name) => !filled(name),
+        BaseUrl::UnlessSetting(name) => !settings.contains_key(name) && !filled(name),
     };
     if needs_url && base_url.is_none() {
         faults.insert(

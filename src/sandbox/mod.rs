@@ -19,6 +19,7 @@ mod fault;
 mod jira;
 mod ledger;
 mod site;
+mod webhook;
 
 use std::collections::HashMap;
 use std::future::IntoFuture;
@@ -56,6 +57,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
     match platform {
         Platform::Jira => Some(Box::new(jira::Jira::new(site))),
+        Platform::Webhook => Some(Box::new(webhook::Receiver::default())),
         Platform::Servicenow
         | Platform::Zendesk
         | Platform::Freshdesk
@@ -68,8 +70,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         | Platform::Zoom
         | Platform::Asana
         | Platform::Trello
-        | Platform::Github
-        | Platform::Webhook => None,
+        | Platform::Github => None,
     }
 }
 

@@ -113,6 +113,7 @@ impl Run<'_> {
                     | ErrorClass::Authentication
                     | ErrorClass::Permission
                     | ErrorClass::NotFound
+                    | ErrorClass::Gone
                     | ErrorClass::Validation { .. }
                     | ErrorClass::Conflict
                     | ErrorClass::Unsupported

@@ -23,7 +23,8 @@ use super::tokens::TokenCache;
 use crate::contract::{Command, Outcome, TicketCreate};
 use crate::domain::{ErrorCode, Failure, TicketStatus, TicketView, UserRef};
 use crate::platforms::{
-    Adapter, AdapterError, ErrorClass, Exchange, Operation, OperationKind, Protection, Receipt,
+    Adapter, AdapterError, Cause, ErrorClass, Exchange, Operation, OperationKind, Protection,
+    Receipt,
 };
 use crate::store::{CircuitTally, OwnEffect, Settlement, UsageTally};
 use crate::telemetry::failpoint;
@@ -128,7 +129,11 @@ impl<'a> Run<'a> {
         let ticket = self.ticket_view();
         let mark = mark(&self.job);
         let command = Arc::clone(&self.job.command);
-        let operation = match operation(&command, &ticket, &mark) {
+        let cause = Cause {
+            mark: &mark,
+            at: self.job.received_at,
+        };
+        let operation = match operation(&command, &ticket, cause) {
             Ok(operation) => operation,
             Err(failure) => return self.refused(failure),
         };
@@ -187,6 +192,7 @@ impl<'a> Run<'a> {
             | ErrorClass::Conflict
             | ErrorClass::Unsupported
             | ErrorClass::Egress => self.finished(Outcome::Failed, failure),
+            ErrorClass::Gone => self.gone(failure),
             ErrorClass::Unknown => match adapter.protection(kind) {
                 Protection::Native => self.after_failure(&failure, None, None),
                 Protection::None => {
@@ -205,6 +211,19 @@ impl<'a> Run<'a> {
                 }
             },
         }
+    }
+
+    /// The endpoint wants to hear no more: the command fails, and its integration is disabled with it.
+    fn gone(&mut self, failure: Failure) -> Done {
+        let mut done = self.finished(Outcome::Failed, failure);
+        done.effect = self.handle.as_ref().map(|handle| OwnEffect::SetEnabled {
+            id: handle.row.id,
+            enabled: false,
+            reason: Some("the platform answered that the endpoint is gone for good".into()),
+        });
+        // Where it cannot be disabled, the command has failed all the same.
+        done.instead = Some(Box::new(done.settlement.clone()));
+        done
     }
 
     async fn conduct_own(&mut self) -> Done {
@@ -315,6 +334,7 @@ impl<'a> Run<'a> {
                     ErrorClass::Authentication
                     | ErrorClass::Permission
                     | ErrorClass::NotFound
+                    | ErrorClass::Gone
                     | ErrorClass::Validation { .. }
                     | ErrorClass::Conflict => Some(CircuitTally {
                         reset: true,
@@ -381,28 +401,31 @@ pub(super) fn mark(job: &Job) -> String {
 pub(super) fn operation<'b>(
     command: &'b Command,
     ticket: &'b TicketView,
-    mark: &'b str,
+    cause: Cause<'b>,
 ) -> Result<Operation<'b>, Failure> {
     Ok(match command {
-        Command::TicketCreate(_) => Operation::Create { ticket, mark },
+        Command::TicketCreate(_) => Operation::Create { ticket, cause },
         Command::TicketUpdate(update) => Operation::Update {
             ticket,
             patch: &update.patch,
+            cause,
         },
         Command::TicketStatus(set) => Operation::Status {
             ticket,
             status: set.status,
             resolution_summary: set.resolution_summary.as_deref(),
+            cause,
         },
         Command::TicketAssign(_) => Operation::Assign {
             ticket,
             assignee: ticket.assigned_to.as_ref(),
+            cause,
         },
         Command::TicketComment(comment) => Operation::Comment {
             ticket,
             body: &comment.body,
             public: comment.public,
-            mark,
+            cause,
         },
         Command::IntegrationCreate(_)
         | Command::IntegrationStatus(_)

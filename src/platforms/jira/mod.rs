@@ -433,7 +433,7 @@ impl Adapter for Jira {
         operation: &Operation<'_>,
     ) -> Result<Receipt, AdapterError> {
         match operation {
-            Operation::Create { ticket, mark } => self.create(exchange, ticket, mark).await,
+            Operation::Create { ticket, cause } => self.create(exchange, ticket, cause.mark).await,
             Operation::Update { .. } => {
                 let answer = exchange.send(self.plan(operation)?).await?;
                 self.check(&answer, Effect::Idempotent, "updating the issue")?;
@@ -443,11 +443,14 @@ impl Adapter for Jira {
                 ticket,
                 status,
                 resolution_summary,
+                ..
             } => {
                 self.change_status(exchange, ticket, *status, *resolution_summary)
                     .await
             }
-            Operation::Assign { ticket, assignee } => {
+            Operation::Assign {
+                ticket, assignee, ..
+            } => {
                 let account = match assignee {
                     None => None,
                     Some(person) => Some(self.account_of(exchange, person).await?.ok_or_else(|| {
@@ -475,15 +478,15 @@ impl Adapter for Jira {
         operation: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError> {
         match operation {
-            Operation::Create { mark, .. } => {
-                let answer = exchange.send(self.search_request(mark)?).await?;
+            Operation::Create { cause, .. } => {
+                let answer = exchange.send(self.search_request(cause.mark)?).await?;
                 self.read_found(&answer)
             }
-            Operation::Comment { ticket, mark, .. } => {
+            Operation::Comment { ticket, cause, .. } => {
                 let answer = exchange
                     .send(self.comments_request(Self::address(ticket)?)?)
                     .await?;
-                self.read_found_comment(&answer, mark)
+                self.read_found_comment(&answer, cause.mark)
             }
             // Idempotent: nothing to look for.
             Operation::Update { .. } | Operation::Status { .. } | Operation::Assign { .. } => {
@@ -529,15 +532,17 @@ impl Adapter for Jira {
 
     fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError> {
         match operation {
-            Operation::Create { ticket, mark } => {
-                let fields = self.create_fields(ticket, mark, None, &mut Map::new());
+            Operation::Create { ticket, cause } => {
+                let fields = self.create_fields(ticket, cause.mark, None, &mut Map::new());
                 Ok(self.create_request(ticket, &fields))
             }
-            Operation::Update { ticket, patch } => {
+            Operation::Update { ticket, patch, .. } => {
                 self.update_request(Self::address(ticket)?, patch)
             }
             Operation::Status { ticket, .. } => self.transitions_request(Self::address(ticket)?),
-            Operation::Assign { ticket, assignee } => {
+            Operation::Assign {
+                ticket, assignee, ..
+            } => {
                 // The account is looked up when it is done; here it stands for itself.
                 let account = assignee.map(|person| json!({ "lookup": person.email }));
                 self.assign_request(Self::address(ticket)?, account.as_ref())
@@ -546,8 +551,8 @@ impl Adapter for Jira {
                 ticket,
                 body,
                 public,
-                mark,
-            } => self.comment_request(Self::address(ticket)?, body, *public, mark),
+                cause,
+            } => self.comment_request(Self::address(ticket)?, body, *public, cause.mark),
         }
     }
 

@@ -1,0 +1,629 @@
+//! Any endpoint that takes webhooks signed by Standard Webhooks 1.0.0.
+//!
+//! Sources: standard-webhooks `spec/standard-webhooks.md` 1.0.0 and its reference libraries.
+//!
+//! **Duplicates**: `webhook-id` is the specification's idempotency key; it is derived from the mark, so it is the same over
+//! all attempts, and an unknown outcome is simply sent again. The timestamp, and with it the signature, is each attempt's own.
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
+use ring::signature::Ed25519KeyPair;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use sha2::Sha256;
+use url::Url;
+
+use super::{
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, Cause, CheckReport, Descriptor, Effect,
+    ErrorClass, Exchange, Member, Operation, OperationKind, Protection, Receipt, Request, Response,
+    TestKind,
+};
+use crate::domain::{AuthType, Integration, Platform, TicketView, UserRef};
+use crate::secrets::Credentials;
+
+/// Secrets are published with and without padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+/// What stands for an event's members in a template: `{{data.title}}`.
+const OPEN: &str = "{{";
+const CLOSE: &str = "}}";
+
+const fn optional(name: &'static str, help: &'static str) -> Member {
+    Member {
+        name,
+        required: false,
+        help,
+    }
+}
+
+/// A webhook's facts.
+pub static DESCRIPTOR: Descriptor = Descriptor {
+    platform: Platform::Webhook,
+    auth: &[AuthScheme {
+        auth_type: AuthType::Custom,
+        alternatives: &[&[
+            Member {
+                name: "signing_secret",
+                required: true,
+                help: "whsec_… (HMAC-SHA256) or whsk_… (ed25519)",
+            },
+            optional(
+                "previous_signing_secret",
+                "signs besides the current one while receivers change over",
+            ),
+            optional(
+                "previous_valid_until",
+                "RFC 3339 time after which the previous secret no longer signs",
+            ),
+            optional("headers", "object of further headers, e.g. Authorization"),
+            optional("basic_user", "user name for Basic authentication"),
+            optional("basic_password", "password for Basic authentication"),
+        ]],
+    }],
+    settings: &[
+        optional(
+            "url",
+            "where to POST; base_url is taken instead where it is missing",
+        ),
+        optional(
+            "payload_template",
+            "JSON with {{type}}, {{timestamp}}, {{data.title}} … in the place of values",
+        ),
+    ],
+    base_url: BaseUrl::UnlessSetting("url"),
+    operations: &[
+        OperationKind::Create,
+        OperationKind::Update,
+        OperationKind::Status,
+        OperationKind::Assign,
+        OperationKind::Comment,
+    ],
+    protection: "native: webhook-id is the same over all attempts, and receivers must honour it",
+    limits: &[
+        "payloads of over 20 kB are against the specification's advice",
+        "410 disables the integration",
+    ],
+};
+
+/// One endpoint.
+pub struct Webhook {
+    url: Url,
+    signers: Vec<Signer>,
+    previous_until: Option<DateTime<Utc>>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    auth: Auth,
+    template: Option<Value>,
+}
+
+/// A key that signs.
+enum Signer {
+    /// `v1`: HMAC-SHA256 with the decoded secret.
+    Symmetric(Vec<u8>),
+    /// `v1a`: ed25519.
+    Asymmetric(Box<Ed25519KeyPair>),
+}
+
+impl Signer {
+    /// `whsec_…`, `whsk_…`, or base64 without a prefix, which is symmetric.
+    fn parse(name: &str, secret: &SecretString) -> Result<Self, AdapterError> {
+        let fault = |text: &str| AdapterError::field(&format!("credentials.{name}"), text);
+        let text = secret.expose_secret().trim();
+        let (asymmetric, encoded) = match text.strip_prefix("whsk_") {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix("whsec_").unwrap_or(text)),
+        };
+        let key = LENIENT
+            .decode(encoded)
+            .map_err(|_| fault("must be whsec_ or whsk_ followed by base64"))?;
+        if asymmetric {
+            // The seed and the public key, one behind the other.
+            let (seed, public) = key
+                .split_at_checked(32)
+                .filter(|(_, public)| public.len() == 32)
+                .ok_or_else(|| fault("must hold 64 bytes: the seed and the public key"))?;
+            let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public)
+                .map_err(|_| fault("its public key is not that of its seed"))?;
+            return Ok(Self::Asymmetric(Box::new(pair)));
+        }
+        if key.is_empty() {
+            return Err(fault("must not be empty"));
+        }
+        Ok(Self::Symmetric(key))
+    }
+
+    fn sign(&self, text: &[u8]) -> Result<String, AdapterError> {
+        match self {
+            Self::Symmetric(key) => {
+                let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|_| {
+                    AdapterError::field(
+                        "credentials.signing_secret",
+                        "is not a key for HMAC-SHA256",
+                    )
+                })?;
+                mac.update(text);
+                Ok(format!(
+                    "v1,{}",
+                    STANDARD.encode(mac.finalize().into_bytes())
+                ))
+            }
+            Self::Asymmetric(pair) => {
+                Ok(format!("v1a,{}", STANDARD.encode(pair.sign(text).as_ref())))
+            }
+        }
+    }
+}
+
+impl Webhook {
+    /// Parses settings and credentials.
+    ///
+    /// # Errors
+    /// Class validation, with the field.
+    pub fn connect(
+        integration: &Integration,
+        credentials: &Credentials,
+    ) -> Result<Self, AdapterError> {
+        let url = integration
+            .settings
+            .get("url")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .or_else(|| integration.base_url.clone())
+            .or_else(|| credentials.text("url"))
+            .ok_or_else(|| AdapterError::field("settings.url", "is required for webhook"))?;
+        let url = Url::parse(&url).map_err(|_| {
+            AdapterError::field(
+                "settings.url",
+                "is not a URL, e.g. https://example.org/hook",
+            )
+        })?;
+        let current = credentials.secret("signing_secret").ok_or_else(|| {
+            AdapterError::field("credentials.signing_secret", "is required for webhook")
+        })?;
+        let mut signers = vec![Signer::parse("signing_secret", &current)?];
+        if let Some(previous) = credentials.secret("previous_signing_secret") {
+            signers.push(Signer::parse("previous_signing_secret", &previous)?);
+        }
+        let previous_until = match credentials.text("previous_valid_until") {
+            None => None,
+            Some(text) => Some(
+                DateTime::parse_from_rfc3339(&text)
+                    .map_err(|_| {
+                        AdapterError::field(
+                            "credentials.previous_valid_until",
+                            "must be an RFC 3339 time",
+                        )
+                    })?
+                    .with_timezone(&Utc),
+            ),
+        };
+        let auth = match (
+            credentials.text("basic_user"),
+            credentials.secret("basic_password"),
+        ) {
+            (Some(user), Some(secret)) => Auth::Basic { user, secret },
+            (None, None) => Auth::None,
+            (Some(_), None) => {
+                return Err(AdapterError::field(
+                    "credentials.basic_password",
+                    "is required with basic_user",
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(AdapterError::field(
+                    "credentials.basic_user",
+                    "is required with basic_password",
+                ));
+            }
+        };
+        let template = match integration.settings.get("payload_template") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(serde_json::from_str(text).map_err(|error| {
+                AdapterError::field("settings.payload_template", format!("is not JSON: {error}"))
+            })?),
+            Some(other) => Some(other.clone()),
+        };
+        Ok(Self {
+            url,
+            signers,
+            previous_until,
+            headers: headers(credentials.members().get("headers"))?,
+            auth,
+            template,
+        })
+    }
+
+    /// The signed request for an event.
+    fn request(
+        &self,
+        id: &str,
+        event: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<Request, AdapterError> {
+        let payload = match &self.template {
+            None => event.to_string(),
+            Some(template) => fill(template, event).to_string(),
+        };
+        let timestamp = now.timestamp().to_string();
+        let signed = format!("{id}.{timestamp}.{payload}");
+        let active = match self.previous_until {
+            Some(until) if until <= now => &self.signers[..1],
+            Some(_) | None => &self.signers[..],
+        };
+        let signatures: Result<Vec<String>, AdapterError> = active
+            .iter()
+            .map(|signer| signer.sign(signed.as_bytes()))
+            .collect();
+        let value = |text: &str| {
+            HeaderValue::from_str(text).map_err(|_| {
+                AdapterError::new(ErrorClass::Internal, "a webhook header cannot be built")
+            })
+        };
+        let mut headers = self.headers.clone();
+        headers.push((HeaderName::from_static("webhook-id"), value(id)?));
+        headers.push((
+            HeaderName::from_static("webhook-timestamp"),
+            value(&timestamp)?,
+        ));
+        let mut signature = value(&signatures?.join(" "))?;
+        signature.set_sensitive(true);
+        headers.push((HeaderName::from_static("webhook-signature"), signature));
+        Ok(Request {
+            method: Method::POST,
+            url: self.url.clone(),
+            headers,
+            body: Body::Json(Bytes::from(payload)),
+            auth: self.auth.clone(),
+            // Receivers know it again by its id.
+            effect: Effect::Idempotent,
+        })
+    }
+
+    fn check_answer(&self, answer: &Response, what: &str) -> Result<(), AdapterError> {
+        match answer.status {
+            410 => Err(AdapterError::new(
+                ErrorClass::Gone,
+                format!("{what}: the endpoint is gone for good (410)"),
+            )
+            .with_status(410)
+            .with_internal(answer.quote())),
+            407 => Err(AdapterError::new(
+                ErrorClass::Authentication,
+                format!("{what}: the endpoint does not take the credentials"),
+            )
+            .with_status(407)
+            .with_internal(answer.quote())),
+            _ => answer.check(Effect::Idempotent, what),
+        }
+    }
+}
+
+/// Further headers, all of them secret.
+fn headers(given: Option<&Value>) -> Result<Vec<(HeaderName, HeaderValue)>, AdapterError> {
+    let fault = |text: String| AdapterError::field("credentials.headers", text);
+    match given {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Object(map)) => map
+            .iter()
+            .map(|(name, value)| {
+                let header = HeaderName::try_from(name.as_str())
+                    .map_err(|_| fault(format!("{name:?} is not a header's name")))?;
+                let own = [
+                    "webhook-id",
+                    "webhook-timestamp",
+                    "webhook-signature",
+                    "content-type",
+                    "user-agent",
+                    "host",
+                    "content-length",
+                ];
+                if own.contains(&header.as_str()) {
+                    return Err(fault(format!("{name} is set by the worker")));
+                }
+                let mut value = value
+                    .as_str()
+                    .and_then(|text| HeaderValue::from_str(text).ok())
+                    .ok_or_else(|| fault(format!("the value of {name} is not a header's")))?;
+                value.set_sensitive(true);
+                Ok((header, value))
+            })
+            .collect(),
+        Some(_) => Err(fault("must be an object of header names and values".into())),
+    }
+}
+
+/// The event of an operation, as a receiver without a template gets it.
+fn event_of(operation: &Operation<'_>) -> Value {
+    let (kind, more) = match operation {
+        Operation::Create { .. } => ("ticket.created", Map::new()),
+        Operation::Update { patch, .. } => (
+            "ticket.updated",
+            Map::from_iter([("changes".to_owned(), json!(patch))]),
+        ),
+        Operation::Status {
+            status,
+            resolution_summary,
+            ..
+        } => (
+            "ticket.status_changed",
+            Map::from_iter([
+                ("status".to_owned(), json!(status)),
+                ("resolution_summary".to_owned(), json!(resolution_summary)),
+            ]),
+        ),
+        Operation::Assign { assignee, .. } => (
+            "ticket.updated",
+            Map::from_iter([(
+                "changes".to_owned(),
+                json!({ "assignee": assignee.map(person) }),
+            )]),
+        ),
+        Operation::Comment { body, public, .. } => (
+            "ticket.comment_added",
+            Map::from_iter([(
+                "comment".to_owned(),
+                json!({ "body": body, "public": public }),
+            )]),
+        ),
+    };
+    let mut data = ticket_data(operation.ticket());
+    data.extend(more);
+    event(kind, operation.cause().at, data)
+}
+
+fn event(kind: &str, at: DateTime<Utc>, data: Map<String, Value>) -> Value {
+    let timestamp = at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    json!({ "type": kind, "timestamp": timestamp, "data": data })
+}
+
+fn ticket_data(ticket: &TicketView) -> Map<String, Value> {
+    let value = json!({
+        "ticket_id": ticket.id, "title": ticket.title, "description": ticket.description,
+        "status": ticket.status, "priority": ticket.priority, "urgency": ticket.urgency, "category": ticket.category,
+        "department": ticket.department, "tags": ticket.tags, "custom_fields": ticket.custom_fields,
+        "assignee": ticket.assigned_to.as_ref().map(person),
+        "requester": ticket.created_by.as_ref().map(person),
+        "external_id": ticket.external_id, "url": ticket.external_url,
+    });
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn person(person: &UserRef) -> Value {
+    json!({ "id": person.id, "name": person.full_name, "email": person.email })
+}
+
+/// A template with its placeholders filled. A text that is nothing but one placeholder becomes the value itself, of
+/// whatever type; in a longer text a value stands as text. What is not there is null, or nothing.
+fn fill(template: &Value, event: &Value) -> Value {
+    match template {
+        Value::String(text) => fill_text(text, event),
+        Value::Array(items) => items.iter().map(|item| fill(item, event)).collect(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| (name.clone(), fill(value, event)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => template.clone(),
+    }
+}
+
+fn fill_text(text: &str, event: &Value) -> Value {
+    let whole = text
+        .trim()
+        .strip_prefix(OPEN)
+        .and_then(|rest| rest.strip_suffix(CLOSE))
+        .filter(|path| !path.contains(OPEN));
+    if let Some(path) = whole {
+        return at_path(event, path).cloned().unwrap_or(Value::Null);
+    }
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(OPEN) {
+        filled.push_str(before);
+        let Some((path, behind)) = after.split_once(CLOSE) else {
+            filled.push_str(OPEN);
+            rest = after;
+            continue;
+        };
+        match at_path(event, path) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(value)) => filled.push_str(value),
+            Some(other) => filled.push_str(&other.to_string()),
+        }
+        rest = behind;
+    }
+    filled.push_str(rest);
+    Value::String(filled)
+}
+
+fn at_path<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
+    path.trim()
+        .split('.')
+        .try_fold(event, |value, name| value.get(name.trim()))
+}
+
+/// `webhook-id`: full stops separate the parts of what is signed, and marks have none.
+fn message_id(cause: Cause<'_>) -> String {
+    format!("msg_{}", cause.mark)
+}
+
+/// A receiver may say what it calls the thing: `id` and `url` of a JSON answer, by our convention.
+fn receipt_of(operation: &Operation<'_>, id: String, answer: &Response) -> Receipt {
+    let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    let text = |name: &str| said.get(name).and_then(Value::as_str).map(str::to_owned);
+    let id = text("id")
+        .filter(|id| !id.is_empty() && id.len() <= 255)
+        .unwrap_or(id);
+    match operation {
+        Operation::Create { .. } => Receipt {
+            external_id: Some(id),
+            external_url: text("url")
+                .filter(|url| url.starts_with("https://") || url.starts_with("http://")),
+            ..Receipt::default()
+        },
+        Operation::Comment { .. } => Receipt {
+            external_comment_id: Some(id),
+            ..Receipt::default()
+        },
+        Operation::Update { .. } | Operation::Status { .. } | Operation::Assign { .. } => {
+            Receipt::default()
+        }
+    }
+}
+
+const fn what(operation: &Operation<'_>) -> &'static str {
+    match operation {
+        Operation::Create { .. } => "sending ticket.created",
+        Operation::Update { .. } | Operation::Assign { .. } => "sending ticket.updated",
+        Operation::Status { .. } => "sending ticket.status_changed",
+        Operation::Comment { .. } => "sending ticket.comment_added",
+    }
+}
+
+#[async_trait]
+impl Adapter for Webhook {
+    async fn execute(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Receipt, AdapterError> {
+        let answer = exchange.send(self.plan(operation)?).await?;
+        self.check_answer(&answer, what(operation))?;
+        Ok(receipt_of(
+            operation,
+            message_id(operation.cause()),
+            &answer,
+        ))
+    }
+
+    /// Nothing can be asked of a webhook; nothing needs to be.
+    async fn look_up(
+        &self,
+        _: &Exchange<'_>,
+        _: &Operation<'_>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        Ok(None)
+    }
+
+    async fn check(
+        &self,
+        exchange: &Exchange<'_>,
+        test: TestKind,
+    ) -> Result<CheckReport, AdapterError> {
+        let now = Utc::now();
+        let kind = match test {
+            TestKind::Connection | TestKind::Authentication => "ping",
+            TestKind::CreateTicket => "ticket.created",
+            TestKind::Permissions => {
+                return Err(AdapterError::unsupported(
+                    "a webhook has no permissions that could be asked for",
+                ));
+            }
+        };
+        let id = format!("msg_test-{}", uuid::Uuid::now_v7());
+        let data = Map::from_iter([("test".to_owned(), true.into())]);
+        let answer = exchange
+            .send(self.request(&id, &event(kind, now, data), now)?)
+            .await?;
+        self.check_answer(&answer, &format!("sending {kind}"))?;
+        Ok(CheckReport {
+            message: format!("the endpoint took a signed {kind} ({})", answer.status),
+            details: Map::from_iter([("webhook_id".to_owned(), id.into())]),
+        })
+    }
+
+    fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError> {
+        self.request(
+            &message_id(operation.cause()),
+            &event_of(operation),
+            Utc::now(),
+        )
+    }
+
+    fn protection(&self, _: OperationKind) -> Protection {
+        Protection::Native
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed(secret: &str, id: &str, timestamp: &str, body: &str) -> String {
+        let signer = Signer::parse("signing_secret", &secret.to_owned().into()).unwrap();
+        let text = format!("{id}.{timestamp}.{body}");
+        signer.sign(text.as_bytes()).unwrap()
+    }
+
+    /// The published vectors.
+    #[test]
+    fn signatures_are_those_of_the_specification() {
+        assert_eq!(
+            signed(
+                "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
+                "1649367553",
+                r#"{"email":"test@example.com","username":"test_user"}"#,
+            ),
+            "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw="
+        );
+        let (id, timestamp, body) = (
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "1614265330",
+            r#"{"test": 2432232314}"#,
+        );
+        assert_eq!(
+            signed("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", id, timestamp, body),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
+        assert_eq!(
+            signed(
+                "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==",
+                id,
+                timestamp,
+                body,
+            ),
+            "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+        );
+    }
+
+    #[test]
+    fn a_bad_secret_is_refused_by_name_and_not_shown() {
+        for bad in ["whsec_", "whsec_???n3v3r", "whsk_bm90LTY0LWJ5dGVz"] {
+            let fault = Signer::parse("signing_secret", &bad.to_owned().into())
+                .err()
+                .unwrap();
+            assert!(
+                fault.public.starts_with("credentials.signing_secret"),
+                "{bad}: {fault}"
+            );
+            assert!(!format!("{fault:?}").contains("n3v3r"));
+        }
+    }
+
+    #[test]
+    fn a_template_takes_values_whole_and_in_texts() {
+        let event = json!({ "type": "ticket.created", "data": { "title": "Fire \"here\"", "tags": ["a"], "n": 3, "none": null } });
+        let template = json!({
+            "text": "{{ data.title }} ({{data.n}}{{data.none}}) {{data.nowhere}}{{open",
+            "tags": "{{data.tags}}", "none": "{{data.nowhere}}", "list": ["{{type}}", 7, true],
+        });
+
+        assert_eq!(
+            fill(&template, &event),
+            json!({
+                "text": "Fire \"here\" (3) {{open", "tags": ["a"], "none": null, "list": ["ticket.created", 7, true],
+            })
+        );
+    }
+}

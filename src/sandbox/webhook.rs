@@ -1,0 +1,194 @@
+//! A receiver of Standard Webhooks 1.0.0. Written from the sheet `platforms/webhook.md`.
+//!
+//! | | |
+//! | --- | --- |
+//! | paths | every one below the site, POST only |
+//! | signatures | checked against the setting `secrets` (any of them may match); with none, only the headers' form is |
+//! | repeats | a `webhook-id` that was seen before is answered 200 and does nothing |
+//! | answers | 200 `{}`; with the setting `names_things`, `{"id": "EXT-<n>", "url": "<site>/things/<n>"}` |
+//!
+//! Not modelled: asymmetric signatures. 200 000 ids are remembered.
+
+use std::collections::HashSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, SecondsFormat, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::Sha256;
+
+use super::fake::{Answer, Call, Fake};
+use super::ledger::{LedgerComment, LedgerIssue};
+
+/// Ids remembered.
+const SEEN_MAX: usize = 200_000;
+/// How far a timestamp may be off (all reference libraries).
+const TOLERANCE_SECONDS: i64 = 300;
+
+/// What can be set at a site.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    /// `whsec_…`; any of them may have signed.
+    secrets: Vec<String>,
+    /// Whether answers name what was made.
+    names_things: bool,
+}
+
+/// One endpoint.
+#[derive(Default)]
+pub(super) struct Receiver {
+    settings: Settings,
+    seen: HashSet<String>,
+    items: Vec<LedgerIssue>,
+}
+
+impl Receiver {
+    fn take(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
+        let header = |name: &str| call.headers.get(name).and_then(|value| value.to_str().ok());
+        let (Some(id), Some(timestamp), Some(signatures)) = (
+            header("webhook-id"),
+            header("webhook-timestamp"),
+            header("webhook-signature"),
+        ) else {
+            return refused(400, "a webhook header is missing");
+        };
+        let Some(sent) = timestamp.parse::<i64>().ok() else {
+            return refused(400, "webhook-timestamp is no number");
+        };
+        if (now.timestamp() - sent).abs() > TOLERANCE_SECONDS {
+            return refused(401, "webhook-timestamp is too far off");
+        }
+        if !self.settings.secrets.is_empty() && !self.is_genuine(call, id, timestamp, signatures) {
+            return refused(401, "no signature matches");
+        }
+        let Some(body) = &call.json else {
+            return refused(415, "the body is not JSON");
+        };
+        if self.seen.contains(id) {
+            return self.named(call);
+        }
+        if self.seen.len() >= SEEN_MAX {
+            return refused(507, "full");
+        }
+        self.seen.insert(id.to_owned());
+        self.store(id, body, now);
+        self.named(call).effective()
+    }
+
+    fn is_genuine(&self, call: &Call, id: &str, timestamp: &str, signatures: &str) -> bool {
+        self.settings.secrets.iter().any(|secret| {
+            let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret));
+            let Some(mut mac) = key
+                .ok()
+                .and_then(|key| Hmac::<Sha256>::new_from_slice(&key).ok())
+            else {
+                return false;
+            };
+            mac.update(format!("{id}.{timestamp}.").as_bytes());
+            mac.update(&call.body);
+            let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+            signatures.split(' ').any(|given| given == expected)
+        })
+    }
+
+    /// Keeps what came: things made as items, all else in the history of the item that it is about.
+    fn store(&mut self, id: &str, body: &Value, now: DateTime<Utc>) {
+        let created = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let kind = body["type"].as_str().unwrap_or_default();
+        let ticket = body["data"]["ticket_id"].as_str().unwrap_or_default();
+        let known = self
+            .items
+            .iter_mut()
+            .find(|item| !ticket.is_empty() && item.project == ticket);
+        match known {
+            Some(item) => {
+                item.history.push(kind.to_owned());
+                if kind == "ticket.comment_added" {
+                    item.comments.push(LedgerComment {
+                        id: id.to_owned(),
+                        body: body["data"]["comment"]["body"].clone(),
+                        public: body["data"]["comment"]["public"] == true,
+                        properties: Map::new(),
+                        created,
+                    });
+                } else {
+                    item.fields = body.as_object().cloned().unwrap_or_default();
+                }
+            }
+            None => self.items.push(LedgerIssue {
+                id: id.to_owned(),
+                key: id.to_owned(),
+                project: ticket.to_owned(),
+                summary: body["data"]["title"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+                description: body["data"]["description"].clone(),
+                issue_type: kind.to_owned(),
+                fields: body.as_object().cloned().unwrap_or_default(),
+                history: vec![kind.to_owned()],
+                created,
+                ..LedgerIssue::default()
+            }),
+        }
+    }
+
+    fn named(&self, call: &Call) -> Answer {
+        if !self.settings.names_things {
+            return Answer::json(200, json!({}));
+        }
+        let number = self.items.len();
+        Answer::json(
+            200,
+            json!({ "id": format!("EXT-{number}"), "url": format!("{}/things/{number}", call.base) }),
+        )
+    }
+}
+
+fn refused(status: u16, why: &str) -> Answer {
+    Answer::json(status, json!({ "error": why }))
+}
+
+impl Fake for Receiver {
+    fn operation(&self, _: &Call) -> &'static str {
+        "deliver"
+    }
+
+    fn answer(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
+        if call.method == "POST" {
+            self.take(call, now)
+        } else {
+            refused(405, "POST only")
+        }
+    }
+
+    fn fault_answer(&self, status: u16, _: DateTime<Utc>) -> Answer {
+        refused(status, "a fault on demand")
+    }
+
+    fn configure(&mut self, changes: Map<String, Value>) -> Result<(), String> {
+        let mut all = match self.settings() {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        };
+        all.extend(changes);
+        self.settings = serde_json::from_value(Value::Object(all)).map_err(|e| e.to_string())?;
+        Ok(())
+    }
+
+    fn settings(&self) -> Value {
+        json!(self.settings)
+    }
+
+    fn ledger(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64) {
+        let items = self.items.iter().filter(|item| {
+            label.is_none_or(|label| {
+                item.labels.iter().any(|l| l == label) || item.id.contains(label)
+            })
+        });
+        (items.cloned().collect(), 0)
+    }
+}
