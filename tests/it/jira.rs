@@ -1,24 +1,8 @@
 //! What is peculiar to Jira, end to end.
 
-use serde_json::{Value, json};
-use uuid::Uuid;
+use serde_json::json;
 
 use crate::support::World;
-
-impl World {
-    /// Makes and activates an integration by commands: what the worker checks, it checks.
-    async fn integration_of(&self, data: Value) -> Uuid {
-        let create = self.publish("integration.create", data).await;
-        let made = self.succeeds(create).await;
-        let id = made["data"]["result"]["integration_id"].clone();
-        let test = self
-            .publish("integration.test", json!({ "integration_id": id }))
-            .await;
-        let tested = self.succeeds(test).await;
-        assert_eq!(tested["data"]["result"]["success"], true, "{tested:#}");
-        id.as_str().unwrap().parse().unwrap()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_the_screen_refuses_is_dropped_and_the_create_sent_once_more() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Status and body; `None` where nobody answers.
 pub(crate) async fn http_get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
@@ -35,6 +35,7 @@ pub(crate) struct CutProxy {
     pub(crate) address: SocketAddr,
     state: Arc<AtomicU8>,
     cut: Arc<Notify>,
+    frozen: watch::Sender<bool>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -43,6 +44,7 @@ impl CutProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (state, cut) = (Arc::new(AtomicU8::new(OPEN)), Arc::new(Notify::new()));
+        let (frozen, watching) = watch::channel(false);
         let (target, shared, cutting) = (target.to_owned(), Arc::clone(&state), Arc::clone(&cut));
         let accepting = tokio::task::spawn(async move {
             while let Ok((mut inner, _)) = listener.accept().await {
@@ -50,13 +52,14 @@ impl CutProxy {
                     continue;
                 }
                 let (target, cutting) = (target.clone(), Arc::clone(&cutting));
+                let thawed = watching.clone();
                 tokio::task::spawn(async move {
                     let cut = cutting.notified();
                     let Ok(mut outer) = TcpStream::connect(&target).await else {
                         return;
                     };
                     tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut inner, &mut outer) => {}
+                        () = carry(&mut inner, &mut outer, &thawed) => {}
                         () = cut => {}
                     }
                 });
@@ -66,8 +69,14 @@ impl CutProxy {
             address,
             state,
             cut,
+            frozen,
             accepting,
         }
+    }
+
+    /// A black hole: connections stay, and nothing comes through until it is thawed.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        self.frozen.send_replace(frozen);
     }
 
     /// Ends every connection; new ones are taken.
@@ -83,6 +92,32 @@ impl CutProxy {
 
     pub(crate) fn open(&self) {
         self.state.store(OPEN, Ordering::SeqCst);
+    }
+}
+
+/// Carries bytes both ways until one side ends, holding them back while frozen.
+async fn carry(inner: &mut TcpStream, outer: &mut TcpStream, frozen: &watch::Receiver<bool>) {
+    let (mut from_inner, mut to_inner) = inner.split();
+    let (mut from_outer, mut to_outer) = outer.split();
+    tokio::select! {
+        () = pump(&mut from_inner, &mut to_outer, frozen.clone()) => {}
+        () = pump(&mut from_outer, &mut to_inner, frozen.clone()) => {}
+    }
+}
+
+async fn pump(
+    from: &mut (impl AsyncReadExt + Unpin),
+    to: &mut (impl AsyncWriteExt + Unpin),
+    mut frozen: watch::Receiver<bool>,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count) = from.read(&mut buffer).await {
+        if count == 0 || frozen.wait_for(|frozen| !frozen).await.is_err() {
+            return;
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -262,6 +262,19 @@ impl World {
         .await;
     }
 
+    /// Makes and activates an integration by commands: what the worker checks, it checks.
+    pub(crate) async fn integration_of(&self, data: Value) -> Uuid {
+        let create = self.publish("integration.create", data).await;
+        let made = self.succeeds(create).await;
+        let id = made["data"]["result"]["integration_id"].clone();
+        let test = self
+            .publish("integration.test", json!({ "integration_id": id }))
+            .await;
+        let tested = self.succeeds(test).await;
+        assert_eq!(tested["data"]["result"]["success"], true, "{tested:#}");
+        id.as_str().unwrap().parse().unwrap()
+    }
+
     // --- what came of it ---
 
     /// The distinct events of a command, in order of publication.
