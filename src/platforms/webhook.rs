@@ -376,10 +376,10 @@ fn event_of(operation: &Operation<'_>) -> Value {
     };
     let mut data = ticket_data(operation.ticket());
     data.extend(more);
-    event(kind, operation.cause().at, data)
+    event(kind, operation.cause().at, &data)
 }
 
-fn event(kind: &str, at: DateTime<Utc>, data: Map<String, Value>) -> Value {
+fn event(kind: &str, at: DateTime<Utc>, data: &Map<String, Value>) -> Value {
     let timestamp = at.to_rfc3339_opts(SecondsFormat::Micros, true);
     json!({ "type": kind, "timestamp": timestamp, "data": data })
 }
@@ -533,7 +533,7 @@ impl Adapter for Webhook {
         let id = format!("msg_test-{}", uuid::Uuid::now_v7());
         let data = Map::from_iter([("test".to_owned(), true.into())]);
         let answer = exchange
-            .send(self.request(&id, &event(kind, now, data), now)?)
+            .send(self.request(&id, &event(kind, now, &data), now)?)
             .await?;
         self.check_answer(&answer, &format!("sending {kind}"))?;
         Ok(CheckReport {
