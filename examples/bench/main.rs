@@ -1,0 +1,302 @@
+//! Measures the main job on this machine: N `ticket.create` commands wait in RabbitMQ, a worker is started, and the time
+//! runs from the first request at the platform to the last confirmed event. Everything is real but the platform, which
+//! is a socket that answers 201. Prints throughput, batch sizes, CPU by process and peak memory.
+//!
+//! `scripts/bench` builds and runs it; its database and prefix are its own and are removed.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    reason = "it prints figures for people"
+)]
+
+mod seed;
+mod sink;
+mod usage;
+
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use serde_json::json;
+use ticketwire::broker::{self, Topology};
+use ticketwire::config::{Config, Sources};
+use ticketwire::store::{connect, create_database, migrate};
+use uuid::Uuid;
+
+use usage::Usage;
+
+/// Publishes in flight while the queue is filled.
+const PUBLISH_BATCH: usize = 500;
+/// Longest a run may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is measured.
+struct Plan {
+    commands: usize,
+    latency: Duration,
+    in_flight: usize,
+    program: String,
+}
+
+fn main() -> ExitCode {
+    let done = tokio::runtime::Runtime::new()
+        .map_err(Error::from)
+        .and_then(|runtime| runtime.block_on(bench()));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Plan {
+    fn of_arguments() -> Result<Self, Error> {
+        let mut plan = Self {
+            commands: 20_000,
+            latency: Duration::ZERO,
+            in_flight: 16,
+            program: "target/release/ticketwire".into(),
+        };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(name) = arguments.next() {
+            let value = arguments
+                .next()
+                .ok_or_else(|| format!("{name} needs a value"))?;
+            match name.as_str() {
+                "--commands" => plan.commands = value.parse()?,
+                "--latency-ms" => plan.latency = Duration::from_millis(value.parse()?),
+                "--in-flight" => plan.in_flight = value.parse()?,
+                "--program" => plan.program = value,
+                other => {
+                    return Err(format!(
+                        "{other} is none of --commands, --latency-ms, --in-flight, --program"
+                    )
+                    .into());
+                }
+            }
+        }
+        Ok(plan)
+    }
+}
+
+async fn bench() -> Result<(), Error> {
+    let plan = Plan::of_arguments()?;
+    let services = Config::load(&Sources::of_process(None, Vec::new()))?;
+    let name = format!("ticketwire_bench_{}", std::process::id());
+    let server = secrecy::ExposeSecret::expose_secret(&services.database.url).to_owned();
+    let (server, _) = server
+        .rsplit_once('/')
+        .ok_or("database.url has no database")?;
+    let database = format!("{server}/{name}");
+    create_database(&database.as_str().into()).await?;
+    let (mut client, connection) = connect(&database.as_str().into(), "ticketwire bench").await?;
+    migrate::up(&mut client).await?;
+    drop(client);
+    connection.await?;
+
+    let measured = measure(&plan, &services, &database, &name).await;
+
+    let connection = broker::connect_tool(&services.amqp.url, &Topology::new(&name)).await?;
+    broker::remove_prefix(&connection, &Topology::new(&name)).await?;
+    let (client, _connection) =
+        connect(&format!("{server}/postgres").into(), "ticketwire bench").await?;
+    client
+        .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
+        .await?;
+    measured
+}
+
+async fn measure(
+    plan: &Plan,
+    services: &Config,
+    database: &str,
+    prefix: &str,
+) -> Result<(), Error> {
+    let sink = sink::start(plan.latency).await?;
+    let key = ticketwire::secrets::generate("bench");
+    seed::integrations(database, &key, &format!("http://{}", sink.address)).await?;
+    let topology = Topology::new(prefix);
+    let filling = Instant::now();
+    fill(&services.amqp.url, &topology, plan.commands).await?;
+    println!(
+        "{} commands wait in {prefix}.tickets (published in {:.1?})",
+        plan.commands,
+        filling.elapsed()
+    );
+
+    let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let started = Instant::now();
+    let mut worker = Stopped(
+        Command::new(&plan.program)
+            .arg("run")
+            .env("DATABASE_URL", database)
+            .env(
+                "AMQP_URL",
+                secrecy::ExposeSecret::expose_secret(&services.amqp.url),
+            )
+            .env("TICKETWIRE__AMQP__PREFIX", prefix)
+            .env("TICKETWIRE__SECRETS__KEYS", json!([key]).to_string())
+            .env("TICKETWIRE__EGRESS__ALLOW", r#"["127.0.0.0/8"]"#)
+            .env("TICKETWIRE__EGRESS__ALLOW_HTTP", "true")
+            .env("TICKETWIRE__HTTP__LISTEN", listen.to_string())
+            .env("TICKETWIRE__HTTP__WEBHOOK_LISTEN", "")
+            .env(
+                "TICKETWIRE__DISPATCH__MAX_IN_FLIGHT_PER_INTEGRATION",
+                plan.in_flight.to_string(),
+            )
+            .env("TICKETWIRE__LOG__FILTER", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?,
+    );
+    let (first, before) = loop {
+        if let Some(first) = sink.first() {
+            break (first, Usage::now(worker.0.id()));
+        }
+        if let Some(status) = worker.0.try_wait()? {
+            return Err(format!("the worker ended: {status}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    let metrics = loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let metrics = usage::scrape(listen).await.unwrap_or_default();
+        let confirmed = usage::value(
+            &metrics,
+            "ticketwire_events_published_total{outcome=\"confirmed\"}",
+        );
+        if confirmed >= plan.commands as f64 {
+            break metrics;
+        }
+        if first.elapsed() > PATIENCE {
+            return Err(format!("only {confirmed} events after {PATIENCE:?}").into());
+        }
+    };
+    let took = first.elapsed();
+    let spent = Usage::now(worker.0.id()).since(&before);
+    report(plan, &metrics, took, first - started, &spent);
+    let peak = usage::peak_memory_mib(worker.0.id());
+    println!("  peak memory of the worker  {peak:.0} MiB");
+    worker.end()?;
+    check(plan, database, sink.requests()).await
+}
+
+/// Fills the queue, confirms pipelined.
+async fn fill(url: &secrecy::SecretString, topology: &Topology, count: usize) -> Result<(), Error> {
+    let connection = broker::connect_tool(url, topology).await?;
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_content_type("application/cloudevents+json".into());
+    let numbers: Vec<usize> = (0..count).collect();
+    for part in numbers.chunks(PUBLISH_BATCH) {
+        let mut confirms = Vec::with_capacity(part.len());
+        for number in part {
+            let (organization, integration) = seed::ids(*number);
+            let body = json!({
+                "specversion": "1.0", "id": Uuid::now_v7(), "source": "/bench", "type": "ticket.create",
+                "organizationid": organization,
+                "data": {
+                    "title": format!("Checkout fails for order {number}"), "priority": "high", "category": "bug",
+                    "description": "Customer reports that checkout fails with a gateway time-out when paying by card. ".repeat(4),
+                    "integration_id": integration,
+                },
+            });
+            let body = body.to_string();
+            let sent = channel.basic_publish(
+                topology.commands().into(),
+                "ticket.create".into(),
+                BasicPublishOptions::default(),
+                body.as_bytes(),
+                properties.clone(),
+            );
+            confirms.push(sent.await?);
+        }
+        for confirm in join_all(confirms).await {
+            confirm?;
+        }
+    }
+    Ok(())
+}
+
+fn report(plan: &Plan, metrics: &str, took: Duration, start_up: Duration, spent: &Usage) {
+    let count = plan.commands as f64;
+    println!(
+        "{:.0} commands/s: {} in {:.2} s, platform latency {} ms, {} integrations with {} places each",
+        count / took.as_secs_f64(),
+        plan.commands,
+        took.as_secs_f64(),
+        plan.latency.as_millis(),
+        seed::INTEGRATIONS,
+        plan.in_flight,
+    );
+    println!(
+        "  start to first request     {:.0} ms",
+        start_up.as_secs_f64() * 1e3
+    );
+    for step in ["claim", "settle", "publish"] {
+        let of = |part: &str| {
+            usage::value(
+                metrics,
+                &format!("ticketwire_batch_rows_{part}{{step=\"{step}\"}}"),
+            )
+        };
+        let (rows, batches) = (of("sum"), of("count"));
+        println!(
+            "  {step:<8} {batches:>7.0} batches, {:>5.0} rows each",
+            rows / batches.max(1.0)
+        );
+    }
+    println!("  CPU per command, µs:");
+    for (name, seconds) in spent.by_process() {
+        println!("    {name:<12} {:>6.0}", seconds / count * 1e6);
+    }
+}
+
+/// Nothing lost, nothing doubled: else the figures mean nothing.
+async fn check(plan: &Plan, database: &str, requests: u64) -> Result<(), Error> {
+    let (client, _connection) = connect(&database.into(), "ticketwire bench").await?;
+    let counts = "SELECT (SELECT count(*) FROM commands WHERE state = 'succeeded'), (SELECT count(*) FROM tickets), \
+                  (SELECT count(*) FROM outbox)";
+    let row = client.query_one(counts, &[]).await?;
+    let found: (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    let wanted = i64::try_from(plan.commands)?;
+    if found != (wanted, wanted, 0) || requests != u64::try_from(plan.commands)? {
+        return Err(format!("the ledger does not close: {found:?}, {requests} requests").into());
+    }
+    println!("  the ledger closes: {wanted} commands, tickets and requests, nothing unsent");
+    Ok(())
+}
+
+/// A worker that does not outlive the measurement.
+struct Stopped(Child);
+
+impl Stopped {
+    fn end(&mut self) -> Result<(), Error> {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status()?;
+        let status = self.0.wait()?;
+        if asked.success() && status.success() {
+            Ok(())
+        } else {
+            Err(format!("the worker ended: {status}").into())
+        }
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}

@@ -1,0 +1,64 @@
+//! The integrations that the measured commands name.
+
+use serde_json::json;
+use ticketwire::contract::{Command, CommandType, Faults};
+use ticketwire::domain::{IntegrationId, IntegrationStatus, OrganizationId};
+use ticketwire::secrets::{Binding, KeyRing};
+use ticketwire::store::{NewIntegration, OwnEffect, Store};
+use uuid::Uuid;
+
+pub(crate) const INTEGRATIONS: usize = 20;
+const ORGANIZATIONS: usize = 5;
+
+/// Organization and integration of the command with this number.
+pub(crate) fn ids(number: usize) -> (Uuid, Uuid) {
+    let integration = number % INTEGRATIONS;
+    let of = |kind: u128, number: usize| Uuid::from_u128((kind << 64) | number as u128);
+    (
+        of(0x4000_9000, integration % ORGANIZATIONS),
+        of(0x4000_8000, integration),
+    )
+}
+
+/// Makes them, active, all at one base URL.
+pub(crate) async fn integrations(
+    database: &str,
+    key: &str,
+    base_url: &str,
+) -> Result<(), super::Error> {
+    let ring = KeyRing::parse(&[key.to_owned().into()])?;
+    let store = Store::new(&database.into(), 1, "ticketwire bench")?;
+    for number in 0..INTEGRATIONS {
+        let (organization, id) = ids(number);
+        let (organization_id, id) = (OrganizationId::new(organization), IntegrationId::new(id));
+        let credentials = json!({ "email": "bench@example.test", "api_token": "bench" });
+        let data = json!({
+            "name": format!("bench {number}"), "platform_name": "jira", "base_url": base_url,
+            "settings": { "project_key": "SUP" }, "credentials": credentials,
+        });
+        let mut faults = Faults::new();
+        let data = data.as_object().cloned().unwrap_or_default();
+        let parsed = Command::parse(CommandType::IntegrationCreate, data, &mut faults);
+        let Some(Command::IntegrationCreate(mut create)) = parsed else {
+            return Err(format!("{faults:?}").into());
+        };
+        create.credentials.clear();
+        let binding = Binding {
+            organization: organization_id,
+            integration: id,
+            column: "credentials_encrypted",
+        };
+        let new = NewIntegration {
+            id,
+            organization_id,
+            create: *create,
+            credentials_sealed: Some(ring.seal(&binding, credentials.to_string().as_bytes())?),
+            webhook_secret_sealed: None,
+            status: IntegrationStatus::Active,
+        };
+        store
+            .apply_now(&OwnEffect::CreateIntegration(Box::new(new)))
+            .await?;
+    }
+    Ok(())
+}
