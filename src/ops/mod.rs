@@ -1,8 +1,8 @@
 //! Operations over HTTP: health for people and orchestrators, metrics for Prometheus. Never runs an operation.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -21,6 +21,9 @@ use crate::telemetry::metrics;
 /// Longest a health question waits for the database.
 const PING_MAX: Duration = Duration::from_secs(2);
 
+/// How often the ledger's rows are counted for the gauges: counting a flood's rows costs what some of them would.
+const COUNT_EVERY: Duration = Duration::from_secs(2);
+
 /// The two connections to the broker.
 #[derive(Clone)]
 pub struct Links {
@@ -38,6 +41,7 @@ pub struct Status {
     lease: Arc<Lease>,
     core: Arc<Core>,
     draining: AtomicBool,
+    counted: Mutex<Option<Instant>>,
 }
 
 impl Status {
@@ -50,12 +54,23 @@ impl Status {
             lease,
             core,
             draining: AtomicBool::new(false),
+            counted: Mutex::new(None),
         }
     }
 
     /// From here on the process is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether it is time to count again; if so, the caller does.
+    fn counts_anew(&self) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY);
+        if due {
+            *counted = Some(Instant::now());
+        }
+        due
     }
 
     async fn database(&self) -> Result<(), String> {
@@ -138,7 +153,9 @@ async fn ready(State(status): State<Arc<Status>>) -> Response {
 }
 
 async fn prometheus(State(status): State<Arc<Status>>) -> Response {
-    if let Ok(Ok(backlog)) = tokio::time::timeout(PING_MAX, status.store.backlog()).await {
+    if status.counts_anew()
+        && let Ok(Ok(backlog)) = tokio::time::timeout(PING_MAX, status.store.backlog()).await
+    {
         for (state, count) in backlog {
             metrics::backlog(&state, count);
         }
