@@ -266,13 +266,14 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
     if claimed.iter().any(|claimed| !claimed.running) {
         let lanes: Vec<Uuid> = claimed
             .iter()
-            .filter(|c| !c.running)
+            .filter(|c| !c.running && !c.waits)
             .filter_map(|c| c.integration_id.map(IntegrationId::uuid))
             .collect();
         core.lanes.note_backlog(lanes.iter().copied());
         core.lanes.expect_more(lanes);
         core.due.notify_one();
     }
+    offer_turns(core, &rows, &claimed).await;
     let claimed: HashMap<CommandId, Claimed> = claimed
         .into_iter()
         .map(|claimed| (claimed.id, claimed))
@@ -305,6 +306,33 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
         }
     }
     Ok((repeats, claimed, versions))
+}
+
+/// A turn that was being released while a command came to wait for it would be nobody's until the fallback clock looks.
+async fn offer_turns(core: &Core, rows: &[&NewCommand], claimed: &[Claimed]) {
+    let waiting: HashSet<CommandId> = claimed
+        .iter()
+        .filter(|claimed| claimed.waits)
+        .map(|claimed| claimed.id)
+        .collect();
+    if waiting.is_empty() {
+        return;
+    }
+    let tickets: Vec<_> = rows
+        .iter()
+        .filter(|row| waiting.contains(&row.id))
+        .filter_map(|row| Some((row.organization_id, row.ticket_id?)))
+        .collect();
+    match core.store.offer_turns(&tickets).await {
+        Ok(0) => {}
+        Ok(_) => core.due.notify_one(),
+        Err(error) => {
+            tracing::debug!(
+                error = chain(&error),
+                "a free turn is left to the fallback clock"
+            );
+        }
+    }
 }
 
 async fn start(

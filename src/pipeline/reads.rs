@@ -223,6 +223,7 @@ async fn dry_run(
         received_at: Utc::now(),
         organization_known: true,
         organization_enabled: true,
+        waits: false,
     };
     let mut job = Job::claimed(envelope.clone(), &claimed);
     job.organization = match core.store.organization(envelope.organization_id).await? {

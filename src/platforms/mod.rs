@@ -22,7 +22,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    AuthType, Integration, Platform, TicketPatch, TicketStatus, TicketView, UserRef,
+    AuthType, Integration, IntegrationId, IntegrationStatus, Platform, TicketPatch, TicketStatus,
+    TicketView, UserRef,
 };
 use crate::secrets::Credentials;
 
@@ -447,5 +448,47 @@ pub fn faults(
             format!("is required for {}", descriptor.platform),
         );
     }
+    if faults.is_empty() {
+        // All there; now whether the adapter can make sense of it.
+        let blank = blank(descriptor.platform, auth_type, settings, base_url);
+        if let Err(error) = connect(&blank, &Credentials::new(credentials.clone()))
+            && let ErrorClass::Validation { fields } = error.class
+        {
+            faults.extend(fields);
+        }
+    }
     faults
+}
+
+/// An integration with nothing but what an adapter is built from.
+fn blank(
+    platform: Platform,
+    auth_type: AuthType,
+    settings: &Map<String, Value>,
+    base_url: Option<&str>,
+) -> Integration {
+    Integration {
+        id: IntegrationId::new(uuid::Uuid::nil()),
+        organization_id: None,
+        name: String::new(),
+        platform: Some(platform),
+        platform_name: platform.to_string(),
+        category: None,
+        enabled: true,
+        status: IntegrationStatus::Pending,
+        auth_type,
+        base_url: base_url.map(str::to_owned),
+        api_version: None,
+        settings: settings.clone(),
+        credentials_sealed: None,
+        webhook_secret_sealed: None,
+        expires_at: None,
+        supports_categories: Vec::new(),
+        supports_priorities: Vec::new(),
+        department_mapping: Map::new(),
+        custom_fields_mapping: Map::new(),
+        maintenance_window_start: None,
+        maintenance_window_end: None,
+        rate_limit_per_hour: None,
+    }
 }

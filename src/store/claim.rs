@@ -63,6 +63,8 @@ pub struct Claimed {
     pub organization_known: bool,
     /// Whether it may work.
     pub organization_enabled: bool,
+    /// Whether it waits for its ticket, or for the ticket's turn: see [`Store::offer_turns`].
+    pub waits: bool,
 }
 
 /// A command whose id the ledger had already.
@@ -130,6 +132,11 @@ pub struct Taken {
     pub deaths: i32,
 }
 
+/// Waits for settlements in progress that release these turns, and keeps others from beginning.
+const LOCK_HOLDERS: &str = "SELECT c.id FROM (SELECT DISTINCT org, ticket FROM unnest($1::uuid[], $2::uuid[]) \
+     AS u(org, ticket) ORDER BY org, ticket) u \
+     JOIN commands c ON c.organization_id = u.org AND c.ticket_id = u.ticket AND c.turn FOR UPDATE OF c";
+
 impl Store {
     /// Makes a batch durable and starts what may start (`sql/claim.sql`). At most one command a ticket; ids distinct.
     /// What is not in the answer goes to [`Store::claim_rest`]. Locks the new rows until its commit; idempotent.
@@ -196,6 +203,7 @@ impl Store {
                     received_at: row.get(4),
                     organization_known: row.get(5),
                     organization_enabled: row.get(6),
+                    waits: row.get(7),
                 })
                 .collect())
         }
@@ -210,9 +218,6 @@ impl Store {
     /// # Errors
     /// [`StoreError::Contention`] when a race for a turn was lost: repeat it.
     pub async fn claim_rest(&self, batch: &[&NewCommand]) -> Result<Phase2, StoreError> {
-        const LOCK_HOLDERS: &str = "SELECT c.id FROM (SELECT DISTINCT org, ticket FROM unnest($1::uuid[], $2::uuid[]) \
-             AS u(org, ticket) ORDER BY org, ticket) u \
-             JOIN commands c ON c.organization_id = u.org AND c.ticket_id = u.ticket AND c.turn FOR UPDATE OF c";
         const INSERT: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, \
              state, turn, lane, due_at, retry_at, expires_at, digest, data, traceparent, tracestate) \
              SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
@@ -441,6 +446,37 @@ impl Store {
             .await?;
             let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
             if ids.is_empty() { Ok(Vec::new()) } else { load(&client, &ids, owner).await }
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// Gives the turns of these tickets away where nobody holds them: for commands that came to wait while the turn was
+    /// being released. Locks the holders, so that a settlement in progress is waited for and its outcome seen.
+    ///
+    /// # Errors
+    /// [`StoreError::Contention`] when a race for a turn was lost: somebody else has given it away.
+    pub async fn offer_turns(
+        &self,
+        tickets: &[(OrganizationId, TicketId)],
+    ) -> Result<u64, StoreError> {
+        let mut pairs: Vec<(Uuid, Uuid)> = tickets
+            .iter()
+            .map(|(organization, ticket)| (organization.uuid(), ticket.uuid()))
+            .collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        let (orgs, tickets): (Vec<Uuid>, Vec<Uuid>) = pairs.into_iter().unzip();
+        let mut client = self.hot().await?;
+        let result = async {
+            let transaction = limited(client.transaction()).await?;
+            limited(transaction.query(LOCK_HOLDERS, &[&orgs, &tickets])).await?;
+            let passed = limited(
+                transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets]),
+            )
+            .await?;
+            limited(transaction.commit()).await?;
+            Ok(passed)
         }
         .await;
         keep_if_sound(client, result)

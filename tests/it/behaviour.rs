@@ -630,3 +630,37 @@ async fn a_worker_that_starts_before_its_services_waits_for_them() {
     world.succeeds(create).await;
     drop(worker);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_of_a_ticket_keep_their_order_wherever_they_meet_its_create() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let mut commands = Vec::new();
+    let mut tickets = Vec::new();
+    // One confirmed publish after the other, so that the followers arrive before, while and after the create is settled.
+    for _ in 0..60 {
+        let (create, ticket) = world.create("Followed").await;
+        commands.push(create);
+        tickets.push(ticket);
+        for number in 0..3 {
+            let data = json!({ "ticket_id": ticket, "body": format!("Comment {number}") });
+            commands.push(world.publish("ticket.comment", data).await);
+        }
+    }
+    world.close_the_ledger(&commands).await;
+
+    let jira = world.jira();
+    for ticket in tickets {
+        let issues = jira.with_label(&format!("tkt-{ticket}"));
+        let said: Vec<String> = issues[0]
+            .comments
+            .iter()
+            .map(|comment| comment.body["content"][0]["content"][0]["text"].to_string())
+            .collect();
+        let expected: Vec<String> = (0..3)
+            .map(|number| format!("\"Comment {number}\""))
+            .collect();
+        assert_eq!(said, expected, "{ticket}");
+    }
+    drop(worker);
+}

@@ -21,6 +21,7 @@ mod jira;
 mod kill_loop;
 mod main_job;
 mod migrations;
+mod order;
 mod poison;
 mod tidy;
 mod webhook;

@@ -219,3 +219,38 @@ async fn a_template_shapes_the_payload_and_the_answer_names_what_was_made() {
     );
     drop(worker);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_cannot_sign_is_refused_when_the_integration_is_made() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let make = async |credentials: Value, settings: Value| {
+        let data = json!({ "name": "Bad", "platform_name": "webhook", "auth_type": "custom",
+            "settings": settings, "credentials": credentials });
+        let create = world.publish("integration.create", data).await;
+        world.fails(create, "validation_failed").await["data"]["error"]["fields"].clone()
+    };
+    let url = json!({ "url": "https://example.org/hook" });
+
+    let secret = make(json!({ "signing_secret": "whsec_???" }), url.clone()).await;
+    let header = make(
+        json!({ "signing_secret": NEW, "headers": { "webhook-id": "mine" } }),
+        url,
+    )
+    .await;
+    let nowhere = make(json!({ "signing_secret": NEW }), json!({})).await;
+    let template = make(
+        json!({ "signing_secret": NEW }),
+        json!({ "url": "https://example.org/hook", "payload_template": "{not json" }),
+    )
+    .await;
+
+    assert!(secret["credentials.signing_secret"].is_string(), "{secret}");
+    assert!(header["credentials.headers"].is_string(), "{header}");
+    assert!(nowhere["base_url"].is_string(), "{nowhere}");
+    assert!(
+        template["settings.payload_template"].is_string(),
+        "{template}"
+    );
+    drop(worker);
+}

@@ -8,7 +8,11 @@ WITH inp AS MATERIALIZED (
 ), res AS MATERIALIZED (
   SELECT inp.*,
          COALESCE(inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) AS integration,
-         (inp.ticket IS NULL OR inp.creates OR t.id IS NOT NULL) AS ready
+         -- A create passes those that wait for it; nothing else passes one that waits for the turn.
+         (inp.ticket IS NULL OR inp.creates
+          OR (t.id IS NOT NULL
+              AND NOT EXISTS (SELECT FROM commands w WHERE w.organization_id = inp.org AND w.ticket_id = inp.ticket
+                              AND w.state = 'pending' AND NOT w.turn))) AS ready
   FROM inp LEFT JOIN tickets t ON t.id = inp.ticket AND t.organization_id = inp.org AND NOT t.is_deleted
 ), lanes AS MATERIALIZED (
   SELECT d.lane, i.xmin::text::bigint AS version,
@@ -34,8 +38,8 @@ WITH inp AS MATERIALIZED (
          CASE WHEN runs THEN now() END, expires_at, digest, data, traceparent, tracestate
   FROM ranked ORDER BY org, ticket, id -- everybody in the same order: no deadlocks at the turn index
   ON CONFLICT DO NOTHING
-  RETURNING id, state, integration_id, lane, organization_id, received_at
+  RETURNING id, state, integration_id, lane, organization_id, received_at, turn
 )
 SELECT ins.id, ins.state = 'running', ins.integration_id, l.version, ins.received_at,
-       (o.id IS NOT NULL AND NOT o.is_deleted) AS organization_known, COALESCE(o.is_enabled, false)
+       (o.id IS NOT NULL AND NOT o.is_deleted) AS organization_known, COALESCE(o.is_enabled, false), NOT ins.turn AS waits
 FROM ins JOIN lanes l ON l.lane = ins.lane LEFT JOIN organizations o ON o.id = ins.organization_id
