@@ -5,37 +5,26 @@
 //! **Duplicates**: `webhook-id` is the specification's idempotency key; it is derived from the mark, so it is the same over
 //! all attempts, and an unknown outcome is simply sent again. The timestamp, and with it the signature, is each attempt's own.
 
+mod payload;
+mod sign;
+
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
-use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, Utc};
-use hmac::{Hmac, KeyInit, Mac};
+use chrono::{DateTime, Utc};
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
-use ring::signature::Ed25519KeyPair;
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value, json};
-use sha2::Sha256;
+use serde_json::{Map, Value};
 use url::Url;
 
+use self::payload::{event, event_of, fill};
+use self::sign::Signer;
 use super::{
     Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, Cause, CheckReport, Descriptor, Effect,
     ErrorClass, Exchange, Member, Operation, OperationKind, Protection, Receipt, Request, Response,
     TestKind,
 };
-use crate::domain::{AuthType, Integration, Platform, TicketView, UserRef};
+use crate::domain::{AuthType, Integration, Platform};
 use crate::secrets::Credentials;
-
-/// Secrets are published with and without padding.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-/// What stands for an event's members in a template: `{{data.title}}`.
-const OPEN: &str = "{{";
-const CLOSE: &str = "}}";
 
 const fn optional(name: &'static str, help: &'static str) -> Member {
     Member {
@@ -102,64 +91,6 @@ pub struct Webhook {
     headers: Vec<(HeaderName, HeaderValue)>,
     auth: Auth,
     template: Option<Value>,
-}
-
-/// A key that signs.
-enum Signer {
-    /// `v1`: HMAC-SHA256 with the decoded secret.
-    Symmetric(Vec<u8>),
-    /// `v1a`: ed25519.
-    Asymmetric(Box<Ed25519KeyPair>),
-}
-
-impl Signer {
-    /// `whsec_…`, `whsk_…`, or base64 without a prefix, which is symmetric.
-    fn parse(name: &str, secret: &SecretString) -> Result<Self, AdapterError> {
-        let fault = |text: &str| AdapterError::field(&format!("credentials.{name}"), text);
-        let text = secret.expose_secret().trim();
-        let (asymmetric, encoded) = match text.strip_prefix("whsk_") {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix("whsec_").unwrap_or(text)),
-        };
-        let key = LENIENT
-            .decode(encoded)
-            .map_err(|_| fault("must be whsec_ or whsk_ followed by base64"))?;
-        if asymmetric {
-            // The seed and the public key, one behind the other.
-            let (seed, public) = key
-                .split_at_checked(32)
-                .filter(|(_, public)| public.len() == 32)
-                .ok_or_else(|| fault("must hold 64 bytes: the seed and the public key"))?;
-            let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public)
-                .map_err(|_| fault("its public key is not that of its seed"))?;
-            return Ok(Self::Asymmetric(Box::new(pair)));
-        }
-        if key.is_empty() {
-            return Err(fault("must not be empty"));
-        }
-        Ok(Self::Symmetric(key))
-    }
-
-    fn sign(&self, text: &[u8]) -> Result<String, AdapterError> {
-        match self {
-            Self::Symmetric(key) => {
-                let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|_| {
-                    AdapterError::field(
-                        "credentials.signing_secret",
-                        "is not a key for HMAC-SHA256",
-                    )
-                })?;
-                mac.update(text);
-                Ok(format!(
-                    "v1,{}",
-                    STANDARD.encode(mac.finalize().into_bytes())
-                ))
-            }
-            Self::Asymmetric(pair) => {
-                Ok(format!("v1a,{}", STANDARD.encode(pair.sign(text).as_ref())))
-            }
-        }
-    }
 }
 
 impl Webhook {
@@ -340,118 +271,6 @@ fn headers(given: Option<&Value>) -> Result<Vec<(HeaderName, HeaderValue)>, Adap
     }
 }
 
-/// The event of an operation, as a receiver without a template gets it.
-fn event_of(operation: &Operation<'_>) -> Value {
-    let (kind, more) = match operation {
-        Operation::Create { .. } => ("ticket.created", Map::new()),
-        Operation::Update { patch, .. } => (
-            "ticket.updated",
-            Map::from_iter([("changes".to_owned(), json!(patch))]),
-        ),
-        Operation::Status {
-            status,
-            resolution_summary,
-            ..
-        } => (
-            "ticket.status_changed",
-            Map::from_iter([
-                ("status".to_owned(), json!(status)),
-                ("resolution_summary".to_owned(), json!(resolution_summary)),
-            ]),
-        ),
-        Operation::Assign { assignee, .. } => (
-            "ticket.updated",
-            Map::from_iter([(
-                "changes".to_owned(),
-                json!({ "assignee": assignee.map(person) }),
-            )]),
-        ),
-        Operation::Comment { body, public, .. } => (
-            "ticket.comment_added",
-            Map::from_iter([(
-                "comment".to_owned(),
-                json!({ "body": body, "public": public }),
-            )]),
-        ),
-    };
-    let mut data = ticket_data(operation.ticket());
-    data.extend(more);
-    event(kind, operation.cause().at, &data)
-}
-
-fn event(kind: &str, at: DateTime<Utc>, data: &Map<String, Value>) -> Value {
-    let timestamp = at.to_rfc3339_opts(SecondsFormat::Micros, true);
-    json!({ "type": kind, "timestamp": timestamp, "data": data })
-}
-
-fn ticket_data(ticket: &TicketView) -> Map<String, Value> {
-    let value = json!({
-        "ticket_id": ticket.id, "title": ticket.title, "description": ticket.description,
-        "status": ticket.status, "priority": ticket.priority, "urgency": ticket.urgency, "category": ticket.category,
-        "department": ticket.department, "tags": ticket.tags, "custom_fields": ticket.custom_fields,
-        "assignee": ticket.assigned_to.as_ref().map(person),
-        "requester": ticket.created_by.as_ref().map(person),
-        "external_id": ticket.external_id, "url": ticket.external_url,
-    });
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
-}
-
-fn person(person: &UserRef) -> Value {
-    json!({ "id": person.id, "name": person.full_name, "email": person.email })
-}
-
-/// A template with its placeholders filled. A text that is nothing but one placeholder becomes the value itself, of
-/// whatever type; in a longer text a value stands as text. What is not there is null, or nothing.
-fn fill(template: &Value, event: &Value) -> Value {
-    match template {
-        Value::String(text) => fill_text(text, event),
-        Value::Array(items) => items.iter().map(|item| fill(item, event)).collect(),
-        Value::Object(map) => map
-            .iter()
-            .map(|(name, value)| (name.clone(), fill(value, event)))
-            .collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => template.clone(),
-    }
-}
-
-fn fill_text(text: &str, event: &Value) -> Value {
-    let whole = text
-        .trim()
-        .strip_prefix(OPEN)
-        .and_then(|rest| rest.strip_suffix(CLOSE))
-        .filter(|path| !path.contains(OPEN));
-    if let Some(path) = whole {
-        return at_path(event, path).cloned().unwrap_or(Value::Null);
-    }
-    let mut filled = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(OPEN) {
-        filled.push_str(before);
-        let Some((path, behind)) = after.split_once(CLOSE) else {
-            filled.push_str(OPEN);
-            rest = after;
-            continue;
-        };
-        match at_path(event, path) {
-            None | Some(Value::Null) => {}
-            Some(Value::String(value)) => filled.push_str(value),
-            Some(other) => filled.push_str(&other.to_string()),
-        }
-        rest = behind;
-    }
-    filled.push_str(rest);
-    Value::String(filled)
-}
-
-fn at_path<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
-    path.trim()
-        .split('.')
-        .try_fold(event, |value, name| value.get(name.trim()))
-}
-
 /// `webhook-id`: full stops separate the parts of what is signed, and marks have none.
 fn message_id(cause: Cause<'_>) -> String {
     format!("msg_{}", cause.mark)
@@ -552,78 +371,5 @@ impl Adapter for Webhook {
 
     fn protection(&self, _: OperationKind) -> Protection {
         Protection::Native
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn signed(secret: &str, id: &str, timestamp: &str, body: &str) -> String {
-        let signer = Signer::parse("signing_secret", &secret.to_owned().into()).unwrap();
-        let text = format!("{id}.{timestamp}.{body}");
-        signer.sign(text.as_bytes()).unwrap()
-    }
-
-    /// The published vectors.
-    #[test]
-    fn signatures_are_those_of_the_specification() {
-        assert_eq!(
-            signed(
-                "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
-                "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
-                "1649367553",
-                r#"{"email":"test@example.com","username":"test_user"}"#,
-            ),
-            "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw="
-        );
-        let (id, timestamp, body) = (
-            "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            "1614265330",
-            r#"{"test": 2432232314}"#,
-        );
-        assert_eq!(
-            signed("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", id, timestamp, body),
-            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-        );
-        assert_eq!(
-            signed(
-                "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==",
-                id,
-                timestamp,
-                body,
-            ),
-            "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
-        );
-    }
-
-    #[test]
-    fn a_bad_secret_is_refused_by_name_and_not_shown() {
-        for bad in ["whsec_", "whsec_???n3v3r", "whsk_bm90LTY0LWJ5dGVz"] {
-            let fault = Signer::parse("signing_secret", &bad.to_owned().into())
-                .err()
-                .unwrap();
-            assert!(
-                fault.public.starts_with("credentials.signing_secret"),
-                "{bad}: {fault}"
-            );
-            assert!(!format!("{fault:?}").contains("n3v3r"));
-        }
-    }
-
-    #[test]
-    fn a_template_takes_values_whole_and_in_texts() {
-        let event = json!({ "type": "ticket.created", "data": { "title": "Fire \"here\"", "tags": ["a"], "n": 3, "none": null } });
-        let template = json!({
-            "text": "{{ data.title }} ({{data.n}}{{data.none}}) {{data.nowhere}}{{open",
-            "tags": "{{data.tags}}", "none": "{{data.nowhere}}", "list": ["{{type}}", 7, true],
-        });
-
-        assert_eq!(
-            fill(&template, &event),
-            json!({
-                "text": "Fire \"here\" (3) {{open", "tags": ["a"], "none": null, "list": ["ticket.created", 7, true],
-            })
-        );
     }
 }

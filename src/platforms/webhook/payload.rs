@@ -1,0 +1,144 @@
+//! The event that a receiver gets, and templates that give it another shape.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Value, json};
+
+use super::super::Operation;
+use crate::domain::{TicketView, UserRef};
+
+/// What stands for an event's members in a template: `{{data.title}}`.
+const OPEN: &str = "{{";
+const CLOSE: &str = "}}";
+
+/// The event of an operation, as a receiver without a template gets it.
+pub(super) fn event_of(operation: &Operation<'_>) -> Value {
+    let (kind, more) = match operation {
+        Operation::Create { .. } => ("ticket.created", Map::new()),
+        Operation::Update { patch, .. } => (
+            "ticket.updated",
+            Map::from_iter([("changes".to_owned(), json!(patch))]),
+        ),
+        Operation::Status {
+            status,
+            resolution_summary,
+            ..
+        } => (
+            "ticket.status_changed",
+            Map::from_iter([
+                ("status".to_owned(), json!(status)),
+                ("resolution_summary".to_owned(), json!(resolution_summary)),
+            ]),
+        ),
+        Operation::Assign { assignee, .. } => (
+            "ticket.updated",
+            Map::from_iter([(
+                "changes".to_owned(),
+                json!({ "assignee": assignee.map(person) }),
+            )]),
+        ),
+        Operation::Comment { body, public, .. } => (
+            "ticket.comment_added",
+            Map::from_iter([(
+                "comment".to_owned(),
+                json!({ "body": body, "public": public }),
+            )]),
+        ),
+    };
+    let mut data = ticket_data(operation.ticket());
+    data.extend(more);
+    event(kind, operation.cause().at, &data)
+}
+
+pub(super) fn event(kind: &str, at: DateTime<Utc>, data: &Map<String, Value>) -> Value {
+    let timestamp = at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    json!({ "type": kind, "timestamp": timestamp, "data": data })
+}
+
+fn ticket_data(ticket: &TicketView) -> Map<String, Value> {
+    let value = json!({
+        "ticket_id": ticket.id, "title": ticket.title, "description": ticket.description,
+        "status": ticket.status, "priority": ticket.priority, "urgency": ticket.urgency, "category": ticket.category,
+        "department": ticket.department, "tags": ticket.tags, "custom_fields": ticket.custom_fields,
+        "assignee": ticket.assigned_to.as_ref().map(person),
+        "requester": ticket.created_by.as_ref().map(person),
+        "external_id": ticket.external_id, "url": ticket.external_url,
+    });
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn person(person: &UserRef) -> Value {
+    json!({ "id": person.id, "name": person.full_name, "email": person.email })
+}
+
+/// A template with its placeholders filled. A text that is nothing but one placeholder becomes the value itself, of
+/// whatever type; in a longer text a value stands as text. What is not there is null, or nothing.
+pub(super) fn fill(template: &Value, event: &Value) -> Value {
+    match template {
+        Value::String(text) => fill_text(text, event),
+        Value::Array(items) => items.iter().map(|item| fill(item, event)).collect(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| (name.clone(), fill(value, event)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => template.clone(),
+    }
+}
+
+fn fill_text(text: &str, event: &Value) -> Value {
+    let whole = text
+        .trim()
+        .strip_prefix(OPEN)
+        .and_then(|rest| rest.strip_suffix(CLOSE))
+        .filter(|path| !path.contains(OPEN));
+    if let Some(path) = whole {
+        return at_path(event, path).cloned().unwrap_or(Value::Null);
+    }
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(OPEN) {
+        filled.push_str(before);
+        let Some((path, behind)) = after.split_once(CLOSE) else {
+            filled.push_str(OPEN);
+            rest = after;
+            continue;
+        };
+        match at_path(event, path) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(value)) => filled.push_str(value),
+            Some(other) => filled.push_str(&other.to_string()),
+        }
+        rest = behind;
+    }
+    filled.push_str(rest);
+    Value::String(filled)
+}
+
+fn at_path<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
+    path.trim()
+        .split('.')
+        .try_fold(event, |value, name| value.get(name.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_takes_values_whole_and_in_texts() {
+        let event = json!({ "type": "ticket.created", "data": { "title": "Fire \"here\"", "tags": ["a"], "n": 3, "none": null } });
+        let template = json!({
+            "text": "{{ data.title }} ({{data.n}}{{data.none}}) {{data.nowhere}}{{open",
+            "tags": "{{data.tags}}", "none": "{{data.nowhere}}", "list": ["{{type}}", 7, true],
+        });
+
+        assert_eq!(
+            fill(&template, &event),
+            json!({
+                "text": "Fire \"here\" (3) {{open", "tags": ["a"], "none": null, "list": ["ticket.created", 7, true],
+            })
+        );
+    }
+}
