@@ -403,7 +403,7 @@ async fn await_schema(config: &Config, stop: &CancellationToken) -> Result<bool,
                     );
                     told = true;
                 }
-                if error.is_refusal() {
+                if error.needs_a_person() {
                     return Err(error.into());
                 }
             }
@@ -425,7 +425,7 @@ async fn hold_id(
     loop {
         match lease.acquire(store, &config.database.url, id).await {
             Ok((me, hold)) => return Ok((lease, me, hold)),
-            Err(LeaseError::Store(error)) if !error.is_refusal() && !stop.is_cancelled() => {
+            Err(LeaseError::Store(error)) if !error.needs_a_person() && !stop.is_cancelled() => {
                 tracing::warn!(error = chain(&error), "cannot get a worker id yet");
                 store.forget_connections();
                 tokio::time::sleep(Duration::from_millis(300)).await;

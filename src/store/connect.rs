@@ -73,8 +73,8 @@ pub(super) fn configure(
 /// A connection of its own, with the task that drives it; the task ends with the connection.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] when the server cannot be reached, [`StoreError::Refused`] when it refuses (no such
-/// database, bad password).
+/// [`StoreError::Unavailable`] when the server cannot be reached, [`StoreError::Unserved`] when it refuses (no
+/// such database, bad password).
 pub async fn connect(
     url: &SecretString,
     name: &str,

@@ -16,9 +16,13 @@ pub enum StoreError {
     /// Deadlock, serialisation failure or a lost race for a ticket's turn: the same again will do.
     #[error("a transaction has to be repeated")]
     Contention(#[source] tokio_postgres::Error),
-    /// The statement itself failed: bad data, or a schema this version does not know.
-    #[error("PostgreSQL refused a statement")]
+    /// The data of a statement is at fault: it breaks a type, a constraint or a limit, and will again.
+    #[error("PostgreSQL refused a statement's data")]
     Refused(#[source] tokio_postgres::Error),
+    /// The database is there but does not serve this statement at present: a right, a table, the password or the
+    /// database itself is missing, or a lock was not to be had. No command is to blame, and somebody may mend it.
+    #[error("PostgreSQL does not serve this{advice}", advice = remedy(.0))]
+    Unserved(#[source] tokio_postgres::Error),
 }
 
 impl StoreError {
@@ -27,6 +31,17 @@ impl StoreError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Refused(_) => true,
+            Self::Unavailable(_) | Self::Timeout(_) | Self::Contention(_) | Self::Unserved(_) => {
+                false
+            }
+        }
+    }
+
+    /// Whether waiting alone will not help a program that starts: somebody has to change something first.
+    #[must_use]
+    pub fn needs_a_person(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Unserved(_) => true,
             Self::Unavailable(_) | Self::Timeout(_) | Self::Contention(_) => false,
         }
     }
@@ -54,7 +69,29 @@ impl From<tokio_postgres::Error> for StoreError {
         {
             return Self::Contention(error);
         }
-        Self::Refused(error)
+        // Cardinality, data exception, integrity constraint, view's check option, limit exceeded, a trigger's RAISE
+        // (PostgreSQL, appendix A). Anything else would fail for other data just the same.
+        if matches!(class, "21" | "22" | "23" | "44" | "54" | "P0") {
+            return Self::Refused(error);
+        }
+        Self::Unserved(error)
+    }
+}
+
+/// What a person can do about a statement that is not served.
+fn remedy(error: &tokio_postgres::Error) -> &'static str {
+    let Some(state) = error.code() else { return "" };
+    match state.code() {
+        "3D000" => {
+            " (make the database with `ticketwire migrate up --create`, or mend database.url)"
+        }
+        "28000" | "28P01" => " (mend user and password in database.url, DATABASE_URL)",
+        "42501" => " (grant the role of database.url its rights on the tables)",
+        "42P01" | "42703" | "42704" | "42883" => {
+            " (`ticketwire migrate status` says what the schema lacks)"
+        }
+        "55P03" => " (another session holds a lock: see pg_stat_activity and pg_locks)",
+        _ => "",
     }
 }
 

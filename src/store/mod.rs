@@ -163,7 +163,7 @@ async fn limited<T>(
 fn keep_if_sound<T>(client: Object, result: Result<T, StoreError>) -> Result<T, StoreError> {
     if matches!(
         &result,
-        Err(StoreError::Unavailable(_) | StoreError::Timeout(_))
+        Err(StoreError::Unavailable(_) | StoreError::Timeout(_) | StoreError::Unserved(_))
     ) {
         drop(Object::take(client));
     }

@@ -251,3 +251,32 @@ async fn a_memory_alarm_lets_commands_in_and_holds_events_back() {
             .success()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_away_for_a_while_is_the_databases_fault_and_no_commands() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (before, _) = world.create("Before").await;
+    world.succeeds(before).await;
+
+    // As a lock, a revoked right, a restore in progress: nothing that a command could help.
+    world
+        .query("ALTER TABLE commands RENAME TO commands_away", &[])
+        .await;
+    let (meanwhile, _) = world.create("Meanwhile").await;
+    wait_for("the worker to say that it waits", async || {
+        worker
+            .log()
+            .contains("cannot make commands durable yet")
+            .then_some(())
+    })
+    .await;
+    world
+        .query("ALTER TABLE commands_away RENAME TO commands", &[])
+        .await;
+
+    world.succeeds(meanwhile).await;
+    assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
+    world.close_the_ledger(&[before, meanwhile]).await;
+    drop(worker);
+}
