@@ -35,7 +35,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The broker refused or broke off.
-    #[error("RabbitMQ: {0}")]
+    #[error("RabbitMQ: {0}{advice}", advice = remedy(.0))]
     Amqp(#[from] lapin::Error),
     /// No answer in time.
     #[error("RabbitMQ did not answer within {0:?}")]
@@ -43,6 +43,25 @@ pub enum BrokerError {
     /// The broker ended a consumer (its queue was deleted), or a message came back as unroutable.
     #[error("{0}")]
     Lost(String),
+}
+
+/// What a person can do about a connection that does not come about.
+fn remedy(error: &lapin::Error) -> &'static str {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(fault) => match fault.get_id() {
+            403 => " (mend user and password in amqp.url, AMQP_URL)",
+            530 => {
+                " (mend the virtual host in amqp.url, AMQP_URL, or the user's permissions on it)"
+            }
+            _ => "",
+        },
+        lapin::ErrorKind::IOError(fault)
+            if fault.kind() == std::io::ErrorKind::ConnectionRefused =>
+        {
+            " (is it running where amqp.url, AMQP_URL, points?)"
+        }
+        _ => "",
+    }
 }
 
 /// How a supervised connection stands: for readiness and metrics.
