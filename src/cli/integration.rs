@@ -13,8 +13,8 @@ use super::{Context, Failed, failed, output};
 use crate::contract::{Command, CommandType, Faults, IntegrationList};
 use crate::domain::{HealthStatus, IntegrationId, IntegrationStatus, OrganizationId};
 use crate::platforms::{
-    self, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, SendPermit, TestKind,
-    TokenSource,
+    self, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, Response, SendPermit,
+    TestKind, TokenSource,
 };
 use crate::secrets::{Binding, Credentials};
 use crate::store::{IntegrationChange, LoadedIntegration, NewIntegration, OwnEffect, Store};
@@ -404,6 +404,10 @@ impl TokenSource for WorkersOnly {
         let text =
             "OAuth tokens are kept by the worker; use `ticketwire send integration.test --wait`";
         Err(AdapterError::new(ErrorClass::Unsupported, text))
+    }
+
+    fn is_stale(&self, _: &Response) -> bool {
+        false
     }
 }
 

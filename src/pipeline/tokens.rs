@@ -14,7 +14,7 @@ use super::core::Core;
 use super::integrations::Handle;
 use super::policy::after;
 use crate::domain::OrganizationId;
-use crate::platforms::{AdapterError, ErrorClass, Exchange, TokenSource};
+use crate::platforms::{AdapterError, ErrorClass, Exchange, Response, TokenSource};
 use crate::secrets::Binding;
 use crate::store::{StoredTokens, chain};
 
@@ -149,5 +149,12 @@ impl TokenSource for TokenCache<'_> {
             .map_err(|error| trouble("the access token could not be stored", chain(&error)))?;
         self.remember(handle, &grant.access_token, expires_at);
         Ok(grant.access_token)
+    }
+
+    fn is_stale(&self, response: &Response) -> bool {
+        let adapter = self.handle.and_then(|handle| handle.adapter.as_ref().ok());
+        adapter
+            .and_then(|adapter| adapter.token_flow())
+            .is_some_and(|flow| flow.is_stale(response))
     }
 }

@@ -76,7 +76,7 @@ pub enum Body {
 }
 
 /// A request as an adapter builds it: data, not yet IO.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request {
     /// Method.
     pub method: Method,
@@ -90,6 +90,8 @@ pub struct Request {
     pub auth: Auth,
     /// What it does if it arrives.
     pub effect: Effect,
+    /// Whether the URL is itself a credential: nobody is shown more of it than its host.
+    pub url_is_secret: bool,
 }
 
 /// An answer: any status; the whole body, capped.
@@ -129,6 +131,10 @@ pub trait TokenFlow: Send + Sync {
     /// # Errors
     /// By the answer's status; class authentication where the grant is refused.
     fn read(&self, response: &Response) -> Result<TokenGrant, AdapterError>;
+    /// Whether an answer says that the access token is no longer good: by default, a 401.
+    fn is_stale(&self, response: &Response) -> bool {
+        response.status == 401
+    }
 }
 
 /// Where access tokens come from: the pipeline's cache over the store.
@@ -140,6 +146,9 @@ pub trait TokenSource: Send + Sync {
         exchange: &Exchange<'_>,
         stale: Option<&SecretString>,
     ) -> Result<SecretString, AdapterError>;
+
+    /// Whether an answer says that its token is no longer good; see [`TokenFlow::is_stale`].
+    fn is_stale(&self, response: &Response) -> bool;
 }
 
 /// Asked right before every request: may this process still send, for so long?
@@ -217,8 +226,8 @@ impl Exchange<'_> {
             Auth::None | Auth::Basic { .. } | Auth::Bearer(_) => None,
         };
         let response = self.send_with(&request, token.as_ref()).await?;
-        if response.status == 401 && token.is_some() {
-            // The token may have gone stale meanwhile; a fresh one is tried once. A 401 had no effect.
+        if token.is_some() && self.tokens.is_stale(&response) {
+            // A fresh token is tried once. What was refused for its token had no effect.
             token = Some(self.tokens.token(self, token.as_ref()).await?);
             return self.send_with(&request, token.as_ref()).await;
         }
@@ -434,6 +443,19 @@ fn crate_chain(error: &reqwest::Error) -> String {
     texts.join(": ")
 }
 
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("url", &self.shown_url())
+            .field("headers", &self.headers)
+            .field("body", &self.body)
+            .field("auth", &self.auth)
+            .field("effect", &self.effect)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Request {
     /// A request without body.
     #[must_use]
@@ -445,6 +467,23 @@ impl Request {
             body: Body::Empty,
             auth,
             effect,
+            url_is_secret: false,
+        }
+    }
+
+    /// Says that the URL is itself a credential.
+    #[must_use]
+    pub const fn secret_url(mut self) -> Self {
+        self.url_is_secret = true;
+        self
+    }
+
+    /// The URL as anybody may see it.
+    fn shown_url(&self) -> String {
+        if self.url_is_secret {
+            format!("{}://{}/••••", self.url.scheme(), host(self))
+        } else {
+            self.url.to_string()
         }
     }
 
@@ -488,7 +527,7 @@ impl Request {
                 .into(),
         };
         json!({
-            "method": self.method.as_str(), "url": self.url.as_str(), "headers": headers,
+            "method": self.method.as_str(), "url": self.shown_url(), "headers": headers,
             "authorization": authorization, "body": body,
         })
     }

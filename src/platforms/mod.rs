@@ -7,13 +7,13 @@
 //! [`connect`], (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
 
 mod backoff;
+mod descriptor;
 mod egress;
 mod error;
 mod http;
 pub mod jira;
 pub mod webhook;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,12 +21,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::domain::{
-    AuthType, Integration, IntegrationId, IntegrationStatus, Platform, TicketPatch, TicketStatus,
-    TicketView, UserRef,
-};
+use crate::domain::{Integration, Platform, TicketPatch, TicketStatus, TicketView, UserRef};
 use crate::secrets::Credentials;
 
+pub use descriptor::{AuthScheme, BaseUrl, Descriptor, Member, faults};
 pub use egress::EgressPolicy;
 pub use error::{AdapterError, ErrorClass};
 pub use http::{
@@ -194,58 +192,6 @@ pub struct CheckReport {
     pub details: Map<String, Value>,
 }
 
-/// One member of an integration's credentials or settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member {
-    /// Its name in `credentials` or `settings`.
-    pub name: &'static str,
-    /// Whether it may be left out.
-    pub required: bool,
-    /// What it is, for `ticketwire platforms NAME` and for error messages.
-    pub help: &'static str,
-}
-
-/// One way to authenticate, and the members it needs.
-#[derive(Debug, Clone, Copy)]
-pub struct AuthScheme {
-    /// Value of `auth_type`.
-    pub auth_type: AuthType,
-    /// Alternatives: each a complete set of members; one of them must be there.
-    pub alternatives: &'static [&'static [Member]],
-}
-
-/// A platform's facts: feeds validation, `ticketwire platforms` and the docs, so that they cannot disagree.
-#[derive(Debug)]
-pub struct Descriptor {
-    /// Which platform.
-    pub platform: Platform,
-    /// How it can be authenticated to.
-    pub auth: &'static [AuthScheme],
-    /// What is not secret.
-    pub settings: &'static [Member],
-    /// Whether `base_url` must be given.
-    pub base_url: BaseUrl,
-    /// What it can do.
-    pub operations: &'static [OperationKind],
-    /// Duplicate protection in a sentence.
-    pub protection: &'static str,
-    /// Limits a person should know.
-    pub limits: &'static [&'static str],
-}
-
-/// What a platform wants of `base_url`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BaseUrl {
-    /// Must be given.
-    Required,
-    /// Has a vendor default; may be given.
-    Default(&'static str),
-    /// Required unless this credential member is present.
-    UnlessCredential(&'static str),
-    /// Required unless this setting is present.
-    UnlessSetting(&'static str),
-}
-
 /// One integration's connection to its platform: settings and credentials parsed once into types.
 #[async_trait]
 pub trait Adapter: Send + Sync {
@@ -344,151 +290,5 @@ pub fn connect(
             "{:?} is not a platform",
             integration.platform_name
         ))),
-    }
-}
-
-/// Checks an integration's authentication type, credentials and settings against its platform's descriptor, as
-/// `integration.create` does. Returns every fault at once, by field.
-#[must_use]
-pub fn faults(
-    descriptor: &Descriptor,
-    auth_type: AuthType,
-    credentials: &Map<String, Value>,
-    settings: &Map<String, Value>,
-    base_url: Option<&str>,
-) -> BTreeMap<String, String> {
-    let mut faults = BTreeMap::new();
-    let Some(scheme) = descriptor
-        .auth
-        .iter()
-        .find(|scheme| scheme.auth_type == auth_type)
-    else {
-        let taken = descriptor
-            .auth
-            .iter()
-            .map(|s| s.auth_type.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        faults.insert(
-            "auth_type".into(),
-            format!(
-                "{} does not take {auth_type}; it takes {taken}",
-                descriptor.platform
-            ),
-        );
-        return faults;
-    };
-    let filled = |name: &str| match credentials.get(name) {
-        None | Some(Value::Null) => false,
-        Some(Value::String(text)) => !text.is_empty(),
-        Some(_) => true,
-    };
-    let complete = |set: &&[Member]| set.iter().filter(|m| m.required).all(|m| filled(m.name));
-    if !scheme.alternatives.iter().any(complete) {
-        // The alternative that is nearest to complete says what is missing.
-        let nearest = scheme
-            .alternatives
-            .iter()
-            .min_by_key(|set| set.iter().filter(|m| m.required && !filled(m.name)).count());
-        for member in nearest
-            .into_iter()
-            .flat_map(|set| set.iter())
-            .filter(|m| m.required && !filled(m.name))
-        {
-            faults.insert(
-                format!("credentials.{}", member.name),
-                format!(
-                    "is required for {} with {auth_type}: {}",
-                    descriptor.platform, member.help
-                ),
-            );
-        }
-    }
-    let known_setting = |name: &str| descriptor.settings.iter().any(|m| m.name == name);
-    let known_credential = |name: &str| {
-        scheme
-            .alternatives
-            .iter()
-            .any(|set| set.iter().any(|m| m.name == name))
-            || known_setting(name)
-    };
-    for name in credentials.keys().filter(|name| !known_credential(name)) {
-        let taken = scheme
-            .alternatives
-            .iter()
-            .flat_map(|s| s.iter())
-            .map(|m| m.name)
-            .collect::<Vec<_>>()
-            .join(", ");
-        faults.insert(
-            format!("credentials.{name}"),
-            format!(
-                "is not known for {} with {auth_type}; it takes {taken}",
-                descriptor.platform
-            ),
-        );
-    }
-    for member in descriptor.settings.iter().filter(|m| m.required) {
-        if !settings.contains_key(member.name) && !credentials.contains_key(member.name) {
-            faults.insert(
-                format!("settings.{}", member.name),
-                format!("is required: {}", member.help),
-            );
-        }
-    }
-    let needs_url = match descriptor.base_url {
-        BaseUrl::Required => true,
-        BaseUrl::Default(_) => false,
-        BaseUrl::UnlessCredential(name) => !filled(name),
-        BaseUrl::UnlessSetting(name) => !settings.contains_key(name) && !filled(name),
-    };
-    if needs_url && base_url.is_none() {
-        faults.insert(
-            "base_url".into(),
-            format!("is required for {}", descriptor.platform),
-        );
-    }
-    if faults.is_empty() {
-        // All there; now whether the adapter can make sense of it.
-        let blank = blank(descriptor.platform, auth_type, settings, base_url);
-        if let Err(error) = connect(&blank, &Credentials::new(credentials.clone()))
-            && let ErrorClass::Validation { fields } = error.class
-        {
-            faults.extend(fields);
-        }
-    }
-    faults
-}
-
-/// An integration with nothing but what an adapter is built from.
-fn blank(
-    platform: Platform,
-    auth_type: AuthType,
-    settings: &Map<String, Value>,
-    base_url: Option<&str>,
-) -> Integration {
-    Integration {
-        id: IntegrationId::new(uuid::Uuid::nil()),
-        organization_id: None,
-        name: String::new(),
-        platform: Some(platform),
-        platform_name: platform.to_string(),
-        category: None,
-        enabled: true,
-        status: IntegrationStatus::Pending,
-        auth_type,
-        base_url: base_url.map(str::to_owned),
-        api_version: None,
-        settings: settings.clone(),
-        credentials_sealed: None,
-        webhook_secret_sealed: None,
-        expires_at: None,
-        supports_categories: Vec::new(),
-        supports_priorities: Vec::new(),
-        department_mapping: Map::new(),
-        custom_fields_mapping: Map::new(),
-        maintenance_window_start: None,
-        maintenance_window_end: None,
-        rate_limit_per_hour: None,
     }
 }

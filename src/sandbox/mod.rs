@@ -19,6 +19,7 @@ mod fault;
 mod jira;
 mod ledger;
 mod site;
+mod tokens;
 mod webhook;
 
 use std::collections::HashMap;

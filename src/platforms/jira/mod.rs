@@ -44,24 +44,9 @@ static COMMENT_RUNGS: [Duration; 3] = [
     Duration::from_secs(40),
 ];
 
-const fn required(name: &'static str, help: &'static str) -> Member {
-    Member {
-        name,
-        required: true,
-        help,
-    }
-}
-
-const fn optional(name: &'static str, help: &'static str) -> Member {
-    Member {
-        name,
-        required: false,
-        help,
-    }
-}
-
 /// Legacy rows keep the base URL among the credentials.
-const LEGACY_URL: Member = optional("url", "base URL, where an older application stored it here");
+const LEGACY_URL: Member =
+    Member::optional("url", "base URL, where an older application stored it here");
 
 /// Jira's facts.
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -70,59 +55,59 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         AuthScheme {
             auth_type: AuthType::ApiKey,
             alternatives: &[&[
-                required(
+                Member::required(
                     "email",
                     "e-mail address of the account that owns the token (Cloud)",
                 ),
-                required("api_token", "API token of that account"),
+                Member::required("api_token", "API token of that account"),
                 LEGACY_URL,
             ]],
         },
         AuthScheme {
             auth_type: AuthType::Oauth2,
             alternatives: &[&[
-                required("client_id", "OAuth 2.0 (3LO) client id"),
-                required("client_secret", "OAuth 2.0 (3LO) client secret"),
-                required("refresh_token", "refresh token with scope offline_access"),
-                required("cloud_id", "cloud id of the site"),
+                Member::required("client_id", "OAuth 2.0 (3LO) client id"),
+                Member::required("client_secret", "OAuth 2.0 (3LO) client secret"),
+                Member::required("refresh_token", "refresh token with scope offline_access"),
+                Member::required("cloud_id", "cloud id of the site"),
                 LEGACY_URL,
             ]],
         },
         AuthScheme {
             auth_type: AuthType::Bearer,
             alternatives: &[&[
-                required("token", "personal access token (Data Center)"),
+                Member::required("token", "personal access token (Data Center)"),
                 LEGACY_URL,
             ]],
         },
         AuthScheme {
             auth_type: AuthType::Basic,
             alternatives: &[&[
-                required("username", "user name (Data Center)"),
-                required("password", "password (Data Center)"),
+                Member::required("username", "user name (Data Center)"),
+                Member::required("password", "password (Data Center)"),
                 LEGACY_URL,
             ]],
         },
     ],
     settings: &[
-        required(
+        Member::required(
             "project_key",
             "key of the project that issues are created in, e.g. SUP",
         ),
-        optional(
+        Member::optional(
             "default_issue_type",
             "issue type for categories without one of their own (default Task)",
         ),
-        optional(
+        Member::optional(
             "status_transitions",
             "object: status of ours → name of the transition to take",
         ),
-        optional(
+        Member::optional(
             "internal_comments",
             "\"service_desk\", or the role that may see comments that are not public",
         ),
-        optional("token_url", "OAuth token endpoint, if not Atlassian's"),
-        optional("api_url", "API base for OAuth, if not Atlassian's gateway"),
+        Member::optional("token_url", "OAuth token endpoint, if not Atlassian's"),
+        Member::optional("api_url", "API base for OAuth, if not Atlassian's gateway"),
     ],
     base_url: BaseUrl::UnlessCredential("url"),
     operations: &[

@@ -26,44 +26,35 @@ use super::{
 use crate::domain::{AuthType, Integration, Platform};
 use crate::secrets::Credentials;
 
-const fn optional(name: &'static str, help: &'static str) -> Member {
-    Member {
-        name,
-        required: false,
-        help,
-    }
-}
-
 /// A webhook's facts.
 pub static DESCRIPTOR: Descriptor = Descriptor {
     platform: Platform::Webhook,
     auth: &[AuthScheme {
         auth_type: AuthType::Custom,
         alternatives: &[&[
-            Member {
-                name: "signing_secret",
-                required: true,
-                help: "whsec_… (HMAC-SHA256) or whsk_… (ed25519)",
-            },
-            optional(
+            Member::required(
+                "signing_secret",
+                "whsec_… (HMAC-SHA256) or whsk_… (ed25519)",
+            ),
+            Member::optional(
                 "previous_signing_secret",
                 "signs besides the current one while receivers change over",
             ),
-            optional(
+            Member::optional(
                 "previous_valid_until",
                 "RFC 3339 time after which the previous secret no longer signs",
             ),
-            optional("headers", "object of further headers, e.g. Authorization"),
-            optional("basic_user", "user name for Basic authentication"),
-            optional("basic_password", "password for Basic authentication"),
+            Member::optional("headers", "object of further headers, e.g. Authorization"),
+            Member::optional("basic_user", "user name for Basic authentication"),
+            Member::optional("basic_password", "password for Basic authentication"),
         ]],
     }],
     settings: &[
-        optional(
+        Member::optional(
             "url",
             "where to POST; base_url is taken instead where it is missing",
         ),
-        optional(
+        Member::optional(
             "payload_template",
             "JSON with {{type}}, {{timestamp}}, {{data.title}} … in the place of values",
         ),
@@ -215,6 +206,7 @@ impl Webhook {
             auth: self.auth.clone(),
             // Receivers know it again by its id.
             effect: Effect::Idempotent,
+            url_is_secret: false,
         })
     }
 

@@ -25,7 +25,8 @@ use serde_json::{Map, Value, json};
 
 use super::fake::{Answer, Call, Fake};
 use super::ledger::LedgerIssue;
-use auth::{Caller, Tokens};
+use super::tokens::Tokens;
+use auth::Caller;
 use route::{Operation, Route, Version};
 use settings::Settings;
 use store::Store;
@@ -149,7 +150,7 @@ impl Fake for Jira {
 
     fn answer(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
         match Route::of(call) {
-            Route::Token => self.tokens.grant(call, &self.settings, now),
+            Route::Token => auth::grant(&mut self.tokens, call, &self.settings, now),
             Route::AccessibleResources => self.accessible_resources(call, now),
             Route::Api(version, operation) => self.api(call, version, operation, now),
             Route::Unknown => error(404, &format!("null for uri: {}{}", call.base, call.path)),
