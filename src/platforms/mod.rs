@@ -12,6 +12,7 @@ mod egress;
 mod error;
 mod http;
 pub mod jira;
+pub mod slack;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -237,13 +238,13 @@ pub trait Adapter: Send + Sync {
 pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
     match platform {
         Platform::Jira => Some(&jira::DESCRIPTOR),
+        Platform::Slack => Some(&slack::DESCRIPTOR),
         Platform::Webhook => Some(&webhook::DESCRIPTOR),
         Platform::Servicenow
         | Platform::Zendesk
         | Platform::Freshdesk
         | Platform::Salesforce
         | Platform::Hubspot
-        | Platform::Slack
         | Platform::Teams
         | Platform::Email
         | Platform::Sms
@@ -265,6 +266,7 @@ pub fn connect(
 ) -> Result<Arc<dyn Adapter>, AdapterError> {
     match integration.platform {
         Some(Platform::Jira) => Ok(Arc::new(jira::Jira::connect(integration, credentials)?)),
+        Some(Platform::Slack) => Ok(Arc::new(slack::Slack::connect(integration, credentials)?)),
         Some(Platform::Webhook) => Ok(Arc::new(webhook::Webhook::connect(
             integration,
             credentials,
@@ -275,7 +277,6 @@ pub fn connect(
             | Platform::Freshdesk
             | Platform::Salesforce
             | Platform::Hubspot
-            | Platform::Slack
             | Platform::Teams
             | Platform::Email
             | Platform::Sms

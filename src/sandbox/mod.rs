@@ -19,6 +19,7 @@ mod fault;
 mod jira;
 mod ledger;
 mod site;
+mod slack;
 mod tokens;
 mod webhook;
 
@@ -58,13 +59,13 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
     match platform {
         Platform::Jira => Some(Box::new(jira::Jira::new(site))),
+        Platform::Slack => Some(Box::new(slack::Slack::default())),
         Platform::Webhook => Some(Box::new(webhook::Receiver::default())),
         Platform::Servicenow
         | Platform::Zendesk
         | Platform::Freshdesk
         | Platform::Salesforce
         | Platform::Hubspot
-        | Platform::Slack
         | Platform::Teams
         | Platform::Email
         | Platform::Sms

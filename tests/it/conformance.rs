@@ -13,7 +13,7 @@ use ticketwire::domain::{
 };
 use ticketwire::platforms::{
     self, AdapterError, Cause, EgressPolicy, ErrorClass, Exchange, HttpClient, Operation,
-    OperationKind, Protection, Receipt, SendPermit, TestKind, TokenSource,
+    OperationKind, Protection, Receipt, Response, SendPermit, TestKind, TokenSource,
 };
 use ticketwire::sandbox::{Fault, FaultKind, Sandbox};
 use ticketwire::secrets::Credentials;
@@ -32,12 +32,26 @@ struct Row {
     create: &'static str,
     update: &'static str,
     comment: &'static str,
-    /// What makes something that a second request would make again: an unknown outcome must be looked up.
+    /// What it can do in this mode.
+    kinds: &'static [Kind],
+    /// What makes something that a second request would make again: a lost answer is of unknown outcome.
     making: &'static [Kind],
+    guard: Guard,
     /// Whether the body of a success is needed.
     reads_answers: bool,
     /// Answers that mean something else here than elsewhere.
     peculiar: Vec<Case>,
+}
+
+/// How what is made is kept from being made twice.
+#[derive(Clone, Copy, PartialEq)]
+enum Guard {
+    /// By its mark, which is looked up.
+    Lookup,
+    /// By the platform.
+    Native,
+    /// By nothing.
+    Nothing,
 }
 
 /// Answer, what it is for what makes something, what it is for what sets something.
@@ -46,7 +60,7 @@ type Case = (&'static str, Fault, &'static str, &'static str);
 impl Row {
     /// A site of this platform.
     fn site(&self, name: &str) -> String {
-        format!("{}/{name}", self.platform)
+        format!("{}/{name}-{}", self.platform, self.create)
     }
 }
 
@@ -59,7 +73,9 @@ fn platforms() -> Vec<Row> {
         create: "create_issue",
         update: "update_issue",
         comment: "add_comment",
+        kinds: &KINDS,
         making: &[Kind::Create, Kind::Comment],
+        guard: Guard::Lookup,
         reads_answers: true,
         peculiar: vec![("409", Fault::status(409), "conflict", "transient")],
     };
@@ -73,8 +89,10 @@ fn platforms() -> Vec<Row> {
         create: "deliver",
         update: "deliver",
         comment: "deliver",
+        kinds: &KINDS,
         // A receiver knows it again by its id.
         making: &[],
+        guard: Guard::Native,
         reads_answers: false,
         peculiar: vec![
             (
@@ -87,7 +105,83 @@ fn platforms() -> Vec<Row> {
             ("410", Fault::status(410), "gone", "gone"),
         ],
     };
-    vec![jira, webhook]
+    vec![jira, webhook, slack(), slack_hook()]
+}
+
+fn slack() -> Row {
+    let refuses = |code: &str| Fault::status(200).body(json!({ "ok": false, "error": code }));
+    let same = |name, fault, class| (name, fault, class, class);
+    Row {
+        platform: Platform::Slack,
+        auth_type: AuthType::Bearer,
+        credentials: json!({ "bot_token": format!("xoxb-{SECRET}") }),
+        settings: json!({ "channel": "C0SUPPORT" }),
+        create: "chat.postMessage",
+        update: "chat.update",
+        comment: "chat.postMessage",
+        kinds: &KINDS,
+        making: &[Kind::Create, Kind::Comment],
+        guard: Guard::Lookup,
+        reads_answers: true,
+        peculiar: vec![
+            same("409", Fault::status(409), "conflict"),
+            same("invalid_auth", refuses("invalid_auth"), "authentication"),
+            same("missing_scope", refuses("missing_scope"), "permission"),
+            same("not_in_channel", refuses("not_in_channel"), "permission"),
+            same(
+                "channel_not_found",
+                refuses("channel_not_found"),
+                "not_found",
+            ),
+            same("is_archived", refuses("is_archived"), "not_found"),
+            same("invalid_blocks", refuses("invalid_blocks"), "validation"),
+            same("ratelimited", refuses("ratelimited"), "rate_limited"),
+            same("request_timeout", refuses("request_timeout"), "transient"),
+            same("a code nobody knows", refuses("new_in_2031"), "validation"),
+            (
+                "fatal_error",
+                refuses("fatal_error"),
+                "unknown",
+                "transient",
+            ),
+            (
+                "internal_error",
+                refuses("internal_error"),
+                "unknown",
+                "transient",
+            ),
+        ],
+    }
+}
+
+/// The reduced mode: nothing comes back, and nothing can be looked up.
+fn slack_hook() -> Row {
+    let says = |status, text: &str| Fault::status(status).body(json!(text));
+    let same = |name, fault, class| (name, fault, class, class);
+    Row {
+        platform: Platform::Slack,
+        auth_type: AuthType::Custom,
+        credentials: json!({ "webhook_url": format!("{{base}}/services/T1/B1/{SECRET}") }),
+        settings: json!({}),
+        create: "incoming_webhook",
+        update: "incoming_webhook",
+        comment: "incoming_webhook",
+        kinds: &[Kind::Create],
+        making: &[Kind::Create],
+        guard: Guard::Nothing,
+        reads_answers: false,
+        peculiar: vec![
+            same("410", says(410, "channel_is_archived"), "gone"),
+            same("no_service", says(404, "no_service"), "gone"),
+            same("no_team", says(404, "no_team"), "gone"),
+            same(
+                "invalid_token",
+                says(403, "invalid_token"),
+                "authentication",
+            ),
+            same("no_text", says(400, "no_text"), "validation"),
+        ],
+    }
 }
 
 /// Which operation meets the fault.
@@ -141,6 +235,10 @@ impl TokenSource for Free {
     ) -> Result<SecretString, AdapterError> {
         Err(AdapterError::unsupported("no OAuth here"))
     }
+
+    fn is_stale(&self, _: &Response) -> bool {
+        false
+    }
 }
 
 impl Bench {
@@ -166,7 +264,10 @@ impl Bench {
     }
 
     fn adapter(&self, row: &Row, base_url: &str) -> std::sync::Arc<dyn platforms::Adapter> {
-        let object = |value: &serde_json::Value| value.as_object().unwrap().clone();
+        let object = |value: &serde_json::Value| {
+            let text = value.to_string().replace("{base}", base_url);
+            serde_json::from_str::<Map<_, _>>(&text).unwrap()
+        };
         let integration = Integration {
             id: IntegrationId::new(Uuid::nil()),
             organization_id: Some(OrganizationId::new(Uuid::nil())),
@@ -291,7 +392,7 @@ fn ticket() -> TicketView {
 async fn every_operation_works_where_nothing_is_wrong() {
     let bench = Bench::new().await;
     for row in platforms() {
-        for kind in KINDS {
+        for kind in row.kinds.iter().copied() {
             let receipt = bench.run(&row, kind, None).await.unwrap();
             assert_eq!(receipt.external_id.is_some(), kind == Kind::Create);
             assert_eq!(receipt.external_comment_id.is_some(), kind == Kind::Comment);
@@ -353,7 +454,7 @@ async fn every_answer_has_its_class() {
     ];
     for row in platforms() {
         for (name, fault, making, setting) in cases.iter().chain(&row.peculiar) {
-            for kind in KINDS {
+            for kind in row.kinds.iter().copied() {
                 let result = bench.run(&row, kind, Some(fault.clone())).await;
                 let error = result.expect_err(name);
                 let expected = if row.making.contains(&kind) {
@@ -482,7 +583,7 @@ async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_block
 async fn what_was_made_is_found_by_its_mark_and_nothing_else_is() {
     let bench = Bench::new().await;
     for row in platforms() {
-        if row.making.is_empty() {
+        if row.guard != Guard::Lookup {
             continue;
         }
         let adapter = bench.adapter(&row, &bench.sandbox.url(&row.site("lookup")));
@@ -532,7 +633,8 @@ async fn what_was_made_is_found_by_its_mark_and_nothing_else_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_protected_by_the_platform_has_one_effect_however_often_it_is_sent() {
     let bench = Bench::new().await;
-    for row in platforms().iter().filter(|row| row.making.is_empty()) {
+    let native = |row: &&Row| row.guard == Guard::Native;
+    for row in platforms().iter().filter(native) {
         let site = row.site("twice");
         let adapter = bench.adapter(row, &bench.sandbox.url(&site));
         let ticket = ticket();
@@ -568,7 +670,10 @@ async fn a_dry_run_of_every_operation_shows_a_request_without_the_secret() {
         };
         let request = adapter.plan(&create).unwrap();
         assert!(!format!("{request:?}").contains(SECRET));
-        ticket.external_id = Some("SUP-1".into());
+        if row.kinds.len() < KINDS.len() {
+            continue;
+        }
+        ticket.external_id = Some("SUP-1:2".into());
         let patch = TicketPatch {
             title: Some("New".into()),
             ..TicketPatch::default()
@@ -633,5 +738,27 @@ async fn every_check_of_an_integration_can_pass_and_fail() {
             .await
             .unwrap_err();
         assert_eq!(class(&error), "authentication", "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nothing_protects_says_so_and_what_a_mode_cannot_do_is_refused() {
+    let bench = Bench::new().await;
+    for row in platforms().iter().filter(|row| row.guard == Guard::Nothing) {
+        let site = row.site("bare");
+        let adapter = bench.adapter(row, &bench.sandbox.url(&site));
+        assert_eq!(adapter.protection(OperationKind::Create), Protection::None);
+        let mut ticket = ticket();
+        ticket.external_id = Some("1".into());
+
+        for kind in KINDS.iter().filter(|kind| !row.kinds.contains(kind)) {
+            let error = bench
+                .operate(adapter.as_ref(), *kind, &ticket)
+                .await
+                .unwrap_err();
+
+            assert_eq!(class(&error), "unsupported", "{error:?}");
+        }
+        assert!(bench.sandbox.ledger(&site).recent.is_empty());
     }
 }

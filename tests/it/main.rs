@@ -23,5 +23,6 @@ mod main_job;
 mod migrations;
 mod order;
 mod poison;
+mod slack;
 mod tidy;
 mod webhook;

@@ -11,7 +11,7 @@ use super::super::policy::{self, Next, after};
 use super::{ANNOUNCED_WAIT, DOUBT_PAUSE, Done, Run};
 use crate::contract::{Command, Event, EventData, IntegrationResult, Outcome};
 use crate::domain::{ErrorCode, Failure, IntegrationId};
-use crate::platforms::Receipt;
+use crate::platforms::{OperationKind, Protection, Receipt};
 use crate::store::{AttemptRecord, EventRecord, Settlement, TicketChange, TicketInsert};
 use crate::telemetry::metrics;
 
@@ -41,11 +41,31 @@ impl Run<'_> {
         self.finished(Outcome::Failed, failure)
     }
 
+    /// Whether an attempt behind it may have left something on the platform that was not there before.
     pub(super) fn may_have_made_something(&self) -> bool {
-        matches!(
-            *self.job.command,
-            Command::TicketCreate(_) | Command::TicketComment(_)
-        ) && self.job.integration_id.is_some()
+        if self.job.integration_id.is_none() {
+            return false;
+        }
+        match &*self.job.command {
+            Command::TicketCreate(_) | Command::TicketComment(_) => true,
+            // On some platforms a change of status posts something, too.
+            Command::TicketStatus(_) => self
+                .job
+                .integration
+                .as_ref()
+                .and_then(|handle| handle.adapter.as_ref().ok())
+                .is_some_and(|adapter| {
+                    adapter.protection(OperationKind::Status) != Protection::Native
+                }),
+            Command::TicketUpdate(_)
+            | Command::TicketAssign(_)
+            | Command::IntegrationCreate(_)
+            | Command::IntegrationStatus(_)
+            | Command::IntegrationGet(_)
+            | Command::IntegrationList(_)
+            | Command::IntegrationTest(_)
+            | Command::Unwritten(_) => false,
+        }
     }
 
     pub(super) fn finished(&mut self, outcome: Outcome, failure: Failure) -> Done {

@@ -1,0 +1,562 @@
+//! Slack: Web API with a bot token, or an incoming webhook as the reduced mode.
+//!
+//! Sources: docs.slack.dev reference/methods (`chat.*`, `conversations.*`, `auth.test`), apis/web-api/rate-limits,
+//! authentication/using-token-rotation, messaging/message-metadata, reference/block-kit.
+//!
+//! A ticket is a message in the channel, its comments are replies in that message's thread, and a change is shown by
+//! rewriting the message. Nearly everything is answered with HTTP 200; whether it worked is in `ok` of the body.
+//!
+//! **Duplicates**: no idempotency key. The mark is in the message's `metadata`, which is found again by
+//! `conversations.history` and `.replies`. `chat.update` is idempotent. An incoming webhook gives nothing back and reads
+//! nothing, so there an unknown outcome stays unknown.
+
+mod message;
+mod mrkdwn;
+mod request;
+mod response;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::{
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, Descriptor, Effect, ErrorClass,
+    Exchange, Member, Operation, OperationKind, Protection, Receipt, Request, TestKind, TokenFlow,
+};
+use crate::domain::{AuthType, Integration, Platform, TicketView};
+use crate::secrets::Credentials;
+use message::Style;
+use response::{Page, Posted};
+
+/// The Web API; a method's name follows.
+const API: &str = "https://slack.com/api";
+/// When to look for a lost message: listed at once, but a request may still be under way.
+static RUNGS: [Duration; 3] = [
+    Duration::from_secs(5),
+    Duration::from_secs(20),
+    Duration::from_secs(40),
+];
+/// Pages of history that are read at most; more messages than that are not looked through.
+const PAGES_MAX: usize = 20;
+
+/// Slack's facts.
+pub static DESCRIPTOR: Descriptor = Descriptor {
+    platform: Platform::Slack,
+    auth: &[
+        AuthScheme {
+            auth_type: AuthType::Bearer,
+            alternatives: &[&[Member::required(
+                "bot_token",
+                "xoxb-… with scopes chat:write, channels:read, channels:history (private channels: groups:…)",
+            )]],
+        },
+        AuthScheme {
+            auth_type: AuthType::Oauth2,
+            alternatives: &[&[
+                Member::required("client_id", "client id of the app"),
+                Member::required("client_secret", "client secret of the app"),
+                Member::required(
+                    "refresh_token",
+                    "xoxe-1-… of an app with token rotation; it is renewed with every refresh",
+                ),
+            ]],
+        },
+        AuthScheme {
+            auth_type: AuthType::Custom,
+            alternatives: &[&[Member::required(
+                "webhook_url",
+                "https://hooks.slack.com/services/…: creates only, and an unknown outcome cannot be looked up",
+            )]],
+        },
+    ],
+    settings: &[
+        Member::optional(
+            "channel",
+            "id of the channel, e.g. C0123ABCD (required but with webhook_url); with a name a lost answer cannot be \
+             looked up",
+        ),
+        Member::optional(
+            "ticket_url",
+            "page of a ticket at your desk, with {ticket_id} in it: shown as a button",
+        ),
+        Member::optional(
+            "internal_comments",
+            "true: comments that are not public are posted too, as everybody in the channel may read them",
+        ),
+        Member::optional(
+            "broadcast_status",
+            "true: a change of status is shown in the channel too, not in the thread alone",
+        ),
+    ],
+    base_url: BaseUrl::Default(API),
+    operations: &[
+        OperationKind::Create,
+        OperationKind::Update,
+        OperationKind::Status,
+        OperationKind::Assign,
+        OperationKind::Comment,
+    ],
+    protection: "lookup: the mark in the message's metadata; an empty look-up counts as proof after 40 s (none with \
+                 webhook_url)",
+    limits: &[
+        "about 1 message a second and channel; update and look-up 50 a minute",
+        "description and comment 9,000 characters, title 150",
+        "apps that are distributed but not in Slack's marketplace may look up once a minute only",
+    ],
+};
+
+/// One Slack integration.
+pub struct Slack {
+    way: Way,
+    style: Style,
+    internal_comments: bool,
+    broadcast_status: bool,
+}
+
+/// How Slack is reached.
+enum Way {
+    /// The Web API.
+    Bot(Box<Bot>),
+    /// A URL that posts to one channel and is itself the secret.
+    Hook(Url),
+}
+
+/// The Web API of one workspace.
+struct Bot {
+    /// Up to and with the slash before a method's name.
+    api: Url,
+    auth: Auth,
+    channel: String,
+    flow: Option<Rotation>,
+    /// `https://<workspace>.slack.com/archives/`, once a permalink has shown it.
+    archives: OnceLock<String>,
+}
+
+/// Token rotation of one app.
+struct Rotation {
+    token_url: Url,
+    client_id: String,
+    client_secret: SecretString,
+    refresh_token: SecretString,
+}
+
+/// A message's place: unique together. `ts` is text with six decimals, never a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    channel: String,
+    ts: String,
+}
+
+impl Place {
+    /// Where the ticket's message is: as remembered, or read from the id that people quote.
+    fn of(ticket: &TicketView) -> Result<Self, AdapterError> {
+        let remembered = |name: &str| ticket.external_ref.get(name).and_then(Value::as_str);
+        let quoted = ticket
+            .external_id
+            .as_deref()
+            .and_then(|id| id.split_once(':'));
+        let (channel, ts) = remembered("channel")
+            .zip(remembered("ts"))
+            .or(quoted)
+            .ok_or_else(|| {
+                AdapterError::new(ErrorClass::NotFound, "the ticket has no message in Slack")
+            })?;
+        Ok(Self {
+            channel: channel.to_owned(),
+            ts: ts.to_owned(),
+        })
+    }
+
+    fn receipt(&self, url: Option<String>) -> Receipt {
+        let text = |text: &str| Value::from(text);
+        Receipt {
+            external_id: Some(format!("{}:{}", self.channel, self.ts)),
+            external_url: url,
+            external_ref: Map::from_iter([
+                ("channel".to_owned(), text(&self.channel)),
+                ("ts".to_owned(), text(&self.ts)),
+            ]),
+            ..Receipt::default()
+        }
+    }
+}
+
+impl Slack {
+    /// Parses settings and credentials.
+    ///
+    /// # Errors
+    /// Class validation, naming the member that is missing or wrong.
+    pub fn connect(
+        integration: &Integration,
+        credentials: &Credentials,
+    ) -> Result<Self, AdapterError> {
+        let secret = |name: &str| {
+            credentials.secret(name).ok_or_else(|| {
+                AdapterError::field(&format!("credentials.{name}"), "is required for slack")
+            })
+        };
+        let setting = |name: &str| {
+            let own = integration.settings.get(name).and_then(Value::as_str);
+            own.map(str::to_owned)
+                .or_else(|| credentials.text(name))
+                .filter(|text| !text.is_empty())
+        };
+        let switch = |name: &str| match integration.settings.get(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(on)) => Ok(*on),
+            Some(_) => Err(AdapterError::field(
+                &format!("settings.{name}"),
+                "must be true or false",
+            )),
+        };
+        let base = integration.base_url.as_deref().unwrap_or(API);
+        let api = Url::parse(&format!("{}/", base.trim_end_matches('/'))).map_err(|_| {
+            AdapterError::field("base_url", "is not a URL, e.g. https://slack.com/api")
+        })?;
+        let bot = |auth, flow| {
+            let channel = setting("channel").ok_or_else(|| {
+                AdapterError::field(
+                    "settings.channel",
+                    "is required for slack: the id of a channel, e.g. C0123ABCD",
+                )
+            })?;
+            Ok(Way::Bot(Box::new(Bot {
+                api: api.clone(),
+                auth,
+                channel,
+                flow,
+                archives: OnceLock::new(),
+            })))
+        };
+        let way = match integration.auth_type {
+            AuthType::Bearer => bot(Auth::Bearer(secret("bot_token")?), None)?,
+            AuthType::Oauth2 => {
+                let flow = Rotation {
+                    token_url: request::method_url(&api, "oauth.v2.access")?,
+                    client_id: credentials.text("client_id").ok_or_else(|| {
+                        AdapterError::field("credentials.client_id", "is required for slack")
+                    })?,
+                    client_secret: secret("client_secret")?,
+                    refresh_token: secret("refresh_token")?,
+                };
+                bot(Auth::OAuth, Some(flow))?
+            }
+            AuthType::Custom => {
+                let url = secret("webhook_url")?;
+                Way::Hook(Url::parse(url.expose_secret()).map_err(|_| {
+                    AdapterError::field(
+                        "credentials.webhook_url",
+                        "is not a URL, e.g. https://hooks.slack.com/services/…",
+                    )
+                })?)
+            }
+            AuthType::ApiKey | AuthType::Basic => {
+                return Err(AdapterError::field(
+                    "auth_type",
+                    "must be bearer, oauth2 or custom for slack",
+                ));
+            }
+        };
+        Ok(Self {
+            way,
+            style: Style {
+                ticket_url: setting("ticket_url"),
+                labels: integration.custom_fields_mapping.clone(),
+            },
+            internal_comments: switch("internal_comments")?,
+            broadcast_status: switch("broadcast_status")?,
+        })
+    }
+
+    /// The Web API, which all but a create needs.
+    fn bot(&self) -> Result<&Bot, AdapterError> {
+        match &self.way {
+            Way::Bot(bot) => Ok(bot),
+            Way::Hook(_) => Err(AdapterError::unsupported(
+                "an incoming webhook of Slack can post a ticket and nothing else; a bot token can do the rest",
+            )),
+        }
+    }
+
+    async fn create(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Receipt, AdapterError> {
+        let answer = exchange.send(self.plan(operation)?).await?;
+        let mut receipt = match &self.way {
+            Way::Hook(_) => {
+                response::read_hook(&answer, Effect::Create)?;
+                // Nothing comes back; the ticket is bound by its mark all the same.
+                Receipt {
+                    external_id: Some(operation.cause().mark.to_owned()),
+                    ..Receipt::default()
+                }
+            }
+            Way::Bot(bot) => {
+                let place = response::read_posted(&answer, "posting the ticket")?;
+                let url = bot.permalink(exchange, &place).await;
+                place.receipt(url)
+            }
+        };
+        let shown = self.style.ticket(operation.ticket());
+        receipt.details.extend(shown.left_out);
+        Ok(receipt)
+    }
+}
+
+impl Bot {
+    /// The page of a message. Slack is asked once; a failure costs the link and nothing else, as the message is there.
+    async fn permalink(&self, exchange: &Exchange<'_>, place: &Place) -> Option<String> {
+        let name = format!("p{}", place.ts.replace('.', ""));
+        if let Some(archives) = self.archives.get() {
+            return Some(format!("{archives}{}/{name}", place.channel));
+        }
+        let asked = async {
+            let answer = exchange.send(self.permalink_request(place)?).await?;
+            response::read_permalink(&answer)
+        };
+        match asked.await {
+            Ok(link) => {
+                let end = format!("{}/{name}", place.channel);
+                if let Some(archives) = link.strip_suffix(&end) {
+                    // Another attempt may have been faster; both found the same.
+                    drop(self.archives.set(archives.to_owned()));
+                }
+                Some(link)
+            }
+            Err(error) => {
+                tracing::info!(error = %error, "Slack gave no permalink; the ticket stays without one");
+                None
+            }
+        }
+    }
+
+    /// The first message with the mark on the pages of a listing.
+    async fn search(
+        &self,
+        exchange: &Exchange<'_>,
+        mark: &str,
+        thread: Option<&Place>,
+        since: i64,
+    ) -> Result<Option<Posted>, AdapterError> {
+        // Another app of the workspace can read our marks, and could copy one.
+        let me = response::read_identity(&exchange.send(self.identity_request()?).await?)?;
+        let mut cursor = String::new();
+        for _ in 0..PAGES_MAX {
+            let request = match thread {
+                None => self.history_request(since, &cursor)?,
+                Some(root) => self.replies_request(root, since, &cursor)?,
+            };
+            let answer = exchange.send(request).await?;
+            let Page { found, next } =
+                response::read_page(&answer, mark, thread, me.bot_id.as_deref())?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            match next {
+                Some(next) => cursor = next,
+                None => return Ok(None),
+            }
+        }
+        Err(AdapterError::new(
+            ErrorClass::Unsupported,
+            "the channel has had too many messages since to look through them",
+        ))
+    }
+}
+
+#[async_trait]
+impl Adapter for Slack {
+    async fn execute(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Receipt, AdapterError> {
+        match operation {
+            Operation::Create { .. } => self.create(exchange, operation).await,
+            Operation::Update { ticket, .. } | Operation::Assign { ticket, .. } => {
+                let answer = exchange.send(self.plan(operation)?).await?;
+                response::check(&answer, Effect::Idempotent, "updating the message")?;
+                let details = self.style.ticket(ticket).left_out;
+                Ok(Receipt {
+                    details,
+                    ..Receipt::default()
+                })
+            }
+            Operation::Status {
+                ticket,
+                status,
+                resolution_summary,
+                cause,
+            } => {
+                let bot = self.bot()?;
+                let answer = exchange.send(self.plan(operation)?).await?;
+                response::check(&answer, Effect::Idempotent, "updating the message")?;
+                let text = message::status_text(*status, *resolution_summary);
+                let request = bot.reply_request(
+                    &Place::of(ticket)?,
+                    &message::reply(&text),
+                    *cause,
+                    self.broadcast_status,
+                )?;
+                response::read_posted(&exchange.send(request).await?, "announcing the status")?;
+                Ok(Receipt::default())
+            }
+            Operation::Comment { .. } => {
+                let answer = exchange.send(self.plan(operation)?).await?;
+                let place = response::read_posted(&answer, "posting the comment")?;
+                Ok(Receipt {
+                    external_comment_id: Some(place.ts),
+                    ..Receipt::default()
+                })
+            }
+        }
+    }
+
+    async fn look_up(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        let bot = self.bot()?;
+        let cause = operation.cause();
+        // A minute for clocks that differ.
+        let since = cause.at.timestamp() - 60;
+        match operation {
+            Operation::Create { .. } => {
+                let found = bot.search(exchange, cause.mark, None, since).await?;
+                let Some(Posted { channel, ts }) = found else {
+                    return Ok(None);
+                };
+                let place = Place {
+                    channel: channel.unwrap_or_else(|| bot.channel.clone()),
+                    ts,
+                };
+                let url = bot.permalink(exchange, &place).await;
+                Ok(Some(place.receipt(url)))
+            }
+            Operation::Comment { ticket, .. } | Operation::Status { ticket, .. } => {
+                let root = Place::of(ticket)?;
+                let found = bot.search(exchange, cause.mark, Some(&root), since).await?;
+                let is_comment = operation.kind() == OperationKind::Comment;
+                Ok(found.map(|reply| Receipt {
+                    external_comment_id: is_comment.then_some(reply.ts),
+                    ..Receipt::default()
+                }))
+            }
+            // Idempotent: nothing to look for.
+            Operation::Update { .. } | Operation::Assign { .. } => Ok(None),
+        }
+    }
+
+    async fn check(
+        &self,
+        exchange: &Exchange<'_>,
+        test: TestKind,
+    ) -> Result<CheckReport, AdapterError> {
+        let bot = match (&self.way, test) {
+            (Way::Bot(bot), _) => bot,
+            (Way::Hook(url), TestKind::Connection | TestKind::Authentication) => {
+                let answer = exchange.send(request::probe(url)).await?;
+                return response::read_probe(&answer);
+            }
+            (Way::Hook(url), TestKind::CreateTicket) => {
+                let answer = exchange.send(request::hook(url, &message::test())).await?;
+                response::read_hook(&answer, Effect::Create)?;
+                return Ok(CheckReport {
+                    message: "posted a test message".into(),
+                    details: Map::new(),
+                });
+            }
+            (Way::Hook(_), TestKind::Permissions) => {
+                return Err(AdapterError::unsupported(
+                    "an incoming webhook has no permissions that could be asked for",
+                ));
+            }
+        };
+        match test {
+            TestKind::Connection => {
+                let answer = exchange.send(bot.identity_request()?).await?;
+                response::read_reachable(&answer)
+            }
+            TestKind::Authentication => {
+                let answer = exchange.send(bot.identity_request()?).await?;
+                Ok(response::read_identity(&answer)?.report())
+            }
+            TestKind::Permissions => {
+                let answer = exchange.send(bot.channel_request()?).await?;
+                response::read_channel(&answer, &bot.channel)
+            }
+            TestKind::CreateTicket => {
+                let answer = exchange.send(bot.test_request()?).await?;
+                let place = response::read_posted(&answer, "posting the test message")?;
+                let answer = exchange.send(bot.delete_request(&place)?).await?;
+                let removed = response::check(&answer, Effect::Idempotent, "removing it again");
+                Ok(CheckReport {
+                    message: match removed {
+                        Ok(()) => "posted a test message and removed it again".into(),
+                        Err(error) => {
+                            format!("posted a test message, which stays: {}", error.public)
+                        }
+                    },
+                    details: place.receipt(None).external_ref,
+                })
+            }
+        }
+    }
+
+    fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError> {
+        match operation {
+            Operation::Create { ticket, cause } => {
+                let shown = self.style.ticket(ticket);
+                match &self.way {
+                    Way::Hook(url) => Ok(request::hook(url, &shown.message)),
+                    Way::Bot(bot) => bot.post_request(&shown.message, *cause),
+                }
+            }
+            Operation::Update { ticket, .. }
+            | Operation::Status { ticket, .. }
+            | Operation::Assign { ticket, .. } => {
+                let bot = self.bot()?;
+                bot.update_request(&Place::of(ticket)?, &self.style.ticket(ticket).message)
+            }
+            Operation::Comment {
+                ticket,
+                body,
+                public,
+                cause,
+            } => {
+                let bot = self.bot()?;
+                if !public && !self.internal_comments {
+                    let text = "everybody in the channel would read a comment that is not public; where that is \
+                                right, settings.internal_comments can be set to true";
+                    return Err(AdapterError::unsupported(text));
+                }
+                bot.reply_request(&Place::of(ticket)?, &message::reply(body), *cause, false)
+            }
+        }
+    }
+
+    fn token_flow(&self) -> Option<&dyn TokenFlow> {
+        match &self.way {
+            Way::Bot(bot) => bot.flow.as_ref().map(|flow| flow as &dyn TokenFlow),
+            Way::Hook(_) => None,
+        }
+    }
+
+    fn protection(&self, kind: OperationKind) -> Protection {
+        match (&self.way, kind) {
+            (Way::Hook(_), _) => Protection::None,
+            (
+                Way::Bot(_),
+                OperationKind::Create | OperationKind::Comment | OperationKind::Status,
+            ) => Protection::Lookup { rungs: &RUNGS },
+            (Way::Bot(_), OperationKind::Update | OperationKind::Assign) => Protection::Native,
+        }
+    }
+}

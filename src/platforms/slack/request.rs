@@ -1,0 +1,203 @@
+//! Building requests: data in, data out.
+
+use reqwest::Method;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::super::{
+    AdapterError, Auth, Body, Cause, Effect, ErrorClass, Request, Response, TokenFlow, TokenGrant,
+};
+use super::message::{self, Message};
+use super::response;
+use super::{Bot, Place, Rotation};
+
+/// Messages of a page of history; 999 is the most.
+const PAGE: &str = "200";
+
+/// The URL of a method of the Web API.
+pub(super) fn method_url(api: &Url, method: &str) -> Result<Url, AdapterError> {
+    api.join(method).map_err(|_| {
+        AdapterError::new(
+            ErrorClass::Internal,
+            "the address of a Slack method cannot be built",
+        )
+    })
+}
+
+/// A message by an incoming webhook.
+pub(super) fn hook(url: &Url, message: &Message) -> Request {
+    let body = json!({ "text": message.text, "blocks": message.blocks });
+    Request::new(Method::POST, url.clone(), Auth::None, Effect::Create)
+        .json(&body)
+        .secret_url()
+}
+
+/// Asks whether an incoming webhook is there: a message without text is refused with 400 by one that is, and with 404
+/// or 410 otherwise. Nothing is posted.
+pub(super) fn probe(url: &Url) -> Request {
+    Request::new(Method::POST, url.clone(), Auth::None, Effect::Read)
+        .json(&json!({ "text": "" }))
+        .secret_url()
+}
+
+impl Bot {
+    fn call(&self, method: &str, body: &Value, effect: Effect) -> Result<Request, AdapterError> {
+        let url = method_url(&self.api, method)?;
+        Ok(Request::new(Method::POST, url, self.auth.clone(), effect).json(body))
+    }
+
+    fn ask(&self, method: &str, query: &[(&str, &str)]) -> Result<Request, AdapterError> {
+        let mut url = method_url(&self.api, method)?;
+        url.query_pairs_mut()
+            .extend_pairs(query.iter().filter(|(_, value)| !value.is_empty()));
+        Ok(Request::new(
+            Method::GET,
+            url,
+            self.auth.clone(),
+            Effect::Read,
+        ))
+    }
+
+    /// A message in the channel, with its mark.
+    pub(super) fn post_request(
+        &self,
+        message: &Message,
+        cause: Cause<'_>,
+    ) -> Result<Request, AdapterError> {
+        let mut body = contents(message);
+        body["channel"] = self.channel.as_str().into();
+        body["metadata"] = response::metadata(cause.mark);
+        self.call("chat.postMessage", &body, Effect::Create)
+    }
+
+    /// A reply in a thread, with its mark.
+    pub(super) fn reply_request(
+        &self,
+        root: &Place,
+        message: &Message,
+        cause: Cause<'_>,
+        broadcast: bool,
+    ) -> Result<Request, AdapterError> {
+        let mut body = contents(message);
+        body["channel"] = root.channel.as_str().into();
+        body["thread_ts"] = root.ts.as_str().into();
+        body["metadata"] = response::metadata(cause.mark);
+        if broadcast {
+            body["reply_broadcast"] = true.into();
+        }
+        self.call("chat.postMessage", &body, Effect::Create)
+    }
+
+    /// The message written anew. Its metadata stays, as it is not named.
+    pub(super) fn update_request(
+        &self,
+        place: &Place,
+        message: &Message,
+    ) -> Result<Request, AdapterError> {
+        let mut body = contents(message);
+        body["channel"] = place.channel.as_str().into();
+        body["ts"] = place.ts.as_str().into();
+        self.call("chat.update", &body, Effect::Idempotent)
+    }
+
+    pub(super) fn delete_request(&self, place: &Place) -> Result<Request, AdapterError> {
+        let body = json!({ "channel": place.channel, "ts": place.ts });
+        self.call("chat.delete", &body, Effect::Idempotent)
+    }
+
+    pub(super) fn test_request(&self) -> Result<Request, AdapterError> {
+        let mut body = contents(&message::test());
+        body["channel"] = self.channel.as_str().into();
+        self.call("chat.postMessage", &body, Effect::Create)
+    }
+
+    pub(super) fn identity_request(&self) -> Result<Request, AdapterError> {
+        self.call("auth.test", &json!({}), Effect::Read)
+    }
+
+    pub(super) fn channel_request(&self) -> Result<Request, AdapterError> {
+        self.ask("conversations.info", &[("channel", &self.channel)])
+    }
+
+    pub(super) fn permalink_request(&self, place: &Place) -> Result<Request, AdapterError> {
+        self.ask(
+            "chat.getPermalink",
+            &[("channel", &place.channel), ("message_ts", &place.ts)],
+        )
+    }
+
+    pub(super) fn history_request(
+        &self,
+        since: i64,
+        cursor: &str,
+    ) -> Result<Request, AdapterError> {
+        let oldest = format!("{since}.000000");
+        let query = [
+            ("channel", self.channel.as_str()),
+            ("oldest", &oldest),
+            ("inclusive", "true"),
+            ("include_all_metadata", "true"),
+            ("limit", PAGE),
+            ("cursor", cursor),
+        ];
+        self.ask("conversations.history", &query)
+    }
+
+    pub(super) fn replies_request(
+        &self,
+        root: &Place,
+        since: i64,
+        cursor: &str,
+    ) -> Result<Request, AdapterError> {
+        let oldest = format!("{since}.000000");
+        let query = [
+            ("channel", root.channel.as_str()),
+            ("ts", &root.ts),
+            ("oldest", &oldest),
+            ("include_all_metadata", "true"),
+            ("limit", PAGE),
+            ("cursor", cursor),
+        ];
+        self.ask("conversations.replies", &query)
+    }
+}
+
+/// What a post and an update have in common. `chat.update` would parse names and links by default, a post not.
+fn contents(message: &Message) -> Value {
+    json!({
+        "text": message.text, "blocks": message.blocks, "parse": "none", "unfurl_links": false, "unfurl_media": false,
+    })
+}
+
+impl TokenFlow for Rotation {
+    fn request(&self, refresh_token: Option<&SecretString>) -> Result<Request, AdapterError> {
+        let refresh = refresh_token.unwrap_or(&self.refresh_token);
+        // Refresh tokens rotate: a lost answer may have used the token up, which the next refresh then says.
+        let mut request = Request::new(
+            Method::POST,
+            self.token_url.clone(),
+            Auth::None,
+            Effect::Idempotent,
+        );
+        let secret = |text: &str| SecretString::from(text.to_owned());
+        request.body = Body::Form(vec![
+            ("grant_type".into(), secret("refresh_token")),
+            ("refresh_token".into(), secret(refresh.expose_secret())),
+            ("client_id".into(), secret(&self.client_id)),
+            (
+                "client_secret".into(),
+                secret(self.client_secret.expose_secret()),
+            ),
+        ]);
+        Ok(request)
+    }
+
+    fn read(&self, response: &Response) -> Result<TokenGrant, AdapterError> {
+        response::read_token(response)
+    }
+
+    fn is_stale(&self, response: &Response) -> bool {
+        response::is_stale(response)
+    }
+}

@@ -1,0 +1,367 @@
+//! What is peculiar to Slack, end to end.
+
+use serde_json::{Value, json};
+use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
+use uuid::Uuid;
+
+use crate::support::World;
+
+const TOKEN: &str = "xoxb-s3cr3t-t0k3n";
+
+/// An active Slack integration at a site.
+async fn channel(world: &World, site: &str, settings: Value) -> Uuid {
+    let mut all = json!({ "channel": "C0SUPPORT" });
+    for (name, value) in settings.as_object().unwrap() {
+        all[name] = value.clone();
+    }
+    let data = json!({
+        "name": "Slack", "platform_name": "slack", "auth_type": "bearer", "settings": all,
+        "base_url": world.sandbox.url(site), "credentials": { "bot_token": TOKEN },
+    });
+    world.integration_of(data).await
+}
+
+/// The one message of a ticket.
+fn message(world: &World, site: &str, ticket: Uuid) -> LedgerIssue {
+    let mut found = world
+        .sandbox
+        .ledger_of_label(site, &format!("tkt-{ticket}"))
+        .issues;
+    assert_eq!(found.len(), 1, "one message a ticket: {found:?}");
+    found.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tickets_life_is_a_message_and_its_thread() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/life";
+    let id = channel(
+        &world,
+        site,
+        json!({ "ticket_url": "https://desk.test/t/{ticket_id}" }),
+    )
+    .await;
+    let ticket = Uuid::new_v4();
+    let data = json!({
+        "ticket_id": ticket, "title": "Printer <!channel> on fire", "integration_id": id, "priority": "high",
+        "description": "Smoke **since** [9:00](https://desk.test/a?b=1&c=2)", "tags": ["printer", "3rd floor"],
+        "custom_fields": { "Floor": 3 },
+    });
+
+    let create = world.publish("ticket.create", data).await;
+    let made = world.succeeds(create).await;
+    let changes = [
+        (
+            "ticket.update",
+            json!({ "ticket_id": ticket, "priority": "critical" }),
+        ),
+        (
+            "ticket.comment",
+            json!({ "ticket_id": ticket, "body": "On my *way*" }),
+        ),
+        (
+            "ticket.status",
+            json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": "Put out" }),
+        ),
+    ];
+    for (command_type, data) in changes {
+        let command = world.publish(command_type, data).await;
+        world.succeeds(command).await;
+    }
+
+    let message = message(&world, site, ticket);
+    let external = &made["data"]["result"]["integration_result"];
+    assert_eq!(external["external_ticket_id"], json!(message.key));
+    let link = format!("/archives/C0SUPPORT/p{}", message.id.replace('.', ""));
+    assert!(
+        external["external_ticket_url"]
+            .as_str()
+            .unwrap()
+            .ends_with(&link),
+        "{external}"
+    );
+    assert_eq!(
+        message.summary,
+        "Printer &lt;!channel&gt; on fire (critical, resolved)"
+    );
+    let blocks = message.fields["blocks"].to_string();
+    for shown in [
+        "Smoke *since* <https://desk.test/a?b=1&amp;c=2|9:00>",
+        "*Floor*\\n3",
+        "*Priority*\\ncritical",
+        "`3rd floor`",
+        &format!("https://desk.test/t/{ticket}"),
+    ] {
+        assert!(blocks.contains(shown), "{shown} in {blocks}");
+    }
+    let thread: Vec<&Value> = message.comments.iter().map(|reply| &reply.body).collect();
+    assert_eq!(thread, ["On my _way_", "Status: *resolved*\n\nPut out"]);
+    world.quiet().await;
+    assert!(!worker.log().contains(TOKEN));
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_and_a_reply_whose_answers_are_lost_are_found_by_their_mark_and_stand_once() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/lossy";
+    let id = channel(&world, site, json!({})).await;
+    // Listings lag behind, so that the first look finds nothing.
+    world
+        .sandbox
+        .configure(site, json!({ "history_lag_ms": 600 }))
+        .unwrap();
+    let lose = || {
+        let lost = Fault::new(FaultKind::ResetAfterStore).on("chat.postMessage");
+        world.sandbox.inject(site, lost).unwrap();
+    };
+
+    lose();
+    let (create, ticket) = world.create_at(id, "Lost").await;
+    let made = world.succeeds(create).await;
+    lose();
+    let comment = world
+        .publish(
+            "ticket.comment",
+            json!({ "ticket_id": ticket, "body": "Lost too" }),
+        )
+        .await;
+    world.succeeds(comment).await;
+    lose();
+    let status = world
+        .publish(
+            "ticket.status",
+            json!({ "ticket_id": ticket, "status": "in_progress" }),
+        )
+        .await;
+    world.succeeds(status).await;
+
+    assert_eq!(
+        made["data"]["result"]["integration_result"]["details"]["adopted"],
+        true
+    );
+    let message = message(&world, site, ticket);
+    assert_eq!(message.comments.len(), 2, "{:?}", message.comments);
+    let posts = world.sandbox.ledger(site).count("chat.postMessage");
+    assert_eq!((posts.received, posts.faulted), (3, 3));
+    for command in [create, comment, status] {
+        world.event(command, "deferred").await;
+    }
+    world.quiet().await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_another_app_with_our_mark_is_not_taken_for_ours() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/copied";
+    let id = channel(&world, site, json!({})).await;
+    let (create, ticket) = world.create_at(id, "Copied").await;
+    world.succeeds(create).await;
+    let acting_as = |bot: &str| {
+        world
+            .sandbox
+            .configure(site, json!({ "bot_id": bot }))
+            .unwrap();
+    };
+
+    // The first attempt's message is stored under another app's name: to whoever looks later, a copy.
+    acting_as("B0ANOTHER");
+    let lost = Fault::new(FaultKind::ResetAfterStore).on("chat.postMessage");
+    world.sandbox.inject(site, lost).unwrap();
+    let data = json!({ "ticket_id": ticket, "body": "Ours" });
+    let comment = world.publish("ticket.comment", data).await;
+    world.event(comment, "deferred").await;
+    assert_eq!(message(&world, site, ticket).comments.len(), 1);
+    acting_as("B0SANDBOX");
+
+    world.succeeds(comment).await;
+    assert_eq!(
+        message(&world, site, ticket).comments.len(),
+        2,
+        "the copy was taken for ours"
+    );
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_token_is_seen_in_the_body_and_renewed_once() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/rotating";
+    let data = json!({
+        "name": "Slack", "platform_name": "slack", "auth_type": "oauth2", "settings": { "channel": "C0SUPPORT" },
+        "base_url": world.sandbox.url(site),
+        "credentials": { "client_id": "1.2", "client_secret": "s3cr3t", "refresh_token": "xoxe-1-first" },
+    });
+    let id = world.integration_of(data).await;
+    let (first, _) = world.create_at(id, "First").await;
+    world.succeeds(first).await;
+
+    let stale = Fault::status(200).body(json!({ "ok": false, "error": "token_expired" }));
+    world
+        .sandbox
+        .inject(site, stale.on("chat.postMessage"))
+        .unwrap();
+    let (second, ticket) = world.create_at(id, "Second").await;
+    let event = world.succeeds(second).await;
+
+    assert_eq!(event["data"]["attempt"], 1);
+    message(&world, site, ticket);
+    let refreshes = world.sandbox.ledger(site).count("oauth.v2.access");
+    assert_eq!((refreshes.received, refreshes.effective), (2, 2));
+    assert!(!worker.log().contains("sandbox-access-"));
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_with_http_200_fails_the_command_and_says_what_to_do() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let cases = [
+        ("C0OUTSIDE", "permission_denied", "invite the bot"),
+        ("C0ARCHIVED", "external_not_found", "archived"),
+        ("C0NOPE", "external_not_found", "settings.channel"),
+    ];
+    for (name, code, advice) in cases {
+        let id = channel(&world, "slack/refusing", json!({ "channel": name })).await;
+        let (create, _) = world.create_at(id, "Refused").await;
+
+        let event = world.fails(create, code).await;
+
+        let message = event["data"]["error"]["message"].as_str().unwrap();
+        assert!(message.contains(advice), "{message}");
+    }
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incoming_webhook_posts_and_a_lost_answer_stays_unknown_until_somebody_settles_it() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/hook";
+    let url = format!("{}/services/T0/B0/s3cr3tpath", world.sandbox.url(site));
+    let data = json!({
+        "name": "Hook", "platform_name": "slack", "auth_type": "custom", "credentials": { "webhook_url": url },
+    });
+    let id = world.integration_of(data).await;
+
+    let (fine, ticket) = world.create_at(id, "Fine").await;
+    world.succeeds(fine).await;
+    let comment = world
+        .publish(
+            "ticket.comment",
+            json!({ "ticket_id": ticket, "body": "No" }),
+        )
+        .await;
+    let refused = world.fails(comment, "unsupported_operation").await;
+    world
+        .sandbox
+        .inject(site, Fault::new(FaultKind::ResetAfterStore))
+        .unwrap();
+    let (lost, lost_ticket) = world.create_at(id, "Lost").await;
+    let event = world.fails(lost, "outcome_unknown").await;
+
+    assert!(
+        refused["data"]["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("bot token")
+    );
+    assert_eq!(event["data"]["error"]["retryable"], false);
+    assert_eq!(
+        world.sandbox.ledger(site).issues.len(),
+        2,
+        "it was not sent again"
+    );
+    world.cli(&[
+        "command",
+        "resolve",
+        &lost.to_string(),
+        "--happened",
+        "seen in #support",
+    ]);
+    world.state(lost, "succeeded").await;
+    let bound = world
+        .text(
+            "SELECT external_ticket_id FROM tickets WHERE id = $1",
+            &[&lost_ticket],
+        )
+        .await;
+    assert_eq!(bound.as_deref(), Some("seen in #support"));
+    assert!(!worker.log().contains("s3cr3tpath"));
+    world.quiet().await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_slack_removed_disables_its_integration() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/gone";
+    let url = format!("{}/services/T0/B0/x", world.sandbox.url(site));
+    let data = json!({
+        "name": "Hook", "platform_name": "slack", "auth_type": "custom", "credentials": { "webhook_url": url },
+    });
+    let id = world.integration_of(data).await;
+    let gone = Fault::status(404).body(json!("no_service")).times(0);
+    world.sandbox.inject(site, gone).unwrap();
+
+    let (first, _) = world.create_at(id, "First").await;
+    world.fails(first, "external_not_found").await;
+    let (second, _) = world.create_at(id, "Second").await;
+
+    world.fails(second, "integration_disabled").await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_that_is_not_public_needs_a_channel_where_that_is_right() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let open = channel(&world, "slack/open", json!({})).await;
+    let internal = channel(
+        &world,
+        "slack/internal",
+        json!({ "internal_comments": true }),
+    )
+    .await;
+    let say = async |integration| {
+        let (create, ticket) = world.create_at(integration, "Notes").await;
+        world.succeeds(create).await;
+        let data = json!({ "ticket_id": ticket, "body": "A note", "public": false });
+        world.publish("ticket.comment", data).await
+    };
+
+    let refused = say(open).await;
+    let taken = say(internal).await;
+
+    world.fails(refused, "unsupported_operation").await;
+    world.succeeds(taken).await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_integration_test_finds_a_bot_that_is_not_in_its_channel() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let inside = channel(&world, "slack/tests", json!({})).await;
+    let outside = channel(&world, "slack/tests", json!({ "channel": "C0OUTSIDE" })).await;
+    let test = async |integration| {
+        let all = ["connection", "authentication", "permissions"];
+        let data = json!({ "integration_id": integration, "test_types": all });
+        let command = world.publish("integration.test", data).await;
+        world.succeeds(command).await["data"]["result"].clone()
+    };
+
+    let good = test(inside).await;
+    let bad = test(outside).await;
+
+    assert_eq!(good["success"], true, "{good}");
+    assert_eq!(bad["success"], false, "{bad}");
+    assert!(bad.to_string().contains("/invite"), "{bad}");
+    drop(worker);
+}
