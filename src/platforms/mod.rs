@@ -3,7 +3,7 @@
 //! An adapter turns an [`Operation`] into requests and answers into a [`Receipt`] or a classified [`AdapterError`].
 //! It has no loops, sleeps, retries, counters or SQL. What follows from an error's class is the pipeline's business.
 //!
-//! **A new platform** is (1) `platforms/<name>.rs`, (2) a variant of [`Platform`], (3) the arms in [`descriptor`] and
+//! **A new platform** is (1) `platforms/<name>.rs`, (2) a variant of [`Platform`], (3) the arms in [`fn@descriptor`] and
 //! [`connect`], (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
 
 mod backoff;
