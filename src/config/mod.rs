@@ -40,6 +40,8 @@ pub struct Config {
     pub dispatch: Dispatch,
     /// When a platform is left alone.
     pub circuit: Circuit,
+    /// How long what is finished is kept.
+    pub retention: Retention,
     /// Logging.
     pub log: Log,
 }
@@ -150,6 +152,16 @@ pub struct Circuit {
     pub open_for: Duration,
 }
 
+/// How long what is finished is kept.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Finished commands with their attempts, and with them the memory of their ids: a repeat that comes later is a new
+    /// command. Default 30 days, at least 10 minutes; `None` keeps them.
+    pub commands: Option<Duration>,
+    /// Dead letters. Default 90 days; `None` keeps them.
+    pub dead_letters: Option<Duration>,
+}
+
 /// Where settings come from; the caller reads the environment.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -210,7 +222,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Every key with its built-in default, as it would be written; the table of the README is tested against it.
-pub const KEYS: [(&str, &str); 28] = [
+pub const KEYS: [(&str, &str); 30] = [
     (
         "database.url",
         "postgres://postgres@127.0.0.1:5432/ticketwire",
@@ -243,6 +255,8 @@ pub const KEYS: [(&str, &str); 28] = [
     ("dispatch.queue_per_integration", "16"),
     ("circuit.failure_threshold", "5"),
     ("circuit.open_for", "30s"),
+    ("retention.commands", "720h"),
+    ("retention.dead_letters", "2160h"),
     ("log.format", ""),
     ("log.filter", ""),
 ];

@@ -8,10 +8,13 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Amqp, Circuit, Config, ConfigError, Database, Dispatch, Egress, Fault, Http, KEYS, Log, Retry,
-    Secrets, Worker,
+    Amqp, Circuit, Config, ConfigError, Database, Dispatch, Egress, Fault, Http, KEYS, Log,
+    Retention, Retry, Secrets, Worker,
 };
 use crate::secrets::KeyRing;
+
+/// A finished command is remembered at least so long, as the broker may deliver its message again.
+const RETENTION_MIN: Duration = Duration::from_secs(600);
 
 /// A value as it was written, and where.
 #[derive(Clone)]
@@ -108,7 +111,7 @@ impl Reader {
             .filter(|known| known.split('.').next() == Some(section))
             .collect();
         let known = if near.is_empty() {
-            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, log".to_owned()
+            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, retention, log".to_owned()
         } else {
             format!("known are {}", near.join(", "))
         };
@@ -335,7 +338,7 @@ impl Reader {
                 request_timeout: self.duration("dispatch.request_timeout"),
                 attempt_timeout: self.duration("dispatch.attempt_timeout"),
                 lease: self.duration("dispatch.lease"),
-                settle_after: self.settle_after(),
+                settle_after: self.optional_duration("dispatch.settle_after"),
                 max_in_flight_per_integration: self
                     .number("dispatch.max_in_flight_per_integration", 1..=10_000),
                 queue_per_integration: self.number("dispatch.queue_per_integration", 0..=10_000),
@@ -346,6 +349,10 @@ impl Reader {
                 )
                 .unwrap_or(5),
                 open_for: self.duration("circuit.open_for"),
+            },
+            retention: Retention {
+                commands: self.optional_duration("retention.commands"),
+                dead_letters: self.optional_duration("retention.dead_letters"),
             },
             log: Log {
                 format: self.log_format(),
@@ -392,11 +399,12 @@ impl Reader {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    pub(super) fn settle_after(&mut self) -> Option<Duration> {
-        if self.text("dispatch.settle_after").is_empty() {
+    /// Nothing where the text is empty.
+    pub(super) fn optional_duration(&mut self, key: &str) -> Option<Duration> {
+        if self.text(key).is_empty() {
             None
         } else {
-            Some(self.duration("dispatch.settle_after"))
+            Some(self.duration(key))
         }
     }
 
@@ -413,6 +421,17 @@ impl Reader {
             self.fault(
                 "dispatch.lease",
                 "must exceed dispatch.attempt_timeout, or a worker would lose commands it still runs",
+            );
+        }
+        if config
+            .retention
+            .commands
+            .is_some_and(|age| age < RETENTION_MIN)
+        {
+            self.fault(
+                "retention.commands",
+                "must be at least \"10m\", or empty to keep them: a message that the broker delivers again is known by \
+                 its command",
             );
         }
         let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

@@ -22,6 +22,7 @@ mod policy;
 mod prepare;
 mod reads;
 mod relay;
+mod retention;
 mod schedule;
 mod settle;
 mod tokens;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::alone::Alone;
 use super::core::Core;
 use super::prepare;
+use super::retention::Retention;
 use crate::domain::IntegrationId;
 use crate::store::{StoreError, Taken, chain};
 
@@ -32,6 +33,7 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
     let mut last_round = Instant::now();
     let mut last_fold = Instant::now();
     let mut last_statistics = Instant::now();
+    let mut retention = Retention::new();
     // Others are judged only after one lease of a reachable database: a long outage is no massacre.
     let mut reachable_since = Instant::now();
     let mut in_doubt = true;
@@ -71,6 +73,9 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
         if trouble.is_none() && last_fold.elapsed() >= FOLD {
             last_fold = Instant::now();
             trouble = core.store.fold_usage().await.err();
+        }
+        if trouble.is_none() {
+            trouble = retention.step(&core).await.err();
         }
         match trouble {
             Some(StoreError::Contention(error)) => {

@@ -10,6 +10,7 @@ mod integrations;
 pub mod migrate;
 mod outbox;
 mod queries;
+mod retention;
 mod settle;
 mod tickets;
 mod tokens;
@@ -28,6 +29,7 @@ pub use error::{StoreError, chain};
 pub use integrations::{IntegrationChange, IntegrationPage, LoadedIntegration, NewIntegration};
 pub use outbox::{OutboxKey, OutboxRow};
 pub use queries::{AttemptRow, CommandFilter, CommandRow, late_events};
+pub use retention::Swept;
 pub use settle::{
     AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch, Settlement, TicketChange,
     TicketInsert, UsageTally,

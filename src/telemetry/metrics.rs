@@ -57,6 +57,10 @@ fn describe() {
         BACKLOG,
         "Rows in the ledger that are not finished, by what they wait for"
     );
+    describe_counter!(
+        REMOVED,
+        "Rows removed because they were older than retention.* says, by table"
+    );
     describe_gauge!(MEMORY, "Commands in this process's hands");
     describe_gauge!(LINK_UP, "Whether a connection to the broker stands");
     describe_gauge!(LINK_GENERATION, "How often it was made");
@@ -65,6 +69,9 @@ fn describe() {
     }
     for outcome in ["claimed", "repeat", "rejected", "read"] {
         counter!(COMMANDS, "outcome" => outcome).absolute(0);
+    }
+    for table in ["commands", "dead_letters"] {
+        counter!(REMOVED, "table" => table).absolute(0);
     }
     for outcome in ["confirmed", "unconfirmed"] {
         counter!(EVENTS, "outcome" => outcome).absolute(0);
@@ -77,6 +84,7 @@ const EVENTS: &str = "ticketwire_events_published_total";
 const BATCH: &str = "ticketwire_batch_rows";
 const DURATION: &str = "ticketwire_attempt_duration_seconds";
 const BACKLOG: &str = "ticketwire_backlog_rows";
+const REMOVED: &str = "ticketwire_rows_removed_total";
 const MEMORY: &str = "ticketwire_commands_in_memory";
 const LINK_UP: &str = "ticketwire_broker_connection_up";
 const LINK_GENERATION: &str = "ticketwire_broker_connection_generation";
@@ -119,6 +127,11 @@ pub fn batch(step: &'static str, rows: usize) {
 pub fn backlog(state: &str, rows: i64) {
     gauge!(BACKLOG, "state" => state.to_owned())
         .set(f64::from(i32::try_from(rows).unwrap_or(i32::MAX)));
+}
+
+/// Rows that were too old to be kept.
+pub fn removed(table: &'static str, rows: u64) {
+    counter!(REMOVED, "table" => table).increment(rows);
 }
 
 /// Commands in this process's hands.

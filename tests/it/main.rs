@@ -23,6 +23,7 @@ mod main_job;
 mod migrations;
 mod order;
 mod poison;
+mod retention;
 mod slack;
 mod tidy;
 mod webhook;
