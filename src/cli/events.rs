@@ -1,10 +1,9 @@
 //! `ticketwire events`
 
-use chrono::DateTime;
 use clap::Args;
 use serde_json::Value;
 
-use super::{Context, Failed, failed, output};
+use super::{Context, Failed, failed, moment, output};
 use crate::broker::{self, From};
 
 /// Read the result events, as they come or from the past.
@@ -14,7 +13,7 @@ use crate::broker::{self, From};
   ticketwire events --from first --filter '#.failed.#'
   ticketwire events --from 2026-01-31T12:00:00Z --filter '*.*.*.jira' --json")]
 pub(super) struct Events {
-    /// first, last, or an RFC 3339 time; default: from now on
+    /// first, last, a time, or how long ago (2h); default: from now on
     #[arg(long, value_name = "WHEN")]
     from: Option<String>,
     /// A topic pattern over the routing key: * is a word, # any number of words
@@ -35,10 +34,8 @@ impl Events {
             Some("first") => From::First,
             Some("last") => From::Last,
             Some(text) => {
-                let moment = DateTime::parse_from_rfc3339(text).map_err(|_| {
-                    Failed::Usage(format!(
-                        "--from {text}: must be first, last or a time, e.g. 2026-01-31T12:00:00Z"
-                    ))
+                let moment = moment::parse(text).map_err(|fault| {
+                    Failed::Usage(format!("--from {text}: {fault}, or first, or last"))
                 })?;
                 From::Since(u64::try_from(moment.timestamp()).unwrap_or(0))
             }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Exit status: 0 done, 1 the operation failed, 2 bad usage or configuration.
 
 mod command;
+mod completions;
 mod dead;
 mod demo;
 mod doctor;
@@ -8,6 +9,7 @@ mod events;
 mod integration;
 mod keys;
 mod migrate;
+mod moment;
 pub mod output;
 mod platforms;
 mod run;
@@ -73,6 +75,8 @@ enum Subcommands {
     Platforms(platforms::Platforms),
     /// Checks configuration, database, broker and keys
     Doctor(doctor::Doctor),
+    /// Completions for a shell
+    Completions(completions::Completions),
     /// Shows the main job on real RabbitMQ and PostgreSQL against the sandbox
     Demo(demo::Demo),
     /// Stateful fake platforms over HTTP
@@ -142,6 +146,10 @@ pub fn exit_status(parsed: Result<Cli, clap::Error>) -> ExitCode {
 
 impl Cli {
     fn execute(self) -> Result<(), Failed> {
+        if let Subcommands::Completions(completions) = &self.command {
+            // A shell that starts has no configuration yet.
+            return completions.execute();
+        }
         let mut flags = Vec::new();
         for pair in &self.set {
             let (key, value) = pair.split_once('=').ok_or_else(|| {
@@ -196,6 +204,7 @@ impl Subcommands {
             Self::Keys(keys) => keys.execute(context).await,
             Self::Platforms(platforms) => platforms.execute(context),
             Self::Doctor(doctor) => doctor.execute(context).await,
+            Self::Completions(completions) => completions.execute(),
             Self::Demo(demo) => demo.execute(context).await,
             Self::Sandbox(sandbox) => sandbox.execute(context).await,
         }

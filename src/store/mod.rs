@@ -28,7 +28,7 @@ pub use dead_letters::{DeadLetter, DeadLetterRow};
 pub use error::{StoreError, chain};
 pub use integrations::{IntegrationChange, IntegrationPage, LoadedIntegration, NewIntegration};
 pub use outbox::{OutboxKey, OutboxRow};
-pub use queries::{AttemptRow, CommandFilter, CommandRow, late_events};
+pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable, late_events};
 pub use retention::Swept;
 pub use settle::{
     AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch, Settlement, TicketChange,

@@ -52,6 +52,19 @@ pub struct CommandRow {
     pub final_event: Option<serde_json::Value>,
 }
 
+/// A command that can run again.
+#[derive(Debug, Clone)]
+pub struct Retryable {
+    /// Its id.
+    pub id: Uuid,
+    /// `deferred`, `failed` or `cancelled`.
+    pub state: String,
+    /// Its integration.
+    pub integration_id: Option<Uuid>,
+    /// Its last error.
+    pub error_code: Option<String>,
+}
+
 /// An attempt for people.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct AttemptRow {
@@ -130,6 +143,40 @@ impl Store {
             ],
         ))
         .await;
+        keep_if_sound(client, result.map(|rows| rows.iter().map(read).collect()))
+    }
+
+    /// What a retry of all that match would run again, in order of arrival: deferred and failed ones, and of a state that
+    /// is named, those alone.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn retryable(&self, filter: &CommandFilter) -> Result<Vec<Retryable>, StoreError> {
+        const SQL: &str = "SELECT id, state, integration_id, error_code FROM commands \
+             WHERE state = ANY(CASE WHEN $1::text IS NULL THEN '{deferred,failed}'::text[] ELSE ARRAY[$1] END) \
+             AND state IN ('deferred', 'failed', 'cancelled') \
+             AND ($2::uuid IS NULL OR integration_id = $2) AND ($3::uuid IS NULL OR ticket_id = $3) \
+             AND ($4::text IS NULL OR error_code = $4) AND ($5::text IS NULL OR type = $5) \
+             AND ($6::timestamptz IS NULL OR received_at >= $6) ORDER BY arrival";
+        let client = self.get().await?;
+        let result = limited(client.query(
+            SQL,
+            &[
+                &filter.state,
+                &filter.integration_id,
+                &filter.ticket_id,
+                &filter.error_code,
+                &filter.command_type,
+                &filter.since,
+            ],
+        ))
+        .await;
+        let read = |row: &tokio_postgres::Row| Retryable {
+            id: row.get(0),
+            state: row.get(1),
+            integration_id: row.get(2),
+            error_code: row.get(3),
+        };
         keep_if_sound(client, result.map(|rows| rows.iter().map(read).collect()))
     }
 

@@ -285,3 +285,74 @@ async fn the_demo_shows_the_main_job_and_exits_0() {
     assert_eq!(shown.status.code(), Some(0), "{out}\n{err}");
     assert!(out.contains("3 tickets, 3 issues"), "{out}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_with_a_fault_in_common_run_again_together_after_a_preview_and_paced() {
+    let world = World::new().await;
+    let worker = world
+        .worker_with(&[("TICKETWIRE__RETRY__SCHEDULE", r#"["1h"]"#)])
+        .await;
+    world.fault(
+        json!({ "kind": "status", "status": 429, "operation": "create_issue", "times": 0,
+        "headers": { "Retry-After": "3600" } }),
+    );
+    let mut commands = Vec::new();
+    for number in 0..6 {
+        let (command, _) = world.create(&format!("Limited {number}")).await;
+        world.event(command, "deferred").await;
+        commands.push(command);
+    }
+    let (other, _) = world.create_at(uuid::Uuid::new_v4(), "Elsewhere").await;
+    world.fails(other, "integration_not_found").await;
+    world.clear_faults();
+    let filter = [
+        "command",
+        "retry",
+        "--code",
+        "rate_limited",
+        "--since",
+        "5m",
+    ];
+    let environment = world.environment();
+
+    let preview = output(&environment, &filter);
+    let nothing = output(&environment, &["command", "retry"]);
+    let before = world
+        .count("SELECT count(*) FROM commands WHERE state = 'deferred'")
+        .await;
+    let started = std::time::Instant::now();
+    let done = world.cli(&[&filter[..], &["--rate", "10", "--yes"]].concat());
+
+    assert_eq!(before, 6, "a preview changes nothing");
+    let shown = String::from_utf8_lossy(&preview.stdout);
+    assert!(
+        shown.contains("6 match") && shown.contains("rate_limited"),
+        "{shown}"
+    );
+    assert_eq!(nothing.status.code(), Some(2));
+    assert_eq!(done, json!({ "matched": 6, "retried": 6 }));
+    assert!(
+        started.elapsed().as_millis() >= 500,
+        "ten a second, one by one"
+    );
+    for command in commands {
+        world.succeeds(command).await;
+    }
+    world.state(other, "failed").await;
+    drop(worker);
+}
+
+#[test]
+fn a_shell_gets_completions_without_any_configuration() {
+    let environment = std::collections::BTreeMap::from([(
+        "TICKETWIRE__AMQP__PREFETCH".to_owned(),
+        "not a number".to_owned(),
+    )]);
+    for shell in ["bash", "zsh", "fish"] {
+        let made = output(&environment, &["completions", shell]);
+
+        let script = String::from_utf8_lossy(&made.stdout);
+        assert_eq!(made.status.code(), Some(0), "{shell}");
+        assert!(script.contains("did-not-happen"), "{shell}: {script}");
+    }
+}

@@ -1,11 +1,14 @@
 //! `ticketwire command`
 
+mod retry;
+
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Context, Failed, failed, output};
+use self::retry::Retry;
+use super::{Context, Failed, failed, moment, output};
 use crate::domain::CommandId;
 use crate::store::{CommandFilter, CommandRow};
 
@@ -23,17 +26,19 @@ pub(super) struct Command {
 #[derive(Subcommand)]
 enum Action {
     /// Commands, newest first
-    List(Filter),
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: u16,
+    },
     /// One command with its attempts
     Show {
         /// Its id
         id: Uuid,
     },
-    /// Run a deferred or failed command now
-    Retry {
-        /// Its id
-        id: Uuid,
-    },
+    Retry(Retry),
     /// Cancel a command that has not started
     Cancel {
         /// Its id
@@ -55,7 +60,7 @@ enum Action {
 #[derive(Args)]
 struct Filter {
     /// pending, running, deferred, succeeded, failed or cancelled
-    #[arg(long)]
+    #[arg(long, value_parser = ["pending", "running", "deferred", "succeeded", "failed", "cancelled"])]
     state: Option<String>,
     /// Of this integration
     #[arg(long, value_name = "UUID")]
@@ -69,29 +74,40 @@ struct Filter {
     /// Of this type
     #[arg(long, value_name = "TYPE")]
     r#type: Option<String>,
-    /// Received since
-    #[arg(long, value_name = "TIME")]
+    /// Received since: a time, or how long ago (2h)
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     since: Option<DateTime<Utc>>,
-    /// At most so many
-    #[arg(long, default_value_t = 20)]
-    limit: u16,
+}
+
+impl Filter {
+    fn wanted(&self) -> CommandFilter {
+        CommandFilter {
+            state: self.state.clone(),
+            integration_id: self.integration,
+            ticket_id: self.ticket,
+            error_code: self.code.clone(),
+            command_type: self.r#type.clone(),
+            since: self.since,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.state.is_none()
+            && self.integration.is_none()
+            && self.ticket.is_none()
+            && self.code.is_none()
+            && self.r#type.is_none()
+            && self.since.is_none()
+    }
 }
 
 impl Command {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
         let store = context.store()?;
         match self.action {
-            Action::List(filter) => {
-                let wanted = CommandFilter {
-                    state: filter.state,
-                    integration_id: filter.integration,
-                    ticket_id: filter.ticket,
-                    error_code: filter.code,
-                    command_type: filter.r#type,
-                    since: filter.since,
-                };
+            Action::List { filter, limit } => {
                 let rows = store
-                    .commands(&wanted, i64::from(filter.limit))
+                    .commands(&filter.wanted(), i64::from(limit))
                     .await
                     .map_err(failed)?;
                 if context.json {
@@ -112,16 +128,7 @@ impl Command {
                 )?)
             }
             Action::Show { id } => show(context, &store, id).await,
-            Action::Retry { id } => {
-                let changed = store.retry_commands(&[id]).await.map_err(failed)?;
-                acted(
-                    context,
-                    !changed.is_empty(),
-                    id,
-                    "runs again",
-                    "is neither deferred nor failed",
-                )
-            }
+            Action::Retry(retry) => retry.execute(context, &store).await,
             Action::Cancel { id } => {
                 let done = store
                     .cancel_command(CommandId::new(id))
