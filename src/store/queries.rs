@@ -237,6 +237,8 @@ impl Store {
             .await?;
             let failed = limited(transaction.query(
                 "UPDATE commands SET state = 'pending', turn = false, due_at = NULL, retry_at = now(), run = run + 1, \
+                 doubt_since = CASE WHEN error_code IN ('outcome_unknown', 'quarantined') \
+                                    THEN COALESCE(doubt_since, finished_at, now()) END, lookups = 0, \
                  attempt = 0, finished_at = NULL, final_event = NULL, final_key = NULL, error_code = NULL, \
                  error = NULL, deaths = 0, decided_by = 'command retry' \
                  WHERE id = ANY($1) AND state IN ('failed', 'cancelled') \
@@ -351,7 +353,7 @@ impl Store {
         happened: Option<&str>,
     ) -> Result<bool, StoreError> {
         let unknown = "(c.state = 'deferred' AND c.doubt_since IS NOT NULL) \
-                       OR (c.state = 'failed' AND c.error_code = 'outcome_unknown')";
+                       OR (c.state = 'failed' AND c.error_code IN ('outcome_unknown', 'quarantined'))";
         if let Some(external) = happened {
             let result = serde_json::json!({ "integration_result": {
                 "success": true, "external_ticket_id": external, "external_ticket_url": null,
@@ -363,7 +365,7 @@ impl Store {
         }
         let client = self.get().await?;
         let sql = format!(
-            "UPDATE commands c SET doubt_since = NULL, lookups = 0 WHERE c.id = $1 AND ({unknown}) RETURNING c.id"
+            "UPDATE commands c SET doubt_since = NULL, lookups = 0, error_code = NULL WHERE c.id = $1 AND ({unknown}) RETURNING c.id"
         );
         let result = limited(client.query_opt(sql.as_str(), &[&id.uuid()])).await;
         let found = keep_if_sound(client, result)?.is_some();

@@ -76,3 +76,36 @@ async fn a_command_that_aborts_the_process_is_quarantined_and_its_neighbours_are
     world.close_the_ledger(&commands).await;
     assert_eq!(world.jira().issues.len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarantined_command_that_was_sent_is_looked_up_when_it_is_run_again() {
+    let world = World::new().await;
+    let trap = world.marker("trap");
+    std::fs::create_dir(&trap).unwrap();
+    let sent = format!("after_send=abort@{}", trap.display());
+    let looking = format!("before_read=abort@{}", trap.display());
+    let mut doomed = world.worker_with(&[("TICKETWIRE_FAILPOINT", &sent)]).await;
+    let (poison, ticket) = world.create("Poison").await;
+    assert!(!doomed.ended().await.success());
+    assert_eq!(
+        world.jira().issues.len(),
+        1,
+        "it was made, and nobody knows"
+    );
+    let looker = world
+        .worker_with(&[("TICKETWIRE_FAILPOINT", &looking)])
+        .await;
+    world.fails(poison, "quarantined").await;
+    drop(looker);
+
+    let sound = world.worker().await;
+    world.cli(&["command", "retry", &poison.to_string()]);
+
+    let event = world.event(poison, "succeeded").await;
+    let result = &event["data"]["result"]["integration_result"];
+    assert_eq!(result["details"]["adopted"], true, "{event}");
+    assert_eq!(event["data"]["run"], 2);
+    let label = format!("tkt-{ticket}");
+    assert_eq!(world.jira().with_label(&label).len(), 1);
+    drop(sound);
+}

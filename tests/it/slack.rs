@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
 use uuid::Uuid;
 
-use crate::support::World;
+use crate::support::{World, wait_for};
 
 const TOKEN: &str = "xoxb-s3cr3t-t0k3n";
 
@@ -277,6 +277,20 @@ async fn an_incoming_webhook_posts_and_a_lost_answer_stays_unknown_until_somebod
         2,
         "it was not sent again"
     );
+    // Running it again would be guessing: it says so instead of posting.
+    world.cli(&["command", "retry", &lost.to_string()]);
+    wait_for("the second run to end", async || {
+        let runs = world.events_of(lost);
+        runs.iter()
+            .any(|event| event["data"]["run"] == 2)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(
+        world.sandbox.ledger(site).issues.len(),
+        2,
+        "it was sent again"
+    );
     world.cli(&[
         "command",
         "resolve",
@@ -292,6 +306,15 @@ async fn an_incoming_webhook_posts_and_a_lost_answer_stays_unknown_until_somebod
         )
         .await;
     assert_eq!(bound.as_deref(), Some("seen in #support"));
+
+    let never = Fault::new(FaultKind::ResetBeforeStore);
+    world.sandbox.inject(site, never).unwrap();
+    let (dropped, _) = world.create_at(id, "Never arrived").await;
+    world.fails(dropped, "outcome_unknown").await;
+    let dropped_id = dropped.to_string();
+    world.cli(&["command", "resolve", &dropped_id, "--did-not-happen"]);
+    world.event(dropped, "succeeded").await;
+    assert_eq!(world.sandbox.ledger(site).issues.len(), 3);
     assert!(!worker.log().contains("s3cr3tpath"));
     world.quiet().await;
     drop(worker);
