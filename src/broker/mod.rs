@@ -21,7 +21,7 @@ pub use lapin::Connection;
 
 pub use consume::{Consumer, Delivery, Source};
 pub use publish::{Message, Publisher, Sent};
-pub use tools::{From, call, connect_tool, publish_one, remove_prefix, tail};
+pub use tools::{From, call, connect_tool, is_alarmed, publish_one, remove_prefix, tail};
 pub use topology::{Topology, declare_prefix, queue_depth};
 
 /// Longest a connection, channel or declaration may take to come about.

@@ -15,6 +15,9 @@ use super::{
     BrokerError, CONFIRM_TIMEOUT, SETUP_TIMEOUT, Topology, connect, declare_prefix, within,
 };
 
+/// Within so long a broker tells a publisher that an alarm is on.
+const ALARM_TOLD: Duration = Duration::from_millis(500);
+
 /// Where reading the events log begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
@@ -39,6 +42,31 @@ pub async fn connect_tool(
     let connection = connect(url, "ticketwire tool").await?;
     declare_prefix(&connection, topology).await?;
     Ok(connection)
+}
+
+/// Whether an alarm keeps the broker from taking messages. It says so only to those that publish, so a message goes to a
+/// queue that does not exist, where it is dropped.
+///
+/// # Errors
+/// As the broker answers.
+pub async fn is_alarmed(connection: &Connection) -> Result<bool, BrokerError> {
+    let channel = within(SETUP_TIMEOUT, connection.create_channel()).await?;
+    let sending = channel.basic_publish(
+        "".into(),
+        "ticketwire.nowhere".into(),
+        BasicPublishOptions::default(),
+        b"",
+        BasicProperties::default(),
+    );
+    drop(within(SETUP_TIMEOUT, sending).await?);
+    let deadline = tokio::time::Instant::now() + ALARM_TOLD;
+    while tokio::time::Instant::now() < deadline {
+        if connection.status().blocked() {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(false)
 }
 
 /// Deletes everything under a prefix that was made for a demo.

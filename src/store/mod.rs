@@ -5,6 +5,7 @@ mod circuits;
 mod claim;
 mod connect;
 mod dead_letters;
+pub mod diagnosis;
 mod error;
 mod integrations;
 pub mod migrate;
@@ -28,7 +29,7 @@ pub use dead_letters::{DeadLetter, DeadLetterRow};
 pub use error::{StoreError, chain};
 pub use integrations::{IntegrationChange, IntegrationPage, LoadedIntegration, NewIntegration};
 pub use outbox::{OutboxKey, OutboxRow};
-pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable, late_events};
+pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable};
 pub use retention::Swept;
 pub use settle::{
     AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch, Settlement, TicketChange,

@@ -284,15 +284,6 @@ impl Store {
     }
 }
 
-/// How many events have waited for the broker for over a minute.
-///
-/// # Errors
-/// As the connection's.
-pub async fn late_events(client: &tokio_postgres::Client) -> Result<i64, StoreError> {
-    const SQL: &str = "SELECT count(*) FROM outbox WHERE created_at < now() - interval '1 minute'";
-    Ok(limited(client.query_one(SQL, &[])).await?.get(0))
-}
-
 fn read(row: &tokio_postgres::Row) -> CommandRow {
     let json = |index: usize| {
         row.get::<_, Option<String>>(index)

@@ -8,7 +8,7 @@ use serde_json::json;
 use ticketwire::broker;
 use uuid::Uuid;
 
-use crate::support::{CutProxy, Message, OwnService, World, command, services, wait_for};
+use crate::support::{CutProxy, Message, OwnService, World, command, output, services, wait_for};
 
 /// Short leases, so that a test need not wait for long ones.
 const SHORT: [(&str, &str); 3] = [
@@ -239,6 +239,9 @@ async fn a_memory_alarm_lets_commands_in_and_holds_events_back() {
         world.count("SELECT count(*) FROM outbox").await > 0,
         "the events wait"
     );
+    let shown = output(&world.environment(), &["doctor"]);
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.contains("alarm is on"), "{shown}");
     rabbitmq.rabbitmqctl("set_vm_memory_high_watermark 0.4");
 
     world.close_the_ledger(&ids).await;

@@ -16,6 +16,7 @@ mod cli;
 mod conformance;
 mod crashes;
 mod database_faults;
+mod doctor;
 mod faults;
 mod jira;
 mod kill_loop;

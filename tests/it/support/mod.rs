@@ -10,7 +10,7 @@ mod world;
 pub(crate) use commands::{Message, command};
 pub(crate) use services::OwnService;
 pub(crate) use wire::{CutProxy, http_get};
-pub(crate) use worker::{Worker, output};
+pub(crate) use worker::{Worker, free_address, output};
 pub(crate) use world::{World, services};
 
 use std::time::{Duration, Instant};

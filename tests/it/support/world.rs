@@ -12,7 +12,7 @@ use lapin::{Channel, Confirmation};
 use serde_json::{Value, json};
 use ticketwire::broker::{self, Topology};
 use ticketwire::sandbox::{self, Fault, Ledger, Sandbox};
-use ticketwire::store::{connect, create_database, migrate};
+use ticketwire::store::{Client, connect, create_database, migrate};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -351,6 +351,14 @@ impl World {
     }
 
     // --- the ledger ---
+
+    /// A connection to the test's database.
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.database_url.as_str().into(), "tests")
+            .await
+            .unwrap()
+            .0
+    }
 
     /// Runs a statement on a connection of its own; `None` where the database is away.
     pub(crate) async fn try_query(

@@ -1,0 +1,238 @@
+//! PostgreSQL and what stands in it.
+
+use super::super::Context;
+use super::Finding;
+use crate::domain::{IntegrationId, OrganizationId};
+use crate::secrets::Binding;
+use crate::store::diagnosis::{self, Server, Standing};
+use crate::store::{Client, StoreError, chain, connect, migrate};
+
+/// Integrations that are named; of more, only the number is told.
+const NAMED_MAX: usize = 5;
+
+pub(super) async fn examine(context: &Context) -> Vec<Finding> {
+    let client = match connect(&context.config.database.url, "ticketwire doctor").await {
+        Ok((client, _driver)) => client,
+        Err(error) => {
+            let remedy = "start PostgreSQL, or mend database.url (DATABASE_URL); the database itself must exist \
+                          (`ticketwire migrate up --create`)";
+            return vec![Finding::fault("postgresql", chain(&error), remedy)];
+        }
+    };
+    let mut findings = Vec::new();
+    if let Err(error) = diagnosis::be_impatient(&client).await {
+        return vec![unanswered("postgresql", &error)];
+    }
+    match diagnosis::server(&client).await {
+        Ok(server) => findings.extend(of_server(&server)),
+        Err(error) => findings.push(unanswered("postgresql", &error)),
+    }
+    if let Err(error) = migrate::check_version(&client).await {
+        let remedy = "run the command it names, then look again";
+        findings.push(Finding::fault("schema", error.to_string(), remedy));
+        return findings;
+    }
+    findings.push(Finding::ok(
+        "schema",
+        format!("at version {}", migrate::latest()),
+    ));
+    match diagnosis::standing(&client).await {
+        Ok(standing) => findings.extend(of_standing(&standing)),
+        Err(error) => findings.push(unanswered("commands", &error)),
+    }
+    findings.extend(workers(&client).await);
+    findings.extend(circuits(&client).await);
+    findings.extend(credentials(context, &client).await);
+    findings
+}
+
+fn unanswered(what: &'static str, error: &StoreError) -> Finding {
+    Finding::fault(
+        what,
+        chain(error),
+        "see PostgreSQL's log, pg_stat_activity and pg_locks",
+    )
+}
+
+fn of_server(server: &Server) -> Vec<Finding> {
+    let mut findings = vec![Finding::ok(
+        "postgresql",
+        format!("answers, version {}", server.version),
+    )];
+    let mut fault = |text: String, remedy: &str| {
+        findings.push(Finding::fault("postgresql", text, remedy));
+    };
+    if server.read_only {
+        fault(
+            "takes no writes".into(),
+            "database.url names a replica, or default_transaction_read_only is on: name the primary",
+        );
+    }
+    if server.blocked > 0 {
+        fault(
+            format!("{} session(s) wait for a lock", server.blocked),
+            "pg_stat_activity shows them (wait_event_type Lock), pg_blocking_pids(pid) what blocks them: end it",
+        );
+    }
+    if server.idle_in_transaction > 0 {
+        fault(
+            format!(
+                "{} session(s) idle in a transaction for over a minute",
+                server.idle_in_transaction
+            ),
+            "they hold locks and keep dead rows: find them in pg_stat_activity",
+        );
+    }
+    let (used, allowed) = server.connections;
+    if used * 10 >= allowed * 9 {
+        fault(
+            format!("{used} of {allowed} connections are in use"),
+            "raise max_connections, or lower database.pool_size of the workers",
+        );
+    }
+    if !server.not_writable.is_empty() {
+        fault(
+            format!("the role may not write {}", server.not_writable.join(", ")),
+            "GRANT SELECT, INSERT, UPDATE, DELETE on them to the role of database.url",
+        );
+    }
+    findings
+}
+
+fn of_standing(standing: &Standing) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if standing.overdue > 0 {
+        let text = format!(
+            "{} due for over a minute have not been started",
+            standing.overdue
+        );
+        let remedy = if standing.live_workers == 0 {
+            "no worker lives: `ticketwire run`"
+        } else {
+            "the workers have their hands full: see the platform's latency, \
+             dispatch.max_in_flight_per_integration, and add a worker"
+        };
+        findings.push(Finding::fault("commands", text, remedy));
+    } else {
+        findings.push(Finding::ok("commands", "none is overdue"));
+    }
+    if standing.unknown > 0 {
+        let text = format!("{} of unknown outcome", standing.unknown);
+        let remedy = "`ticketwire command list --code outcome_unknown`; look at the platform, then `command resolve`";
+        findings.push(Finding::fault("commands", text, remedy));
+    }
+    if standing.quarantined > 0 {
+        let text = format!("{} quarantined within a day", standing.quarantined);
+        let remedy = "each killed its worker three times: keep the log, report it; `command list --code quarantined`";
+        findings.push(Finding::fault("commands", text, remedy));
+    }
+    if standing.refused_events > 0 {
+        let text = format!(
+            "{} were refused by the broker and wait",
+            standing.refused_events
+        );
+        let remedy = "a queue bound to the events exchange is full, or an alarm is on: `rabbitmqctl list_queues name \
+                      messages`";
+        findings.push(Finding::fault("events", text, remedy));
+    } else if standing.late_events > 0 {
+        let text = format!("{} wait for over a minute", standing.late_events);
+        let remedy = "is a worker running, and does RabbitMQ answer it? see its log";
+        findings.push(Finding::fault("events", text, remedy));
+    } else {
+        findings.push(Finding::ok("events", "none is waiting for the broker"));
+    }
+    if standing.dead_letters > 0 {
+        let text = format!("{} within a day", standing.dead_letters);
+        let look =
+            "`ticketwire dead list` says why; mend the producer, then `dead replay` or `dead drop`";
+        findings.push(Finding::notice("dead letters", text, look));
+    }
+    findings
+}
+
+async fn workers(client: &Client) -> Vec<Finding> {
+    match diagnosis::silent_workers(client).await {
+        Err(error) => vec![unanswered("workers", &error)],
+        Ok(silent) => silent
+            .iter()
+            .map(|worker| {
+                let text = format!(
+                    "{} has not been heard of for {} s after its lease and holds {} command(s)",
+                    worker.id, worker.silent_seconds, worker.running
+                );
+                let remedy =
+                    "it is stopped, paused or cut off; start a worker: any one takes its work over";
+                Finding::fault("workers", text, remedy)
+            })
+            .collect(),
+    }
+}
+
+async fn circuits(client: &Client) -> Vec<Finding> {
+    match diagnosis::open_circuits(client).await {
+        Err(error) => vec![unanswered("platforms", &error)],
+        Ok(open) => open
+            .iter()
+            .map(|circuit| {
+                let text = format!(
+                    "{} ({}) is left alone until {}: {} failures in a row; {} command(s) wait",
+                    circuit.name,
+                    circuit.platform_name,
+                    circuit.open_until.format("%H:%M:%S UTC"),
+                    circuit.failures,
+                    circuit.waiting
+                );
+                let remedy = format!(
+                    "is the platform down? `ticketwire integration test {id}`; what it said: `command list --integration \
+                     {id}`",
+                    id = circuit.integration_id
+                );
+                Finding::fault("platforms", text, remedy)
+            })
+            .collect(),
+    }
+}
+
+/// Credentials that none of the keys opens: their commands fail with `credentials_unreadable`.
+async fn credentials(context: &Context, client: &Client) -> Vec<Finding> {
+    let Ok(ring) = context.ring() else {
+        return Vec::new();
+    };
+    let sealed = match diagnosis::sealed_integrations(client).await {
+        Ok(sealed) => sealed,
+        Err(error) => return vec![unanswered("credentials", &error)],
+    };
+    let total = sealed.len();
+    let unreadable: Vec<String> = sealed
+        .into_iter()
+        .filter(|row| {
+            let organization = row.organization_id.unwrap_or_default();
+            let binding = Binding {
+                organization: OrganizationId::new(organization),
+                integration: IntegrationId::new(row.id),
+                column: "credentials_encrypted",
+            };
+            ring.open(&binding, &row.credentials_sealed).is_err()
+        })
+        .map(|row| format!("{} ({})", row.name, row.id))
+        .collect();
+    if unreadable.is_empty() {
+        return vec![Finding::ok(
+            "credentials",
+            format!("those of {total} integration(s) can be opened"),
+        )];
+    }
+    let named = unreadable[..unreadable.len().min(NAMED_MAX)].join(", ");
+    let text = format!(
+        "those of {} of {total} integration(s) cannot be opened: {named}{}",
+        unreadable.len(),
+        if unreadable.len() > NAMED_MAX {
+            ", …"
+        } else {
+            ""
+        }
+    );
+    let remedy = "put the key that sealed them back into secrets.keys, behind the first; or set them anew with \
+                  `ticketwire integration update`";
+    vec![Finding::fault("credentials", text, remedy)]
+}

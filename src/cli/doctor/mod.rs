@@ -1,0 +1,126 @@
+//! `ticketwire doctor`
+
+mod ledger;
+mod rabbit;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Context, Failed, output};
+
+/// Checks configuration, database, schema, commands, workers, platforms, credentials, broker and keys, and says what to do
+/// about each fault. The configuration itself was read before anything else: a fault in it ends every command with
+/// status 2.
+#[derive(Args)]
+pub(super) struct Doctor {}
+
+impl Doctor {
+    pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
+        let mut findings = vec![Finding::ok("configuration", "all settings are sound")];
+        // Neither waits for the other, as either may be silent.
+        let (ledger, rabbit) = tokio::join!(ledger::examine(context), rabbit::examine(context));
+        findings.extend(ledger);
+        findings.extend(rabbit);
+        findings.push(keys(context));
+        let faults = findings.iter().filter(|finding| finding.is_fault()).count();
+        if context.json {
+            let all: Vec<Value> = findings.iter().map(Finding::as_json).collect();
+            output::json(&json!({ "ok": faults == 0, "checks": all }))?;
+        } else {
+            for finding in &findings {
+                finding.print()?;
+            }
+        }
+        if faults == 0 {
+            Ok(())
+        } else {
+            Err(Failed::Operation(format!("{faults} fault(s)")))
+        }
+    }
+}
+
+/// One thing that was looked at.
+struct Finding {
+    what: &'static str,
+    text: String,
+    level: Level,
+}
+
+enum Level {
+    /// As it should be.
+    Ok,
+    /// Worth a look; nothing is broken.
+    Notice(String),
+    /// Broken, and what to do about it.
+    Fault(String),
+}
+
+impl Finding {
+    fn ok(what: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            what,
+            text: text.into(),
+            level: Level::Ok,
+        }
+    }
+
+    fn notice(what: &'static str, text: impl Into<String>, look: impl Into<String>) -> Self {
+        Self {
+            what,
+            text: text.into(),
+            level: Level::Notice(look.into()),
+        }
+    }
+
+    fn fault(what: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            what,
+            text: text.into(),
+            level: Level::Fault(remedy.into()),
+        }
+    }
+
+    const fn is_fault(&self) -> bool {
+        matches!(self.level, Level::Fault(_))
+    }
+
+    fn as_json(&self) -> Value {
+        match &self.level {
+            Level::Ok => json!({ "check": self.what, "ok": true, "note": self.text }),
+            Level::Notice(look) => {
+                json!({ "check": self.what, "ok": true, "note": self.text, "remedy": look })
+            }
+            Level::Fault(remedy) => {
+                json!({ "check": self.what, "ok": false, "fault": self.text, "remedy": remedy })
+            }
+        }
+    }
+
+    fn print(&self) -> Result<(), output::Closed> {
+        let (word, advice) = match &self.level {
+            Level::Ok => ("ok", None),
+            Level::Notice(look) => ("notice", Some(look)),
+            Level::Fault(remedy) => ("FAULT", Some(remedy)),
+        };
+        output::line(&format!("{word:<7} {:<13} {}", self.what, self.text))?;
+        match advice {
+            Some(advice) => output::line(&format!("{:<22}→ {advice}", "")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn keys(context: &Context) -> Finding {
+    match context.ring() {
+        Ok(ring) => match ring.sealing_key() {
+            Some(id) => Finding::ok("keys", format!("{id} seals")),
+            None => {
+                let remedy = "`ticketwire keys generate` prints one; put it into secrets.keys \
+                              (TICKETWIRE__SECRETS__KEYS) of every worker, and keep it";
+                let text = "there is none, so what needs a credential is refused";
+                Finding::fault("keys", text, remedy)
+            }
+        },
+        Err(_) => Finding::fault("keys", "cannot be read", "see the configuration's faults"),
+    }
+}

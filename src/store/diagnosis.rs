@@ -1,0 +1,207 @@
+//! What is wrong in the ledger, for `ticketwire doctor`: each question one short query over a connection of its own.
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::{StoreError, limited};
+
+/// A worker whose lease ran out.
+#[derive(Debug, Clone)]
+pub struct SilentWorker {
+    /// Its id.
+    pub id: String,
+    /// How long its lease has been over.
+    pub silent_seconds: i64,
+    /// Commands it still holds.
+    pub running: i64,
+}
+
+/// A platform that is left alone.
+#[derive(Debug, Clone)]
+pub struct OpenCircuit {
+    /// Its integration.
+    pub integration_id: Uuid,
+    /// The integration's name.
+    pub name: String,
+    /// Its platform.
+    pub platform_name: String,
+    /// Failures in a row.
+    pub failures: i32,
+    /// Until when.
+    pub open_until: DateTime<Utc>,
+    /// Commands that wait for it.
+    pub waiting: i64,
+}
+
+/// How the commands stand.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Workers whose lease lasts.
+    pub live_workers: i64,
+    /// Commands due for over a minute that nobody has taken.
+    pub overdue: i64,
+    /// Commands in doubt for over ten minutes, or ended `outcome_unknown` within a day.
+    pub unknown: i64,
+    /// Quarantined within a day.
+    pub quarantined: i64,
+    /// Dead letters of a day.
+    pub dead_letters: i64,
+    /// Events that wait for over a minute.
+    pub late_events: i64,
+    /// Events that the broker refused at least once.
+    pub refused_events: i64,
+}
+
+/// How the server stands.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Its version.
+    pub version: String,
+    /// Whether it takes no writes.
+    pub read_only: bool,
+    /// Sessions of this database that have waited for a lock for over five seconds.
+    pub blocked: i64,
+    /// Sessions idle in a transaction for over a minute.
+    pub idle_in_transaction: i64,
+    /// Connections in use and allowed, of the whole server.
+    pub connections: (i64, i64),
+    /// Tables of ours that this role may not write.
+    pub not_writable: Vec<String>,
+}
+
+/// An integration with what seals it.
+#[derive(Debug, Clone)]
+pub struct SealedIntegration {
+    /// Its id.
+    pub id: Uuid,
+    /// Its tenant.
+    pub organization_id: Option<Uuid>,
+    /// Its name.
+    pub name: String,
+    /// Its credentials as stored.
+    pub credentials_sealed: String,
+}
+
+/// Lets no question wait for long: a doctor that hangs tells nothing.
+///
+/// # Errors
+/// As the connection's.
+pub async fn be_impatient(client: &Client) -> Result<(), StoreError> {
+    limited(client.batch_execute("SET statement_timeout = '10s'; SET lock_timeout = '2s'")).await
+}
+
+/// How the server stands.
+///
+/// # Errors
+/// As the connection's.
+pub async fn server(client: &Client) -> Result<Server, StoreError> {
+    const SQL: &str = "SELECT current_setting('server_version'), \
+             pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, \
+             (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+              AND now() - query_start > interval '5 seconds'), \
+             (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+              AND state LIKE 'idle in transaction%' AND now() - state_change > interval '1 minute'), \
+             (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), \
+             current_setting('max_connections')::bigint, \
+             ARRAY(SELECT t.name FROM unnest(ARRAY['commands', 'command_attempts', 'outbox', 'tickets', 'integrations', \
+                   'dead_letters', 'workers']) AS t(name) \
+                   WHERE NOT COALESCE(has_table_privilege(to_regclass(t.name)::oid, 'SELECT, INSERT, UPDATE, DELETE'), true))";
+    let row = limited(client.query_one(SQL, &[])).await?;
+    Ok(Server {
+        version: row.get(0),
+        read_only: row.get(1),
+        blocked: row.get(2),
+        idle_in_transaction: row.get(3),
+        connections: (row.get(4), row.get(5)),
+        not_writable: row.get(6),
+    })
+}
+
+/// How the commands stand.
+///
+/// # Errors
+/// As the connection's.
+pub async fn standing(client: &Client) -> Result<Standing, StoreError> {
+    const SQL: &str = "SELECT (SELECT count(*) FROM workers WHERE lease_until >= now()), \
+             (SELECT count(*) FROM commands WHERE due_at < now() - interval '1 minute' AND NOT EXISTS \
+              (SELECT FROM integration_circuits c WHERE c.integration_id = lane AND c.open_until IS NOT NULL)), \
+             (SELECT count(*) FROM commands WHERE (doubt_since < now() - interval '10 minutes' AND finished_at IS NULL) \
+              OR (state = 'failed' AND error_code = 'outcome_unknown' AND finished_at > now() - interval '1 day')), \
+             (SELECT count(*) FROM commands WHERE state = 'failed' AND error_code = 'quarantined' \
+              AND finished_at > now() - interval '1 day'), \
+             (SELECT count(*) FROM dead_letters WHERE received_at > now() - interval '1 day'), \
+             (SELECT count(*) FROM outbox WHERE created_at < now() - interval '1 minute'), \
+             (SELECT count(*) FROM outbox WHERE tries > 0)";
+    let row = limited(client.query_one(SQL, &[])).await?;
+    Ok(Standing {
+        live_workers: row.get(0),
+        overdue: row.get(1),
+        unknown: row.get(2),
+        quarantined: row.get(3),
+        dead_letters: row.get(4),
+        late_events: row.get(5),
+        refused_events: row.get(6),
+    })
+}
+
+/// Workers whose lease ran out and whose work nobody has taken over.
+///
+/// # Errors
+/// As the connection's.
+pub async fn silent_workers(client: &Client) -> Result<Vec<SilentWorker>, StoreError> {
+    const SQL: &str = "SELECT w.id, extract(epoch FROM now() - w.lease_until)::bigint, \
+             (SELECT count(*) FROM commands c WHERE c.owner = w.incarnation AND c.state = 'running') \
+             FROM workers w WHERE w.lease_until < now() ORDER BY w.id";
+    let rows = limited(client.query(SQL, &[])).await?;
+    Ok(rows
+        .iter()
+        .map(|row| SilentWorker {
+            id: row.get(0),
+            silent_seconds: row.get(1),
+            running: row.get(2),
+        })
+        .collect())
+}
+
+/// The circuits that are open.
+///
+/// # Errors
+/// As the connection's.
+pub async fn open_circuits(client: &Client) -> Result<Vec<OpenCircuit>, StoreError> {
+    const SQL: &str = "SELECT c.integration_id, i.name, i.platform_name, c.failures, c.open_until, \
+             (SELECT count(*) FROM commands w WHERE w.lane = c.integration_id AND w.due_at IS NOT NULL) \
+             FROM integration_circuits c JOIN integrations i ON i.id = c.integration_id \
+             WHERE c.open_until IS NOT NULL ORDER BY i.name";
+    let rows = limited(client.query(SQL, &[])).await?;
+    Ok(rows
+        .iter()
+        .map(|row| OpenCircuit {
+            integration_id: row.get(0),
+            name: row.get(1),
+            platform_name: row.get(2),
+            failures: row.get(3),
+            open_until: row.get(4),
+            waiting: row.get(5),
+        })
+        .collect())
+}
+
+/// Every integration that has credentials.
+///
+/// # Errors
+/// As the connection's.
+pub async fn sealed_integrations(client: &Client) -> Result<Vec<SealedIntegration>, StoreError> {
+    const SQL: &str = "SELECT id, organization_id, name, credentials_encrypted FROM integrations \
+             WHERE credentials_encrypted IS NOT NULL AND NOT is_deleted ORDER BY name";
+    let rows = limited(client.query(SQL, &[])).await?;
+    Ok(rows
+        .iter()
+        .map(|row| SealedIntegration {
+            id: row.get(0),
+            organization_id: row.get(1),
+            name: row.get(2),
+            credentials_sealed: row.get(3),
+        })
+        .collect())
+}
