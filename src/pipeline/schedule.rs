@@ -14,6 +14,7 @@ use super::prepare;
 use super::retention::Retention;
 use crate::domain::IntegrationId;
 use crate::store::{StoreError, Taken, chain};
+use crate::telemetry::metrics;
 
 /// How often the ledger is asked for due commands when nothing wakes the clock.
 const TICK: Duration = Duration::from_millis(100);
@@ -72,6 +73,7 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
         }
         if trouble.is_none() && last_fold.elapsed() >= FOLD {
             last_fold = Instant::now();
+            metrics::upkeep();
             trouble = core.store.fold_usage().await.err();
         }
         if trouble.is_none() {

@@ -27,11 +27,16 @@ pub fn install() {
 pub fn render() -> String {
     HANDLE
         .get()
-        .map(|handle| {
-            handle.run_upkeep();
-            handle.render()
-        })
+        .map(PrometheusHandle::render)
         .unwrap_or_default()
+}
+
+/// Folds what was recorded since the last time into the histograms. Until then every value is kept one by one, so without
+/// it a worker that nobody scrapes would grow with every command.
+pub fn upkeep() {
+    if let Some(handle) = HANDLE.get() {
+        handle.run_upkeep();
+    }
 }
 
 fn describe() {
