@@ -60,6 +60,8 @@ pub struct Server {
     pub version: String,
     /// Whether it takes no writes.
     pub read_only: bool,
+    /// Whether dead rows are removed by themselves.
+    pub autovacuum: bool,
     /// Sessions of this database that have waited for a lock for over five seconds.
     pub blocked: i64,
     /// Sessions idle in a transaction for over a minute.
@@ -98,6 +100,7 @@ pub async fn be_impatient(client: &Client) -> Result<(), StoreError> {
 pub async fn server(client: &Client) -> Result<Server, StoreError> {
     const SQL: &str = "SELECT current_setting('server_version'), \
              pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, \
+             current_setting('autovacuum')::bool, \
              (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
               AND now() - query_start > interval '5 seconds'), \
              (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
@@ -111,10 +114,11 @@ pub async fn server(client: &Client) -> Result<Server, StoreError> {
     Ok(Server {
         version: row.get(0),
         read_only: row.get(1),
-        blocked: row.get(2),
-        idle_in_transaction: row.get(3),
-        connections: (row.get(4), row.get(5)),
-        not_writable: row.get(6),
+        autovacuum: row.get(2),
+        blocked: row.get(3),
+        idle_in_transaction: row.get(4),
+        connections: (row.get(5), row.get(6)),
+        not_writable: row.get(7),
     })
 }
 

@@ -96,6 +96,13 @@ fn of_server(server: &Server) -> Vec<Finding> {
             "GRANT SELECT, INSERT, UPDATE, DELETE on them to the role of database.url",
         );
     }
+    if !server.autovacuum {
+        findings.push(Finding::notice(
+            "postgresql",
+            "autovacuum is off: what is removed leaves dead rows, and the tables grow for ever",
+            "set autovacuum = on in postgresql.conf and reload it",
+        ));
+    }
     findings
 }
 
