@@ -2,6 +2,8 @@
 //! runs from the first request at the platform to the last confirmed event. Everything is real but the platform, which
 //! is a socket that answers 201. Prints throughput, batch sizes, CPU by process and peak memory.
 //!
+//! With `--minutes` it is a soak instead: a steady stream, and a line a minute of what must not grow.
+//!
 //! `scripts/bench` builds and runs it; its database and prefix are its own and are removed.
 
 #![expect(
@@ -13,14 +15,16 @@
 
 mod seed;
 mod sink;
+mod soak;
 mod usage;
 
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel};
 use serde_json::json;
 use ticketwire::broker::{self, Topology};
 use ticketwire::config::{Config, Sources};
@@ -42,6 +46,13 @@ struct Plan {
     latency: Duration,
     in_flight: usize,
     program: String,
+    /// Finished commands that stand in the ledger beforehand.
+    history: i64,
+    /// What one integration in ten suffers from.
+    sickness: Option<sink::Sickness>,
+    /// Commands a second of a soak, and its length.
+    rate: u32,
+    minutes: u32,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +75,10 @@ impl Plan {
             latency: Duration::ZERO,
             in_flight: 16,
             program: "target/release/ticketwire".into(),
+            history: 0,
+            sickness: None,
+            rate: 200,
+            minutes: 0,
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
@@ -75,11 +90,13 @@ impl Plan {
                 "--latency-ms" => plan.latency = Duration::from_millis(value.parse()?),
                 "--in-flight" => plan.in_flight = value.parse()?,
                 "--program" => plan.program = value,
+                "--history" => plan.history = value.parse()?,
+                "--sick" => plan.sickness = Some(value.parse()?),
+                "--rate" => plan.rate = value.parse()?,
+                "--minutes" => plan.minutes = value.parse()?,
                 other => {
-                    return Err(format!(
-                        "{other} is none of --commands, --latency-ms, --in-flight, --program"
-                    )
-                    .into());
+                    let known = "--commands, --latency-ms, --in-flight, --program, --history, --sick, --rate, --minutes";
+                    return Err(format!("{other} is none of {known}").into());
                 }
             }
         }
@@ -120,10 +137,22 @@ async fn measure(
     database: &str,
     prefix: &str,
 ) -> Result<(), Error> {
-    let sink = sink::start(plan.latency).await?;
+    let sink = sink::start(plan.latency, plan.sickness).await?;
     let key = ticketwire::secrets::generate("bench");
-    seed::integrations(database, &key, &format!("http://{}", sink.address)).await?;
+    let base_url = format!("http://{}", sink.address);
+    seed::integrations(database, &key, &base_url, plan.sickness.is_some()).await?;
+    seed::history(database, plan.history).await?;
     let topology = Topology::new(prefix);
+    let stage = Stage {
+        plan,
+        services,
+        database,
+        topology: &topology,
+        key: &key,
+    };
+    if plan.minutes > 0 {
+        return soak::run(&stage, &sink).await;
+    }
     let filling = Instant::now();
     fill(&services.amqp.url, &topology, plan.commands).await?;
     println!(
@@ -132,31 +161,8 @@ async fn measure(
         filling.elapsed()
     );
 
-    let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let started = Instant::now();
-    let mut worker = Stopped(
-        Command::new(&plan.program)
-            .arg("run")
-            .env("DATABASE_URL", database)
-            .env(
-                "AMQP_URL",
-                secrecy::ExposeSecret::expose_secret(&services.amqp.url),
-            )
-            .env("TICKETWIRE__AMQP__PREFIX", prefix)
-            .env("TICKETWIRE__SECRETS__KEYS", json!([key]).to_string())
-            .env("TICKETWIRE__EGRESS__ALLOW", r#"["127.0.0.0/8"]"#)
-            .env("TICKETWIRE__EGRESS__ALLOW_HTTP", "true")
-            .env("TICKETWIRE__HTTP__LISTEN", listen.to_string())
-            .env("TICKETWIRE__HTTP__WEBHOOK_LISTEN", "")
-            .env(
-                "TICKETWIRE__DISPATCH__MAX_IN_FLIGHT_PER_INTEGRATION",
-                plan.in_flight.to_string(),
-            )
-            .env("TICKETWIRE__LOG__FILTER", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()?,
-    );
+    let (mut worker, listen) = stage.start_worker(&[])?;
     let (first, before) = loop {
         if let Some(first) = sink.first() {
             break (first, Usage::now(worker.0.id()));
@@ -166,6 +172,9 @@ async fn measure(
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     };
+    if plan.sickness.is_some() {
+        return healthy(plan, database, worker).await;
+    }
     let metrics = loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let metrics = usage::scrape(listen).await.unwrap_or_default();
@@ -189,6 +198,43 @@ async fn measure(
     check(plan, database, sink.requests()).await
 }
 
+/// What a measurement stands on.
+struct Stage<'a> {
+    plan: &'a Plan,
+    services: &'a Config,
+    database: &'a str,
+    topology: &'a Topology,
+    key: &'a str,
+}
+
+impl Stage<'_> {
+    /// A worker, and where its metrics are.
+    fn start_worker(&self, settings: &[(&str, &str)]) -> Result<(Stopped, SocketAddr), Error> {
+        let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let amqp = secrecy::ExposeSecret::expose_secret(&self.services.amqp.url);
+        let worker = Command::new(&self.plan.program)
+            .arg("run")
+            .env("DATABASE_URL", self.database)
+            .env("AMQP_URL", amqp)
+            .env("TICKETWIRE__AMQP__PREFIX", self.topology.prefix())
+            .env("TICKETWIRE__SECRETS__KEYS", json!([self.key]).to_string())
+            .env("TICKETWIRE__EGRESS__ALLOW", r#"["127.0.0.0/8"]"#)
+            .env("TICKETWIRE__EGRESS__ALLOW_HTTP", "true")
+            .env("TICKETWIRE__HTTP__LISTEN", listen.to_string())
+            .env("TICKETWIRE__HTTP__WEBHOOK_LISTEN", "")
+            .env(
+                "TICKETWIRE__DISPATCH__MAX_IN_FLIGHT_PER_INTEGRATION",
+                self.plan.in_flight.to_string(),
+            )
+            .env("TICKETWIRE__LOG__FILTER", "warn")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok((Stopped(worker), listen))
+    }
+}
+
 /// Fills the queue, confirms pipelined.
 async fn fill(url: &secrecy::SecretString, topology: &Topology, count: usize) -> Result<(), Error> {
     let connection = broker::connect_tool(url, topology).await?;
@@ -196,37 +242,76 @@ async fn fill(url: &secrecy::SecretString, topology: &Topology, count: usize) ->
     channel
         .confirm_select(ConfirmSelectOptions::default())
         .await?;
+    let numbers: Vec<usize> = (0..count).collect();
+    for part in numbers.chunks(PUBLISH_BATCH) {
+        publish(&channel, topology, part).await?;
+    }
+    Ok(())
+}
+
+/// Publishes the commands with these numbers and waits for their confirms.
+async fn publish(channel: &Channel, topology: &Topology, numbers: &[usize]) -> Result<(), Error> {
     let properties = BasicProperties::default()
         .with_delivery_mode(2)
         .with_content_type("application/cloudevents+json".into());
-    let numbers: Vec<usize> = (0..count).collect();
-    for part in numbers.chunks(PUBLISH_BATCH) {
-        let mut confirms = Vec::with_capacity(part.len());
-        for number in part {
-            let (organization, integration) = seed::ids(*number);
-            let body = json!({
-                "specversion": "1.0", "id": Uuid::now_v7(), "source": "/bench", "type": "ticket.create",
-                "organizationid": organization,
-                "data": {
-                    "title": format!("Checkout fails for order {number}"), "priority": "high", "category": "bug",
-                    "description": "Customer reports that checkout fails with a gateway time-out when paying by card. ".repeat(4),
-                    "integration_id": integration,
-                },
-            });
-            let body = body.to_string();
-            let sent = channel.basic_publish(
-                topology.commands().into(),
-                "ticket.create".into(),
-                BasicPublishOptions::default(),
-                body.as_bytes(),
-                properties.clone(),
-            );
-            confirms.push(sent.await?);
-        }
-        for confirm in join_all(confirms).await {
-            confirm?;
-        }
+    let mut confirms = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let (organization, integration) = seed::ids(*number);
+        let body = json!({
+            "specversion": "1.0", "id": Uuid::now_v7(), "source": "/bench", "type": "ticket.create",
+            "organizationid": organization,
+            "data": {
+                "title": format!("Checkout fails for order {number}"), "priority": "high", "category": "bug",
+                "description": "Customer reports that checkout fails with a gateway time-out when paying by card. ".repeat(4),
+                "integration_id": integration,
+            },
+        });
+        let body = body.to_string();
+        let sent = channel.basic_publish(
+            topology.commands().into(),
+            "ticket.create".into(),
+            BasicPublishOptions::default(),
+            body.as_bytes(),
+            properties.clone(),
+        );
+        confirms.push(sent.await?);
     }
+    for confirm in join_all(confirms).await {
+        confirm?;
+    }
+    Ok(())
+}
+
+/// How fast the healthy integrations get on beside the sick ones.
+async fn healthy(plan: &Plan, database: &str, mut worker: Stopped) -> Result<(), Error> {
+    let (client, _connection) = connect(&database.into(), "ticketwire bench").await?;
+    let sick: Vec<Uuid> = seed::sick().collect();
+    let wanted = (0..plan.commands)
+        .filter(|number| !sick.contains(&seed::ids(*number).1))
+        .count();
+    let done = "SELECT count(*), COALESCE(extract(epoch FROM max(finished_at) - min(started_at)), 0)::float8 \
+                FROM commands WHERE state = 'succeeded' AND integration_id <> ALL($1)";
+    let began = Instant::now();
+    loop {
+        let row = client.query_one(done, &[&sick]).await?;
+        let (count, seconds): (i64, f64) = (row.get(0), row.get(1));
+        if usize::try_from(count)? == wanted {
+            println!(
+                "{:.0} commands/s of the healthy integrations: {wanted} in {seconds:.2} s, beside {} sick of {}",
+                wanted as f64 / seconds,
+                sick.len(),
+                seed::INTEGRATIONS
+            );
+            break;
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(format!("only {count} of {wanted} after {PATIENCE:?}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // What is sick is not waited for.
+    worker.0.kill()?;
+    worker.0.wait()?;
     Ok(())
 }
 
@@ -267,7 +352,8 @@ fn report(plan: &Plan, metrics: &str, took: Duration, start_up: Duration, spent:
 /// Nothing lost, nothing doubled: else the figures mean nothing.
 async fn check(plan: &Plan, database: &str, requests: u64) -> Result<(), Error> {
     let (client, _connection) = connect(&database.into(), "ticketwire bench").await?;
-    let counts = "SELECT (SELECT count(*) FROM commands WHERE state = 'succeeded'), (SELECT count(*) FROM tickets), \
+    let counts = "SELECT (SELECT count(*) FROM commands WHERE state = 'succeeded' AND type <> 'history'), \
+                  (SELECT count(*) FROM tickets), \
                   (SELECT count(*) FROM outbox)";
     let row = client.query_one(counts, &[]).await?;
     let found: (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));

@@ -4,7 +4,7 @@ use serde_json::json;
 use ticketwire::contract::{Command, CommandType, Faults};
 use ticketwire::domain::{IntegrationId, IntegrationStatus, OrganizationId};
 use ticketwire::secrets::{Binding, KeyRing};
-use ticketwire::store::{NewIntegration, OwnEffect, Store};
+use ticketwire::store::{NewIntegration, OwnEffect, Store, connect};
 use uuid::Uuid;
 
 pub(crate) const INTEGRATIONS: usize = 20;
@@ -20,17 +20,50 @@ pub(crate) fn ids(number: usize) -> (Uuid, Uuid) {
     )
 }
 
-/// Makes them, active, all at one base URL.
+/// One integration in ten.
+pub(crate) fn sick() -> impl Iterator<Item = Uuid> {
+    (0..INTEGRATIONS).step_by(10).map(|number| ids(number).1)
+}
+
+/// Finished commands of the past, as many as a busy month leaves.
+pub(crate) async fn history(database: &str, count: i64) -> Result<(), super::Error> {
+    if count == 0 {
+        return Ok(());
+    }
+    let (client, _connection) = connect(&database.into(), "ticketwire bench").await?;
+    client
+        .execute(
+            "INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, state, turn, lane, \
+             received_at, finished_at, digest, data, final_event, final_key) \
+             SELECT gen_random_uuid(), n, 'history', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), \
+             'succeeded', false, '00000000-0000-0000-0000-000000000000', now() - n * interval '1 second', \
+             now() - n * interval '1 second', '\\x00', repeat('x', 500), repeat('y', 700), 'ticket.create.succeeded' \
+             FROM generate_series(1, $1::bigint) n",
+            &[&count],
+        )
+        .await?;
+    client.batch_execute("VACUUM ANALYZE commands").await?;
+    println!("{count} finished commands stand in the ledger");
+    Ok(())
+}
+
+/// Makes them, active, all at one base URL; with `sick`, one in ten at a sick one.
 pub(crate) async fn integrations(
     database: &str,
     key: &str,
     base_url: &str,
+    with_sick: bool,
 ) -> Result<(), super::Error> {
     let ring = KeyRing::parse(&[key.to_owned().into()])?;
     let store = Store::new(&database.into(), 1, "ticketwire bench")?;
     for number in 0..INTEGRATIONS {
         let (organization, id) = ids(number);
         let (organization_id, id) = (OrganizationId::new(organization), IntegrationId::new(id));
+        let base_url = if with_sick && sick().any(|sick| sick == id.uuid()) {
+            format!("{base_url}/sick")
+        } else {
+            base_url.to_owned()
+        };
         let credentials = json!({ "email": "bench@example.test", "api_token": "bench" });
         let data = json!({
             "name": format!("bench {number}"), "platform_name": "jira", "base_url": base_url,

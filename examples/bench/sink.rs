@@ -8,6 +8,27 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// What ails the requests below `/sick`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sickness {
+    /// They are answered after ten seconds.
+    Slow,
+    /// They are answered 503.
+    Failing,
+}
+
+impl std::str::FromStr for Sickness {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "slow" => Ok(Self::Slow),
+            "failing" => Ok(Self::Failing),
+            other => Err(format!("--sick {other}: must be slow or failing")),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Seen {
     first: OnceLock<Instant>,
@@ -31,7 +52,7 @@ impl Sink {
     }
 }
 
-pub(crate) async fn start(latency: Duration) -> std::io::Result<Sink> {
+pub(crate) async fn start(latency: Duration, sickness: Option<Sickness>) -> std::io::Result<Sink> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let sink = Sink {
         address: listener.local_addr()?,
@@ -41,13 +62,18 @@ pub(crate) async fn start(latency: Duration) -> std::io::Result<Sink> {
     tokio::task::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let seen = Arc::clone(&seen);
-            tokio::task::spawn(async move { drop(serve(stream, &seen, latency).await) });
+            tokio::task::spawn(async move { drop(serve(stream, &seen, latency, sickness).await) });
         }
     });
     Ok(sink)
 }
 
-async fn serve(mut stream: TcpStream, seen: &Seen, latency: Duration) -> std::io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    seen: &Seen,
+    latency: Duration,
+    sickness: Option<Sickness>,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(16 * 1024);
     loop {
@@ -59,9 +85,19 @@ async fn serve(mut stream: TcpStream, seen: &Seen, latency: Duration) -> std::io
                 return Ok(());
             }
         };
+        let is_sick = sickness.is_some() && buffer.starts_with(b"POST /sick/");
         buffer.drain(..length);
         seen.first.get_or_init(Instant::now);
         let number = seen.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if is_sick && sickness == Some(Sickness::Failing) {
+            stream
+                .write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+                .await?;
+            continue;
+        }
+        if is_sick {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }

@@ -74,13 +74,22 @@ fn parse(stat: &str) -> Option<(&str, f64)> {
     Some((name, (user + system) / TICKS))
 }
 
-/// `VmHWM`.
+/// `VmHWM`: the most so far.
 pub(crate) fn peak_memory_mib(pid: u32) -> f64 {
+    memory_mib(pid, "VmHWM:")
+}
+
+/// `VmRSS`: now.
+pub(crate) fn memory_now_mib(pid: u32) -> f64 {
+    memory_mib(pid, "VmRSS:")
+}
+
+fn memory_mib(pid: u32, of: &str) -> f64 {
     std::fs::read_to_string(format!("/proc/{pid}/status"))
         .unwrap_or_default()
         .lines()
         .find_map(|line| {
-            line.strip_prefix("VmHWM:")?
+            line.strip_prefix(of)?
                 .trim()
                 .strip_suffix(" kB")?
                 .parse::<f64>()
