@@ -1,6 +1,8 @@
 //! What a broker may do to a worker: cut, close, cancel, go away. The worker goes on by itself.
 
 use lapin::options::QueueDeleteOptions;
+use lapin::types::FieldTable;
+use serde_json::json;
 use ticketwire::broker;
 
 use crate::support::{CutProxy, OwnService, World, services, wait_for};
@@ -95,4 +97,69 @@ async fn a_broker_that_is_stopped_and_started_finds_the_worker_again() {
     assert_eq!(world.jira().issues.len(), commands.len());
     assert!(worker.is_ready().await);
     assert!(worker.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_paused_is_noticed_and_goes_on_where_it_was() {
+    let rabbitmq = OwnService::rabbitmq();
+    let world = World::on(&services().0, &rabbitmq.url).await;
+    let url = format!("{}?heartbeat=2", rabbitmq.url);
+    let worker = world.worker_with(&[("AMQP_URL", &url)]).await;
+    world.fault(json!({ "kind": "delay", "delay_ms": 300, "times": 0 }));
+    let mut commands = Vec::new();
+    for _ in 0..30 {
+        commands.push(world.create("Before the pause").await.0);
+    }
+    wait_for("commands under way", async || {
+        let running = "SELECT count(*) FROM commands WHERE state = 'running'";
+        (world.count(running).await > 0).then_some(())
+    })
+    .await;
+
+    rabbitmq.signal("STOP");
+    wait_for("the worker to say that it is not ready", async || {
+        (!worker.is_ready().await).then_some(())
+    })
+    .await;
+    // What was taken goes on without it; its events wait.
+    wait_for("every command to be done all the same", async || {
+        let done = "SELECT count(*) FROM commands WHERE state = 'succeeded'";
+        (world.count(done).await == 30).then_some(())
+    })
+    .await;
+    rabbitmq.signal("CONT");
+    commands.push(world.create("After the pause").await.0);
+
+    world.close_the_ledger(&commands).await;
+    assert_eq!(world.jira().issues.len(), commands.len());
+    assert!(worker.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_no_queue_takes_is_not_taken_for_sent() {
+    let world = World::new().await;
+    let connection = broker::connect_tool(&world.amqp_url.as_str().into(), &world.topology)
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let worker = world.worker().await;
+    let (before, _) = world.create("Before").await;
+    world.succeeds(before).await;
+
+    channel
+        .queue_unbind(
+            world.topology.events_log().as_str().into(),
+            world.topology.events().into(),
+            "#".into(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let (unheard, _) = world.create("Nobody hears of it").await;
+
+    // It came back, so the topology was declared anew, and it was published again.
+    world.succeeds(unheard).await;
+    world.quiet().await;
+    assert!(worker.log().contains("unroutable"));
+    drop(worker);
 }

@@ -39,6 +39,61 @@ async fn backends_terminated_every_50_ms_leave_no_claim_in_doubt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_takes_no_writes_or_is_locked_is_waited_for_and_blames_no_command() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let client = world.client().await;
+    let (before, _) = world.create("Before").await;
+    world.succeeds(before).await;
+    let mut commands = vec![before];
+    let waits = async |times: usize| {
+        wait_for("the worker to say that it waits", async || {
+            let told = worker
+                .log()
+                .matches("cannot make commands durable yet")
+                .count();
+            (told >= times).then_some(())
+        })
+        .await;
+    };
+
+    let name = world.topology.prefix();
+    let read_only = format!("ALTER DATABASE \"{name}\" SET default_transaction_read_only = on");
+    client.batch_execute(&read_only).await.unwrap();
+    terminate_backends(&world).await;
+    commands.push(world.create("Into a replica").await.0);
+    waits(1).await;
+    let writable = read_only.replace("= on", "= off");
+    let client = world.client().await;
+    let write_again = "SET default_transaction_read_only = off";
+    client.batch_execute(write_again).await.unwrap();
+    client.batch_execute(&writable).await.unwrap();
+    terminate_backends(&world).await;
+    for command in &commands {
+        world.succeeds(*command).await;
+    }
+
+    // Longer than any statement waits for a lock.
+    let client = world.client().await;
+    client
+        .batch_execute("BEGIN; LOCK TABLE commands IN SHARE MODE")
+        .await
+        .unwrap();
+    let told = worker
+        .log()
+        .matches("cannot make commands durable yet")
+        .count();
+    commands.push(world.create("Behind a lock").await.0);
+    waits(told + 1).await;
+    client.batch_execute("COMMIT").await.unwrap();
+
+    world.close_the_ledger(&commands).await;
+    assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(world.jira().issues.len(), commands.len());
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_stopped_at_once_and_started_again_is_caught_up_with() {
     let mut postgres = OwnService::postgres();
     let world = World::on(&postgres.url, &services().1).await;

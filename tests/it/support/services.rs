@@ -64,6 +64,11 @@ impl OwnService {
         script(&["ctl", &self.path(), arguments]);
     }
 
+    /// Sends a signal to the private broker: `STOP` makes it silent, `CONT` lets it go on.
+    pub(crate) fn signal(&self, signal: &str) {
+        script(&["signal", &self.path(), signal]);
+    }
+
     fn path(&self) -> String {
         self.directory.path().display().to_string()
     }
