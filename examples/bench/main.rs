@@ -13,6 +13,7 @@
     reason = "it prints figures for people"
 )]
 
+mod delay;
 mod seed;
 mod sink;
 mod soak;
@@ -50,6 +51,10 @@ struct Plan {
     history: i64,
     /// What one integration in ten suffers from.
     sickness: Option<sink::Sickness>,
+    /// What every round trip to broker and database takes longer.
+    round_trip: Duration,
+    /// Workers that share the work.
+    workers: usize,
     /// Commands a second of a soak, and its length.
     rate: u32,
     minutes: u32,
@@ -77,6 +82,8 @@ impl Plan {
             program: "target/release/ticketwire".into(),
             history: 0,
             sickness: None,
+            round_trip: Duration::ZERO,
+            workers: 1,
             rate: 200,
             minutes: 0,
         };
@@ -92,10 +99,13 @@ impl Plan {
                 "--program" => plan.program = value,
                 "--history" => plan.history = value.parse()?,
                 "--sick" => plan.sickness = Some(value.parse()?),
+                "--round-trip-ms" => plan.round_trip = Duration::from_millis(value.parse()?),
+                "--workers" => plan.workers = value.parse()?,
                 "--rate" => plan.rate = value.parse()?,
                 "--minutes" => plan.minutes = value.parse()?,
                 other => {
-                    let known = "--commands, --latency-ms, --in-flight, --program, --history, --sick, --rate, --minutes";
+                    let known = "--commands, --latency-ms, --in-flight, --program, --history, --sick, --round-trip-ms, \
+                                 --workers, --rate, --minutes";
                     return Err(format!("{other} is none of {known}").into());
                 }
             }
@@ -143,9 +153,12 @@ async fn measure(
     seed::integrations(database, &key, &base_url, plan.sickness.is_some()).await?;
     seed::history(database, plan.history).await?;
     let topology = Topology::new(prefix);
+    let amqp = secrecy::ExposeSecret::expose_secret(&services.amqp.url).to_owned();
     let stage = Stage {
         plan,
         services,
+        worker_database: later(database, plan.round_trip).await?,
+        worker_amqp: later(&amqp, plan.round_trip).await?,
         database,
         topology: &topology,
         key: &key,
@@ -163,6 +176,10 @@ async fn measure(
 
     let started = Instant::now();
     let (mut worker, listen) = stage.start_worker(&[])?;
+    let mut others = Vec::new();
+    for _ in 1..plan.workers {
+        others.push(stage.start_worker(&[])?);
+    }
     let (first, before) = loop {
         if let Some(first) = sink.first() {
             break (first, Usage::now(worker.0.id()));
@@ -177,11 +194,13 @@ async fn measure(
     }
     let metrics = loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
+        let series = "ticketwire_events_published_total{outcome=\"confirmed\"}";
         let metrics = usage::scrape(listen).await.unwrap_or_default();
-        let confirmed = usage::value(
-            &metrics,
-            "ticketwire_events_published_total{outcome=\"confirmed\"}",
-        );
+        let mut confirmed = usage::value(&metrics, series);
+        for (_, listen) in &others {
+            let metrics = usage::scrape(*listen).await.unwrap_or_default();
+            confirmed += usage::value(&metrics, series);
+        }
         if confirmed >= plan.commands as f64 {
             break metrics;
         }
@@ -195,7 +214,34 @@ async fn measure(
     let peak = usage::peak_memory_mib(worker.0.id());
     println!("  peak memory of the worker  {peak:.0} MiB");
     worker.end()?;
+    for (other, _) in &mut others {
+        other.end()?;
+    }
     check(plan, database, sink.requests()).await
+}
+
+/// A URL whose host is reached by a detour that takes so long; the same where it takes no time.
+async fn later(url: &str, round_trip: Duration) -> Result<String, Error> {
+    if round_trip.is_zero() {
+        return Ok(url.to_owned());
+    }
+    let mut parsed = url::Url::parse(url)?;
+    let port = if parsed.scheme().starts_with("amqp") {
+        5672
+    } else {
+        5432
+    };
+    let target = format!(
+        "{}:{}",
+        parsed.host_str().ok_or("a URL without a host")?,
+        parsed.port().unwrap_or(port)
+    );
+    let detour = delay::before(target, round_trip).await?;
+    parsed.set_ip_host(detour.ip()).map_err(|()| "no IP host")?;
+    parsed
+        .set_port(Some(detour.port()))
+        .map_err(|()| "no port")?;
+    Ok(parsed.into())
 }
 
 /// What a measurement stands on.
@@ -203,6 +249,9 @@ struct Stage<'a> {
     plan: &'a Plan,
     services: &'a Config,
     database: &'a str,
+    /// As the worker reaches them.
+    worker_database: String,
+    worker_amqp: String,
     topology: &'a Topology,
     key: &'a str,
 }
@@ -211,11 +260,10 @@ impl Stage<'_> {
     /// A worker, and where its metrics are.
     fn start_worker(&self, settings: &[(&str, &str)]) -> Result<(Stopped, SocketAddr), Error> {
         let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let amqp = secrecy::ExposeSecret::expose_secret(&self.services.amqp.url);
         let worker = Command::new(&self.plan.program)
             .arg("run")
-            .env("DATABASE_URL", self.database)
-            .env("AMQP_URL", amqp)
+            .env("DATABASE_URL", &self.worker_database)
+            .env("AMQP_URL", &self.worker_amqp)
             .env("TICKETWIRE__AMQP__PREFIX", self.topology.prefix())
             .env("TICKETWIRE__SECRETS__KEYS", json!([self.key]).to_string())
             .env("TICKETWIRE__EGRESS__ALLOW", r#"["127.0.0.0/8"]"#)
@@ -331,18 +379,29 @@ fn report(plan: &Plan, metrics: &str, took: Duration, start_up: Duration, spent:
         start_up.as_secs_f64() * 1e3
     );
     for step in ["claim", "settle", "publish"] {
-        let of = |part: &str| {
-            usage::value(
-                metrics,
-                &format!("ticketwire_batch_rows_{part}{{step=\"{step}\"}}"),
-            )
+        let of = |what: &str, part: &str| {
+            let series = format!("ticketwire_batch_{what}_{part}{{step=\"{step}\"}}");
+            usage::value(metrics, &series)
         };
-        let (rows, batches) = (of("sum"), of("count"));
+        let (rows, batches) = (of("rows", "sum"), of("rows", "count").max(1.0));
+        let seconds = of("duration_seconds", "sum");
         println!(
-            "  {step:<8} {batches:>7.0} batches, {:>5.0} rows each",
-            rows / batches.max(1.0)
+            "  {step:<8} {batches:>7.0} batches, {:>5.0} rows and {:>6.2} ms each, {:>4.0} µs a row",
+            rows / batches,
+            seconds / batches * 1e3,
+            seconds / rows.max(1.0) * 1e6
         );
     }
+    let of = |part: &str| {
+        let series =
+            format!("ticketwire_attempt_duration_seconds_{part}{{platform_name=\"jira\"}}");
+        usage::value(metrics, &series)
+    };
+    println!(
+        "  platform {:>7.0} attempts, {:>6.2} ms each from start to outcome",
+        of("count"),
+        of("sum") / of("count").max(1.0) * 1e3
+    );
     println!("  CPU per command, µs:");
     for (name, seconds) in spent.by_process() {
         println!("    {name:<12} {:>6.0}", seconds / count * 1e6);

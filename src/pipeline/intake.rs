@@ -249,8 +249,9 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
             // Durable, but not this process's to run.
             rooms.total = 0;
         }
+        let began = Instant::now();
         let claimed = core.store.claim(&rows, &rooms, core.me.id).await?;
-        metrics::batch("claim", rows.len());
+        metrics::batch("claim", rows.len(), began.elapsed());
         core.hold(
             claimed
                 .iter()

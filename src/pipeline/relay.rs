@@ -2,7 +2,7 @@
 //! a crash, a full queue or an absent broker leaves is published by the sweep, each command's oldest first.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -71,12 +71,13 @@ pub async fn run_relay(
             break;
         }
         let rows = std::mem::take(&mut batch);
-        metrics::batch("publish", rows.len());
+        let (began, count) = (Instant::now(), rows.len());
         let (messages, keys) = messages(rows, &exchange);
         let answer = publisher.submit(messages).await;
         let store = store.clone();
         sending.spawn(async move {
             let sent = answer.await.unwrap_or_default();
+            metrics::batch("publish", count, began.elapsed());
             remove(&store, keys, &sent).await;
         });
         while sending.try_join_next().is_some() {}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -77,13 +77,14 @@ async fn write(core: &Arc<Core>, batch: &[Settlement], usage: &[(IntegrationId, 
     let mut pending = vec![(batch, usage)];
     let mut pause = PAUSE.0;
     while let Some((part, part_usage)) = pending.pop() {
+        let began = Instant::now();
         match core
             .store
             .settle(core.me.id, &core.me.worker, part, part_usage)
             .await
         {
             Ok(settled) => {
-                metrics::batch("settle", part.len());
+                metrics::batch("settle", part.len(), began.elapsed());
                 after_commit(core, part, settled).await;
             }
             Err(error) if error.is_refusal() && part.len() > 1 => {

@@ -2,6 +2,7 @@
 //! ids.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -54,6 +55,11 @@ fn describe() {
     );
     describe_histogram!(BATCH, "Rows a batch, by step");
     describe_histogram!(
+        BATCH_DURATION,
+        Unit::Seconds,
+        "From the beginning of a batch to its commit or its confirms, by step"
+    );
+    describe_histogram!(
         DURATION,
         Unit::Seconds,
         "From start of an attempt to its outcome, by platform"
@@ -87,6 +93,7 @@ const COMMANDS: &str = "ticketwire_commands_received_total";
 const ATTEMPTS: &str = "ticketwire_command_outcomes_total";
 const EVENTS: &str = "ticketwire_events_published_total";
 const BATCH: &str = "ticketwire_batch_rows";
+const BATCH_DURATION: &str = "ticketwire_batch_duration_seconds";
 const DURATION: &str = "ticketwire_attempt_duration_seconds";
 const BACKLOG: &str = "ticketwire_backlog_rows";
 const REMOVED: &str = "ticketwire_rows_removed_total";
@@ -123,9 +130,10 @@ pub fn published(confirmed: usize, unconfirmed: usize) {
         .increment(u64::try_from(unconfirmed).unwrap_or(u64::MAX));
 }
 
-/// The size of a batch: steps `claim`, `settle`, `publish`.
-pub fn batch(step: &'static str, rows: usize) {
+/// The size of a batch and how long it took: steps `claim`, `settle` (both to the commit), `publish` (to the confirms).
+pub fn batch(step: &'static str, rows: usize, took: Duration) {
     histogram!(BATCH, "step" => step).record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+    histogram!(BATCH_DURATION, "step" => step).record(took.as_secs_f64());
 }
 
 /// Unfinished rows.
