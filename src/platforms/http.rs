@@ -490,7 +490,10 @@ impl Request {
     /// Adds a JSON body.
     #[must_use]
     pub fn json(mut self, body: &Value) -> Self {
-        self.body = Body::Json(Bytes::from(body.to_string()));
+        // Straight into bytes: `to_string` would go through the formatter, piece by piece. A value whose keys are text has
+        // no way to fail.
+        let bytes = serde_json::to_vec(body).unwrap_or_else(|_| body.to_string().into_bytes());
+        self.body = Body::Json(Bytes::from(bytes));
         self
     }
 

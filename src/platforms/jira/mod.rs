@@ -292,8 +292,8 @@ impl Jira {
             },
             None => None,
         };
-        let mut fields = self.create_fields(ticket, mark, assignee.as_ref(), &mut details);
-        let answer = exchange.send(self.create_request(ticket, &fields)).await?;
+        let fields = self.create_fields(ticket, mark, assignee.as_ref(), &mut details);
+        let answer = exchange.send(self.create_request(ticket, fields)).await?;
         let refused = match self.read_created(&answer) {
             Ok(receipt) => return Ok(Receipt { details, ..receipt }),
             Err(Refused::Fields(error, names)) => (error, names),
@@ -309,6 +309,7 @@ impl Jira {
         if names.is_empty() || !names.keys().all(|name| droppable(name)) {
             return Err(error);
         }
+        let mut fields = self.create_fields(ticket, mark, assignee.as_ref(), &mut details);
         for name in names.keys() {
             fields.remove(name);
             if name == "issuetype" {
@@ -317,7 +318,7 @@ impl Jira {
             }
         }
         details.insert("dropped_fields".into(), json!(names));
-        let answer = exchange.send(self.create_request(ticket, &fields)).await?;
+        let answer = exchange.send(self.create_request(ticket, fields)).await?;
         match self.read_created(&answer) {
             Ok(receipt) => Ok(Receipt { details, ..receipt }),
             Err(Refused::Fields(error, _) | Refused::Other(error)) => Err(error),
@@ -519,7 +520,7 @@ impl Adapter for Jira {
         match operation {
             Operation::Create { ticket, cause } => {
                 let fields = self.create_fields(ticket, cause.mark, None, &mut Map::new());
-                Ok(self.create_request(ticket, &fields))
+                Ok(self.create_request(ticket, fields))
             }
             Operation::Update { ticket, patch, .. } => {
                 self.update_request(Self::address(ticket)?, patch)

@@ -1,5 +1,7 @@
 //! Building requests: data in, data out.
 
+use std::borrow::Cow;
+
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -38,7 +40,7 @@ impl Jira {
         let cut = truncate(markdown, TEXT_MAX);
         match self.version {
             Version::V3 => adf::document(&cut),
-            Version::V2 => Value::String(cut),
+            Version::V2 => Value::String(cut.into_owned()),
         }
     }
 
@@ -52,11 +54,11 @@ impl Jira {
     ) -> Map<String, Value> {
         let (summary, overflow) = summary(&ticket.title);
         let description = match overflow {
-            Some(full) if ticket.description.is_empty() => full,
-            Some(full) => format!("{full}\n\n{}", ticket.description),
-            None => ticket.description.clone(),
+            Some(full) if ticket.description.is_empty() => Cow::Owned(full),
+            Some(full) => Cow::Owned(format!("{full}\n\n{}", ticket.description)),
+            None => Cow::Borrowed(ticket.description.as_str()),
         };
-        if description.chars().count() > TEXT_MAX {
+        if description.len() > TEXT_MAX && description.chars().count() > TEXT_MAX {
             details.insert(
                 "description".into(),
                 format!("cut to {TEXT_MAX} characters").into(),
@@ -98,13 +100,14 @@ impl Jira {
     pub(super) fn create_request(
         &self,
         ticket: &TicketView,
-        fields: &Map<String, Value>,
+        fields: Map<String, Value>,
     ) -> Request {
-        let body = json!({
-            "fields": fields,
-            "properties": [{ "key": PROPERTY, "value": { "ticketId": ticket.id } }],
-        });
-        self.create_with(&body)
+        let properties = json!([{ "key": PROPERTY, "value": { "ticketId": ticket.id } }]);
+        let body = Map::from_iter([
+            ("fields".to_owned(), Value::Object(fields)),
+            ("properties".to_owned(), properties),
+        ]);
+        self.create_with(&Value::Object(body))
     }
 
     /// An issue that says of itself that it is a test, and its label.
@@ -404,12 +407,12 @@ fn summary(title: &str) -> (String, Option<String>) {
     (format!("{cut}…"), Some(line))
 }
 
-fn truncate(text: &str, max: usize) -> String {
+fn truncate(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max || text.chars().count() <= max {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let cut: String = text.chars().take(max - 20).collect();
-    format!("{cut}\n\n… (cut)")
+    Cow::Owned(format!("{cut}\n\n… (cut)"))
 }
 
 #[cfg(test)]
