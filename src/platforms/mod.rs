@@ -12,6 +12,7 @@ mod egress;
 mod error;
 mod http;
 pub mod jira;
+mod members;
 pub mod slack;
 pub mod webhook;
 

@@ -4,6 +4,8 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::ledger::LedgerIssue;
@@ -30,6 +32,21 @@ pub(super) trait Fake: Send {
 
     /// Its items in order of creation, all or those with a label, and how many it had to forget.
     fn ledger(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64);
+}
+
+/// Settings with members changed.
+///
+/// # Errors
+/// Which member is unknown or wrong.
+pub(super) fn merged<T: Serialize + DeserializeOwned>(
+    settings: &T,
+    changes: Map<String, Value>,
+) -> Result<T, String> {
+    let mut all = serde_json::to_value(settings).map_err(|error| error.to_string())?;
+    if let Value::Object(members) = &mut all {
+        members.extend(changes);
+    }
+    serde_json::from_value(all).map_err(|error| error.to_string())
 }
 
 /// One request, read whole.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
-use super::fake::{Answer, Call, Fake};
+use super::fake::{Answer, Call, Fake, merged};
 use super::ledger::{LedgerComment, LedgerIssue};
 
 /// Ids remembered.
@@ -170,12 +170,7 @@ impl Fake for Receiver {
     }
 
     fn configure(&mut self, changes: Map<String, Value>) -> Result<(), String> {
-        let mut all = match self.settings() {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        };
-        all.extend(changes);
-        self.settings = serde_json::from_value(Value::Object(all)).map_err(|e| e.to_string())?;
+        self.settings = merged(&self.settings, changes)?;
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::members::{Members, url};
 use super::{
     Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, Descriptor, Effect, ErrorClass,
     Exchange, Member, Operation, OperationKind, Protection, Receipt, Request, TestKind, TokenFlow,
@@ -166,34 +167,21 @@ impl Jira {
         integration: &Integration,
         credentials: &Credentials,
     ) -> Result<Self, AdapterError> {
-        let missing = |name: &str| {
-            AdapterError::field(&format!("credentials.{name}"), "is required for jira")
-        };
-        let text = |name: &str| credentials.text(name).ok_or_else(|| missing(name));
-        let secret = |name: &str| credentials.secret(name).ok_or_else(|| missing(name));
-        let setting = |name: &str| {
-            let own = integration
-                .settings
-                .get(name)
-                .and_then(Value::as_str)
-                .map(str::to_owned);
-            own.or_else(|| credentials.text(name))
-                .filter(|text| !text.is_empty())
-        };
+        let members = Members::new(Platform::Jira, integration, credentials);
         let (auth, cloud) = match integration.auth_type {
             AuthType::ApiKey => (
                 Auth::Basic {
-                    user: text("email")?,
-                    secret: secret("api_token")?,
+                    user: members.text("email")?,
+                    secret: members.secret("api_token")?,
                 },
                 true,
             ),
             AuthType::Oauth2 => (Auth::OAuth, true),
-            AuthType::Bearer => (Auth::Bearer(secret("token")?), false),
+            AuthType::Bearer => (Auth::Bearer(members.secret("token")?), false),
             AuthType::Basic => (
                 Auth::Basic {
-                    user: text("username")?,
-                    secret: secret("password")?,
+                    user: members.text("username")?,
+                    secret: members.secret("password")?,
                 },
                 false,
             ),
@@ -224,9 +212,9 @@ impl Jira {
             .clone()
             .map(|base| base.trim_end_matches('/').to_owned());
         let host = match integration.auth_type {
-            AuthType::Oauth2 => match setting("api_url") {
+            AuthType::Oauth2 => match members.setting("api_url") {
                 Some(url) => url.trim_end_matches('/').to_owned(),
-                None => format!("{GATEWAY}/{}", text("cloud_id")?),
+                None => format!("{GATEWAY}/{}", members.text("cloud_id")?),
             },
             AuthType::ApiKey | AuthType::Basic | AuthType::Bearer | AuthType::Custom => site
                 .clone()
@@ -236,20 +224,18 @@ impl Jira {
             Version::V2 => 2,
             Version::V3 => 3,
         };
-        let parse = |name: &str, text: &str| {
-            Url::parse(text).map_err(|_| {
-                AdapterError::field(name, "is not a URL, e.g. https://example.atlassian.net")
-            })
-        };
+        let parse = |name: &str, text: &str| url(name, text, "https://example.atlassian.net");
         let flow = match integration.auth_type {
             AuthType::Oauth2 => Some(Oauth {
                 token_url: parse(
                     "settings.token_url",
-                    &setting("token_url").unwrap_or_else(|| TOKEN_URL.into()),
+                    &members
+                        .setting("token_url")
+                        .unwrap_or_else(|| TOKEN_URL.into()),
                 )?,
-                client_id: text("client_id")?,
-                client_secret: secret("client_secret")?,
-                refresh_token: secret("refresh_token")?,
+                client_id: members.text("client_id")?,
+                client_secret: members.secret("client_secret")?,
+                refresh_token: members.secret("refresh_token")?,
             }),
             AuthType::ApiKey | AuthType::Basic | AuthType::Bearer | AuthType::Custom => None,
         };
@@ -258,15 +244,13 @@ impl Jira {
             api: parse("base_url", &format!("{host}/rest/api/{number}/"))?,
             site: site.unwrap_or(host),
             auth,
-            project_key: setting("project_key").ok_or_else(|| {
-                AdapterError::field("settings.project_key", "is required for jira")
-            })?,
-            default_issue_type: setting("default_issue_type"),
+            project_key: members.required_setting("project_key")?,
+            default_issue_type: members.setting("default_issue_type"),
             status_transitions: match integration.settings.get("status_transitions") {
                 Some(Value::Object(map)) => map.clone(),
                 Some(_) | None => Map::new(),
             },
-            internal_comments: setting("internal_comments"),
+            internal_comments: members.setting("internal_comments"),
             custom_fields: integration.custom_fields_mapping.clone(),
             flow,
         })

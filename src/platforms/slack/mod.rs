@@ -23,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::members::{Members, url};
 use super::{
     Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, Descriptor, Effect, ErrorClass,
     Exchange, Member, Operation, OperationKind, Protection, Receipt, Request, TestKind, TokenFlow,
@@ -194,31 +195,11 @@ impl Slack {
         integration: &Integration,
         credentials: &Credentials,
     ) -> Result<Self, AdapterError> {
-        let secret = |name: &str| {
-            credentials.secret(name).ok_or_else(|| {
-                AdapterError::field(&format!("credentials.{name}"), "is required for slack")
-            })
-        };
-        let setting = |name: &str| {
-            let own = integration.settings.get(name).and_then(Value::as_str);
-            own.map(str::to_owned)
-                .or_else(|| credentials.text(name))
-                .filter(|text| !text.is_empty())
-        };
-        let switch = |name: &str| match integration.settings.get(name) {
-            None | Some(Value::Null) => Ok(false),
-            Some(Value::Bool(on)) => Ok(*on),
-            Some(_) => Err(AdapterError::field(
-                &format!("settings.{name}"),
-                "must be true or false",
-            )),
-        };
+        let members = Members::new(Platform::Slack, integration, credentials);
         let base = integration.base_url.as_deref().unwrap_or(API);
-        let api = Url::parse(&format!("{}/", base.trim_end_matches('/'))).map_err(|_| {
-            AdapterError::field("base_url", "is not a URL, e.g. https://slack.com/api")
-        })?;
+        let api = url("base_url", &format!("{}/", base.trim_end_matches('/')), API)?;
         let bot = |auth, flow| {
-            let channel = setting("channel").ok_or_else(|| {
+            let channel = members.setting("channel").ok_or_else(|| {
                 AdapterError::field(
                     "settings.channel",
                     "is required for slack: the id of a channel, e.g. C0123ABCD",
@@ -233,26 +214,23 @@ impl Slack {
             })))
         };
         let way = match integration.auth_type {
-            AuthType::Bearer => bot(Auth::Bearer(secret("bot_token")?), None)?,
+            AuthType::Bearer => bot(Auth::Bearer(members.secret("bot_token")?), None)?,
             AuthType::Oauth2 => {
                 let flow = Rotation {
                     token_url: request::method_url(&api, "oauth.v2.access")?,
-                    client_id: credentials.text("client_id").ok_or_else(|| {
-                        AdapterError::field("credentials.client_id", "is required for slack")
-                    })?,
-                    client_secret: secret("client_secret")?,
-                    refresh_token: secret("refresh_token")?,
+                    client_id: members.text("client_id")?,
+                    client_secret: members.secret("client_secret")?,
+                    refresh_token: members.secret("refresh_token")?,
                 };
                 bot(Auth::OAuth, Some(flow))?
             }
             AuthType::Custom => {
-                let url = secret("webhook_url")?;
-                Way::Hook(Url::parse(url.expose_secret()).map_err(|_| {
-                    AdapterError::field(
-                        "credentials.webhook_url",
-                        "is not a URL, e.g. https://hooks.slack.com/services/…",
-                    )
-                })?)
+                let secret = members.secret("webhook_url")?;
+                Way::Hook(url(
+                    "credentials.webhook_url",
+                    secret.expose_secret(),
+                    "https://hooks.slack.com/services/…",
+                )?)
             }
             AuthType::ApiKey | AuthType::Basic => {
                 return Err(AdapterError::field(
@@ -264,11 +242,11 @@ impl Slack {
         Ok(Self {
             way,
             style: Style {
-                ticket_url: setting("ticket_url"),
+                ticket_url: members.setting("ticket_url"),
                 labels: integration.custom_fields_mapping.clone(),
             },
-            internal_comments: switch("internal_comments")?,
-            broadcast_status: switch("broadcast_status")?,
+            internal_comments: members.switch("internal_comments")?,
+            broadcast_status: members.switch("broadcast_status")?,
         })
     }
 

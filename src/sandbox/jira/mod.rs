@@ -23,7 +23,7 @@ mod write;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
-use super::fake::{Answer, Call, Fake};
+use super::fake::{Answer, Call, Fake, merged};
 use super::ledger::LedgerIssue;
 use super::tokens::Tokens;
 use auth::Caller;
@@ -183,11 +183,7 @@ impl Fake for Jira {
     }
 
     fn configure(&mut self, changes: Map<String, Value>) -> Result<(), String> {
-        let mut merged = self.settings();
-        if let Value::Object(members) = &mut merged {
-            members.extend(changes);
-        }
-        self.settings = serde_json::from_value(merged).map_err(|error| error.to_string())?;
+        self.settings = merged(&self.settings, changes)?;
         Ok(())
     }
 

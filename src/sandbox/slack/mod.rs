@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::fake::{Answer, Call, Fake};
+use super::fake::{Answer, Call, Fake, merged};
 use super::ledger::LedgerIssue;
 use super::tokens::Tokens;
 use store::{Message, Store};
@@ -487,11 +487,7 @@ impl Fake for Slack {
     }
 
     fn configure(&mut self, changes: Map<String, Value>) -> Result<(), String> {
-        let mut merged = self.settings();
-        if let Value::Object(members) = &mut merged {
-            members.extend(changes);
-        }
-        self.settings = serde_json::from_value(merged).map_err(|error| error.to_string())?;
+        self.settings = merged(&self.settings, changes)?;
         Ok(())
     }
 

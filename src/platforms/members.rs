@@ -1,0 +1,83 @@
+//! Reading an integration's credentials and settings: each adapter parses them once, and every fault names its member.
+
+use secrecy::SecretString;
+use serde_json::Value;
+use url::Url;
+
+use super::AdapterError;
+use crate::domain::{Integration, Platform};
+use crate::secrets::Credentials;
+
+/// The members of one integration.
+pub(super) struct Members<'a> {
+    platform: Platform,
+    integration: &'a Integration,
+    credentials: &'a Credentials,
+}
+
+impl<'a> Members<'a> {
+    pub(super) const fn new(
+        platform: Platform,
+        integration: &'a Integration,
+        credentials: &'a Credentials,
+    ) -> Self {
+        Self {
+            platform,
+            integration,
+            credentials,
+        }
+    }
+
+    fn missing(&self, name: &str) -> AdapterError {
+        let fault = format!("is required for {}", self.platform);
+        AdapterError::field(&format!("credentials.{name}"), fault)
+    }
+
+    /// A credential that is no secret by itself (a user name, a client id).
+    pub(super) fn text(&self, name: &str) -> Result<String, AdapterError> {
+        self.credentials
+            .text(name)
+            .ok_or_else(|| self.missing(name))
+    }
+
+    /// A credential.
+    pub(super) fn secret(&self, name: &str) -> Result<SecretString, AdapterError> {
+        self.credentials
+            .secret(name)
+            .ok_or_else(|| self.missing(name))
+    }
+
+    /// A setting; an empty one is none. Legacy rows keep them among the credentials.
+    pub(super) fn setting(&self, name: &str) -> Option<String> {
+        let own = self.integration.settings.get(name).and_then(Value::as_str);
+        own.map(str::to_owned)
+            .or_else(|| self.credentials.text(name))
+            .filter(|text| !text.is_empty())
+    }
+
+    /// A setting that must be there.
+    pub(super) fn required_setting(&self, name: &str) -> Result<String, AdapterError> {
+        self.setting(name).ok_or_else(|| {
+            let fault = format!("is required for {}", self.platform);
+            AdapterError::field(&format!("settings.{name}"), fault)
+        })
+    }
+
+    /// A setting that is true or false, and false where it is not there.
+    pub(super) fn switch(&self, name: &str) -> Result<bool, AdapterError> {
+        match self.integration.settings.get(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(on)) => Ok(*on),
+            Some(_) => Err(AdapterError::field(
+                &format!("settings.{name}"),
+                "must be true or false",
+            )),
+        }
+    }
+}
+
+/// A text as a URL; the fault is the member's, with an example of what would be right.
+pub(super) fn url(member: &str, text: &str, example: &str) -> Result<Url, AdapterError> {
+    Url::parse(text)
+        .map_err(|_| AdapterError::field(member, format!("is not a URL, e.g. {example}")))
+}
