@@ -51,7 +51,7 @@ pub struct Config {
 pub struct Log {
     /// `text` or `json`; default by whether stderr is a terminal.
     pub format: Option<String>,
-    /// In the syntax of `RUST_LOG`. Default `warn,ticketwire=info`.
+    /// In the syntax of `RUST_LOG`. Default `warn,lapin=off,ticketwire=info`.
     pub filter: Option<String>,
 }
 

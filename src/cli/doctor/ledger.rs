@@ -14,8 +14,13 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
     let client = match connect(&context.config.database.url, "ticketwire doctor").await {
         Ok((client, _driver)) => client,
         Err(error) => {
-            let remedy = "start PostgreSQL, or mend database.url (DATABASE_URL); the database itself must exist \
-                          (`ticketwire migrate up --create`)";
+            let remedy = match error {
+                StoreError::Unserved(_) => "do what it says, then look again",
+                StoreError::Unavailable(_)
+                | StoreError::Timeout(_)
+                | StoreError::Contention(_)
+                | StoreError::Refused(_) => "start PostgreSQL, or mend database.url (DATABASE_URL)",
+            };
             return vec![Finding::fault("postgresql", chain(&error), remedy)];
         }
     };

@@ -22,16 +22,16 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
         .into_iter()
         .map(|(name, _)| (name, true))
         .chain([(topology.dead(), true), (topology.events_log(), false)]);
+    let mut missing = Vec::new();
     for (name, is_consumed) in consumed {
         findings.push(match broker::queue_depth(&connection, &name).await {
             Err(error) => {
                 Finding::fault("queue", format!("{name}: {error}"), "see the broker's log")
             }
-            Ok(None) => Finding::fault(
-                "queue",
-                format!("{name} is not there"),
-                "a worker that starts declares it; if one runs, see its log",
-            ),
+            Ok(None) => {
+                missing.push(name);
+                continue;
+            }
             Ok(Some((messages, 0))) if is_consumed && messages > 0 => Finding::fault(
                 "queue",
                 format!("{name}: {messages} wait and nobody reads them"),
@@ -49,6 +49,13 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
                 format!("{name}: {messages} ready, {consumers} consumers"),
             ),
         });
+    }
+    if !missing.is_empty() {
+        findings.push(Finding::fault(
+            "queue",
+            format!("not there: {}", missing.join(", ")),
+            "a worker that starts declares them (`ticketwire run`); if one runs, see its log",
+        ));
     }
     // Last, as a connection that has published is not read from while an alarm is on.
     let health = match broker::is_alarmed(&connection).await {

@@ -77,8 +77,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     settings: &[
         Member::optional(
             "channel",
-            "id of the channel, e.g. C0123ABCD (required but with webhook_url); with a name a lost answer cannot be \
-             looked up",
+            "id of the channel, e.g. C0123ABCD (required, except with webhook_url); with a name a lost answer cannot \
+             be looked up",
         ),
         Member::optional(
             "ticket_url",
