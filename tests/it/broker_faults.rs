@@ -105,7 +105,7 @@ async fn a_broker_that_is_paused_is_noticed_and_goes_on_where_it_was() {
     let world = World::on(&services().0, &rabbitmq.url).await;
     let url = format!("{}?heartbeat=2", rabbitmq.url);
     let worker = world.worker_with(&[("AMQP_URL", &url)]).await;
-    world.fault(json!({ "kind": "delay", "delay_ms": 300, "times": 0 }));
+    world.fault(json!({ "kind": "delay", "delay_ms": 500, "times": 0 }));
     let mut commands = Vec::new();
     for _ in 0..30 {
         commands.push(world.create("Before the pause").await.0);

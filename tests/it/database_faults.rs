@@ -98,7 +98,7 @@ async fn a_database_stopped_at_once_and_started_again_is_caught_up_with() {
     let mut postgres = OwnService::postgres();
     let world = World::on(&postgres.url, &services().1).await;
     world.configure(json!({ "search_lag_ms": 300 }));
-    world.fault(json!({ "kind": "delay", "delay_ms": 30, "times": 0 }));
+    world.fault(json!({ "kind": "delay", "delay_ms": 500, "times": 0 }));
     let worker = world.worker().await;
     let mut commands = Vec::new();
 
