@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, DoneQueue};
@@ -19,14 +20,23 @@ const BATCH_MAX: usize = 256;
 /// Pauses between tries while Postgres is away.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Settles until `stop` fires and the queue is empty.
-pub async fn run_settle(core: Arc<Core>, mut queue: DoneQueue, stop: CancellationToken) {
+/// Settles until `stop` fires and the queues are empty. Two transactions at a time: with one, PostgreSQL works on a single
+/// core while the others wait for it (docs/performance.md).
+pub async fn run_settle(core: Arc<Core>, queue: DoneQueue, stop: CancellationToken) {
+    let [first, second] = queue.0;
+    tokio::join!(
+        settle_from(&core, first, &stop),
+        settle_from(&core, second, &stop)
+    );
+}
+
+async fn settle_from(core: &Arc<Core>, mut queue: Receiver<Done>, stop: &CancellationToken) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     loop {
         let received = tokio::select! {
-            received = queue.0.recv_many(&mut batch, BATCH_MAX) => received,
-            () = stop.cancelled(), if !queue.0.is_closed() => {
-                queue.0.close();
+            received = queue.recv_many(&mut batch, BATCH_MAX) => received,
+            () = stop.cancelled(), if !queue.is_closed() => {
+                queue.close();
                 continue;
             }
         };
@@ -36,10 +46,10 @@ pub async fn run_settle(core: Arc<Core>, mut queue: DoneQueue, stop: Cancellatio
         let (own, plain): (Vec<Done>, Vec<Done>) =
             batch.drain(..).partition(|done| done.effect.is_some());
         for done in own {
-            settle_own(&core, done).await;
+            settle_own(core, done).await;
         }
         if !plain.is_empty() {
-            settle_plain(&core, plain).await;
+            settle_plain(core, plain).await;
         }
     }
 }
