@@ -1,5 +1,7 @@
 # Builds the worker, then leaves everything but the binary behind.
 FROM rust:1.95-slim-bookworm AS build
+# jemalloc is built by make.
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY src src
