@@ -31,10 +31,11 @@ macro_rules! step {
     };
 }
 
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     step!(1, "legacy_shape"),
     step!(2, "integration_refactor"),
     step!(3, "ledger"),
+    step!(4, "integration_life"),
 ];
 
 /// Concurrent runners wait for each other here: refinery itself takes no lock.

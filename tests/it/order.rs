@@ -19,6 +19,7 @@ fn comment(organization: Uuid, ticket: Uuid) -> NewCommand {
         expires_at: None,
         traceparent: None,
         tracestate: None,
+        parent: None,
     }
 }
 

@@ -9,9 +9,9 @@ mod world;
 
 pub(crate) use commands::{Message, command};
 pub(crate) use services::OwnService;
-pub(crate) use wire::{CutProxy, http_get};
+pub(crate) use wire::{CutProxy, FileServer, http_get, http_json};
 pub(crate) use worker::{Worker, free_address, output};
-pub(crate) use world::{World, services};
+pub(crate) use world::{SITE, World, services};
 
 use std::time::{Duration, Instant};
 
