@@ -92,6 +92,7 @@ fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
         traceparent: envelope.trace.parent.clone(),
         tracestate: envelope.trace.state.clone(),
         parent: None,
+        doubt_since: None,
     };
     if secret_of(&envelope).is_some() {
         // From here on the secrets exist only sealed, as they would after a restart.

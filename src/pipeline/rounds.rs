@@ -141,6 +141,7 @@ async fn sync(
         data,
         expires_at: None,
         traceparent: None,
+        doubt_since: None,
         tracestate: None,
         parent: None,
     };

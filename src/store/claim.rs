@@ -33,6 +33,8 @@ pub struct NewCommand {
     pub tracestate: Option<String>,
     /// Whose child it is.
     pub parent: Option<CommandId>,
+    /// Since when what it is to do may have been done: it looks before it acts.
+    pub doubt_since: Option<DateTime<Utc>>,
 }
 
 /// How many more commands this process takes, by lane and in all.
@@ -227,13 +229,13 @@ impl Store {
     /// [`StoreError::Contention`] when a race for a turn was lost: repeat it.
     pub async fn claim_rest(&self, batch: &[&NewCommand]) -> Result<Phase2, StoreError> {
         const INSERT: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, \
-             state, turn, lane, due_at, retry_at, expires_at, digest, data, traceparent, tracestate, parent) \
-             SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
+             state, turn, lane, due_at, retry_at, expires_at, digest, data, traceparent, tracestate, parent, \
+             doubt_since) SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
              COALESCE(i.integration, '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
-             u.expires_at, u.digest, u.data, u.traceparent, u.tracestate, u.parent \
+             u.expires_at, u.digest, u.data, u.traceparent, u.tracestate, u.parent, u.doubt \
              FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::uuid[], $2::text[], $3::uuid[], \
-             $4::uuid[], $5::uuid[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[], $10::text[], $11::uuid[]) \
-             AS x(id, type, org, integ, ticket, digest, data, expires_at, traceparent, tracestate, parent)) u \
+             $4::uuid[], $5::uuid[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[], $10::text[], $11::uuid[], $12::timestamptz[]) \
+             AS x(id, type, org, integ, ticket, digest, data, expires_at, traceparent, tracestate, parent, doubt)) u \
              CROSS JOIN LATERAL (SELECT COALESCE(u.integ, CASE WHEN u.type NOT IN ('ticket.create', 'ticket.ai_create') THEN \
              (SELECT t.integration_id FROM tickets t WHERE t.id = u.ticket AND t.organization_id = u.org) END) \
              AS integration) i \
@@ -275,6 +277,8 @@ impl Store {
                     .iter()
                     .map(|c| c.parent.map(CommandId::uuid))
                     .collect();
+                let doubts: Vec<Option<DateTime<Utc>>> =
+                    fresh.iter().map(|c| c.doubt_since).collect();
                 let transaction = limited(client.transaction()).await?;
                 limited(transaction.execute(LOCK_HOLDERS, &[&orgs, &tickets])).await?;
                 let rows = limited(transaction.query(
@@ -291,6 +295,7 @@ impl Store {
                         &parents,
                         &states,
                         &children,
+                        &doubts,
                     ],
                 ))
                 .await?;

@@ -18,6 +18,7 @@ fn comment(organization: Uuid, ticket: Uuid) -> NewCommand {
         data: "{}".into(),
         expires_at: None,
         traceparent: None,
+        doubt_since: None,
         tracestate: None,
         parent: None,
     }

@@ -239,6 +239,31 @@ async fn a_create_with_files_says_which_are_there_and_attaches_the_rest_by_a_com
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_a_create_whose_answer_is_lost_is_not_attached_twice() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    world.fault(json!({ "kind": "reset_after_store", "operation": "attach_file", "times": 1 }));
+    // Not to be found before somebody has waited for it.
+    world.fault(json!({ "kind": "status", "status": 503, "operation": "get_issue", "times": 1 }));
+
+    let create = json!({ "title": "With a file", "description": "D", "integration_id": world.integration,
+        "attachments": [{ "name": "a.txt", "content_base64": "aGVsbG8=" }] });
+    let create = world.publish("ticket.create", create).await;
+    let event = world.succeeds(create).await;
+    let file = &event["data"]["result"]["integration_result"]["details"]["attachments"][0];
+    assert_eq!(file["outcome"], "deferred", "{event:#}");
+    let child: Uuid = file["command_id"].as_str().unwrap().parse().unwrap();
+    let done = world.succeeds(child).await;
+
+    assert_eq!(
+        done["data"]["result"]["attachments"][0]["adopted"], true,
+        "{done:#}"
+    );
+    assert_eq!(world.jira().issues[0].attachments.len(), 1);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_that_is_on_no_platform_has_nowhere_to_put_a_file() {
     let world = World::new().await;
     let worker = world.worker().await;

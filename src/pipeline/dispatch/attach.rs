@@ -91,18 +91,18 @@ impl Run<'_> {
         let doubt = self.job.doubt_since.take();
         let attached = self.attach_each(adapter, &ticket, files).await;
         self.job.doubt_since = doubt;
-        let (mut outcomes, rest) = match attached {
-            Attached::All(outcomes) => (shown(&outcomes), Vec::new()),
+        let (mut outcomes, rest, in_doubt) = match attached {
+            Attached::All(outcomes) => (shown(&outcomes), Vec::new(), false),
             Attached::Stopped(outcomes, error) => {
                 tracing::info!(command_id = %self.job.id, error = %error, "the item is there, a file of it not yet");
                 let rest = files.get(outcomes.len()..).unwrap_or_default().to_vec();
-                (shown(&outcomes), rest)
+                (shown(&outcomes), rest, true)
             }
             // Without a doubt of its own nothing is put off; were it so, its files would go by a command of their own.
-            Attached::Settled(_) => (Vec::new(), files.to_vec()),
+            Attached::Settled(_) => (Vec::new(), files.to_vec(), true),
         };
         if !rest.is_empty() {
-            let (later, error) = match self.attach_later(&rest).await {
+            let (later, error) = match self.attach_later(&rest, in_doubt).await {
                 Ok(id) => (Some(id), None),
                 Err(error) => {
                     tracing::warn!(command_id = %self.job.id, error = chain(&error), "files of a create are left out");
@@ -137,8 +137,8 @@ impl Run<'_> {
         files: &[Attachment],
     ) -> Attached {
         // Only a command that nobody ran before surely attached nothing yet.
-        let looks =
-            self.job.take > 1 && adapter.protection(OperationKind::Attach) != Protection::Native;
+        let ran_before = self.job.take > 1 || self.job.doubt_since.is_some();
+        let looks = ran_before && adapter.protection(OperationKind::Attach) != Protection::Native;
         let mark = mark(&self.job);
         let mut outcomes: Vec<(String, FileOutcome)> = Vec::with_capacity(files.len());
         for attachment in files {
@@ -213,7 +213,11 @@ impl Run<'_> {
     }
 
     /// A command of its own for files that a create could not attach. Its id is derived, so it is made once.
-    async fn attach_later(&self, files: &[Attachment]) -> Result<CommandId, StoreError> {
+    async fn attach_later(
+        &self,
+        files: &[Attachment],
+        in_doubt: bool,
+    ) -> Result<CommandId, StoreError> {
         let id = CommandId::new(self.job.id.derive("attach"));
         let files: Vec<Value> = files.iter().map(Attachment::to_json).collect();
         let data = json!({ "ticket_id": self.job.ticket_id, "attachments": files }).to_string();
@@ -230,6 +234,7 @@ impl Run<'_> {
             traceparent: self.job.trace.parent.clone(),
             tracestate: self.job.trace.state.clone(),
             parent: Some(self.job.id),
+            doubt_since: in_doubt.then(chrono::Utc::now),
         };
         loop {
             match self.core.store.claim_rest(&[&row]).await {

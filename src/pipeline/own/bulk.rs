@@ -117,5 +117,6 @@ fn child(job: &Job, update: &TicketBulkUpdate, ticket: TicketId) -> NewCommand {
         traceparent: job.trace.parent.clone(),
         tracestate: job.trace.state.clone(),
         parent: Some(job.id),
+        doubt_since: None,
     }
 }

@@ -79,7 +79,10 @@ pub(super) async fn run(core: &Core, job: &Job, now: DateTime<Utc>) -> OwnDone {
 
 async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<Done, Refusal> {
     let refuse = |code, text: &str| Err(Refusal::For(Failure::new(code, text)));
-    if job.attempt == 0 && job.expires_at.is_some_and(|expiry| expiry <= now) {
+    // Of a bulk change that was taken before, children are under way.
+    let started = job.attempt > 0
+        || (job.take > 1 && matches!(&*job.command, Command::Own(OwnCommand::BulkUpdate(_))));
+    if !started && job.expires_at.is_some_and(|expiry| expiry <= now) {
         return refuse(
             ErrorCode::Expired,
             "its expirytime passed before it was started",
