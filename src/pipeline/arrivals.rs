@@ -11,7 +11,7 @@ use super::own;
 use crate::broker::Delivery;
 use crate::contract::{Command, Envelope, RawMessage, Rejection};
 use crate::domain::IntegrationId;
-use crate::secrets::{Binding, KeyRing, mask_members};
+use crate::secrets::{Binding, KeyRing, SEALED_MEMBER, mask_members};
 use crate::store::NewCommand;
 
 /// A delivery, parsed once.
@@ -143,7 +143,7 @@ fn seal_members(
     keyed: impl Fn(&str) -> String,
 ) -> (String, String) {
     let plain: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
-    let id = own::integration_id_of(envelope.id);
+    let id = envelope.id.created_integration();
     let mut stored = plain.clone();
     let mut compared = plain.clone();
     for (field, column) in [
@@ -165,7 +165,7 @@ fn seal_members(
         };
         let sealed = ring.seal(&binding, plain.as_bytes());
         let value = match (sealed, field) {
-            (Ok(sealed), "credentials") => json!({ own::SEALED: sealed }),
+            (Ok(sealed), "credentials") => json!({ SEALED_MEMBER: sealed }),
             (Ok(sealed), _) => Value::String(sealed),
             (Err(_), "credentials") => json!({ own::REFUSED: true }),
             (Err(_), _) => {

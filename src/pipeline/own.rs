@@ -13,9 +13,9 @@ use super::integrations::Handle;
 use super::job::{Job, Organization};
 use super::tokens::TokenCache;
 use crate::contract::{Command, IntegrationCreate, IntegrationSetEnabled, IntegrationTest};
-use crate::domain::{ErrorCode, Failure, HealthStatus, IntegrationId, IntegrationStatus};
+use crate::domain::{ErrorCode, Failure, HealthStatus, IntegrationStatus};
 use crate::platforms::{self, ErrorClass, Exchange, TestKind};
-use crate::secrets::Binding;
+use crate::secrets::{Binding, SEALED_MEMBER};
 use crate::store::{NewIntegration, OwnEffect};
 
 /// Why it is not done.
@@ -75,14 +75,8 @@ pub(super) async fn run(core: &Core, job: &Job, now: DateTime<Utc>) -> OwnDone {
     }
 }
 
-/// The id of an integration that a command makes: derived, so that whoever seals its credentials at the door and
-/// whoever writes the row agree on it.
-pub(super) fn integration_id_of(command: crate::domain::CommandId) -> IntegrationId {
-    IntegrationId::new(command.derive("integration"))
-}
-
 fn run_create(core: &Core, job: &Job, create: &IntegrationCreate) -> OwnDone {
-    let id = integration_id_of(job.id);
+    let id = job.id.created_integration();
     let Some(descriptor) = platforms::descriptor(create.platform) else {
         let text = format!(
             "this version of Ticketwire has no adapter for {} yet",
@@ -90,7 +84,10 @@ fn run_create(core: &Core, job: &Job, create: &IntegrationCreate) -> OwnDone {
         );
         return OwnDone::refuse(Failure::new(ErrorCode::UnsupportedPlatform, text));
     };
-    let sealed = create.credentials.get(SEALED).and_then(Value::as_str);
+    let sealed = create
+        .credentials
+        .get(SEALED_MEMBER)
+        .and_then(Value::as_str);
     if create.credentials.contains_key(REFUSED) {
         let text = "no key to seal credentials with is configured; `ticketwire keys generate` makes one for \
                     secrets.keys";
@@ -196,8 +193,6 @@ fn run_create(core: &Core, job: &Job, create: &IntegrationCreate) -> OwnDone {
     }
 }
 
-/// Marks sealed credentials in stored data.
-pub(super) const SEALED: &str = "$sealed";
 /// Marks credentials that could not be sealed, and so were not stored.
 pub(super) const REFUSED: &str = "$not_stored";
 

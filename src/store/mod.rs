@@ -12,6 +12,7 @@ pub mod migrate;
 mod outbox;
 mod queries;
 mod retention;
+pub mod seals;
 mod settle;
 mod tickets;
 mod tokens;
