@@ -5,6 +5,7 @@ use super::super::keys::Survey;
 use super::Finding;
 use crate::secrets::{KeyRing, OpenedBy};
 use crate::store::diagnosis::{self, Server, Standing};
+use crate::store::migrate::IndexState;
 use crate::store::{Client, StoreError, chain, connect, migrate};
 
 /// Integrations that are named; of more, only the number is told.
@@ -41,6 +42,10 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
         "schema",
         format!("at version {}", migrate::latest()),
     ));
+    match migrate::index_states(&client, migrate::INDEXES).await {
+        Ok(states) => findings.extend(of_indexes(&states)),
+        Err(error) => findings.push(unanswered("schema", &error.into())),
+    }
     match diagnosis::standing(&client).await {
         Ok(standing) => findings.extend(of_standing(&standing)),
         Err(error) => findings.push(unanswered("commands", &error)),
@@ -57,6 +62,18 @@ fn unanswered(what: &'static str, error: &StoreError) -> Finding {
         chain(error),
         "see PostgreSQL's log, pg_stat_activity and pg_locks",
     )
+}
+
+fn of_indexes(states: &[(&str, IndexState)]) -> Vec<Finding> {
+    let wrong = states.iter().filter_map(|(name, state)| match state {
+        IndexState::Valid => None,
+        IndexState::Invalid => Some(format!("the index {name} was not built to its end")),
+        IndexState::Missing => Some(format!("the index {name} is missing")),
+    });
+    let remedy = "`ticketwire migrate up` builds it; nobody waits for it";
+    wrong
+        .map(|text| Finding::fault("schema", text, remedy))
+        .collect()
 }
 
 fn of_server(server: &Server) -> Vec<Finding> {

@@ -2,12 +2,16 @@
 
 mod commands;
 mod events;
+mod legacy;
+mod scratch;
 mod services;
 mod wire;
 mod worker;
 mod world;
 
 pub(crate) use commands::{Message, command};
+pub(crate) use legacy::{ENCRYPTION_KEY, JWT_SECRET, Key, Legacy, TYPES, VECTOR_A, VECTOR_PLAIN};
+pub(crate) use scratch::{Images, Scratch};
 pub(crate) use services::OwnService;
 pub(crate) use wire::{CutProxy, http_get};
 pub(crate) use worker::{Worker, free_address, output};
