@@ -349,12 +349,16 @@ impl Rotation<'_> {
                     self.survey = counted;
                 }
             }
-            let wanted = u64::try_from(changes.len()).unwrap_or(0);
-            let done = if self.dry_run || changes.is_empty() {
-                wanted
-            } else {
-                seals::replace_sealed(client, column, &changes).await?
-            };
+            let wanted: u64 = changes.iter().map(|change| change.texts).sum();
+            let mut done = wanted;
+            if !self.dry_run && !changes.is_empty() {
+                let replaced = seals::replace_sealed(client, column, &changes).await?;
+                done = changes
+                    .iter()
+                    .filter(|change| replaced.contains(&change.row))
+                    .map(|change| change.texts)
+                    .sum();
+            }
             self.resealed += done;
             skipped += wanted - done;
         }
@@ -362,7 +366,7 @@ impl Rotation<'_> {
 
     /// The value with everything in it sealed under the target key, if that changes it and all of it can be read.
     fn reseal(&mut self, value: &SealedValue) -> Option<Resealed> {
-        let mut new = value.stored.clone();
+        let (mut new, mut texts) = (value.stored.clone(), 0);
         for part in self.survey.open_all(self.ring, value) {
             if part.by == *self.target {
                 continue;
@@ -378,11 +382,13 @@ impl Rotation<'_> {
             };
             // Sealed texts need no escape in JSON, so a command's data is otherwise left as it was written.
             new = new.replace(&part.sealed, &sealed);
+            texts += 1;
         }
         (new != value.stored).then(|| Resealed {
             row: value.row,
             old: value.stored.clone(),
             new,
+            texts,
         })
     }
 

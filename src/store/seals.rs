@@ -154,10 +154,12 @@ pub struct Resealed {
     pub old: String,
     /// What is to stand there.
     pub new: String,
+    /// How many sealed texts in it change.
+    pub texts: u64,
 }
 
 /// Replaces values that are still what was read, in one transaction; no other column changes, `updated_at` neither.
-/// Rows that somebody else holds or has changed are left alone. Returns how many were replaced.
+/// Rows that somebody else holds or has changed are left alone. Returns the rows of those that were replaced.
 ///
 /// # Errors
 /// As the connection's.
@@ -165,15 +167,17 @@ pub async fn replace_sealed(
     client: &Client,
     column: SealedColumn,
     values: &[Resealed],
-) -> Result<u64, StoreError> {
+) -> Result<Vec<Uuid>, StoreError> {
     let (table, key, name) = (column.table(), column.key(), column.name());
     let sql = format!(
         "WITH mine AS (SELECT {key} FROM {table} WHERE {key} = ANY($1) ORDER BY {key} FOR UPDATE SKIP LOCKED) \
          UPDATE {table} t SET {name} = u.new FROM mine JOIN unnest($1::uuid[], $2::text[], $3::text[]) \
-         AS u(key, old, new) ON u.key = mine.{key} WHERE t.{key} = u.key AND t.{name} = u.old"
+         AS u(key, old, new) ON u.key = mine.{key} WHERE t.{key} = u.key AND t.{name} = u.old \
+         RETURNING t.{key}"
     );
     let rows: Vec<Uuid> = values.iter().map(|value| value.row).collect();
     let old: Vec<&str> = values.iter().map(|value| value.old.as_str()).collect();
     let new: Vec<&str> = values.iter().map(|value| value.new.as_str()).collect();
-    Ok(client.execute(&sql, &[&rows, &old, &new]).await?)
+    let replaced = client.query(&sql, &[&rows, &old, &new]).await?;
+    Ok(replaced.iter().map(|row| row.get(0)).collect())
 }

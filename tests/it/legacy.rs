@@ -187,7 +187,7 @@ async fn what_cannot_be_taken_is_refused_by_name_and_not_touched() {
         (
             "9: labels in upper case",
             "ALTER TYPE integrationtype RENAME VALUE 'jira' TO 'JIRA'",
-            &["4 integrations", ": JIRA", "RENAME VALUE 'JIRA' TO 'jira'"],
+            &["(4)", ": JIRA", "RENAME VALUE 'JIRA' TO 'jira'"],
         ),
         (
             "10: another type of that name",
@@ -202,7 +202,7 @@ async fn what_cannot_be_taken_is_refused_by_name_and_not_touched() {
         (
             "1: somebody else uses the type that goes",
             "CREATE TABLE audit (kind integrationtype)",
-            &["table audit column kind", "integrationtype"],
+            &["column kind of table audit", "integrationtype"],
         ),
         (
             "the older start",
@@ -253,13 +253,13 @@ async fn what_cannot_be_taken_is_refused_by_name_and_not_touched() {
         (
             "rows without what is never left out",
             "ALTER TABLE tickets ALTER COLUMN title DROP NOT NULL; UPDATE tickets SET title = NULL WHERE is_deleted",
-            &["17 rows have no tickets.title", "and "],
+            &["rows have no tickets.title", "(17)"],
         ),
         (
             "rows without a type",
             "ALTER TABLE integrations ALTER COLUMN integration_type DROP NOT NULL; \
              UPDATE integrations SET integration_type = NULL WHERE name = ''",
-            &["15 integrations have no integration_type"],
+            &["integrations have no integration_type", "(14)"],
         ),
         (
             "upper case in a type that stays",
@@ -367,7 +367,7 @@ async fn the_way_back_names_the_rows_that_it_would_lose() {
     assert!(!text.contains(&id(5)) && !text.contains(&id(15)), "{text}");
     scratch.refuses(
         &[&back[..], &["--accept-loss"]].concat(),
-        &["2 integrations", "confluence"],
+        &["(2)", "confluence"],
     );
     scratch.refuses(&[&back[..], &["--dry-run"]].concat(), &["confluence"]);
     assert_eq!(scratch.shape().await, shape);
@@ -448,7 +448,7 @@ async fn the_ledger_is_not_taken_away_with_anything_in_it() {
         "V1 made these tables, so they would go: {text}"
     );
     assert!(
-        text.contains("1 integrations go") && text.contains("1 organizations go"),
+        text.contains("integrations go (1)") && text.contains("organizations go (1)"),
         "{text}"
     );
     let (status, _) = run(&["migrate", "rollback", "--to", "0", "--accept-loss"]);

@@ -63,10 +63,10 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.count > 0 {
-            write!(f, "{} ", self.count)?;
-        }
         write!(f, "{}", self.what)?;
+        if self.count > 0 {
+            write!(f, " ({})", self.count)?;
+        }
         for row in &self.rows {
             write!(f, "\n    {row}")?;
         }

@@ -126,7 +126,7 @@ mod tests {
                 of("integrations"),
                 of("tickets")
             ],
-            [29, 31, 57, 49]
+            [29, 31, 57, 50]
         );
         let find = |name| {
             columns

@@ -1,6 +1,8 @@
 //! Databases of the legacy application: its shape, 57 varied integrations with their tickets, and what its own
 //! migration makes of them.
 
+use std::sync::LazyLock;
+
 use secrecy::SecretString;
 use ticketwire::secrets::{KeyRing, LegacyKey};
 use uuid::Uuid;
@@ -19,8 +21,7 @@ const LOST_KEY: &str = "bG9zdGxvc3Rsb3N0bG9zdGxvc3Rsb3N0bG9zdGxvc3Q=";
 pub(crate) const VECTOR_A: &str = "Z0FBQUFBQm92YXdBQUFFQ0F3UUZCZ2NJQ1FvTERBME9EeDF1UUFQWFp4YzgwUUlhMHFMVExuZHhaV2RZX3VaWjRQSi1xdVhoaGNROW96NFc4eHNteEVhOTJieVJ5ZUV6OGc3b2ZwS2JjRXpVT01NbTl2TE1qTVZCUHY4NWRzQzNzV3RLQ0FqMEVZRHBLU0YzaC1fZkhYa0lQelQxTXZVY3VOR2luOTV2ZVgxTEIxRWRWOTg4bU1jPQ==";
 const VECTOR_B: &str = "Z0FBQUFBQm92YXdBQUFFQ0F3UUZCZ2NJQ1FvTERBME9ENk1yTjFsQVk4RV94YW1ZSWhjOTRhV2MwRy1xaTZVTFI4M1JCcEFjVWExTWtlUWpaVWdfbWpmOWsxTTNzYWNmdVpHODFXYjFkSWNUYzNGMmYzMDl2RUFCUnBHcHlfUjlQY3RuTWNJMDZXcW53WEhXb2pYZ0psLTF0eTNGZEFBRC1RVWc1VjVqRWMtdGRlb000dWdDUHZRPQ==";
 const VECTOR_C: &str = "Z0FBQUFBQm92YXdBQUFFQ0F3UUZCZ2NJQ1FvTERBME9EMWhGRzF6QUdZWDhJbVlCWFNrNnN3YnVpdGVuRGpxdTBfVE5BQmtFcnFjSVpOVzAzRHMxQzVlcXlkVXZKN3ZLcXc9PQ==";
-pub(crate) const VECTOR_PLAIN: &str =
-    r#"{"api_token": "t0k", "email": "\u00e4@example.test", "port": 587}"#;
+const VECTOR_PLAIN: &str = r#"{"api_token": "t0k", "email": "\u00e4@example.test", "port": 587}"#;
 
 pub(crate) const TYPES: [(&str, &str); 15] = [
     ("jira", "ticketing"),
@@ -92,6 +93,10 @@ pub(crate) struct Legacy {
     pub(crate) sealed: Vec<Sealed>,
 }
 
+/// Derived once: that takes its time by design.
+static RING: LazyLock<KeyRing> = LazyLock::new(|| ring(ENCRYPTION_KEY));
+static LOST: LazyLock<KeyRing> = LazyLock::new(|| ring(LOST_KEY));
+
 fn ring(encryption_key: &str) -> KeyRing {
     let secret = |text: &str| SecretString::from(text);
     KeyRing::parse(&[])
@@ -102,8 +107,7 @@ fn ring(encryption_key: &str) -> KeyRing {
 
 /// Credentials as databases in the field hold them: two keys and a lost one, regular and odd.
 fn credentials(number: usize) -> (Option<String>, Key, String) {
-    let both = ring(ENCRYPTION_KEY);
-    let seal = |key, plain: &str| both.seal_for_legacy(key, plain.as_bytes(), 1_757_260_800);
+    let seal = |key, plain: &str| RING.seal_for_legacy(key, plain.as_bytes(), 1_757_260_800);
     let json = format!(
         r#"{{"api_token": "t0k-{number}-0123456789", "email": "bot{number}@example.test", "n": {{"big": 123456789012345678901234567890, "float": 1.0}}, "port": 587}}"#
     );
@@ -121,7 +125,7 @@ fn credentials(number: usize) -> (Option<String>, Key, String) {
         2 => (None, Key::None, String::new()),
         3 => (Some(String::new()), Key::None, String::new()),
         4 => {
-            let lost = ring(LOST_KEY).seal_for_legacy(LegacyKey::EncryptionKey, json.as_bytes(), 1);
+            let lost = LOST.seal_for_legacy(LegacyKey::EncryptionKey, json.as_bytes(), 1);
             (lost, Key::Unreadable, String::new())
         }
         5 => (Some("   ".into()), Key::Unreadable, String::new()),
@@ -158,8 +162,7 @@ fn webhook_secret(number: usize) -> (Option<String>, Key, String) {
         ),
         1 => {
             let plain = format!(r#""whsec_{number}""#);
-            let sealed =
-                ring(ENCRYPTION_KEY).seal_for_legacy(LegacyKey::JwtSecret, plain.as_bytes(), 1);
+            let sealed = RING.seal_for_legacy(LegacyKey::JwtSecret, plain.as_bytes(), 1);
             (sealed, Key::JwtSecret, plain)
         }
         2 => (

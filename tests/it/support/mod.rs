@@ -10,7 +10,7 @@ mod worker;
 mod world;
 
 pub(crate) use commands::{Message, command};
-pub(crate) use legacy::{ENCRYPTION_KEY, JWT_SECRET, Key, Legacy, TYPES, VECTOR_A, VECTOR_PLAIN};
+pub(crate) use legacy::{ENCRYPTION_KEY, JWT_SECRET, Key, Legacy, Sealed, TYPES, VECTOR_A};
 pub(crate) use scratch::{Images, Scratch};
 pub(crate) use services::OwnService;
 pub(crate) use wire::{CutProxy, http_get};
