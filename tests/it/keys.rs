@@ -75,7 +75,7 @@ async fn credentials_of_three_legacy_keys_are_sealed_anew_as_far_as_they_can_be_
         .filter(|value| value.key == Key::Unreadable)
         .map(|value| (value.id.to_string(), value.column))
         .collect();
-    assert!(unreadable.len() > 15 && count(Key::EncryptionKey) > 15 && count(Key::JwtSecret) > 15);
+    assert!(unreadable.len() > 15 && count(Key::Fernet) > 15 && count(Key::Derived) > 15);
     scratch.does(&["migrate", "up"]);
     let before = scratch.images("integrations").await;
 
@@ -101,11 +101,11 @@ async fn credentials_of_three_legacy_keys_are_sealed_anew_as_far_as_they_can_be_
     assert_eq!(named, unreadable);
     assert_eq!(
         done["resealed"],
-        json!(count(Key::EncryptionKey) + count(Key::JwtSecret))
+        json!(count(Key::Fernet) + count(Key::Derived))
     );
     assert_eq!(
         done["opened_by"]["secrets.legacy_jwt_secret"],
-        json!(count(Key::JwtSecret))
+        json!(count(Key::Derived))
     );
     assert!(
         !done.to_string().contains("t0k-") && !told.contains("t0k-"),
@@ -133,7 +133,7 @@ async fn credentials_of_three_legacy_keys_are_sealed_anew_as_far_as_they_can_be_
                     "left byte for byte"
                 );
             }
-            Key::EncryptionKey | Key::JwtSecret => {
+            Key::Fernet | Key::Derived => {
                 assert!(now.unwrap().starts_with("tw1.k1."));
                 let expected = (one.plain.clone(), OpenedBy::Key("k1".into()));
                 assert_eq!(
@@ -161,7 +161,7 @@ async fn credentials_of_three_legacy_keys_are_sealed_anew_as_far_as_they_can_be_
     assert_eq!(back["resealed"], done["resealed"]);
     let returned = scratch.images("integrations").await;
     for one in sealed {
-        if !matches!(one.key, Key::EncryptionKey | Key::JwtSecret) {
+        if !matches!(one.key, Key::Fernet | Key::Derived) {
             continue;
         }
         let stored = value(&returned, one.id, one.column).unwrap();

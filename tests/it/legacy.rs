@@ -73,18 +73,7 @@ async fn a_legacy_database_is_adopted_and_given_back_row_by_row() {
         (Some(0), &json!("legacy"))
     );
     let after = scratch.images("integrations").await;
-    let (rest_before, old) = split(&before, &OLD);
-    let (mut rest_after, new) = split(&after, &NEW);
-    for image in rest_after.values_mut() {
-        assert_eq!(image.remove("settings").as_deref(), Some("NULL"));
-    }
-    assert_eq!(rest_after, rest_before, "no other column changes a byte");
-    for (id, old) in &old {
-        let platform = old[0].trim_matches('\'');
-        let (_, category) = TYPES.iter().find(|(name, _)| *name == platform).unwrap();
-        let expected = vec![format!("'{category}'"), old[0].clone(), old[1].clone()];
-        assert_eq!(new[id], expected, "{id}");
-    }
+    assert_refactored(&before, &after);
     assert_eq!(without_ours(&others(scratch).await), others_before);
     assert_eq!(revision(scratch).await, "a1b2c3d4e5f6");
     let made = scratch.shape().await;
@@ -593,6 +582,140 @@ async fn a_schema_that_is_newer_is_left_to_the_newer_program() {
             "{text}"
         );
     }
+}
+
+/// Every integration's category and platform are its old type's, and nothing else of it has changed.
+fn assert_refactored(before: &Images, after: &Images) {
+    let (rest_before, old) = split(before, &OLD);
+    let (rest_after, new) = split(after, &NEW);
+    assert!(split(&rest_after, &["settings"]).0 == rest_before);
+    for (id, old) in &old {
+        let platform = old[0].trim_matches('\'');
+        let (_, category) = TYPES.iter().find(|(name, _)| *name == platform).unwrap();
+        let expected = vec![format!("'{category}'"), old[0].clone(), old[1].clone()];
+        assert_eq!(new[id], expected, "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_table_is_refactored_beside_readers_and_writers() {
+    let legacy = Legacy::large(6000).await;
+    let scratch = &legacy.scratch;
+    let (shape, before) = (scratch.shape().await, scratch.images("integrations").await);
+    // Holds a row for a while, as a long transaction of the application does.
+    let holder = scratch.client().await;
+    let held = "BEGIN; UPDATE integrations SET last_error_message = 'held' WHERE id IN (SELECT id FROM integrations ORDER BY id LIMIT 1)";
+    holder.batch_execute(held).await.unwrap();
+
+    let environment = scratch.environment.clone();
+    let run = tokio::task::spawn_blocking(move || {
+        crate::support::output(&environment, &["migrate", "up"])
+    });
+    let reader = scratch.client().await;
+    let mut longest = std::time::Duration::ZERO;
+    let mut inserted = 0;
+    while inserted < 40 {
+        let began = std::time::Instant::now();
+        // Until the last moment the application writes as it always did.
+        let insert = "INSERT INTO integrations SELECT (json_populate_record(i, json_build_object('id', gen_random_uuid(), \
+                      'name', 'written meanwhile', 'integration_type', 'sms'))).* FROM (SELECT i FROM integrations i \
+                      WHERE name = 'O''Brien \\ 100%' LIMIT 1) AS i";
+        if reader.batch_execute(insert).await.is_err() {
+            break;
+        }
+        longest = longest.max(began.elapsed());
+        inserted += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    let output = run.await.unwrap();
+
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(
+        inserted > 0 && longest < std::time::Duration::from_secs(4),
+        "{inserted} {longest:?}"
+    );
+    let mut after = scratch.images("integrations").await;
+    let meanwhile: Vec<String> = after
+        .iter()
+        .filter(|(_, image)| image["name"] == "'written meanwhile'")
+        .map(|(id, _)| id.clone())
+        .collect();
+    assert_eq!(meanwhile.len(), inserted);
+    for id in meanwhile {
+        let image = after.remove(&id).unwrap();
+        assert_eq!(
+            (&*image["platform_name"], &*image["integration_category"]),
+            ("'sms'", "'communication'")
+        );
+    }
+    assert_refactored(&before, &after);
+    let done = scratch.shape().await;
+    assert!(
+        !done
+            .iter()
+            .any(|line| line.contains("ticketwire_refactor")
+                || line.contains("type integrationtype"))
+    );
+    let fresh = Scratch::empty().await;
+    fresh.does(&["migrate", "up"]);
+    let mut made = done;
+    made.retain(|line| !line.contains("alembic_version") && !line.contains("agents"));
+    assert_eq!(
+        made,
+        fresh.shape().await,
+        "the same shape as on the straight way"
+    );
+    assert!(scratch.does(&["migrate", "up"]).contains("nothing to do"));
+    scratch
+        .execute("DELETE FROM integrations WHERE name = 'written meanwhile'")
+        .await;
+    scratch.does(&["migrate", "rollback", "--to", "0"]);
+    is_untouched(scratch, &shape).await;
+    assert!(scratch.images("integrations").await == before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_refactoring_goes_on_or_is_taken_back() {
+    let legacy = Legacy::large(3000).await;
+    let scratch = &legacy.scratch;
+    let (shape, before) = (scratch.shape().await, scratch.images("integrations").await);
+    // A snapshot that is held for ever: the concurrent build of an index waits for it, and is ended there.
+    let holder = scratch.client().await;
+    let held = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1";
+    let interrupt = async || {
+        holder.batch_execute(held).await.unwrap();
+        let mut child = crate::support::start(&scratch.environment, &["migrate", "up"]);
+        let building = "SELECT EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)";
+        crate::support::wait_for("an index to be in the building", async || {
+            let row = scratch.client().await.query_one(building, &[]).await.ok()?;
+            row.get::<_, bool>(0).then_some(())
+        })
+        .await;
+        let end_it = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+                      AND application_name = 'ticketwire migrate'";
+        scratch.execute(end_it).await;
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        holder.batch_execute("ROLLBACK").await.unwrap();
+    };
+
+    interrupt().await;
+    let (_, status) = scratch.json(&["migrate", "status"]);
+    assert!(
+        status["notes"][0].as_str().unwrap().contains("interrupted"),
+        "{status:#}"
+    );
+    assert_eq!(status["blocked"], false, "{status:#}");
+    scratch.does(&["migrate", "up", "--dry-run"]);
+    scratch.refuses(&["run"], &["ticketwire migrate up"]);
+    scratch.does(&["migrate", "rollback", "--to", "0"]);
+    is_untouched(scratch, &shape).await;
+    assert!(scratch.images("integrations").await == before);
+
+    interrupt().await;
+    scratch.does(&["migrate", "up"]);
+    assert_refactored(&before, &scratch.images("integrations").await);
 }
 
 /// What the legacy application selects, inserts and updates, by the columns that it knows of each table.

@@ -6,13 +6,14 @@
 
 mod checks;
 mod indexes;
+mod online;
 mod recognise;
 mod refusal;
 mod shape;
 
 use std::time::Duration;
 
-use refinery::{Migration, Runner};
+use refinery::{Migration, Runner, Target};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 
@@ -246,9 +247,36 @@ async fn go_up(client: &mut Client) -> Result<Done, MigrateError> {
     {
         Origin::of(&status.found).write(client).await?;
     }
+    let refactor = migrations
+        .iter()
+        .find(|migration| migration.version() == REFACTOR)
+        .filter(|migration| holds(&status.pending, migration.version()));
+    if let Some(refactor) = refactor
+        && online::is_wanted(client).await?
+    {
+        run(client, &migrations, Target::Version(ADOPTION)).await?;
+        online::refactor(client, refactor).await?;
+    }
+    run(client, &migrations, Target::Latest).await?;
+    let indexes = build_indexes(client, INDEXES).await?;
+    Ok(Done {
+        migrations: status.pending.iter().map(named).collect(),
+        found: status.found,
+        indexes,
+        notes: status.notes,
+    })
+}
+
+/// Runs the migrations; tries again while others hold the tables.
+async fn run(
+    client: &mut Client,
+    migrations: &[Migration],
+    target: Target,
+) -> Result<(), MigrateError> {
     client.batch_execute(LOCK_TIMEOUT).await?;
+    let runner = Runner::new(migrations).set_target(target);
     let mut attempt = 1;
-    while let Err(error) = Runner::new(&migrations).run_async(client).await {
+    while let Err(error) = runner.run_async(client).await {
         let error = MigrateError::from(error);
         if !error.is_busy() || attempt >= TRIES {
             return Err(error);
@@ -258,13 +286,7 @@ async fn go_up(client: &mut Client) -> Result<Done, MigrateError> {
         tokio::time::sleep(TRY_PAUSE).await;
     }
     client.batch_execute(NO_LOCK_TIMEOUT).await?;
-    let indexes = build_indexes(client, INDEXES).await?;
-    Ok(Done {
-        migrations: status.pending.iter().map(named).collect(),
-        found: status.found,
-        indexes,
-        notes: status.notes,
-    })
+    Ok(())
 }
 
 /// Applies what is pending in one transaction and rolls it back. Returns what would be applied.
@@ -277,7 +299,13 @@ pub async fn dry_run(client: &mut Client) -> Result<Done, MigrateError> {
     transaction
         .batch_execute("SET LOCAL lock_timeout = '2s'")
         .await?;
-    for step in STEPS.iter().filter(|step| is_among(&status.pending, step)) {
+    if holds(&status.pending, REFACTOR) && online::is_begun(&transaction).await? {
+        online::undo(&transaction).await?;
+    }
+    for step in STEPS
+        .iter()
+        .filter(|step| holds(&status.pending, step.version))
+    {
         transaction.batch_execute(step.up).await?;
     }
     transaction.rollback().await?;
@@ -316,8 +344,8 @@ fn named((version, name): &(i32, String)) -> String {
     format!("V{version}__{name}")
 }
 
-fn is_among(versions: &[(i32, String)], step: &Step) -> bool {
-    versions.iter().any(|(version, _)| *version == step.version)
+fn holds(versions: &[(i32, String)], version: i32) -> bool {
+    versions.iter().any(|(held, _)| *held == version)
 }
 
 /// Where the database is, and what is in the way of `up`. Changes nothing.
@@ -350,7 +378,7 @@ async fn applied(client: &Client) -> Result<Vec<(i32, String)>, tokio_postgres::
 fn pending(applied: &[(i32, String)]) -> Vec<(i32, String)> {
     STEPS
         .iter()
-        .filter(|step| !is_among(applied, step))
+        .filter(|step| !holds(applied, step.version))
         .map(|step| (step.version, step.name.to_owned()))
         .collect()
 }
@@ -432,6 +460,7 @@ async fn go_back(client: &mut Client, back: Back) -> Result<Done, MigrateError> 
         };
         descents.push(Descent { step, leaves });
     }
+    let begun = back.to < REFACTOR && online::is_begun(client).await?;
     let mut findings = Vec::new();
     for descent in descents.iter().filter(|descent| !descent.leaves) {
         findings.extend(checks::findings(client, descent.step.losses).await?);
@@ -453,6 +482,18 @@ async fn go_back(client: &mut Client, back: Back) -> Result<Done, MigrateError> 
             descend(&transaction, descent, back).await?;
         }
         transaction.rollback().await?;
+    }
+    if begun && !back.dry_run {
+        let transaction = client.transaction().await?;
+        transaction
+            .batch_execute("SET LOCAL lock_timeout = '2s'")
+            .await?;
+        online::undo(&transaction).await?;
+        transaction.commit().await?;
+    }
+    if begun {
+        done.notes
+            .push("what an interrupted refactoring had added is gone".to_owned());
     }
     for descent in &descents {
         if !back.dry_run {

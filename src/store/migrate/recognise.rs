@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Error};
 
 use super::refusal::Finding;
 use super::shape::{self, Made};
-use super::{LEGACY, REFACTOR, STEPS};
+use super::{LEGACY, REFACTOR, STEPS, online};
 
 /// The tables that are adopted.
 const ADOPTED: [&str; 4] = ["organizations", "users", "integrations", "tickets"];
@@ -82,6 +82,8 @@ struct Facts {
     relations: BTreeSet<String>,
     enums: BTreeMap<String, Vec<String>>,
     alembic: Option<String>,
+    /// Whether our own refactoring was begun and interrupted.
+    begun: bool,
 }
 
 impl Facts {
@@ -100,6 +102,7 @@ impl Facts {
             relations: BTreeSet::new(),
             enums: BTreeMap::new(),
             alembic: None,
+            begun: online::is_begun(client).await?,
         };
         for row in client.query(COLUMNS, &[&ADOPTED.as_slice()]).await? {
             let column = Column {
@@ -153,6 +156,13 @@ pub(super) async fn inspect(
         },
         None => recognise(&facts),
     };
+    if facts.begun {
+        inspection.notes.push(
+            "a refactoring was begun and interrupted: `migrate up` goes on with it, `migrate rollback --to 0` (or 1) \
+             takes it back"
+                .to_owned(),
+        );
+    }
     if version.is_none() && inspection.findings.is_empty() && inspection.start != Start::Empty {
         adoptable(client, &facts, &mut inspection).await?;
     }
@@ -204,7 +214,7 @@ fn recognise(facts: &Facts) -> Inspection {
                     facts.revision()
                 ));
             }
-            let from = if start == Start::Legacy {
+            let from = if start == Start::Legacy && !facts.begun {
                 REFACTOR
             } else {
                 REFACTOR + 1
@@ -263,6 +273,7 @@ fn shape_of(facts: &Facts, missing: &[&str]) -> Result<(Start, Vec<&'static str>
         "enabled",
     ];
     match names.map(has) {
+        [true, true, true, true, false] if facts.begun => Ok((Start::Legacy, vec!["a1b2c3d4e5f6"])),
         [true, true, false, false, false] => Ok((Start::Legacy, vec!["a1b2c3d4e5f6"])),
         [false, false, true, true, true] => {
             let mut leftovers = Vec::new();
@@ -369,7 +380,8 @@ async fn adoptable(
             findings.extend(Finding::of_rows(client, &sql, &what, remedy).await?);
         }
     }
-    for column in ["integration_category", "platform_name", "enabled"] {
+    let category = ["integration_category", "platform_name", "enabled"];
+    for column in category.into_iter().filter(|_| !facts.begun) {
         let key = ("integrations".to_owned(), column.to_owned());
         if facts.columns.get(&key).is_some_and(|found| !found.not_null) {
             findings.push(Finding::new(

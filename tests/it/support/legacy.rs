@@ -74,8 +74,8 @@ UPDATE alembic_version SET version_num = 'b2c3d4e5f6g7';";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
     None,
-    EncryptionKey,
-    JwtSecret,
+    Fernet,
+    Derived,
     Unreadable,
 }
 
@@ -111,17 +111,13 @@ fn credentials(number: usize) -> (Option<String>, Key, String) {
     let json = format!(
         r#"{{"api_token": "t0k-{number}-0123456789", "email": "bot{number}@example.test", "n": {{"big": 123456789012345678901234567890, "float": 1.0}}, "port": 587}}"#
     );
-    let a = (LegacyKey::EncryptionKey, Key::EncryptionKey);
-    let b = (LegacyKey::JwtSecret, Key::JwtSecret);
+    let a = (LegacyKey::EncryptionKey, Key::Fernet);
+    let b = (LegacyKey::JwtSecret, Key::Derived);
     let of =
         |(key, named): (LegacyKey, Key), plain: &str| (seal(key, plain), named, plain.to_owned());
     match number % 19 {
-        0 => (
-            Some(VECTOR_A.into()),
-            Key::EncryptionKey,
-            VECTOR_PLAIN.into(),
-        ),
-        1 => (Some(VECTOR_B.into()), Key::JwtSecret, VECTOR_PLAIN.into()),
+        0 => (Some(VECTOR_A.into()), Key::Fernet, VECTOR_PLAIN.into()),
+        1 => (Some(VECTOR_B.into()), Key::Derived, VECTOR_PLAIN.into()),
         2 => (None, Key::None, String::new()),
         3 => (Some(String::new()), Key::None, String::new()),
         4 => {
@@ -157,13 +153,13 @@ fn webhook_secret(number: usize) -> (Option<String>, Key, String) {
     match number % 7 {
         0 => (
             Some(VECTOR_C.into()),
-            Key::EncryptionKey,
+            Key::Fernet,
             r#""whsec_\u00e9""#.into(),
         ),
         1 => {
             let plain = format!(r#""whsec_{number}""#);
             let sealed = RING.seal_for_legacy(LegacyKey::JwtSecret, plain.as_bytes(), 1);
-            (sealed, Key::JwtSecret, plain)
+            (sealed, Key::Derived, plain)
         }
         2 => (
             Some("Z0FBQUFBbroken".into()),
@@ -296,6 +292,18 @@ impl Legacy {
     pub(crate) async fn refactored() -> Self {
         let legacy = Self::new().await;
         legacy.scratch.execute(ORIGINAL_REFACTORING).await;
+        legacy
+    }
+
+    /// The same with so many integrations more, by which the table is a large one.
+    pub(crate) async fn large(more: u32) -> Self {
+        let legacy = Self::new().await;
+        let sql = format!(
+            "INSERT INTO integrations SELECT (json_populate_record(i, json_build_object('id', gen_random_uuid(), 'name', n,
+               'integration_type', (enum_range(NULL::integrationtype))[1 + n % 15], 'is_enabled', n % 3 > 0))).*
+             FROM generate_series(1, {more}) n, (SELECT i FROM integrations i ORDER BY id LIMIT 1) AS i"
+        );
+        legacy.scratch.execute(&sql).await;
         legacy
     }
 }

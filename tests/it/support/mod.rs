@@ -14,7 +14,7 @@ pub(crate) use legacy::{ENCRYPTION_KEY, JWT_SECRET, Key, Legacy, Sealed, TYPES, 
 pub(crate) use scratch::{Images, Scratch};
 pub(crate) use services::OwnService;
 pub(crate) use wire::{CutProxy, http_get};
-pub(crate) use worker::{Worker, free_address, output};
+pub(crate) use worker::{Worker, free_address, output, start};
 pub(crate) use world::{World, services};
 
 use std::time::{Duration, Instant};
