@@ -17,7 +17,7 @@ use refinery::{Migration, Runner, Target};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 
-use self::checks::Check;
+use self::checks::Losses;
 pub use self::indexes::{Index, IndexState, build_indexes, index_states};
 pub use self::recognise::Start;
 pub use self::refusal::{Finding, Refusal};
@@ -29,7 +29,7 @@ struct Step {
     up: &'static str,
     down: &'static str,
     /// What going back would lose.
-    losses: &'static [Check],
+    losses: Losses,
 }
 
 macro_rules! step {
@@ -56,7 +56,7 @@ macro_rules! step {
     };
 }
 
-const STEPS: [Step; 3] = [
+static STEPS: [Step; 3] = [
     step!(1, "legacy_shape", checks::LEGACY_SHAPE),
     step!(2, "integration_refactor", checks::REFACTOR),
     step!(3, "ledger", checks::LEDGER),
@@ -70,19 +70,6 @@ const ADOPTION: i32 = 1;
 const LEGACY: &str = include_str!("../../../migrations/V1__legacy_shape.sql");
 /// The version that turns `integration_type` into category and platform.
 const REFACTOR: i32 = 2;
-
-/// Tables whose writers wait while a version is taken back, so that nothing slips in behind the checks.
-const GUARDED: [&str; 9] = [
-    "organizations",
-    "users",
-    "integrations",
-    "tickets",
-    "commands",
-    "outbox",
-    "dead_letters",
-    "workers",
-    "integration_tokens",
-];
 
 /// refinery's own table, as refinery makes it: made before it, so that it can carry the mark.
 const HISTORY: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history(version INT4 PRIMARY KEY, \
@@ -463,7 +450,7 @@ async fn go_back(client: &mut Client, back: Back) -> Result<Done, MigrateError> 
     let begun = back.to < REFACTOR && online::is_begun(client).await?;
     let mut findings = Vec::new();
     for descent in descents.iter().filter(|descent| !descent.leaves) {
-        findings.extend(checks::findings(client, descent.step.losses).await?);
+        findings.extend(checks::findings(client, &descent.step.losses).await?);
     }
     refuse(findings, back)?;
 
@@ -550,14 +537,14 @@ async fn descend(
         let there = "SELECT string_agg(quote_ident(name), ', ') FROM unnest($1::text[]) AS t(name) \
                      WHERE to_regclass(name) IS NOT NULL";
         let tables: Option<String> = transaction
-            .query_one(there, &[&GUARDED.as_slice()])
+            .query_one(there, &[&step.losses.guarded])
             .await?
             .get(0);
         if let Some(tables) = tables {
             let guard = format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE");
             transaction.batch_execute(&guard).await?;
         }
-        refuse(checks::findings(transaction, step.losses).await?, back)?;
+        refuse(checks::findings(transaction, &step.losses).await?, back)?;
         indexes::drop_indexes(transaction, INDEXES, step.version).await?;
         transaction.batch_execute(step.down).await?;
     }
