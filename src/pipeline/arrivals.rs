@@ -64,7 +64,8 @@ impl Arrival {
 
 /// A command as it is stored.
 fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
-    let (data, digest) = seal(&core.ring, &mut envelope);
+    let (data, mut digests) = seal(&core.ring, &mut envelope);
+    let digest = digests.remove(0);
     let row = NewCommand {
         id: envelope.id,
         command_type: envelope.command_type.as_str(),
@@ -73,6 +74,7 @@ fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
         ticket_id: envelope.command.ticket_id(envelope.id),
         creates: matches!(envelope.command, Command::TicketCreate(_)),
         digest,
+        older_digests: digests,
         data,
         expires_at: envelope.expires_at,
         traceparent: envelope.trace.parent.clone(),
@@ -91,8 +93,9 @@ fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
 }
 
 /// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one and only present as
-/// keyed hashes in the other. Takes the data out of the envelope.
-fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<u8>) {
+/// keyed hashes in the other; so where there are several keys, there are several digests, the first key's first, as the
+/// command may have come before under another one. Takes the data out of the envelope.
+fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
     let data = std::mem::take(&mut envelope.data);
     let digest_of = |data: &str| {
         Sha256::new()
@@ -103,22 +106,22 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<u8>) {
             .finalize()
             .to_vec()
     };
-    let keyed = |plain: &str| {
-        ring.keyed_hash(plain.as_bytes())
-            .map_or_else(|| "unkeyed".into(), hex::encode)
-    };
     match &envelope.command {
         Command::IntegrationCreate(_) => {
-            let (stored, compared) = seal_members(ring, envelope, &data, keyed);
-            (stored, digest_of(&compared))
+            let (stored, compared) = seal_members(ring, envelope, &data);
+            (
+                stored,
+                compared.iter().map(|text| digest_of(text)).collect(),
+            )
         }
         // It fails, so its secrets are not needed any more; they are not kept.
         Command::Unwritten(_) => {
             let mut map: Map<String, Value> = serde_json::from_str(&data).unwrap_or_default();
             mask_members(&mut map);
             let masked = Value::Object(map).to_string();
-            let digest = digest_of(&(masked.clone() + &keyed(&data)));
-            (masked, digest)
+            let keyed = keyed_hashes(ring, &data);
+            let digests = keyed.iter().map(|hash| digest_of(&(masked.clone() + hash)));
+            (masked.clone(), digests.collect())
         }
         Command::TicketCreate(_)
         | Command::TicketUpdate(_)
@@ -130,22 +133,26 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<u8>) {
         | Command::IntegrationList(_)
         | Command::IntegrationTest(_) => {
             let digest = digest_of(&data);
-            (data, digest)
+            (data, vec![digest])
         }
     }
 }
 
-/// An integration's data with its secrets sealed, and with them as keyed hashes.
-fn seal_members(
-    ring: &KeyRing,
-    envelope: &Envelope,
-    data: &str,
-    keyed: impl Fn(&str) -> String,
-) -> (String, String) {
+/// A text's keyed hash under each key.
+fn keyed_hashes(ring: &KeyRing, plain: &str) -> Vec<String> {
+    let hashes = ring.keyed_hashes(plain.as_bytes());
+    if hashes.is_empty() {
+        return vec!["unkeyed".into()];
+    }
+    hashes.into_iter().map(hex::encode).collect()
+}
+
+/// An integration's data with its secrets sealed, and, for each key, with them as keyed hashes.
+fn seal_members(ring: &KeyRing, envelope: &Envelope, data: &str) -> (String, Vec<String>) {
     let plain: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
     let id = envelope.id.created_integration();
     let mut stored = plain.clone();
-    let mut compared = plain.clone();
+    let mut compared = vec![plain.clone(); ring.ids().count().max(1)];
     for (field, column) in [
         ("credentials", "credentials_encrypted"),
         ("webhook_secret", "webhook_secret_encrypted"),
@@ -154,7 +161,9 @@ fn seal_members(
             continue;
         };
         let plain = secret.to_string();
-        compared.insert(field.into(), Value::String(keyed(&plain)));
+        for (compared, hash) in compared.iter_mut().zip(keyed_hashes(ring, &plain)) {
+            compared.insert(field.into(), Value::String(hash));
+        }
         if secret.as_object().is_some_and(Map::is_empty) {
             continue;
         }
@@ -176,5 +185,5 @@ fn seal_members(
         stored.insert(field.into(), value);
     }
     let text = |map: Map<String, Value>| Value::Object(map).to_string();
-    (text(stored), text(compared))
+    (text(stored), compared.into_iter().map(text).collect())
 }

@@ -308,12 +308,13 @@ impl KeyRing {
             .map_err(|_| OpenError::Tampered)
     }
 
-    /// A hash that only holders of the first key can make: secrets of repeated commands are compared by it.
+    /// Hashes that only holders of the keys can make, one a key in their order: secrets of repeated commands are
+    /// compared by them.
     #[must_use]
-    pub fn keyed_hash(&self, data: &[u8]) -> Option<[u8; 32]> {
-        let mut mac = self.keys.first()?.hashing.clone();
-        mac.update(data);
-        Some(mac.finalize().into_bytes().into())
+    pub fn keyed_hashes(&self, data: &[u8]) -> Vec<[u8; 32]> {
+        let hash = |key: &Key| key.hashing.clone().chain_update(data).finalize();
+        let hashes = self.keys.iter().map(hash);
+        hashes.map(|hash| hash.into_bytes().into()).collect()
     }
 }
 
@@ -437,7 +438,7 @@ mod tests {
 
         assert_eq!(error, SealError::NoKey);
         assert!(error.to_string().contains("ticketwire keys generate"));
-        assert_eq!(empty.keyed_hash(b"x"), None);
+        assert!(empty.keyed_hashes(b"x").is_empty());
     }
 
     #[test]

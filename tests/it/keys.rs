@@ -9,7 +9,8 @@ use ticketwire::secrets::{Binding, KeyRing, OpenedBy, generate};
 use uuid::Uuid;
 
 use crate::support::{
-    ENCRYPTION_KEY, Images, JWT_SECRET, Key, Legacy, Sealed, VECTOR_A, World, wait_for,
+    ENCRYPTION_KEY, Images, JWT_SECRET, Key, Legacy, Message, Sealed, VECTOR_A, World, command,
+    wait_for,
 };
 
 const LEGACY_KEY: &str = "TICKETWIRE__SECRETS__LEGACY_ENCRYPTION_KEY";
@@ -232,7 +233,7 @@ async fn an_old_key_is_rotated_out_while_workers_run() {
         "settings": { "project_key": "SUP" }, "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n" },
         "webhook_secret": "whsec_0123456789",
     });
-    let later = world.publish("integration.create", data).await;
+    let later = world.publish("integration.create", data.clone()).await;
     world.fails(later, "organization_disabled").await;
     assert!(worker.stop().await.success());
     client
@@ -277,6 +278,13 @@ async fn an_old_key_is_rotated_out_while_workers_run() {
                 (SELECT count(*) FROM integration_tokens WHERE access_sealed NOT LIKE 'tw1.new.%' OR refresh_sealed NOT LIKE 'tw1.new.%') + \
                 (SELECT count(*) FROM commands WHERE data LIKE '%tw1.old.%')";
     assert_eq!(world.count(left).await, 0);
+    // Under another first key a repeat is still known to be one.
+    let repeat = command("integration.create", later, world.organization, &data);
+    world.send(&[Message::of(&repeat)]).await;
+    let after = json!({ "integration_id": other });
+    let behind_it = world.publish("integration.test", after).await;
+    world.succeeds(behind_it).await;
+    assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
     let free = told(&world);
     assert!(
         free.contains(&"true old is not needed any more".to_owned()),
