@@ -124,9 +124,12 @@ pub(super) const LEDGER: Losses = Losses {
     checks: &[
         never(
             "workers are running",
-            "SELECT format('%s, its lease lasts until %s', id, to_char(lease_until AT TIME ZONE 'UTC', 'HH24:MI:SS UTC')) \
-         FROM workers WHERE lease_until > now() ORDER BY id",
-            "stop them (SIGTERM); one that was killed is forgotten when its lease is over",
+            "SELECT format('%s, since %s', id, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC')) \
+         FROM workers WHERE EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+         WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
+         AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('ticketwire worker ' || workers.id, 0)) \
+         ORDER BY id",
+            "stop them (SIGTERM)",
         ),
         loss(
             "commands go, with their attempts and the memory of their ids",

@@ -53,7 +53,7 @@ impl fmt::Display for Start {
                 write!(f, ", which left {}", leftovers.join(", "))
             }
             Self::Ours { version } => write!(f, "a database of ours at version {version}"),
-            Self::Unknown => f.write_str("a database that is not taken"),
+            Self::Unknown => f.write_str("a database that is not recognised"),
         }
     }
 }
