@@ -10,14 +10,19 @@ use uuid::Uuid;
 
 use super::send::read_data;
 use super::{Context, Failed, failed, output};
-use crate::contract::{Command, CommandType, Faults, IntegrationList};
-use crate::domain::{HealthStatus, IntegrationId, IntegrationStatus, OrganizationId};
+use crate::contract::{Command, CommandType, Faults, IntegrationList, OwnCommand};
+use crate::domain::{IntegrationId, IntegrationStatus, LifeEvent, OrganizationId};
 use crate::platforms::{
     self, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, Response, SendPermit,
     TestKind, TokenSource,
 };
 use crate::secrets::Binding;
-use crate::store::{IntegrationChange, LoadedIntegration, NewIntegration, OwnEffect, Store};
+use crate::store::{
+    IntegrationChange, LoadedIntegration, NewIntegration, OwnEffect, Store, Transit,
+};
+
+/// Why an integration changed, where nobody said more.
+const BY_HAND: &str = "by hand, on the command line";
 
 /// Integrations, directly in the database.
 #[derive(Args)]
@@ -228,7 +233,7 @@ async fn add(
         .map_err(|error| Failed::Usage(format!("--data: must be a JSON object: {error}")))?;
     let mut faults = Faults::new();
     let parsed = Command::parse(CommandType::IntegrationCreate, data, &mut faults);
-    let Some(Command::IntegrationCreate(mut create)) = parsed else {
+    let Some(Command::Own(OwnCommand::CreateIntegration(mut create))) = parsed else {
         return Err(Failed::Usage(listed(&faults)));
     };
     let descriptor = platforms::descriptor(create.platform).ok_or_else(|| {
@@ -364,12 +369,16 @@ async fn set_enabled(
     reason: Option<String>,
 ) -> Result<(), Failed> {
     find(store, id).await?;
-    let effect = OwnEffect::SetEnabled {
-        id: IntegrationId::new(id),
-        enabled,
-        reason,
+    let event = if enabled {
+        LifeEvent::Enable
+    } else {
+        LifeEvent::Disable
     };
-    store.apply_now(&effect).await.map_err(failed)?;
+    let transit = Transit {
+        reason: reason.or_else(|| Some(BY_HAND.to_owned())),
+        ..Transit::of(IntegrationId::new(id), event)
+    };
+    store.transit(&transit, None).await.map_err(failed)?;
     let status = find(store, id).await?.integration.status;
     changed(
         context,
@@ -447,19 +456,17 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
         }
     }
     let success = first_error.is_none();
-    let activates = success && tests.iter().any(|name| name == "authentication");
-    let health = if success {
-        HealthStatus::Healthy
-    } else {
-        HealthStatus::Unhealthy
+    let event = match (success, tests.iter().any(|name| name == "authentication")) {
+        (true, true) => LifeEvent::TestActivates,
+        (true, false) => LifeEvent::TestPassed,
+        (false, _) => LifeEvent::TestFailed,
     };
-    let effect = OwnEffect::RecordTest {
-        id: row.id,
-        health,
+    let transit = Transit {
+        reason: Some(BY_HAND.to_owned()),
         error: first_error.clone(),
-        activates,
+        ..Transit::of(row.id, event)
     };
-    store.apply_now(&effect).await.map_err(failed)?;
+    store.transit(&transit, None).await.map_err(failed)?;
     let status = find(store, id).await?.integration.status;
     if context.json {
         let tests: Vec<Value> = reports

@@ -4,6 +4,7 @@
 //! Order, later wins: built-in defaults, `config/default.toml`, the file named by `--config`, the environment
 //! (`TICKETWIRE__SECTION__KEY`; `DATABASE_URL` and `AMQP_URL` as their usual names), flags.
 
+mod producers;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+pub use self::producers::Producers;
 use self::read::{Raw, Reader};
 use crate::secrets::KeyRing;
 
@@ -41,6 +43,10 @@ pub struct Config {
     pub dispatch: Dispatch,
     /// When a platform is left alone.
     pub circuit: Circuit,
+    /// Looking after integrations.
+    pub health: Health,
+    /// Who may publish what.
+    pub producers: Producers,
     /// How long what is finished is kept.
     pub retention: Retention,
     /// Logging.
@@ -155,6 +161,16 @@ pub struct Dispatch {
     pub max_in_flight_per_integration: usize,
     /// Commands queued in memory behind those. Default 16.
     pub queue_per_integration: usize,
+    /// Larger files are not attached. Bytes, default 25 MiB.
+    pub max_attachment_bytes: u64,
+}
+
+/// Looking after integrations.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// How often each enabled integration that is active or in error is checked; jittered by a tenth. Default 5 min;
+    /// `None` checks none.
+    pub interval: Option<Duration>,
 }
 
 /// When a platform is left alone.
@@ -236,7 +252,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Every key with its built-in default, as it would be written; the table of the README is tested against it.
-pub const KEYS: [(&str, &str); 30] = [
+pub const KEYS: [(&str, &str); 33] = [
     (
         "database.url",
         "postgres://postgres@127.0.0.1:5432/ticketwire",
@@ -267,6 +283,9 @@ pub const KEYS: [(&str, &str); 30] = [
     ("dispatch.settle_after", ""),
     ("dispatch.max_in_flight_per_integration", "16"),
     ("dispatch.queue_per_integration", "16"),
+    ("dispatch.max_attachment_bytes", "26214400"),
+    ("health.interval", "5m"),
+    ("producers.allow", "[]"),
     ("circuit.failure_threshold", "5"),
     ("circuit.open_for", "30s"),
     ("retention.commands", "720h"),

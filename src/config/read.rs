@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Amqp, Circuit, Config, ConfigError, Database, Dispatch, Egress, Fault, Http, KEYS, Log,
-    Retention, Retry, Secrets, Worker,
+    Amqp, Circuit, Config, ConfigError, Database, Dispatch, Egress, Fault, Health, Http, KEYS, Log,
+    Producers, Retention, Retry, Secrets, Worker,
 };
 use crate::secrets::KeyRing;
 
@@ -111,7 +111,7 @@ impl Reader {
             .filter(|known| known.split('.').next() == Some(section))
             .collect();
         let known = if near.is_empty() {
-            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, retention, log".to_owned()
+            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, health, producers, retention, log".to_owned()
         } else {
             format!("known are {}", near.join(", "))
         };
@@ -342,7 +342,15 @@ impl Reader {
                 max_in_flight_per_integration: self
                     .number("dispatch.max_in_flight_per_integration", 1..=10_000),
                 queue_per_integration: self.number("dispatch.queue_per_integration", 0..=10_000),
+                max_attachment_bytes: u64::try_from(
+                    self.number("dispatch.max_attachment_bytes", 1024..=(1 << 30)),
+                )
+                .unwrap_or(26_214_400),
             },
+            health: Health {
+                interval: self.optional_duration("health.interval"),
+            },
+            producers: self.producers(),
             circuit: Circuit {
                 failure_threshold: i32::try_from(
                     self.number("circuit.failure_threshold", 1..=1_000_000),
@@ -389,6 +397,17 @@ impl Reader {
             }
         }
         schedule
+    }
+
+    pub(super) fn producers(&mut self) -> Producers {
+        let texts = self.list("producers.allow");
+        match Producers::parse(&texts) {
+            Ok(producers) => producers,
+            Err(fault) => {
+                self.fault("producers.allow", fault);
+                Producers::default()
+            }
+        }
     }
 
     pub(super) fn log_format(&mut self) -> Option<String> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::core::Core;
 use super::own;
 use crate::broker::Delivery;
-use crate::contract::{Command, Envelope, RawMessage, Rejection};
+use crate::contract::{Command, Envelope, OwnCommand, RawMessage, Rejection};
 use crate::domain::IntegrationId;
 use crate::secrets::{Binding, KeyRing, SEALED_MEMBER, mask_members};
 use crate::store::NewCommand;
@@ -43,7 +43,19 @@ impl Arrival {
             correlation_id: delivery.correlation_id(),
         };
         let amqp = &core.config.amqp;
-        let kind = match Envelope::parse(&raw, amqp.max_message_bytes, &amqp.prefix) {
+        let parsed =
+            Envelope::parse(&raw, amqp.max_message_bytes, &amqp.prefix).and_then(|envelope| {
+                let (organization, kind) = (envelope.organization_id.uuid(), envelope.command_type);
+                match core
+                    .config
+                    .producers
+                    .check(delivery.user_id(), organization, kind.as_str())
+                {
+                    Ok(()) => Ok(envelope),
+                    Err(fault) => Err(Box::new(envelope.into_forbidden(&fault, delivery.body()))),
+                }
+            });
+        let kind = match parsed {
             Ok(envelope) if envelope.dry_run || envelope.command.is_read() => {
                 Kind::Asked(Box::new(envelope))
             }
@@ -56,6 +68,8 @@ impl Arrival {
     /// The lane it will want, as far as the message tells; that of a change to a ticket is the ledger's to say.
     pub(super) fn lane(&self) -> Option<Uuid> {
         match &self.kind {
+            // What changes an integration does not wait behind its tickets.
+            Kind::Command(command) if matches!(command.0.command, Command::Own(_)) => None,
             Kind::Command(command) => command.1.integration_id.map(IntegrationId::uuid),
             Kind::Asked(_) | Kind::Rejected(_) => None,
         }
@@ -72,15 +86,16 @@ fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
         organization_id: envelope.organization_id,
         integration_id: envelope.command.integration_id(),
         ticket_id: envelope.command.ticket_id(envelope.id),
-        creates: matches!(envelope.command, Command::TicketCreate(_)),
+        creates: envelope.command.creates_ticket(),
         digest,
         older_digests: digests,
         data,
         expires_at: envelope.expires_at,
         traceparent: envelope.trace.parent.clone(),
         tracestate: envelope.trace.state.clone(),
+        parent: None,
     };
-    if matches!(envelope.command, Command::IntegrationCreate(_)) {
+    if secret_of(&envelope).is_some() {
         // From here on the secrets exist only sealed, as they would after a restart.
         let mut faults = crate::contract::Faults::new();
         if let Ok(data) = serde_json::from_str(&row.data)
@@ -90,6 +105,15 @@ fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
         }
     }
     (envelope, row)
+}
+
+/// The integration whose secrets the command carries, if it carries any.
+fn secret_of(envelope: &Envelope) -> Option<IntegrationId> {
+    match &envelope.command {
+        Command::Own(OwnCommand::CreateIntegration(_)) => Some(envelope.id.created_integration()),
+        Command::Own(OwnCommand::UpdateIntegration(update)) => Some(update.integration_id),
+        Command::Own(_) | Command::Ticket(_) | Command::Read(_) | Command::Unwritten(_) => None,
+    }
 }
 
 /// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one and only present as
@@ -106,14 +130,12 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
             .finalize()
             .to_vec()
     };
+    if let Some(id) = secret_of(envelope) {
+        let (stored, compared) = seal_members(ring, envelope, id, &data);
+        let digests = compared.iter().map(|text| digest_of(text));
+        return (stored, digests.collect());
+    }
     match &envelope.command {
-        Command::IntegrationCreate(_) => {
-            let (stored, compared) = seal_members(ring, envelope, &data);
-            (
-                stored,
-                compared.iter().map(|text| digest_of(text)).collect(),
-            )
-        }
         // It fails, so its secrets are not needed any more; they are not kept.
         Command::Unwritten(_) => {
             let mut map: Map<String, Value> = serde_json::from_str(&data).unwrap_or_default();
@@ -123,15 +145,7 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
             let digests = keyed.iter().map(|hash| digest_of(&(masked.clone() + hash)));
             (masked.clone(), digests.collect())
         }
-        Command::TicketCreate(_)
-        | Command::TicketUpdate(_)
-        | Command::TicketStatus(_)
-        | Command::TicketAssign(_)
-        | Command::TicketComment(_)
-        | Command::IntegrationStatus(_)
-        | Command::IntegrationGet(_)
-        | Command::IntegrationList(_)
-        | Command::IntegrationTest(_) => {
+        Command::Ticket(_) | Command::Own(_) | Command::Read(_) => {
             let digest = digest_of(&data);
             (data, vec![digest])
         }
@@ -148,9 +162,13 @@ fn keyed_hashes(ring: &KeyRing, plain: &str) -> Vec<String> {
 }
 
 /// An integration's data with its secrets sealed, and, for each key, with them as keyed hashes.
-fn seal_members(ring: &KeyRing, envelope: &Envelope, data: &str) -> (String, Vec<String>) {
+fn seal_members(
+    ring: &KeyRing,
+    envelope: &Envelope,
+    id: IntegrationId,
+    data: &str,
+) -> (String, Vec<String>) {
     let plain: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
-    let id = envelope.id.created_integration();
     let mut stored = plain.clone();
     let mut compared = vec![plain.clone(); ring.ids().count().max(1)];
     for (field, column) in [

@@ -18,8 +18,8 @@ pub enum SealedColumn {
     AccessToken,
     /// `integration_tokens.refresh_sealed`.
     RefreshToken,
-    /// `commands.data` of an `integration.create` that has not succeeded: it may run, now or again, and then needs its
-    /// secrets.
+    /// `commands.data` of an `integration.create` or `.update` that has not succeeded: it may run, now or again, and
+    /// then needs its secrets.
     CommandData,
 }
 
@@ -88,7 +88,7 @@ pub async fn count_sealed(client: &Client) -> Result<u64, StoreError> {
     const SQL: &str = "SELECT (SELECT count(NULLIF(credentials_encrypted, '')) + \
          count(NULLIF(webhook_secret_encrypted, '')) FROM integrations) + \
          (SELECT count(access_sealed) + count(refresh_sealed) FROM integration_tokens) + \
-         (SELECT count(*) FROM commands WHERE type = 'integration.create' AND state <> 'succeeded')";
+         (SELECT count(*) FROM commands WHERE type IN ('integration.create', 'integration.update') AND state <> 'succeeded')";
     let count: i64 = client.query_one(SQL, &[]).await?.get(0);
     Ok(u64::try_from(count).unwrap_or(0))
 }
@@ -114,8 +114,8 @@ pub async fn sealed_values(
              JOIN integrations i ON i.id = t.integration_id \
              WHERE t.{name} <> '' AND ($1::uuid IS NULL OR t.integration_id > $1) ORDER BY t.integration_id LIMIT $2"
         ),
-        SealedColumn::CommandData => "SELECT id, data, organization_id, '', false FROM commands \
-             WHERE type = 'integration.create' AND state <> 'succeeded' AND ($1::uuid IS NULL OR id > $1) \
+        SealedColumn::CommandData => "SELECT id, data, organization_id, '', false, integration_id FROM commands \
+             WHERE type IN ('integration.create', 'integration.update') AND state <> 'succeeded' AND ($1::uuid IS NULL OR id > $1) \
              ORDER BY id LIMIT $2"
             .to_owned(),
     };
@@ -128,7 +128,11 @@ pub async fn sealed_values(
                 column,
                 row: id,
                 integration: match column {
-                    SealedColumn::CommandData => CommandId::new(id).created_integration(),
+                    // A create's integration is not known by name, as it does not exist yet.
+                    SealedColumn::CommandData => row.get::<_, Option<Uuid>>(5).map_or_else(
+                        || CommandId::new(id).created_integration(),
+                        IntegrationId::new,
+                    ),
                     SealedColumn::Credentials
                     | SealedColumn::WebhookSecret
                     | SealedColumn::AccessToken

@@ -186,6 +186,7 @@ async fn credentials_of_three_legacy_keys_are_sealed_anew_as_far_as_they_can_be_
             "integration_type",
             "is_enabled",
             "settings",
+            "parked_at",
             "integration_category",
             "platform_name",
             "enabled",

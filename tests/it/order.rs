@@ -20,6 +20,7 @@ fn comment(organization: Uuid, ticket: Uuid) -> NewCommand {
         expires_at: None,
         traceparent: None,
         tracestate: None,
+        parent: None,
     }
 }
 

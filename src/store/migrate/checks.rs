@@ -122,15 +122,7 @@ pub(super) const LEDGER: Losses = Losses {
         "workers",
     ],
     checks: &[
-        never(
-            "workers are running",
-            "SELECT format('%s, since %s', id, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC')) \
-         FROM workers WHERE EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
-         WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
-         AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('ticketwire worker ' || workers.id, 0)) \
-         ORDER BY id",
-            "stop them (SIGTERM)",
-        ),
+        WORKERS,
         loss(
             "commands go, with their attempts and the memory of their ids",
             "SELECT format('%s %s, %s', id, type, state) FROM commands ORDER BY finished_at IS NOT NULL, arrival",
@@ -187,6 +179,37 @@ pub(super) const LEDGER: Losses = Losses {
         ),
     ],
 };
+
+/// Of the life of integrations.
+pub(super) const INTEGRATION_LIFE: Losses = Losses {
+    guarded: &["integrations", "commands", "workers"],
+    checks: &[
+        WORKERS,
+        loss(
+            "commands of several tickets are not finished, and lose the tie to their children",
+            "SELECT format('%s, child of %s', id, parent) FROM commands WHERE parent IS NOT NULL \
+             AND finished_at IS NULL ORDER BY arrival",
+            "let them finish",
+        ),
+        loss(
+            "commands lose what was made ready for them, so that another attempt may come to something else",
+            "SELECT format('%s %s, %s', id, type, state) FROM commands WHERE prepared IS NOT NULL \
+             AND finished_at IS NULL ORDER BY arrival",
+            "let them finish",
+        ),
+    ],
+};
+
+/// A running worker is of its own schema, whichever that is.
+const WORKERS: Check = never(
+    "workers are running",
+    "SELECT format('%s, since %s', id, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC')) \
+         FROM workers WHERE EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+         WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
+         AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('ticketwire worker ' || workers.id, 0)) \
+         ORDER BY id",
+    "stop them (SIGTERM)",
+);
 
 /// The rows that would be lost.
 pub(super) async fn findings(
