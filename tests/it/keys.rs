@@ -236,6 +236,11 @@ async fn an_old_key_is_rotated_out_while_workers_run() {
     });
     let later = world.publish("integration.create", data.clone()).await;
     world.fails(later, "organization_disabled").await;
+    let change = json!({
+        "integration_id": other, "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n" },
+    });
+    let update = world.publish("integration.update", change).await;
+    world.fails(update, "organization_disabled").await;
     assert!(worker.stop().await.success());
     client
         .batch_execute("UPDATE organizations SET is_enabled = true")
@@ -271,10 +276,10 @@ async fn an_old_key_is_rotated_out_while_workers_run() {
     }
 
     assert!(
-        needed.contains(&"true old is still needed: it sealed 5 value(s)".to_owned()),
+        needed.contains(&"true old is still needed: it sealed 6 value(s)".to_owned()),
         "{needed:?}"
     );
-    assert_eq!(rotated["resealed"], 5, "{rotated:#}");
+    assert_eq!(rotated["resealed"], 6, "{rotated:#}");
     let left = "SELECT (SELECT count(*) FROM integrations WHERE credentials_encrypted NOT LIKE 'tw1.new.%') + \
                 (SELECT count(*) FROM integration_tokens WHERE access_sealed NOT LIKE 'tw1.new.%' OR refresh_sealed NOT LIKE 'tw1.new.%') + \
                 (SELECT count(*) FROM commands WHERE data LIKE '%tw1.old.%')";
@@ -298,17 +303,19 @@ async fn an_old_key_is_rotated_out_while_workers_run() {
     let worker = world.worker().await;
     let (create, _) = world.create_at(other, "Under the new key").await;
     world.succeeds(create).await;
-    world.cli(&["command", "retry", &later.to_string()]);
-    wait_for("the command that waited to succeed", async || {
-        let state = world
-            .text("SELECT state FROM commands WHERE id = $1", &[&later])
-            .await;
-        (state.as_deref() == Some("succeeded")).then_some(())
-    })
-    .await;
+    for waiting in [later, update] {
+        world.cli(&["command", "retry", &waiting.to_string()]);
+        wait_for("the command that waited to succeed", async || {
+            let state = "SELECT state FROM commands WHERE id = $1";
+            let state = world.text(state, &[&waiting]).await;
+            (state.as_deref() == Some("succeeded")).then_some(())
+        })
+        .await;
+    }
+    // Its access tokens went with the credentials before.
     let opened = told(&world);
     assert!(
-        opened.contains(&"true 5 sealed value(s), all can be opened".to_owned()),
+        opened.contains(&"true 3 sealed value(s), all can be opened".to_owned()),
         "{opened:?}"
     );
     drop(worker);

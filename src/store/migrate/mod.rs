@@ -342,7 +342,14 @@ fn holds(versions: &[(i32, String)], version: i32) -> bool {
 /// [`MigrateError::Sql`].
 pub async fn status(client: &Client) -> Result<Status, MigrateError> {
     let applied = applied(client).await?;
-    let inspection = recognise::inspect(client, &applied).await?;
+    let mut inspection = recognise::inspect(client, &applied).await?;
+    if let Some((found, _)) = applied.last().filter(|(found, _)| *found > latest()) {
+        let newer = MigrateError::NewerSchema {
+            found: *found,
+            known: latest(),
+        };
+        inspection.notes.push(newer.to_string());
+    }
     Ok(Status {
         found: inspection.start,
         pending: pending(&applied),
