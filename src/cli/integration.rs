@@ -17,7 +17,7 @@ use crate::platforms::{
     self, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, Response, SendPermit,
     TestKind, TokenSource,
 };
-use crate::secrets::{Binding, Credentials};
+use crate::secrets::Binding;
 use crate::store::{LoadedIntegration, NewIntegration, OwnEffect, Store, Transit};
 
 /// Why an integration changed, where nobody said more.
@@ -437,18 +437,8 @@ impl TokenSource for WorkersOnly {
 async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> Result<(), Failed> {
     let loaded = find(store, id).await?;
     let row = &loaded.integration;
-    let credentials = match (&row.credentials_sealed, row.organization_id) {
-        (Some(sealed), Some(organization)) => {
-            let binding = Binding {
-                organization,
-                integration: row.id,
-                column: "credentials_encrypted",
-            };
-            let plain = context.ring()?.open(&binding, sealed).map_err(failed)?;
-            Credentials::new(serde_json::from_slice(&plain).map_err(failed)?)
-        }
-        _ => Credentials::default(),
-    };
+    let credentials = crate::pipeline::open_credentials(&context.ring()?, row)
+        .map_err(|failure| Failed::Operation(failure.message))?;
     let adapter = platforms::connect(row, &credentials).map_err(failed)?;
     let config = &context.config;
     let egress = EgressPolicy {

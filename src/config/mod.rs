@@ -20,6 +20,7 @@ use secrecy::SecretString;
 
 pub use self::producers::Producers;
 use self::read::{Raw, Reader};
+use crate::secrets::KeyRing;
 
 /// Every setting.
 #[derive(Debug, Clone)]
@@ -110,10 +111,23 @@ pub struct Http {
 pub struct Secrets {
     /// `id:base64(32 bytes)`; the first seals, all open. Default none: what needs a credential is refused.
     pub keys: Vec<SecretString>,
-    /// Reads credentials of the legacy application.
+    /// Reads credentials of the legacy application: its `ENCRYPTION_KEY`.
     pub legacy_encryption_key: Option<SecretString>,
-    /// Reads credentials of the legacy application.
+    /// Reads credentials of the legacy application: its `JWT_SECRET_KEY`.
     pub legacy_jwt_secret: Option<SecretString>,
+}
+
+impl Secrets {
+    /// The ring of all these keys.
+    ///
+    /// # Errors
+    /// What is wrong with which; never the key. None where [`Config::load`] has passed.
+    pub fn ring(&self) -> Result<KeyRing, String> {
+        KeyRing::parse(&self.keys)?.with_legacy(
+            self.legacy_encryption_key.as_ref(),
+            self.legacy_jwt_secret.as_ref(),
+        )
+    }
 }
 
 /// Where requests may go.

@@ -466,6 +466,10 @@ impl Reader {
         if let Err(fault) = KeyRing::parse(&config.secrets.keys) {
             self.fault("secrets.keys", fault);
         }
+        let encryption_key = config.secrets.legacy_encryption_key.as_ref();
+        if let Err(fault) = KeyRing::parse(&[]).and_then(|r| r.with_legacy(encryption_key, None)) {
+            self.fault("secrets.legacy_encryption_key", fault);
+        }
         if let Err(error) = config
             .database
             .url

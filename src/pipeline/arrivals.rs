@@ -11,7 +11,7 @@ use super::own;
 use crate::broker::Delivery;
 use crate::contract::{Command, Envelope, OwnCommand, RawMessage, Rejection};
 use crate::domain::IntegrationId;
-use crate::secrets::{Binding, KeyRing, mask_members};
+use crate::secrets::{Binding, KeyRing, SEALED_MEMBER, mask_members};
 use crate::store::NewCommand;
 
 /// A delivery, parsed once.
@@ -78,7 +78,8 @@ impl Arrival {
 
 /// A command as it is stored.
 fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
-    let (data, digest) = seal(&core.ring, &mut envelope);
+    let (data, mut digests) = seal(&core.ring, &mut envelope);
+    let digest = digests.remove(0);
     let row = NewCommand {
         id: envelope.id,
         command_type: envelope.command_type.as_str(),
@@ -87,6 +88,7 @@ fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
         ticket_id: envelope.command.ticket_id(envelope.id),
         creates: envelope.command.creates_ticket(),
         digest,
+        older_digests: digests,
         data,
         expires_at: envelope.expires_at,
         traceparent: envelope.trace.parent.clone(),
@@ -109,15 +111,16 @@ fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
 /// The integration whose secrets the command carries, if it carries any.
 fn secret_of(envelope: &Envelope) -> Option<IntegrationId> {
     match &envelope.command {
-        Command::Own(OwnCommand::CreateIntegration(_)) => Some(own::integration_id_of(envelope.id)),
+        Command::Own(OwnCommand::CreateIntegration(_)) => Some(envelope.id.created_integration()),
         Command::Own(OwnCommand::UpdateIntegration(update)) => Some(update.integration_id),
         Command::Own(_) | Command::Ticket(_) | Command::Read(_) | Command::Unwritten(_) => None,
     }
 }
 
 /// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one and only present as
-/// keyed hashes in the other. Takes the data out of the envelope.
-fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<u8>) {
+/// keyed hashes in the other; so where there are several keys, there are several digests, the first key's first, as the
+/// command may have come before under another one. Takes the data out of the envelope.
+fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
     let data = std::mem::take(&mut envelope.data);
     let digest_of = |data: &str| {
         Sha256::new()
@@ -128,13 +131,10 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<u8>) {
             .finalize()
             .to_vec()
     };
-    let keyed = |plain: &str| {
-        ring.keyed_hash(plain.as_bytes())
-            .map_or_else(|| "unkeyed".into(), hex::encode)
-    };
     if let Some(id) = secret_of(envelope) {
-        let (stored, compared) = seal_members(ring, envelope, id, &data, keyed);
-        return (stored, digest_of(&compared));
+        let (stored, compared) = seal_members(ring, envelope, id, &data);
+        let digests = compared.iter().map(|text| digest_of(text));
+        return (stored, digests.collect());
     }
     match &envelope.command {
         // It fails, so its secrets are not needed any more; they are not kept.
@@ -142,27 +142,36 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<u8>) {
             let mut map: Map<String, Value> = serde_json::from_str(&data).unwrap_or_default();
             mask_members(&mut map);
             let masked = Value::Object(map).to_string();
-            let digest = digest_of(&(masked.clone() + &keyed(&data)));
-            (masked, digest)
+            let keyed = keyed_hashes(ring, &data);
+            let digests = keyed.iter().map(|hash| digest_of(&(masked.clone() + hash)));
+            (masked.clone(), digests.collect())
         }
         Command::Ticket(_) | Command::Own(_) | Command::Read(_) => {
             let digest = digest_of(&data);
-            (data, digest)
+            (data, vec![digest])
         }
     }
 }
 
-/// An integration's data with its secrets sealed, and with them as keyed hashes.
+/// A text's keyed hash under each key.
+fn keyed_hashes(ring: &KeyRing, plain: &str) -> Vec<String> {
+    let hashes = ring.keyed_hashes(plain.as_bytes());
+    if hashes.is_empty() {
+        return vec!["unkeyed".into()];
+    }
+    hashes.into_iter().map(hex::encode).collect()
+}
+
+/// An integration's data with its secrets sealed, and, for each key, with them as keyed hashes.
 fn seal_members(
     ring: &KeyRing,
     envelope: &Envelope,
     id: IntegrationId,
     data: &str,
-    keyed: impl Fn(&str) -> String,
-) -> (String, String) {
+) -> (String, Vec<String>) {
     let plain: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
     let mut stored = plain.clone();
-    let mut compared = plain.clone();
+    let mut compared = vec![plain.clone(); ring.ids().count().max(1)];
     for (field, column) in [
         ("credentials", "credentials_encrypted"),
         ("webhook_secret", "webhook_secret_encrypted"),
@@ -171,7 +180,9 @@ fn seal_members(
             continue;
         };
         let plain = secret.to_string();
-        compared.insert(field.into(), Value::String(keyed(&plain)));
+        for (compared, hash) in compared.iter_mut().zip(keyed_hashes(ring, &plain)) {
+            compared.insert(field.into(), Value::String(hash));
+        }
         if secret.as_object().is_some_and(Map::is_empty) {
             continue;
         }
@@ -182,7 +193,7 @@ fn seal_members(
         };
         let sealed = ring.seal(&binding, plain.as_bytes());
         let value = match (sealed, field) {
-            (Ok(sealed), "credentials") => json!({ own::SEALED: sealed }),
+            (Ok(sealed), "credentials") => json!({ SEALED_MEMBER: sealed }),
             (Ok(sealed), _) => Value::String(sealed),
             (Err(_), "credentials") => json!({ own::REFUSED: true }),
             (Err(_), _) => {
@@ -193,5 +204,5 @@ fn seal_members(
         stored.insert(field.into(), value);
     }
     let text = |map: Map<String, Value>| Value::Object(map).to_string();
-    (text(stored), text(compared))
+    (text(stored), compared.into_iter().map(text).collect())
 }

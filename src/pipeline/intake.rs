@@ -414,7 +414,8 @@ async fn after_claim(
         if let Some(claimed) = claimed.get(&id).filter(|claimed| claimed.running) {
             jobs.push(Job::claimed(incoming.envelope, claimed));
         } else if let Some(repeat) = repeats.get(&id) {
-            if repeat.digest == incoming.row.digest {
+            let row = &incoming.row;
+            if repeat.digest == row.digest || row.older_digests.contains(&repeat.digest) {
                 tracing::debug!(command_id = %id, "a repeat: answered with the first outcome");
                 if let Some((body, key)) = &repeat.final_event {
                     answers.push(OutboxRow {

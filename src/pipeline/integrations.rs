@@ -132,10 +132,10 @@ impl Integrations {
 }
 
 /// Opens an integration's credentials.
-pub(super) fn open_credentials(
-    ring: &KeyRing,
-    integration: &Integration,
-) -> Result<Credentials, Failure> {
+///
+/// # Errors
+/// `credentials_unreadable`, with what it lacks.
+pub fn open_credentials(ring: &KeyRing, integration: &Integration) -> Result<Credentials, Failure> {
     let Some(sealed) = &integration.credentials_sealed else {
         return Ok(Credentials::default());
     };
@@ -153,11 +153,10 @@ pub(super) fn open_credentials(
             integration.id
         ))
     })?;
-    match serde_json::from_slice(&opened) {
-        Ok(serde_json::Value::Object(members)) => Ok(Credentials::new(members)),
-        Ok(_) | Err(_) => Err(refuse(format!(
-            "the credentials of integration {} are no JSON object",
+    Credentials::from_json(&opened).ok_or_else(|| {
+        refuse(format!(
+            "the credentials of integration {} are no JSON",
             integration.id
-        ))),
-    }
+        ))
+    })
 }

@@ -33,6 +33,7 @@ mod tokens;
 pub use self::core::{Core, CoreParts, DoneQueue};
 pub use intake::run_dead_letters;
 pub use intake::run_intake;
+pub use integrations::open_credentials;
 pub use lease::{Hold, Lease, LeaseError};
 pub use own::plan_update;
 pub use reads::show;

@@ -138,6 +138,7 @@ async fn sync(
         ticket_id: None,
         creates: false,
         digest: Sha256::digest(&data).to_vec(),
+        older_digests: Vec::new(),
         data,
         expires_at: None,
         traceparent: None,

@@ -23,6 +23,8 @@ pub struct NewCommand {
     pub creates: bool,
     /// Tells a repeat from another command under the same id.
     pub digest: Vec<u8>,
+    /// What its digest would be under the other keys: a repeat may come after the keys have changed.
+    pub older_digests: Vec<Vec<u8>>,
     /// The data, secrets sealed.
     pub data: String,
     /// Not started by then: expired.

@@ -72,19 +72,6 @@ pub struct Server {
     pub not_writable: Vec<String>,
 }
 
-/// An integration with what seals it.
-#[derive(Debug, Clone)]
-pub struct SealedIntegration {
-    /// Its id.
-    pub id: Uuid,
-    /// Its tenant.
-    pub organization_id: Option<Uuid>,
-    /// Its name.
-    pub name: String,
-    /// Its credentials as stored.
-    pub credentials_sealed: String,
-}
-
 /// Lets no question wait for long: a doctor that hangs tells nothing.
 ///
 /// # Errors
@@ -236,25 +223,6 @@ pub async fn ailing_integrations(client: &Client) -> Result<Vec<Ailing>, StoreEr
             error: row.get(5),
             expires_at: row.get(6),
             waiting: row.get(7),
-        })
-        .collect())
-}
-
-/// Every integration that has credentials.
-///
-/// # Errors
-/// As the connection's.
-pub async fn sealed_integrations(client: &Client) -> Result<Vec<SealedIntegration>, StoreError> {
-    const SQL: &str = "SELECT id, organization_id, name, credentials_encrypted FROM integrations \
-             WHERE credentials_encrypted IS NOT NULL AND NOT is_deleted ORDER BY name";
-    let rows = limited(client.query(SQL, &[])).await?;
-    Ok(rows
-        .iter()
-        .map(|row| SealedIntegration {
-            id: row.get(0),
-            organization_id: row.get(1),
-            name: row.get(2),
-            credentials_sealed: row.get(3),
         })
         .collect())
 }

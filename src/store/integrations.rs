@@ -471,16 +471,18 @@ async fn create(
 }
 
 fn read(row: &Row) -> LoadedIntegration {
-    let object = |index: usize| match row.get::<_, Option<Value>>(index) {
-        Some(Value::Object(map)) => map,
-        Some(_) | None => Map::new(),
+    // PostgreSQL keeps as json what serde_json does not take (half a surrogate pair, 1e999): such a value of the legacy
+    // application says nothing to us, and must not stop its row from being read.
+    let object = |index: usize| match row.try_get::<_, Option<Value>>(index) {
+        Ok(Some(Value::Object(map))) => map,
+        Ok(Some(_) | None) | Err(_) => Map::new(),
     };
-    let labels = |index: usize| match row.get::<_, Option<Value>>(index) {
-        Some(Value::Array(items)) => items
+    let labels = |index: usize| match row.try_get::<_, Option<Value>>(index) {
+        Ok(Some(Value::Array(items))) => items
             .iter()
             .filter_map(|v| v.as_str().map(str::to_owned))
             .collect(),
-        Some(_) | None => Vec::new(),
+        Ok(Some(_) | None) | Err(_) => Vec::new(),
     };
     let filled = |index: usize| {
         row.get::<_, Option<String>>(index)

@@ -14,6 +14,7 @@ mod outbox;
 mod queries;
 mod retention;
 mod schedule;
+pub mod seals;
 mod settle;
 mod sync;
 mod tickets;

@@ -229,6 +229,7 @@ impl Run<'_> {
             ticket_id: self.job.ticket_id,
             creates: false,
             digest: Sha256::digest(&data).to_vec(),
+            older_digests: Vec::new(),
             data,
             expires_at: None,
             traceparent: self.job.trace.parent.clone(),

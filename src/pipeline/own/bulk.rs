@@ -105,6 +105,7 @@ fn child(job: &Job, update: &TicketBulkUpdate, ticket: TicketId) -> NewCommand {
         integration_id: None,
         ticket_id: Some(ticket),
         creates: false,
+        older_digests: Vec::new(),
         digest: Sha256::new()
             .chain_update(update.child_type.as_str())
             .chain_update([0])

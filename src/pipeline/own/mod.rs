@@ -26,7 +26,7 @@ use crate::platforms::{self, Descriptor};
 use crate::secrets::KeyRing;
 use crate::store::{IntegrationWrite, NewIntegration, OwnEffect, Transit};
 
-pub(super) use self::secrets::{REFUSED, SEALED};
+pub(super) use self::secrets::REFUSED;
 pub(super) use self::test::{Verdict, run_checks};
 
 /// Why it is not done.
@@ -109,14 +109,8 @@ async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<Done, Ref
     }
 }
 
-/// The id of an integration that a command makes: derived, so that whoever seals its credentials at the door and
-/// whoever writes the row agree on it.
-pub(super) fn integration_id_of(command: crate::domain::CommandId) -> IntegrationId {
-    IntegrationId::new(command.derive("integration"))
-}
-
 fn create(core: &Core, job: &Job, create: &IntegrationCreate) -> Result<Done, Refusal> {
-    let id = integration_id_of(job.id);
+    let id = job.id.created_integration();
     let descriptor = platforms::descriptor(create.platform).ok_or_else(|| {
         let text = format!(
             "this version of Ticketwire has no adapter for {} yet",

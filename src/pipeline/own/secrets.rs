@@ -4,10 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::domain::{AuthType, ErrorCode, Failure, IntegrationId, OrganizationId};
 use crate::platforms::Descriptor;
-use crate::secrets::{Binding, KeyRing};
+use crate::secrets::{Binding, KeyRing, SEALED_MEMBER};
 
-/// Marks sealed credentials in stored data.
-pub(in crate::pipeline) const SEALED: &str = "$sealed";
 /// Marks credentials that could not be sealed, and so were not stored.
 pub(in crate::pipeline) const REFUSED: &str = "$not_stored";
 
@@ -35,7 +33,7 @@ impl Opened {
             integration,
             column: "credentials_encrypted",
         };
-        let Some(sealed) = credentials.get(SEALED).and_then(Value::as_str) else {
+        let Some(sealed) = credentials.get(SEALED_MEMBER).and_then(Value::as_str) else {
             return Ok(Self {
                 members: credentials.clone(),
                 binding,
