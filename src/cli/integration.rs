@@ -12,14 +12,13 @@ use super::send::read_data;
 use super::{Context, Failed, failed, output};
 use crate::contract::{Command, CommandType, Faults, IntegrationList, OwnCommand};
 use crate::domain::{IntegrationId, IntegrationStatus, LifeEvent, OrganizationId};
+use crate::pipeline::plan_update;
 use crate::platforms::{
     self, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, Response, SendPermit,
     TestKind, TokenSource,
 };
 use crate::secrets::Binding;
-use crate::store::{
-    IntegrationChange, LoadedIntegration, NewIntegration, OwnEffect, Store, Transit,
-};
+use crate::store::{LoadedIntegration, NewIntegration, OwnEffect, Store, Transit};
 
 /// Why an integration changed, where nobody said more.
 const BY_HAND: &str = "by hand, on the command line";
@@ -57,20 +56,23 @@ enum Action {
         /// Its id
         id: Uuid,
     },
-    /// Change name, base URL, settings (merged) or credentials (replaced)
+    /// Change what --data names (the data of integration.update), or one thing by its flag
     Update {
         /// Its id
         id: Uuid,
+        /// JSON, @file, or -: what is mentioned changes, null unsets
+        #[arg(long)]
+        data: Option<String>,
         /// New name
         #[arg(long)]
         name: Option<String>,
         /// New API base
         #[arg(long)]
         base_url: Option<String>,
-        /// JSON object to merge into the settings
+        /// JSON object to merge into the settings; null removes one
         #[arg(long)]
         settings: Option<String>,
-        /// JSON object, @file or -: the new credentials
+        /// JSON object, @file or -: all of the credentials, in place of the old ones
         #[arg(long)]
         credentials: Option<String>,
     },
@@ -123,55 +125,41 @@ impl Integration {
             }
             Action::Update {
                 id,
+                data,
                 name,
                 base_url,
                 settings,
                 credentials,
             } => {
-                let loaded = find(&store, id).await?;
                 let object = |what: &str, text: &str| -> Result<Map<String, Value>, Failed> {
                     let text = read_data(text)?;
                     serde_json::from_str(&text).map_err(|error| {
                         Failed::Usage(format!("--{what}: must be a JSON object: {error}"))
                     })
                 };
-                let sealed = match credentials {
-                    None => None,
-                    Some(text) => Some(seal(context, &loaded, &object("credentials", &text)?)?),
+                let mut fields = match data {
+                    Some(text) => object("data", &text)?,
+                    None => Map::new(),
                 };
-                let change = IntegrationChange {
-                    name,
-                    base_url,
-                    settings: settings.map(|text| object("settings", &text)).transpose()?,
-                    credentials_sealed: sealed,
-                    delete: false,
-                };
-                changed(
-                    context,
-                    store
-                        .change_integration(IntegrationId::new(id), &change)
-                        .await
-                        .map_err(failed)?,
-                    id,
-                    "changed",
-                )
+                for (field, value) in [("name", name), ("base_url", base_url)] {
+                    if let Some(value) = value {
+                        fields.insert(field.into(), value.into());
+                    }
+                }
+                for (field, text) in [("settings", settings), ("credentials", credentials)] {
+                    if let Some(text) = text {
+                        fields.insert(field.into(), object(field, &text)?.into());
+                    }
+                }
+                update(context, &store, id, fields).await
             }
             Action::Enable { id } => set_enabled(context, &store, id, true, None).await,
             Action::Disable { id, reason } => set_enabled(context, &store, id, false, reason).await,
             Action::Delete { id } => {
-                let change = IntegrationChange {
-                    delete: true,
-                    ..IntegrationChange::default()
-                };
-                changed(
-                    context,
-                    store
-                        .change_integration(IntegrationId::new(id), &change)
-                        .await
-                        .map_err(failed)?,
-                    id,
-                    "deleted",
-                )
+                let loaded = find(&store, id).await?;
+                let effect = OwnEffect::DeleteIntegration(loaded.integration.id);
+                store.apply_now(&effect).await.map_err(failed)?;
+                changed(context, true, id, "deleted")
             }
             Action::Test { id, tests } => test(context, &store, id, &tests).await,
         }
@@ -201,25 +189,51 @@ async fn find(store: &Store, id: Uuid) -> Result<LoadedIntegration, Failed> {
         .ok_or_else(|| none(id))
 }
 
-fn seal(
+/// Changes an integration as `integration.update` would, without a worker.
+async fn update(
     context: &Context,
-    loaded: &LoadedIntegration,
-    members: &Map<String, Value>,
-) -> Result<String, Failed> {
+    store: &Store,
+    id: Uuid,
+    mut fields: Map<String, Value>,
+) -> Result<(), Failed> {
+    if fields.is_empty() {
+        return Err(Failed::Usage(
+            "nothing to change: give --data, --name, --base-url, --settings or --credentials"
+                .into(),
+        ));
+    }
+    let loaded = find(store, id).await?;
     let row = &loaded.integration;
-    let organization = row
-        .organization_id
-        .ok_or_else(|| Failed::Operation("it belongs to no organization".into()))?;
-    let binding = Binding {
-        organization,
-        integration: row.id,
-        column: "credentials_encrypted",
+    fields.insert("integration_id".into(), id.to_string().into());
+    let mut faults = Faults::new();
+    let parsed = Command::parse(CommandType::IntegrationUpdate, fields, &mut faults);
+    let Some(Command::Own(OwnCommand::UpdateIntegration(mut change))) = parsed else {
+        return Err(Failed::Usage(listed(&faults)));
     };
-    let plain = Value::Object(members.clone()).to_string();
-    context
-        .ring()?
-        .seal(&binding, plain.as_bytes())
-        .map_err(failed)
+    let ring = context.ring()?;
+    if let Some(Some(secret)) = &change.webhook_secret {
+        let organization = row
+            .organization_id
+            .ok_or_else(|| Failed::Operation("it belongs to no organization".into()))?;
+        let binding = Binding {
+            organization,
+            integration: row.id,
+            column: "webhook_secret_encrypted",
+        };
+        let plain = Value::String(secret.clone()).to_string();
+        let sealed = ring.seal(&binding, plain.as_bytes()).map_err(failed)?;
+        change.webhook_secret = Some(Some(sealed));
+    }
+    let (mut write, result) = plan_update(&ring, row, &change, chrono::Utc::now())
+        .map_err(|failure| Failed::Operation(failure.message))?;
+    write.transit.reason = Some(BY_HAND.to_owned());
+    let effect = OwnEffect::UpdateIntegration(Box::new(write));
+    store.apply_now(&effect).await.map_err(failed)?;
+    if context.json {
+        return Ok(output::json(&result)?);
+    }
+    let status = find(store, id).await?.integration.status;
+    Ok(output::line(&format!("{id} changed, {status}"))?)
 }
 
 async fn add(

@@ -53,7 +53,8 @@ impl LifeState {
         use IntegrationStatus::{Active, Error, Expired, Inactive, Pending, Suspended};
         match event {
             LifeEvent::Enable => {
-                if self.enabled {
+                // Enabled but inactive is how the legacy application left many: whoever enables one means it.
+                if self.enabled && !matches!(self.status, Inactive) {
                     return self;
                 }
                 Self {

@@ -35,6 +35,7 @@ pub use intake::run_dead_letters;
 pub use intake::run_intake;
 pub use integrations::open_credentials;
 pub use lease::{Hold, Lease, LeaseError};
+pub use own::plan_update;
 pub use reads::show;
 pub use relay::{Relay, flush, run_relay, run_sweep};
 pub use schedule::run_schedule;

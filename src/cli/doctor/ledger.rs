@@ -52,11 +52,12 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
     }
     findings.extend(workers(&client).await);
     findings.extend(circuits(&client).await);
+    findings.extend(super::integrations::examine(&client).await);
     findings.extend(credentials(context, &client).await);
     findings
 }
 
-fn unanswered(what: &'static str, error: &StoreError) -> Finding {
+pub(super) fn unanswered(what: &'static str, error: &StoreError) -> Finding {
     Finding::fault(
         what,
         chain(error),

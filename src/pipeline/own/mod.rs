@@ -23,6 +23,7 @@ use crate::contract::{
 };
 use crate::domain::{ErrorCode, Failure, Integration, IntegrationId, IntegrationStatus, LifeEvent};
 use crate::platforms::{self, Descriptor};
+use crate::secrets::KeyRing;
 use crate::store::{IntegrationWrite, NewIntegration, OwnEffect, Transit};
 
 pub(super) use self::secrets::REFUSED;
@@ -173,7 +174,26 @@ fn update(
     now: DateTime<Utc>,
 ) -> Result<Done, Refusal> {
     let handle = gates::owned(job)?;
-    let row = &handle.row;
+    let (mut write, result) = plan_update(&core.ring, &handle.row, change, now)?;
+    write.transit.expected = Some(handle.row.life());
+    write.transit.command = Some(job.id);
+    Ok(Done {
+        handle: Some(handle),
+        result,
+        effect: Some(OwnEffect::UpdateIntegration(Box::new(write))),
+    })
+}
+
+/// What an update writes, and what is answered; for the command and for the command line.
+///
+/// # Errors
+/// What is wrong with it, beside what is stored.
+pub fn plan_update(
+    ring: &KeyRing,
+    row: &Integration,
+    change: &IntegrationUpdate,
+    now: DateTime<Utc>,
+) -> Result<(IntegrationWrite, Value), Failure> {
     let mut write = IntegrationWrite {
         name: change.name.clone(),
         auth_type: change.auth_type,
@@ -184,9 +204,8 @@ fn update(
         expires_at: change.expires_at,
         plain: change.plain.clone(),
         transit: Transit {
-            expected: Some(row.life()),
-            command: Some(job.id),
             reason: Some("integration.update".into()),
+            events: Vec::new(),
             ..Transit::of(row.id, LifeEvent::Renew)
         },
     };
@@ -196,50 +215,9 @@ fn update(
         || change.settings.is_some()
         || change.base_url.is_some()
     {
-        let descriptor = row
-            .platform
-            .and_then(platforms::descriptor)
-            .ok_or_else(|| {
-                let text = format!(
-                    "this version of Ticketwire has no adapter for {} yet",
-                    row.platform_name
-                );
-                Failure::new(ErrorCode::UnsupportedPlatform, text)
-            })?;
-        let auth_type = change.auth_type.unwrap_or(row.auth_type);
-        let mut settings = row.settings.clone();
-        for (name, value) in change.settings.iter().flatten() {
-            if value.is_null() {
-                settings.remove(name);
-            } else {
-                settings.insert(name.clone(), value.clone());
-            }
-        }
-        let base_url = match &change.base_url {
-            Some(new) => new.as_deref(),
-            None => row.base_url.as_deref(),
-        };
-        match &change.credentials {
-            Some(credentials) => {
-                let opened = Opened::of(&core.ring, job.organization_id, row.id, credentials)?;
-                check(descriptor, auth_type, &opened.members, &settings, base_url)?;
-                let sealed = opened.keep(&core.ring, descriptor, auth_type, &mut write.settings)?;
-                write.credentials_sealed = Some(sealed);
-            }
-            None => {
-                let credentials = open_credentials(&core.ring, row)?;
-                check(
-                    descriptor,
-                    auth_type,
-                    credentials.members(),
-                    &settings,
-                    base_url,
-                )?;
-            }
-        }
+        recheck(ring, row, change, &mut write)?;
     }
     let events = &mut write.transit.events;
-    events.clear();
     if write.credentials_sealed.is_some() {
         events.push(LifeEvent::NewCredentials);
     }
@@ -260,14 +238,63 @@ fn update(
     let after = events
         .iter()
         .fold(row.life(), |state, event| state.after(*event, expired));
-    Ok(Done {
-        result: json!({
-            "integration_id": row.id, "status": after.status, "enabled": after.enabled,
-            "old_status": row.status, "changed_fields": changed(change),
-        }),
-        handle: Some(Arc::clone(&handle)),
-        effect: Some(OwnEffect::UpdateIntegration(Box::new(write))),
-    })
+    let result = json!({
+        "integration_id": row.id, "status": after.status, "enabled": after.enabled,
+        "old_status": row.status, "changed_fields": changed(change),
+    });
+    Ok((write, result))
+}
+
+/// Whether the adapter can make something of what the integration would then be.
+fn recheck(
+    ring: &KeyRing,
+    row: &Integration,
+    change: &IntegrationUpdate,
+    write: &mut IntegrationWrite,
+) -> Result<(), Failure> {
+    let descriptor = row
+        .platform
+        .and_then(platforms::descriptor)
+        .ok_or_else(|| {
+            let text = format!(
+                "this version of Ticketwire has no adapter for {} yet",
+                row.platform_name
+            );
+            Failure::new(ErrorCode::UnsupportedPlatform, text)
+        })?;
+    let auth_type = change.auth_type.unwrap_or(row.auth_type);
+    let mut settings = row.settings.clone();
+    for (name, value) in change.settings.iter().flatten() {
+        if value.is_null() {
+            settings.remove(name);
+        } else {
+            settings.insert(name.clone(), value.clone());
+        }
+    }
+    let base_url = match &change.base_url {
+        Some(new) => new.as_deref(),
+        None => row.base_url.as_deref(),
+    };
+    let Some(credentials) = &change.credentials else {
+        let credentials = open_credentials(ring, row)?;
+        return check(
+            descriptor,
+            auth_type,
+            credentials.members(),
+            &settings,
+            base_url,
+        );
+    };
+    let organization = row.organization_id.ok_or_else(|| {
+        let text =
+            "the integration belongs to no organization, so its credentials cannot be sealed";
+        Failure::new(ErrorCode::CredentialsUnreadable, text)
+    })?;
+    let opened = Opened::of(ring, organization, row.id, credentials)?;
+    check(descriptor, auth_type, &opened.members, &settings, base_url)?;
+    let sealed = opened.keep(ring, descriptor, auth_type, &mut write.settings)?;
+    write.credentials_sealed = Some(sealed);
+    Ok(())
 }
 
 /// What can only be judged beside what is stored.

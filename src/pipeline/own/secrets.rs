@@ -82,13 +82,18 @@ impl Opened {
             .map(|member| member.name)
             .filter(|name| self.members.contains_key(*name) && !is_secret(name))
             .collect();
-        if moved.is_empty() {
+        // Given open on the command line, or none at all.
+        let keeps = self.sealed.is_some() || self.members.is_empty();
+        if moved.is_empty() && keeps {
             return Ok(self.sealed);
         }
         for name in moved {
             if let Some(value) = self.members.remove(name) {
                 settings.entry(name).or_insert(value);
             }
+        }
+        if self.members.is_empty() {
+            return Ok(None);
         }
         let plain = Value::Object(self.members).to_string();
         ring.seal(&self.binding, plain.as_bytes())
