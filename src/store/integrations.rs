@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::lifecycle::{self, Transit, Transited};
-use super::{OutboxRow, OwnEffect, Store, StoreError, keep_if_sound, limited};
+use super::{OutboxRow, OwnEffect, Store, StoreError, json_of, keep_if_sound, limited};
 use crate::contract::{IntegrationCreate, IntegrationList, PlainChanges};
 use crate::domain::{
     AuthType, HealthStatus, Integration, IntegrationCategory, IntegrationId, IntegrationStatus,
@@ -471,18 +471,16 @@ async fn create(
 }
 
 fn read(row: &Row) -> LoadedIntegration {
-    // PostgreSQL keeps as json what serde_json does not take (half a surrogate pair, 1e999): such a value of the legacy
-    // application says nothing to us, and must not stop its row from being read.
-    let object = |index: usize| match row.try_get::<_, Option<Value>>(index) {
-        Ok(Some(Value::Object(map))) => map,
-        Ok(Some(_) | None) | Err(_) => Map::new(),
+    let object = |index: usize| match json_of(row, index) {
+        Some(Value::Object(map)) => map,
+        Some(_) | None => Map::new(),
     };
-    let labels = |index: usize| match row.try_get::<_, Option<Value>>(index) {
-        Ok(Some(Value::Array(items))) => items
+    let labels = |index: usize| match json_of(row, index) {
+        Some(Value::Array(items)) => items
             .iter()
             .filter_map(|v| v.as_str().map(str::to_owned))
             .collect(),
-        Ok(Some(_) | None) | Err(_) => Vec::new(),
+        Some(_) | None => Vec::new(),
     };
     let filled = |index: usize| {
         row.get::<_, Option<String>>(index)
@@ -522,7 +520,7 @@ fn read(row: &Row) -> LoadedIntegration {
             .get::<_, Option<&str>>(25)
             .and_then(HealthStatus::parse)
             .unwrap_or(HealthStatus::Unknown),
-        routing_rules: row.get::<_, Option<Value>>(35).filter(|v| !v.is_null()),
+        routing_rules: json_of(row, 35).filter(|v| !v.is_null()),
         parked_at: row.get(36),
         auto_disable_on_error: row.get(37),
         failure_threshold: row.get(38),
@@ -542,16 +540,16 @@ fn read(row: &Row) -> LoadedIntegration {
         "failed_requests": row.get::<_, i32>(32),
         "environment": row.get::<_, String>(33),
         "region": row.get::<_, Option<String>>(34),
-        "routing_rules": row.get::<_, Option<Value>>(35),
+        "routing_rules": json_of(row, 35),
         "parked_at": time(36),
         "auto_disable_on_error": row.get::<_, bool>(37),
         "failure_threshold": row.get::<_, i32>(38),
         "last_sync_at": time(39),
-        "oauth_scopes": row.get::<_, Option<Value>>(40),
+        "oauth_scopes": json_of(row, 40),
         "sync_enabled": row.get::<_, bool>(41),
         "sync_frequency_minutes": row.get::<_, i32>(42),
-        "notification_events": row.get::<_, Option<Value>>(43),
-        "notification_channels": row.get::<_, Option<Value>>(44),
+        "notification_events": json_of(row, 43),
+        "notification_channels": json_of(row, 44),
         "consecutive_failures": row.get::<_, i32>(45),
         "connection_test_count": row.get::<_, i32>(46),
         "last_request_at": time(47),

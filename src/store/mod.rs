@@ -157,6 +157,12 @@ fn pool(url: &SecretString, size: usize, name: &str, options: &str) -> Result<Po
         .map_err(|error| StoreError::Unavailable(Box::new(error)))
 }
 
+/// A json column. PostgreSQL keeps as json what serde_json does not take (half a surrogate pair, 1e999): such a value of
+/// the legacy application says nothing to us, and must not stop its row from being read.
+fn json_of(row: &tokio_postgres::Row, index: usize) -> Option<serde_json::Value> {
+    row.try_get(index).ok().flatten()
+}
+
 /// Runs a statement with a limit of our own, somewhat over the server's: it fires when the server or the way to it is
 /// gone without a word.
 async fn limited<T>(

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Store, StoreError, keep_if_sound, limited};
+use super::{Store, StoreError, json_of, keep_if_sound, limited};
 use crate::domain::{
     IntegrationId, OrganizationId, Priority, TicketCategory, TicketId, TicketStatus, TicketView,
     UserRef,
@@ -87,11 +87,11 @@ fn read(row: &tokio_postgres::Row) -> StoredTicket {
             full_name: row.get(id + 2),
         })
     };
-    let object = |index: usize| match row.get::<_, Option<Value>>(index) {
+    let object = |index: usize| match json_of(row, index) {
         Some(Value::Object(map)) => map,
         Some(_) | None => Map::new(),
     };
-    let tags = match row.get::<_, Option<Value>>(14) {
+    let tags = match json_of(row, 14) {
         Some(Value::Array(items)) => items
             .iter()
             .filter_map(|v| v.as_str().map(str::to_owned))

@@ -88,6 +88,14 @@ async fn a_legacy_database_is_adopted_and_given_back_row_by_row() {
     assert!(has("column integrations.enabled bool NO true"), "defect 7");
     let again = scratch.does(&["migrate", "up"]);
     assert!(again.contains("nothing to do"), "defect 12: {again}");
+    let (status, listed) = scratch.json(&["integration", "list"]);
+    let live = before
+        .values()
+        .filter(|image| image["is_deleted"] == "'false'");
+    assert_eq!(
+        (status, listed.as_array().unwrap().len()),
+        (Some(0), live.count())
+    );
 
     scratch.does(&["migrate", "rollback", "--to", "1"]);
 
@@ -829,7 +837,18 @@ async fn the_legacy_application_goes_on_with_its_tables_while_a_worker_runs() {
             "documented as what cannot go on: {sql}"
         );
     }
-    let (again, _) = world.create("And the worker goes on").await;
-    world.succeeds(again).await;
+    // And the worker goes on, where the application wrote JSON null too.
+    let null = format!(
+        "UPDATE tickets SET custom_fields = 'null' WHERE id = '{made}';
+         UPDATE integrations SET custom_fields_mapping = '{{\"customer\": \"customfield_10010\"}}'"
+    );
+    client.batch_execute(&null).await.unwrap();
+    let change = json!({ "ticket_id": made, "custom_fields": { "customer": "x" } });
+    let update = world.publish("ticket.update", change).await;
+    world.succeeds(update).await;
+    let fields = "SELECT custom_fields::text FROM tickets WHERE id = $1";
+    let fields = world.text(fields, &[&made]).await.unwrap();
+    let fields: Value = serde_json::from_str(&fields).unwrap();
+    assert_eq!(fields, json!({ "customer": "x" }));
     drop(worker);
 }

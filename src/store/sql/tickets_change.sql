@@ -7,7 +7,9 @@ UPDATE tickets t SET
   urgency = COALESCE(u.urgency::ticketpriority, t.urgency),
   department = COALESCE(u.department, t.department),
   custom_fields = CASE WHEN u.custom_fields IS NULL THEN t.custom_fields
-                       ELSE (COALESCE(t.custom_fields::jsonb, '{}') || u.custom_fields::jsonb)::json END,
+                       -- The legacy application writes JSON null where there are none.
+                       ELSE (CASE WHEN json_typeof(t.custom_fields) = 'object' THEN t.custom_fields::jsonb
+                                  ELSE '{}' END || u.custom_fields::jsonb)::json END,
   tags = COALESCE(u.tags::jsonb, t.tags),
   status = CASE WHEN u.deletes AND t.status NOT IN ('closed', 'cancelled') THEN 'closed'
                 ELSE COALESCE(u.status::ticketstatus, t.status) END,
