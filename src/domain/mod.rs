@@ -1,11 +1,13 @@
 //! The words of the trade: ids, platforms, integrations, tickets, errors. Pure and synchronous; nothing here does IO.
 
+mod analysis;
 mod error;
 mod ids;
 mod integration;
 mod platform;
 mod ticket;
 
+pub use analysis::{AnalyserKind, Analysis, AnalysisInput, Preferences, TURNS_MAX, Turn};
 pub use error::{ErrorCode, Failure};
 pub use ids::{CommandId, IntegrationId, OrganizationId, TicketId};
 pub use integration::{AuthType, HealthStatus, Integration, IntegrationStatus};
