@@ -56,6 +56,10 @@ static SIGNAL_WORDS: LazyLock<Lexicon<Weight>> =
 static TAG_WORDS: LazyLock<Lexicon<&'static str>> =
     LazyLock::new(|| Lexicon::new(TAGS.iter().copied()));
 
+/// The built-in analyser.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules;
+
 /// Analyses by the rules. Never fails.
 #[must_use]
 pub fn analyse(input: &AnalysisInput) -> Analysis {
