@@ -111,7 +111,7 @@ fn json_answer(body: Value) -> ResponseTemplate {
 }
 
 /// The good answer with some members changed.
-fn but(changes: Value) -> ResponseTemplate {
+fn but(changes: &Value) -> ResponseTemplate {
     let mut fields = good();
     for (name, value) in changes.as_object().unwrap() {
         fields[name] = value.clone();
@@ -212,33 +212,33 @@ async fn every_failure_falls_back_to_the_rules_and_says_why_without_a_secret() {
             "no JSON object",
             1,
         ),
-        (but(json!({ "category": "Technical" })), "category must", 1),
-        (but(json!({ "priority": "urgent" })), "priority must", 1),
-        (but(json!({ "urgency": 3 })), "urgency must", 1),
+        (but(&json!({ "category": "Technical" })), "category must", 1),
+        (but(&json!({ "priority": "urgent" })), "priority must", 1),
+        (but(&json!({ "urgency": 3 })), "urgency must", 1),
         (
-            but(json!({ "department": "sk-t0ps3cret" })),
+            but(&json!({ "department": "sk-t0ps3cret" })),
             "department must",
             1,
         ),
-        (but(json!({ "title": "a".repeat(501) })), "title must", 1),
-        (but(json!({ "title": " \n" })), "title must", 1),
+        (but(&json!({ "title": "a".repeat(501) })), "title must", 1),
+        (but(&json!({ "title": " \n" })), "title must", 1),
         (
-            but(json!({ "confidence_score": 1.5 })),
+            but(&json!({ "confidence_score": 1.5 })),
             "confidence_score must",
             1,
         ),
         (
-            but(json!({ "confidence_score": "high" })),
+            but(&json!({ "confidence_score": "high" })),
             "confidence_score must",
             1,
         ),
-        (but(json!({ "tags": "vpn" })), "tags must", 1),
+        (but(&json!({ "tags": "vpn" })), "tags must", 1),
         (
-            but(json!({ "keywords": ["a".repeat(51)] })),
+            but(&json!({ "keywords": ["a".repeat(51)] })),
             "keywords must",
             1,
         ),
-        (but(json!({ "reasoning": null })), "reasoning must", 1),
+        (but(&json!({ "reasoning": null })), "reasoning must", 1),
     ];
     let by_rules = crate::analysis::rules::analyse(&input());
 

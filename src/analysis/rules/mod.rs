@@ -446,7 +446,7 @@ fn heaviest<T>(
         .collect()
 }
 
-/// Whether the words before deny what stands here: "not urgent", "no production outage" does not.
+/// Whether the words before deny what stands here: "not urgent", "does not need to be fixed immediately".
 fn is_denied(words: &[Word<'_>], at: usize) -> bool {
     let clause = words.get(at).map(|word| word.clause);
     for word in words[..at].iter().rev().take(DENIAL_REACH) {
@@ -470,15 +470,13 @@ fn is_another_topic(words: &[Word<'_>], at: usize) -> bool {
         .iter()
         .rev()
         .take_while(|word| Some(word.part) == part);
-    let mut fillers = 0;
-    for word in before.take(DENIAL_REACH) {
+    for (fillers, word) in before.take(DENIAL_REACH).enumerate() {
         if matches!(word.text, "not" | "isn't" | "ain't" | "wasn't") {
             return fillers > 0;
         }
         if !TOPIC_FILLERS.contains(&word.text) {
             return false;
         }
-        fillers += 1;
     }
     false
 }

@@ -17,7 +17,8 @@ pub(super) const CATEGORIES: &[(TicketCategory, &[(&str, u32)])] = &[
         ("returns 500", 4), ("null pointer", 5), ("freeze", 3), ("frozen", 3), ("typo", 3), ("nothing happens", 4),
         ("since the last deploy", 3), ("since the last release", 3), ("since the last update", 3), ("since the update", 3),
         ("steps to reproduce", 5), ("reproduce", 3), ("malfunction", 3), ("misaligned", 4), ("overlap", 2), ("defect", 5),
-        ("disappear", 2), ("corrupt", 3), ("garbled", 4),
+        ("disappear", 2), ("corrupt", 3), ("garbled", 4), ("internal server error", 5), ("typeerror", 5), ("undefined", 3), ("no results", 3), ("missing", 2),
+        ("doesn't load", 3), ("does not load", 3), ("won't load", 3), ("won't open", 3), ("cannot open", 2), ("can't open", 2),
     ]),
     (Technical, &[
         ("install", 3), ("installation", 3), ("configure", 3), ("configuration", 3), ("set up", 2), ("setup", 2), ("laptop", 4),
@@ -40,7 +41,7 @@ pub(super) const CATEGORIES: &[(TicketCategory, &[(&str, u32)])] = &[
         ("please add", 4), ("add support for", 5), ("ability to", 4), ("would love", 4), ("i wish", 4), ("suggestion", 4),
         ("suggest", 3), ("enhancement", 5), ("improvement", 3), ("dark mode", 3), ("wish list", 4), ("wishlist", 4),
         ("roadmap", 3), ("option to", 3), ("allow us to", 4), ("like to be able to", 5), ("do you plan to", 3),
-        ("it would help", 3), ("new feature", 5),
+        ("it would help", 3), ("new feature", 5), ("consider adding", 5), ("please consider", 3), ("like to see", 3), ("is there a way to", 3),
     ]),
     (UserAccess, &[
         ("login", 4), ("log in", 4), ("logging in", 4), ("logged out", 4), ("log on", 3), ("sign in", 4), ("signing in", 4),
@@ -49,7 +50,7 @@ pub(super) const CATEGORIES: &[(TicketCategory, &[(&str, u32)])] = &[
         ("access denied", 6), ("access", 2), ("forbidden", 2), ("sso", 4), ("single sign on", 5), ("mfa", 4), ("2fa", 4),
         ("two factor", 4), ("authenticator", 4), ("verification code", 4), ("username", 3), ("user account", 3), ("new user", 3),
         ("new employee", 4), ("new hire", 4), ("deactivate", 3), ("admin rights", 5), ("invite", 3), ("invitation", 3),
-        ("offboard", 3), ("credential", 2), ("new account", 3), ("user rights", 4),
+        ("offboard", 3), ("credential", 2), ("new account", 3), ("user rights", 4), ("saml", 4), ("active directory", 3), ("azure ad", 3), ("okta", 3),
     ]),
     (Integration, &[
         ("integration", 5), ("integrate", 5), ("webhook", 5), ("api", 3), ("rest api", 4), ("api key", 3), ("oauth", 2),
@@ -71,7 +72,7 @@ pub(super) const CATEGORIES: &[(TicketCategory, &[(&str, u32)])] = &[
         ("suspicious", 4), ("suspicious login", 7), ("suspicious email", 7), ("suspicious activity", 7), ("unauthorized", 4),
         ("unauthorised", 4), ("unauthorized access", 7), ("unauthorised access", 7), ("data leak", 6), ("leaked", 5),
         ("xss", 6), ("sql injection", 6), ("cve", 6), ("compromised", 6), ("stolen", 4), ("encryption", 3),
-        ("penetration test", 5), ("scam", 4), ("fraud", 4), ("fraudulent", 4), ("spoofed", 4),
+        ("penetration test", 5), ("scam", 4), ("fraud", 4), ("fraudulent", 4), ("spoofed", 4), ("unknown device", 6), ("unknown location", 6), ("logged into my account", 4), ("spam", 2),
     ]),
 ];
 
@@ -168,7 +169,8 @@ pub(super) const SIGNALS: &[(&str, Weight)] = &[
     // How many.
     ("all users", plain(3, 2)), ("all our users", plain(3, 2)), ("all of our users", plain(3, 2)), ("all customers", plain(3, 2)),
     ("all our customers", plain(3, 2)), ("all employees", plain(3, 2)), ("every user", plain(3, 2)), ("every customer", plain(3, 2)),
-    ("everyone", plain(2, 1)), ("everybody", plain(2, 1)), ("nobody can", plain(3, 3)), ("no one can", plain(3, 3)),
+    ("everyone", plain(2, 1)), ("everybody", plain(2, 1)), ("nobody can", plain(3, 3)), ("no one can", plain(3, 3)), ("none of our", plain(2, 2)), ("none of us", plain(2, 2)),
+    ("no customer can", plain(3, 3)),
     ("entire company", plain(3, 2)), ("whole company", plain(3, 2)), ("entire team", plain(2, 1)), ("whole team", plain(2, 1)),
     ("entire office", plain(2, 2)), ("whole office", plain(2, 2)), ("multiple users", plain(2, 1)), ("several users", plain(2, 1)),
     ("many users", plain(2, 1)), ("several customers", plain(2, 1)), ("many customers", plain(2, 1)),
@@ -176,14 +178,16 @@ pub(super) const SIGNALS: &[(&str, Weight)] = &[
     ("cannot work", plain(3, 3)), ("can't work", plain(3, 3)), ("can not work", plain(3, 3)), ("unable to work", plain(3, 3)),
     ("blocked", scale(2, 2, -1, -1)), ("blocking", scale(2, 2, -1, -1)), ("blocker", scale(2, 2, -1, -1)),
     ("locked out", plain(1, 2)), ("crash", plain(1, 1)), ("corrupt", plain(2, 1)), ("losing money", plain(3, 3)),
-    ("losing customers", plain(3, 3)), ("losing orders", plain(3, 3)), ("lost revenue", plain(3, 3)), ("severe", scale(2, 1, -1, 0)),
+    ("losing customers", plain(3, 3)), ("losing orders", plain(3, 3)), ("lost revenue", plain(3, 3)), ("losing revenue", plain(3, 3)), ("losing sales", plain(3, 3)),
+    ("customers cannot", plain(2, 2)), ("customers can't", plain(2, 2)), ("users cannot", plain(2, 1)), ("users can't", plain(2, 1)),
+    ("unreachable", plain(2, 1)), ("standing still", plain(3, 3)), ("at a standstill", plain(3, 3)), ("severe", scale(2, 1, -1, 0)),
     ("showstopper", plain(3, 3)), ("vulnerability", plain(2, 1)), ("charged twice", plain(1, 1)), ("stolen", plain(2, 3)),
     ("critical", scale(3, 1, -1, -1)), ("high priority", scale(2, 1, -1, 0)), ("top priority", scale(3, 2, -1, 0)),
     ("important", scale(1, 0, -1, 0)), ("broken", plain(1, 0)), ("serious", scale(2, 1, -1, 0)), ("data is missing", plain(2, 1)),
     // How soon.
     ("urgent", scale(1, 3, 0, -2)), ("urgently", scale(1, 3, 0, -2)), ("urgency", scale(0, 1, 0, -2)), ("asap", scale(1, 3, 0, -1)),
     ("as soon as possible", scale(1, 3, 0, -1)), ("immediately", scale(1, 3, 0, -1)), ("immediate", scale(1, 3, 0, -1)),
-    ("right now", scale(0, 2, 0, -1)), ("right away", scale(0, 2, 0, -1)), ("today", scale(0, 1, 0, -1)),
+    ("right now", scale(0, 2, 0, -1)), ("right away", scale(0, 2, 0, -1)), ("today", scale(0, 1, 0, -1)), ("tomorrow", scale(0, 1, 0, -1)),
     ("tonight", plain(0, 2)), ("by tomorrow", plain(0, 2)), ("within the hour", plain(1, 4)), ("in an hour", plain(1, 3)),
     ("by end of day", plain(0, 2)), ("by the end of the day", plain(0, 2)), ("deadline", scale(0, 2, 0, -1)),
     ("time sensitive", plain(0, 2)), ("time critical", plain(1, 3)), ("quickly", plain(0, 1)),
@@ -321,19 +325,19 @@ pub(super) const GREETED: &[&str] = &[
 /// Words that say nothing of the matter: no keywords, and no title by themselves.
 #[rustfmt::skip]
 pub(super) const STOP_WORDS: &[&str] = &[
-    "a", "about", "above", "after", "again", "all", "also", "am", "an", "and", "any", "anybody", "anyone", "are", "aren't", "as",
+    "a", "about", "above", "after", "again", "all", "also", "although", "am", "an", "and", "any", "anybody", "anyone", "are", "aren't", "as",
     "asap", "ask", "at", "be", "because", "been", "before", "being", "below", "best", "between", "both", "but", "by", "can",
     "can't", "cannot", "cheers", "could", "couldn't", "day", "dear", "did", "didn't", "do", "does", "doesn't", "doing", "don't",
-    "down", "each", "else", "email", "even", "ever", "every", "few", "finds", "for", "from", "get", "gets", "getting", "go", "goes",
+    "down", "each", "else", "email", "even", "ever", "every", "everything", "few", "finds", "for", "from", "get", "gets", "getting", "go", "goes",
     "going", "good", "got", "great", "guys", "had", "has", "hasn't", "have", "haven't", "having", "he", "hello", "help", "her",
     "here", "hey", "hi", "him", "his", "hope", "hoping", "how", "i", "i'd", "i'll", "i'm", "i've", "if", "in", "into", "is", "isn't",
     "issue", "it", "it's", "its", "just", "keep", "keeps", "kind", "know", "let", "like", "look", "looking", "made", "make", "many",
-    "may", "me", "message", "might", "more", "most", "much", "must", "my", "need", "needs", "never", "no", "nor", "not", "now",
+    "may", "me", "message", "might", "more", "most", "much", "must", "my", "need", "needs", "never", "no", "none", "nor", "not", "nothing", "now",
     "of", "off", "on", "once", "one", "only", "or", "other", "our", "out", "over", "own", "per", "please", "pls", "possible",
     "problem", "question", "quick", "quickly", "really", "regards", "same", "see", "seem", "seems", "she", "should", "since", "so",
-    "some", "somebody", "someone", "something", "soon", "still", "such", "support", "sure", "team", "than", "thank", "thanks",
+    "some", "somebody", "someone", "something", "soon", "still", "such", "support", "sure", "team", "than", "thank", "say", "thanks",
     "that", "that's", "the", "their", "them", "then", "there", "there's", "these", "they", "thing", "this", "those", "through", "to",
-    "too", "tried", "try", "trying", "under", "until", "up", "urgent", "us", "use", "used", "using", "very", "want", "was", "wasn't",
-    "we", "we're", "we've", "well", "were", "what", "when", "where", "which", "while", "who", "why", "will", "with", "won't", "work",
+    "too", "tried", "try", "trying", "under", "until", "up", "urgent", "us", "use", "used", "using", "very", "want", "wanted", "was", "wasn't",
+    "we", "we're", "we've", "well", "were", "what", "when", "where", "which", "while", "who", "why", "will", "with", "within", "without", "won't", "work",
     "working", "would", "yes", "yet", "you", "you're", "your",
 ];

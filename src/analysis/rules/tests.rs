@@ -126,6 +126,35 @@ fn realistic_texts_are_told_apart() {
             "Whenever you get to it: a small cosmetic glitch, the logo overlaps the menu.",
             "bug low low engineering",
         ),
+        (
+            "Hello Support,\nsince this morning none of our agents can open the ticket list. We get an 'Internal Server Error'. \
+          Our entire support floor is standing still!",
+            "bug critical critical engineering",
+        ),
+        (
+            "Somebody logged into my account from an unknown device!",
+            "security medium medium security",
+        ),
+        (
+            "Customers cannot check out. Every order fails with 'payment declined'. We are losing revenue every minute!",
+            "billing critical critical finance",
+        ),
+        (
+            "Is there a way to bulk-edit tags? If not, please consider adding it.",
+            "feature_request medium medium product",
+        ),
+        (
+            "My colleague left the company, please deactivate her account asap.",
+            "user_access medium high it",
+        ),
+        (
+            "The search returns no results although the document exists. It's not blocking us but annoying.",
+            "bug low low engineering",
+        ),
+        (
+            "Just wanted to say thanks, everything works great now!",
+            "general medium medium -",
+        ),
         ("", "general medium medium -"),
     ];
 
@@ -320,6 +349,38 @@ fn a_mebibyte_of_anything_takes_no_longer_than_its_length() {
             began.elapsed()
         );
         assert!(!found.title.is_empty());
+    }
+}
+
+#[test]
+fn the_tables_hold_each_phrase_once_and_as_texts_are_split() {
+    let tables: [Vec<&str>; 4] = [
+        CATEGORIES
+            .iter()
+            .flat_map(|(_, phrases)| phrases.iter().map(|(phrase, _)| *phrase))
+            .collect(),
+        DEPARTMENTS
+            .iter()
+            .flat_map(|(_, phrases)| phrases.iter().map(|(phrase, _)| *phrase))
+            .collect(),
+        SIGNALS.iter().map(|(phrase, _)| *phrase).collect(),
+        TAGS.iter().map(|(phrase, _)| *phrase).collect(),
+    ];
+    for table in tables {
+        let mut seen = std::collections::HashSet::new();
+        for phrase in table {
+            let folded = words::fold(phrase);
+            let split: Vec<&str> = words::split(&folded).iter().map(|word| word.text).collect();
+            assert_eq!(split.join(" "), phrase);
+            assert!(seen.insert(phrase), "{phrase:?} is there twice");
+        }
+    }
+    let known: Vec<&str> = departments().collect();
+    for category in TicketCategory::ALL {
+        assert!(
+            usual_department(*category).is_none_or(|name| known.contains(&name)),
+            "{category}"
+        );
     }
 }
 
