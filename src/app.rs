@@ -363,7 +363,7 @@ struct Parts {
 
 impl Parts {
     fn prepare(config: &Config) -> Result<Self, AppError> {
-        let ring = Arc::new(KeyRing::parse(&config.secrets.keys).map_err(AppError::Keys)?);
+        let ring = Arc::new(config.secrets.ring().map_err(AppError::Keys)?);
         if ring.is_empty() {
             tracing::warn!(
                 "no key in secrets.keys: what needs a credential is refused; `ticketwire keys generate` makes one"

@@ -1,7 +1,7 @@
 //! The integrations that the measured commands name.
 
 use serde_json::json;
-use ticketwire::contract::{Command, CommandType, Faults};
+use ticketwire::contract::{Command, CommandType, Faults, OwnCommand};
 use ticketwire::domain::{IntegrationId, IntegrationStatus, OrganizationId};
 use ticketwire::secrets::{Binding, KeyRing};
 use ticketwire::store::{NewIntegration, OwnEffect, Store, connect};
@@ -72,7 +72,7 @@ pub(crate) async fn integrations(
         let mut faults = Faults::new();
         let data = data.as_object().cloned().unwrap_or_default();
         let parsed = Command::parse(CommandType::IntegrationCreate, data, &mut faults);
-        let Some(Command::IntegrationCreate(mut create)) = parsed else {
+        let Some(Command::Own(OwnCommand::CreateIntegration(mut create))) = parsed else {
             return Err(format!("{faults:?}").into());
         };
         create.credentials.clear();

@@ -1,4 +1,4 @@
--- Drops the four tables with everything in them. An adopted database should be rolled back to 1 at most: `ticketwire
--- migrate rollback` refuses to go to 0 while they hold rows, unless --accept-loss.
+-- Drops the four tables that V1 made, with everything in them: refused while they hold rows, unless --accept-loss. Tables
+-- that V1 found and adopted are left alone; `ticketwire migrate rollback` then only forgets the version.
 DROP TABLE tickets, integrations, users, organizations;
 DROP TYPE integrationtype, integrationstatus, ticketstatus, ticketpriority, ticketcategory, userrole;

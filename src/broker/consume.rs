@@ -75,6 +75,16 @@ impl Delivery {
             .map(lapin::types::ShortString::as_str)
     }
 
+    /// AMQP `user_id`: the broker lets nobody set another's.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        self.raw
+            .properties
+            .user_id()
+            .as_ref()
+            .map(lapin::types::ShortString::as_str)
+    }
+
     /// AMQP `correlation_id`.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&str> {

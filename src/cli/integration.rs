@@ -10,14 +10,18 @@ use uuid::Uuid;
 
 use super::send::read_data;
 use super::{Context, Failed, failed, output};
-use crate::contract::{Command, CommandType, Faults, IntegrationList};
-use crate::domain::{HealthStatus, IntegrationId, IntegrationStatus, OrganizationId};
+use crate::contract::{Command, CommandType, Faults, IntegrationList, OwnCommand};
+use crate::domain::{IntegrationId, IntegrationStatus, LifeEvent, OrganizationId};
+use crate::pipeline::plan_update;
 use crate::platforms::{
     self, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, Response, SendPermit,
     TestKind, TokenSource,
 };
-use crate::secrets::{Binding, Credentials};
-use crate::store::{IntegrationChange, LoadedIntegration, NewIntegration, OwnEffect, Store};
+use crate::secrets::Binding;
+use crate::store::{LoadedIntegration, NewIntegration, OwnEffect, Store, Transit};
+
+/// Why an integration changed, where nobody said more.
+const BY_HAND: &str = "by hand, on the command line";
 
 /// Integrations, directly in the database.
 #[derive(Args)]
@@ -52,20 +56,23 @@ enum Action {
         /// Its id
         id: Uuid,
     },
-    /// Change name, base URL, settings (merged) or credentials (replaced)
+    /// Change what --data names (the data of integration.update), or one thing by its flag
     Update {
         /// Its id
         id: Uuid,
+        /// JSON, @file, or -: what is mentioned changes, null unsets
+        #[arg(long)]
+        data: Option<String>,
         /// New name
         #[arg(long)]
         name: Option<String>,
         /// New API base
         #[arg(long)]
         base_url: Option<String>,
-        /// JSON object to merge into the settings
+        /// JSON object to merge into the settings; null removes one
         #[arg(long)]
         settings: Option<String>,
-        /// JSON object, @file or -: the new credentials
+        /// JSON object, @file or -: all of the credentials, in place of the old ones
         #[arg(long)]
         credentials: Option<String>,
     },
@@ -118,55 +125,41 @@ impl Integration {
             }
             Action::Update {
                 id,
+                data,
                 name,
                 base_url,
                 settings,
                 credentials,
             } => {
-                let loaded = find(&store, id).await?;
                 let object = |what: &str, text: &str| -> Result<Map<String, Value>, Failed> {
                     let text = read_data(text)?;
                     serde_json::from_str(&text).map_err(|error| {
                         Failed::Usage(format!("--{what}: must be a JSON object: {error}"))
                     })
                 };
-                let sealed = match credentials {
-                    None => None,
-                    Some(text) => Some(seal(context, &loaded, &object("credentials", &text)?)?),
+                let mut fields = match data {
+                    Some(text) => object("data", &text)?,
+                    None => Map::new(),
                 };
-                let change = IntegrationChange {
-                    name,
-                    base_url,
-                    settings: settings.map(|text| object("settings", &text)).transpose()?,
-                    credentials_sealed: sealed,
-                    delete: false,
-                };
-                changed(
-                    context,
-                    store
-                        .change_integration(IntegrationId::new(id), &change)
-                        .await
-                        .map_err(failed)?,
-                    id,
-                    "changed",
-                )
+                for (field, value) in [("name", name), ("base_url", base_url)] {
+                    if let Some(value) = value {
+                        fields.insert(field.into(), value.into());
+                    }
+                }
+                for (field, text) in [("settings", settings), ("credentials", credentials)] {
+                    if let Some(text) = text {
+                        fields.insert(field.into(), object(field, &text)?.into());
+                    }
+                }
+                update(context, &store, id, fields).await
             }
             Action::Enable { id } => set_enabled(context, &store, id, true, None).await,
             Action::Disable { id, reason } => set_enabled(context, &store, id, false, reason).await,
             Action::Delete { id } => {
-                let change = IntegrationChange {
-                    delete: true,
-                    ..IntegrationChange::default()
-                };
-                changed(
-                    context,
-                    store
-                        .change_integration(IntegrationId::new(id), &change)
-                        .await
-                        .map_err(failed)?,
-                    id,
-                    "deleted",
-                )
+                let loaded = find(&store, id).await?;
+                let effect = OwnEffect::DeleteIntegration(loaded.integration.id);
+                store.apply_now(&effect).await.map_err(failed)?;
+                changed(context, true, id, "deleted")
             }
             Action::Test { id, tests } => test(context, &store, id, &tests).await,
         }
@@ -196,25 +189,51 @@ async fn find(store: &Store, id: Uuid) -> Result<LoadedIntegration, Failed> {
         .ok_or_else(|| none(id))
 }
 
-fn seal(
+/// Changes an integration as `integration.update` would, without a worker.
+async fn update(
     context: &Context,
-    loaded: &LoadedIntegration,
-    members: &Map<String, Value>,
-) -> Result<String, Failed> {
+    store: &Store,
+    id: Uuid,
+    mut fields: Map<String, Value>,
+) -> Result<(), Failed> {
+    if fields.is_empty() {
+        return Err(Failed::Usage(
+            "nothing to change: give --data, --name, --base-url, --settings or --credentials"
+                .into(),
+        ));
+    }
+    let loaded = find(store, id).await?;
     let row = &loaded.integration;
-    let organization = row
-        .organization_id
-        .ok_or_else(|| Failed::Operation("it belongs to no organization".into()))?;
-    let binding = Binding {
-        organization,
-        integration: row.id,
-        column: "credentials_encrypted",
+    fields.insert("integration_id".into(), id.to_string().into());
+    let mut faults = Faults::new();
+    let parsed = Command::parse(CommandType::IntegrationUpdate, fields, &mut faults);
+    let Some(Command::Own(OwnCommand::UpdateIntegration(mut change))) = parsed else {
+        return Err(Failed::Usage(listed(&faults)));
     };
-    let plain = Value::Object(members.clone()).to_string();
-    context
-        .ring()?
-        .seal(&binding, plain.as_bytes())
-        .map_err(failed)
+    let ring = context.ring()?;
+    if let Some(Some(secret)) = &change.webhook_secret {
+        let organization = row
+            .organization_id
+            .ok_or_else(|| Failed::Operation("it belongs to no organization".into()))?;
+        let binding = Binding {
+            organization,
+            integration: row.id,
+            column: "webhook_secret_encrypted",
+        };
+        let plain = Value::String(secret.clone()).to_string();
+        let sealed = ring.seal(&binding, plain.as_bytes()).map_err(failed)?;
+        change.webhook_secret = Some(Some(sealed));
+    }
+    let (mut write, result) = plan_update(&ring, row, &change, chrono::Utc::now())
+        .map_err(|failure| Failed::Operation(failure.message))?;
+    write.transit.reason = Some(BY_HAND.to_owned());
+    let effect = OwnEffect::UpdateIntegration(Box::new(write));
+    store.apply_now(&effect).await.map_err(failed)?;
+    if context.json {
+        return Ok(output::json(&result)?);
+    }
+    let status = find(store, id).await?.integration.status;
+    Ok(output::line(&format!("{id} changed, {status}"))?)
 }
 
 async fn add(
@@ -228,7 +247,7 @@ async fn add(
         .map_err(|error| Failed::Usage(format!("--data: must be a JSON object: {error}")))?;
     let mut faults = Faults::new();
     let parsed = Command::parse(CommandType::IntegrationCreate, data, &mut faults);
-    let Some(Command::IntegrationCreate(mut create)) = parsed else {
+    let Some(Command::Own(OwnCommand::CreateIntegration(mut create))) = parsed else {
         return Err(Failed::Usage(listed(&faults)));
     };
     let descriptor = platforms::descriptor(create.platform).ok_or_else(|| {
@@ -364,12 +383,16 @@ async fn set_enabled(
     reason: Option<String>,
 ) -> Result<(), Failed> {
     find(store, id).await?;
-    let effect = OwnEffect::SetEnabled {
-        id: IntegrationId::new(id),
-        enabled,
-        reason,
+    let event = if enabled {
+        LifeEvent::Enable
+    } else {
+        LifeEvent::Disable
     };
-    store.apply_now(&effect).await.map_err(failed)?;
+    let transit = Transit {
+        reason: reason.or_else(|| Some(BY_HAND.to_owned())),
+        ..Transit::of(IntegrationId::new(id), event)
+    };
+    store.transit(&transit, None).await.map_err(failed)?;
     let status = find(store, id).await?.integration.status;
     changed(
         context,
@@ -414,18 +437,8 @@ impl TokenSource for WorkersOnly {
 async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> Result<(), Failed> {
     let loaded = find(store, id).await?;
     let row = &loaded.integration;
-    let credentials = match (&row.credentials_sealed, row.organization_id) {
-        (Some(sealed), Some(organization)) => {
-            let binding = Binding {
-                organization,
-                integration: row.id,
-                column: "credentials_encrypted",
-            };
-            let plain = context.ring()?.open(&binding, sealed).map_err(failed)?;
-            Credentials::new(serde_json::from_slice(&plain).map_err(failed)?)
-        }
-        _ => Credentials::default(),
-    };
+    let credentials = crate::pipeline::open_credentials(&context.ring()?, row)
+        .map_err(|failure| Failed::Operation(failure.message))?;
     let adapter = platforms::connect(row, &credentials).map_err(failed)?;
     let config = &context.config;
     let egress = EgressPolicy {
@@ -457,19 +470,17 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
         }
     }
     let success = first_error.is_none();
-    let activates = success && tests.iter().any(|name| name == "authentication");
-    let health = if success {
-        HealthStatus::Healthy
-    } else {
-        HealthStatus::Unhealthy
+    let event = match (success, tests.iter().any(|name| name == "authentication")) {
+        (true, true) => LifeEvent::TestActivates,
+        (true, false) => LifeEvent::TestPassed,
+        (false, _) => LifeEvent::TestFailed,
     };
-    let effect = OwnEffect::RecordTest {
-        id: row.id,
-        health,
+    let transit = Transit {
+        reason: Some(BY_HAND.to_owned()),
         error: first_error.clone(),
-        activates,
+        ..Transit::of(row.id, event)
     };
-    store.apply_now(&effect).await.map_err(failed)?;
+    store.transit(&transit, None).await.map_err(failed)?;
     let status = find(store, id).await?.integration.status;
     if context.json {
         let tests: Vec<Value> = reports

@@ -1,16 +1,21 @@
 //! `ticketwire migrate`
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, Failed, failed, output};
-use crate::store::{connect, create_database, migrate};
+use crate::store::migrate::{self, Back, Done, IndexState, MigrateError, Status};
+use crate::store::{connect, create_database};
 
 /// The database schema.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  ticketwire migrate up --dry-run\n  ticketwire migrate status --json"
-)]
+#[command(after_help = "Examples:
+  ticketwire migrate status                     what was found, what would run, what is in the way
+  ticketwire migrate up --dry-run
+  ticketwire migrate rollback --to 1            the legacy application's shape
+
+`up` takes an empty database, one of the legacy application, also where that has refactored it already, and one of ours
+at any version. Rolled back to 0, a database that was adopted is left as it was, without anything of ours.")]
 pub(super) struct Migrate {
     #[command(subcommand)]
     action: Action,
@@ -27,17 +32,17 @@ enum Action {
         #[arg(long)]
         create: bool,
     },
-    /// Where the database is
+    /// Where the database is, what would run, and what is in the way
     Status,
     /// Take the schema back
     Rollback {
-        /// The version to go back to; 0 is an empty database
+        /// The version to go back to; 0 is the database as it was before
         #[arg(long, value_name = "VERSION")]
         to: i32,
-        /// Say what would be taken back
+        /// Take it back in a transaction that is rolled back
         #[arg(long)]
         dry_run: bool,
-        /// Go on although the tables taken away hold data
+        /// Go on although rows would be lost
         #[arg(long)]
         accept_loss: bool,
     },
@@ -58,84 +63,118 @@ impl Migrate {
             ))
         })?;
         match self.action {
-            Action::Up { dry_run, create: _ } => {
-                let done = if dry_run {
-                    migrate::dry_run(&mut client).await
-                } else {
-                    migrate::up(&mut client).await
-                };
-                report(
-                    context,
-                    if dry_run { "would apply" } else { "applied" },
-                    &done.map_err(failed)?,
-                )
+            Action::Up { dry_run: true, .. } => {
+                let done = migrate::dry_run(&mut client).await;
+                report(context, "would apply", "would build", done)
             }
-            Action::Status => {
-                let status = migrate::status(&client).await.map_err(failed)?;
-                if context.json {
-                    let steps = |steps: &[(i32, String)]| -> Vec<serde_json::Value> {
-                        let step = |(version, name): &(i32, String)| json!({ "version": version, "name": name });
-                        steps.iter().map(step).collect()
-                    };
-                    return Ok(output::json(&json!({
-                        "applied": steps(&status.applied), "pending": steps(&status.pending),
-                    }))?);
-                }
-                let row = |state: &str, (version, name): &(i32, String)| {
-                    vec![version.to_string(), name.clone(), state.to_owned()]
-                };
-                let mut rows: Vec<Vec<String>> = status
-                    .applied
-                    .iter()
-                    .map(|step| row("applied", step))
-                    .collect();
-                rows.extend(status.pending.iter().map(|step| row("pending", step)));
-                Ok(output::table(&["VERSION", "NAME", "STATE"], &rows)?)
+            Action::Up { .. } => {
+                let done = migrate::up(&mut client).await;
+                report(context, "applied", "built", done)
             }
+            Action::Status => show(context, &migrate::status(&client).await.map_err(failed)?),
             Action::Rollback {
                 to,
                 dry_run,
                 accept_loss,
             } => {
-                if !dry_run && !accept_loss {
-                    let holds = migrate::holds_data(&client, to).await.map_err(failed)?;
-                    if !holds.is_empty() {
-                        return Err(Failed::Operation(format!(
-                            "going back to {to} would lose {}; --accept-loss goes on all the same",
-                            holds.join(", ")
-                        )));
-                    }
-                }
-                let done = migrate::rollback(&mut client, to, dry_run)
-                    .await
-                    .map_err(failed)?;
-                report(
-                    context,
-                    if dry_run {
-                        "would take back"
-                    } else {
-                        "took back"
-                    },
-                    &done,
-                )
+                let back = Back {
+                    to,
+                    dry_run,
+                    accept_loss,
+                };
+                let done = migrate::rollback(&mut client, back).await;
+                let verb = if dry_run {
+                    "would take back"
+                } else {
+                    "took back"
+                };
+                report(context, verb, "built", done)
             }
         }
     }
 }
 
-fn report(context: &Context, verb: &str, steps: &[String]) -> Result<(), Failed> {
+fn report(
+    context: &Context,
+    verb: &str,
+    built: &str,
+    done: Result<Done, MigrateError>,
+) -> Result<(), Failed> {
+    let done = match done {
+        Ok(done) => done,
+        Err(error) => {
+            if let (true, MigrateError::Refused(refusal)) = (context.json, &error) {
+                output::json(&json!(refusal))?;
+            }
+            return Err(failed(error));
+        }
+    };
     if context.json {
-        return Ok(output::json(
-            &json!({ "action": verb, "migrations": steps }),
-        )?);
+        return Ok(output::json(&json!({
+            "action": verb, "found": done.found, "migrations": done.migrations, "indexes": done.indexes,
+            "notes": done.notes,
+        }))?);
     }
-    if steps.is_empty() {
+    output::line(&format!("found {}", done.found))?;
+    for note in &done.notes {
+        output::line(&format!("note: {note}"))?;
+    }
+    if done.migrations.is_empty() && done.indexes.is_empty() {
         return Ok(output::line(
             "nothing to do: the schema is where it should be",
         )?);
     }
-    for step in steps {
+    for step in &done.migrations {
         output::line(&format!("{verb} {step}"))?;
+    }
+    for index in &done.indexes {
+        output::line(&format!("{built} the index {index}"))?;
+    }
+    Ok(())
+}
+
+fn show(context: &Context, status: &Status) -> Result<(), Failed> {
+    if context.json {
+        let steps = |steps: &[(i32, String)]| -> Vec<Value> {
+            let step =
+                |(version, name): &(i32, String)| json!({ "version": version, "name": name });
+            steps.iter().map(step).collect()
+        };
+        let indexes: Vec<Value> = status
+            .indexes
+            .iter()
+            .map(|(name, state)| json!({ "name": name, "state": state }))
+            .collect();
+        return Ok(output::json(&json!({
+            "found": status.found, "applied": steps(&status.applied), "pending": steps(&status.pending),
+            "blocked": !status.findings.is_empty(), "findings": status.findings, "notes": status.notes,
+            "indexes": indexes,
+        }))?);
+    }
+    output::line(&format!("found {}", status.found))?;
+    for note in &status.notes {
+        output::line(&format!("note: {note}"))?;
+    }
+    let row = |state: &str, (version, name): &(i32, String)| {
+        vec![version.to_string(), name.clone(), state.to_owned()]
+    };
+    let mut rows: Vec<Vec<String>> = status
+        .applied
+        .iter()
+        .map(|step| row("applied", step))
+        .collect();
+    rows.extend(status.pending.iter().map(|step| row("pending", step)));
+    rows.extend(status.indexes.iter().map(|(name, state)| {
+        let state = match state {
+            IndexState::Valid => "valid",
+            IndexState::Invalid => "invalid: `migrate up` builds it anew",
+            IndexState::Missing => "missing: `migrate up` builds it",
+        };
+        vec!["index".to_owned(), (*name).to_owned(), state.to_owned()]
+    }));
+    output::table(&["VERSION", "NAME", "STATE"], &rows)?;
+    for finding in &status.findings {
+        output::line(&format!("in the way: {finding}"))?;
     }
     Ok(())
 }

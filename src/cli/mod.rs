@@ -217,7 +217,7 @@ impl Context {
     }
 
     fn ring(&self) -> Result<crate::secrets::KeyRing, Failed> {
-        crate::secrets::KeyRing::parse(&self.config.secrets.keys).map_err(Failed::Usage)
+        self.config.secrets.ring().map_err(Failed::Usage)
     }
 
     fn topology(&self) -> crate::broker::Topology {

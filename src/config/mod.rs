@@ -4,6 +4,7 @@
 //! Order, later wins: built-in defaults, `config/default.toml`, the file named by `--config`, the environment
 //! (`TICKETWIRE__SECTION__KEY`; `DATABASE_URL` and `AMQP_URL` as their usual names), flags.
 
+mod producers;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,9 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
+pub use self::producers::Producers;
 use self::read::{Raw, Reader};
+use crate::secrets::KeyRing;
 
 /// Every setting.
 #[derive(Debug, Clone)]
@@ -43,6 +46,10 @@ pub struct Config {
     pub circuit: Circuit,
     /// Who makes tickets of free text.
     pub ai: Ai,
+    /// Looking after integrations.
+    pub health: Health,
+    /// Who may publish what.
+    pub producers: Producers,
     /// How long what is finished is kept.
     pub retention: Retention,
     /// Logging.
@@ -107,10 +114,23 @@ pub struct Http {
 pub struct Secrets {
     /// `id:base64(32 bytes)`; the first seals, all open. Default none: what needs a credential is refused.
     pub keys: Vec<SecretString>,
-    /// Reads credentials of the legacy application.
+    /// Reads credentials of the legacy application: its `ENCRYPTION_KEY`.
     pub legacy_encryption_key: Option<SecretString>,
-    /// Reads credentials of the legacy application.
+    /// Reads credentials of the legacy application: its `JWT_SECRET_KEY`.
     pub legacy_jwt_secret: Option<SecretString>,
+}
+
+impl Secrets {
+    /// The ring of all these keys.
+    ///
+    /// # Errors
+    /// What is wrong with which; never the key. None where [`Config::load`] has passed.
+    pub fn ring(&self) -> Result<KeyRing, String> {
+        KeyRing::parse(&self.keys)?.with_legacy(
+            self.legacy_encryption_key.as_ref(),
+            self.legacy_jwt_secret.as_ref(),
+        )
+    }
 }
 
 /// Where requests may go.
@@ -144,6 +164,16 @@ pub struct Dispatch {
     pub max_in_flight_per_integration: usize,
     /// Commands queued in memory behind those. Default 16.
     pub queue_per_integration: usize,
+    /// Larger files are not attached. Bytes, default 25 MiB.
+    pub max_attachment_bytes: u64,
+}
+
+/// Looking after integrations.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// How often each enabled integration that is active or in error is checked; jittered by a tenth. Default 5 min;
+    /// `None` checks none.
+    pub interval: Option<Duration>,
 }
 
 /// When a platform is left alone.
@@ -240,7 +270,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Every key with its built-in default, as it would be written; the table of the README is tested against it.
-pub const KEYS: [(&str, &str); 34] = [
+pub const KEYS: [(&str, &str); 37] = [
     (
         "database.url",
         "postgres://postgres@127.0.0.1:5432/ticketwire",
@@ -271,6 +301,9 @@ pub const KEYS: [(&str, &str); 34] = [
     ("dispatch.settle_after", ""),
     ("dispatch.max_in_flight_per_integration", "16"),
     ("dispatch.queue_per_integration", "16"),
+    ("dispatch.max_attachment_bytes", "26214400"),
+    ("health.interval", "5m"),
+    ("producers.allow", "[]"),
     ("circuit.failure_threshold", "5"),
     ("circuit.open_for", "30s"),
     ("ai.base_url", ""),

@@ -9,8 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{
-    Ai, Amqp, Circuit, Config, ConfigError, Database, Dispatch, Egress, Fault, Http, KEYS, Log,
-    Retention, Retry, Secrets, Worker,
+    Ai, Amqp, Circuit, Config, ConfigError, Database, Dispatch, Egress, Fault, Health, Http, KEYS,
+    Log, Producers, Retention, Retry, Secrets, Worker,
 };
 use crate::secrets::KeyRing;
 
@@ -112,7 +112,7 @@ impl Reader {
             .filter(|known| known.split('.').next() == Some(section))
             .collect();
         let known = if near.is_empty() {
-            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, ai, retention, log".to_owned()
+            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, ai, health, producers, retention, log".to_owned()
         } else {
             format!("known are {}", near.join(", "))
         };
@@ -343,7 +343,15 @@ impl Reader {
                 max_in_flight_per_integration: self
                     .number("dispatch.max_in_flight_per_integration", 1..=10_000),
                 queue_per_integration: self.number("dispatch.queue_per_integration", 0..=10_000),
+                max_attachment_bytes: u64::try_from(
+                    self.number("dispatch.max_attachment_bytes", 1024..=(1 << 30)),
+                )
+                .unwrap_or(26_214_400),
             },
+            health: Health {
+                interval: self.optional_duration("health.interval"),
+            },
+            producers: self.producers(),
             circuit: Circuit {
                 failure_threshold: i32::try_from(
                     self.number("circuit.failure_threshold", 1..=1_000_000),
@@ -419,6 +427,17 @@ impl Reader {
             }
         }
         schedule
+    }
+
+    pub(super) fn producers(&mut self) -> Producers {
+        let texts = self.list("producers.allow");
+        match Producers::parse(&texts) {
+            Ok(producers) => producers,
+            Err(fault) => {
+                self.fault("producers.allow", fault);
+                Producers::default()
+            }
+        }
     }
 
     pub(super) fn log_format(&mut self) -> Option<String> {
@@ -502,6 +521,10 @@ impl Reader {
         }
         if let Err(fault) = KeyRing::parse(&config.secrets.keys) {
             self.fault("secrets.keys", fault);
+        }
+        let encryption_key = config.secrets.legacy_encryption_key.as_ref();
+        if let Err(fault) = KeyRing::parse(&[]).and_then(|r| r.with_legacy(encryption_key, None)) {
+            self.fault("secrets.legacy_encryption_key", fault);
         }
         if let Err(error) = config
             .database

@@ -5,6 +5,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::attachments::{self, Attachment};
+use super::bulk::{self, TicketBulkUpdate};
+use super::integration_update::{self, IntegrationUpdate};
+use super::route::{self, RouteQuery};
 use super::{CommandType, Faults, Fields};
 use crate::domain::{
     AuthType, IntegrationCategory, IntegrationId, IntegrationStatus, Platform, Priority,
@@ -12,33 +16,72 @@ use crate::domain::{
 };
 
 /// Longest free text; the message limit is the tighter bound in practice.
-const TEXT_MAX: usize = 1_000_000;
+pub(super) const TEXT_MAX: usize = 1_000_000;
 
 /// A command's data, validated.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// `ticket.create`
-    TicketCreate(Box<TicketCreate>),
-    /// `ticket.update`
-    TicketUpdate(TicketUpdate),
-    /// `ticket.status`
-    TicketStatus(TicketSetStatus),
-    /// `ticket.assign`
-    TicketAssign(TicketAssign),
-    /// `ticket.comment`
-    TicketComment(TicketComment),
-    /// `integration.create`
-    IntegrationCreate(Box<IntegrationCreate>),
-    /// `integration.status`
-    IntegrationStatus(IntegrationSetEnabled),
-    /// `integration.get`
-    IntegrationGet(IntegrationId),
-    /// `integration.list`
-    IntegrationList(IntegrationList),
-    /// `integration.test`
-    IntegrationTest(IntegrationTest),
+    /// Is about one ticket: takes its turn, and calls a platform where the ticket is bound.
+    Ticket(TicketCommand),
+    /// Changes something of ours: an integration, many tickets.
+    Own(OwnCommand),
+    /// Changes nothing, is not deduplicated and answers to whoever asked.
+    Read(ReadCommand),
     /// A type of the contract that is not carried out yet.
     Unwritten(CommandType),
+}
+
+/// A command about one ticket.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TicketCommand {
+    /// `ticket.create`
+    Create(Box<TicketCreate>),
+    /// `ticket.ai_create`
+    AiCreate(Box<TicketAiCreate>),
+    /// `ticket.update`
+    Update(TicketUpdate),
+    /// `ticket.status`
+    Status(TicketSetStatus),
+    /// `ticket.assign`
+    Assign(TicketAssign),
+    /// `ticket.comment`
+    Comment(TicketComment),
+    /// `ticket.attach`
+    Attach(TicketAttach),
+    /// `ticket.delete`
+    Delete(TicketId),
+}
+
+/// A command whose effect is on our own tables.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OwnCommand {
+    /// `integration.create`
+    CreateIntegration(Box<IntegrationCreate>),
+    /// `integration.update`
+    UpdateIntegration(Box<IntegrationUpdate>),
+    /// `integration.delete`
+    DeleteIntegration(IntegrationId),
+    /// `integration.status`
+    SetEnabled(IntegrationSetEnabled),
+    /// `integration.test`
+    TestIntegration(IntegrationTest),
+    /// `integration.sync`
+    SyncIntegration(IntegrationSync),
+    /// `ticket.bulk_update`
+    BulkUpdate(Box<TicketBulkUpdate>),
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReadCommand {
+    /// `integration.get`
+    Integration(IntegrationId),
+    /// `integration.list`
+    Integrations(IntegrationList),
+    /// `integration.route`
+    Route(Box<RouteQuery>),
+    /// `integration.fields`
+    Fields(IntegrationFields),
 }
 
 /// `ticket.create`
@@ -72,8 +115,8 @@ pub struct TicketCreate {
     pub custom_fields: Map<String, Value>,
     /// Labels.
     pub tags: Vec<String>,
-    /// Whether attachments were asked for.
-    pub has_attachments: bool,
+    /// Files to attach once it exists.
+    pub attachments: Vec<Attachment>,
 }
 
 impl Default for TicketCreate {
@@ -93,9 +136,35 @@ impl Default for TicketCreate {
             create_externally: true,
             custom_fields: Map::new(),
             tags: Vec::new(),
-            has_attachments: false,
+            attachments: Vec::new(),
         }
     }
+}
+
+/// `ticket.ai_create`: the ticket's fields are found by an analysis of what a person wrote.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TicketAiCreate {
+    /// What the person wrote.
+    pub user_input: String,
+    /// What was said before: a list of `{role, content}`, a list of texts, or one text.
+    pub conversation_context: Option<Value>,
+    /// What the person prefers, e.g. a department; taken where it is valid.
+    pub user_preferences: Map<String, Value>,
+    /// Files to attach once it exists.
+    pub attachments: Vec<Attachment>,
+    /// Where to create it; without one the ticket stays with us.
+    pub integration_id: Option<IntegrationId>,
+    /// Default true.
+    pub create_externally: bool,
+}
+
+/// `ticket.attach`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TicketAttach {
+    /// The ticket.
+    pub ticket_id: TicketId,
+    /// At least one.
+    pub attachments: Vec<Attachment>,
 }
 
 /// `ticket.update`
@@ -228,6 +297,28 @@ pub struct IntegrationSetEnabled {
     pub reason: Option<String>,
 }
 
+/// `integration.sync`
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntegrationSync {
+    /// Which.
+    pub integration_id: IntegrationId,
+    /// Everything, not only what changed since the last one.
+    pub full: bool,
+    /// Whether ours is to be sent out, too: it goes out by commands, so this is refused.
+    pub outbound: bool,
+    /// Look only: nothing is written.
+    pub dry_run: bool,
+}
+
+/// `integration.fields`
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntegrationFields {
+    /// Which.
+    pub integration_id: IntegrationId,
+    /// Part of a field's id or name.
+    pub search: Option<String>,
+}
+
 /// `integration.list`
 #[derive(Debug, Clone, PartialEq)]
 pub struct IntegrationList {
@@ -290,45 +381,79 @@ impl Command {
         let before = faults.len();
         let mut f = Fields::new(data, faults);
         let command = match command_type {
-            CommandType::TicketCreate => Self::TicketCreate(Box::new(ticket_create(&mut f))),
-            CommandType::TicketUpdate => Self::TicketUpdate(ticket_update(&mut f)),
-            CommandType::TicketStatus => Self::TicketStatus(ticket_status(&mut f)),
-            CommandType::TicketAssign => Self::TicketAssign(ticket_assign(&mut f)),
-            CommandType::TicketComment => Self::TicketComment(TicketComment {
+            CommandType::TicketCreate => {
+                ticket(TicketCommand::Create(Box::new(ticket_create(&mut f))))
+            }
+            CommandType::TicketAiCreate => {
+                ticket(TicketCommand::AiCreate(Box::new(ticket_ai_create(&mut f))))
+            }
+            CommandType::TicketUpdate => ticket(TicketCommand::Update(ticket_update(&mut f))),
+            CommandType::TicketStatus => ticket(TicketCommand::Status(ticket_status(&mut f))),
+            CommandType::TicketAssign => ticket(TicketCommand::Assign(ticket_assign(&mut f))),
+            CommandType::TicketComment => ticket(TicketCommand::Comment(TicketComment {
                 ticket_id: ticket_id(&mut f),
                 body: f.required_text("body", 1, TEXT_MAX),
                 public: f.boolean("public", true),
-            }),
+            })),
+            CommandType::TicketAttach => ticket(TicketCommand::Attach(TicketAttach {
+                ticket_id: ticket_id(&mut f),
+                attachments: {
+                    let attachments = attachments::read(&mut f);
+                    if attachments.is_empty() {
+                        f.fault("attachments", "is required: at least one file");
+                    }
+                    attachments
+                },
+            })),
+            CommandType::TicketDelete => ticket(TicketCommand::Delete(ticket_id(&mut f))),
+            CommandType::TicketBulkUpdate => {
+                Self::Own(OwnCommand::BulkUpdate(Box::new(bulk::read(&mut f))))
+            }
             CommandType::IntegrationCreate => {
-                Self::IntegrationCreate(Box::new(integration_create(&mut f)))
+                let create = integration_create(&mut f);
+                Self::Own(OwnCommand::CreateIntegration(Box::new(create)))
+            }
+            CommandType::IntegrationUpdate => {
+                let update = integration_update::read(&mut f);
+                Self::Own(OwnCommand::UpdateIntegration(Box::new(update)))
+            }
+            CommandType::IntegrationDelete => {
+                Self::Own(OwnCommand::DeleteIntegration(integration_id(&mut f)))
             }
             CommandType::IntegrationStatus => {
                 let integration_id = integration_id(&mut f);
                 if !f.has("enabled") {
                     f.fault("enabled", "is required: true or false");
                 }
-                Self::IntegrationStatus(IntegrationSetEnabled {
+                Self::Own(OwnCommand::SetEnabled(IntegrationSetEnabled {
                     integration_id,
                     enabled: f.boolean("enabled", false),
                     reason: f.text("reason", 1, 1000),
-                })
+                }))
             }
-            CommandType::IntegrationGet => Self::IntegrationGet(integration_id(&mut f)),
-            CommandType::IntegrationList => Self::IntegrationList(integration_list(&mut f)),
-            CommandType::IntegrationTest => Self::IntegrationTest(integration_test(&mut f)),
+            CommandType::IntegrationTest => {
+                Self::Own(OwnCommand::TestIntegration(integration_test(&mut f)))
+            }
+            CommandType::IntegrationSync => {
+                Self::Own(OwnCommand::SyncIntegration(integration_sync(&mut f)))
+            }
+            CommandType::IntegrationGet => {
+                Self::Read(ReadCommand::Integration(integration_id(&mut f)))
+            }
+            CommandType::IntegrationList => {
+                Self::Read(ReadCommand::Integrations(integration_list(&mut f)))
+            }
+            CommandType::IntegrationRoute => {
+                Self::Read(ReadCommand::Route(Box::new(route::read(&mut f))))
+            }
+            CommandType::IntegrationFields => Self::Read(ReadCommand::Fields(IntegrationFields {
+                integration_id: integration_id(&mut f),
+                search: f.text("search", 1, 255),
+            })),
             // Their fields are not known here yet, so none can be called unknown.
-            CommandType::TicketAiCreate
-            | CommandType::TicketAttach
-            | CommandType::TicketDelete
-            | CommandType::TicketGet
-            | CommandType::TicketSearch
-            | CommandType::TicketBulkUpdate
-            | CommandType::IntegrationUpdate
-            | CommandType::IntegrationDelete
-            | CommandType::IntegrationSync
-            | CommandType::IntegrationRoute
-            | CommandType::IntegrationFields
-            | CommandType::WebhookReceived => return Some(Self::Unwritten(command_type)),
+            CommandType::TicketGet | CommandType::TicketSearch | CommandType::WebhookReceived => {
+                return Some(Self::Unwritten(command_type));
+            }
         };
         f.finish();
         (faults.len() == before).then_some(command)
@@ -338,70 +463,87 @@ impl Command {
     #[must_use]
     pub fn integration_id(&self) -> Option<IntegrationId> {
         match self {
-            Self::TicketCreate(create) if create.create_externally => create.integration_id,
-            Self::TicketUpdate(update) => update.integration_id,
-            Self::IntegrationStatus(set) => Some(set.integration_id),
-            Self::IntegrationGet(id) => Some(*id),
-            Self::IntegrationTest(test) => Some(test.integration_id),
-            Self::TicketCreate(_)
-            | Self::TicketStatus(_)
-            | Self::TicketAssign(_)
-            | Self::TicketComment(_)
-            | Self::IntegrationCreate(_)
-            | Self::IntegrationList(_)
-            | Self::Unwritten(_) => None,
+            Self::Ticket(command) => match command {
+                TicketCommand::Create(create) if create.create_externally => create.integration_id,
+                TicketCommand::AiCreate(create) if create.create_externally => {
+                    create.integration_id
+                }
+                TicketCommand::Update(update) => update.integration_id,
+                TicketCommand::Create(_)
+                | TicketCommand::AiCreate(_)
+                | TicketCommand::Status(_)
+                | TicketCommand::Assign(_)
+                | TicketCommand::Comment(_)
+                | TicketCommand::Attach(_)
+                | TicketCommand::Delete(_) => None,
+            },
+            Self::Own(command) => match command {
+                OwnCommand::UpdateIntegration(update) => Some(update.integration_id),
+                OwnCommand::DeleteIntegration(id) => Some(*id),
+                OwnCommand::SetEnabled(set) => Some(set.integration_id),
+                OwnCommand::TestIntegration(test) => Some(test.integration_id),
+                OwnCommand::SyncIntegration(sync) => Some(sync.integration_id),
+                OwnCommand::CreateIntegration(_) | OwnCommand::BulkUpdate(_) => None,
+            },
+            Self::Read(command) => match command {
+                ReadCommand::Integration(id) => Some(*id),
+                ReadCommand::Fields(fields) => Some(fields.integration_id),
+                ReadCommand::Integrations(_) | ReadCommand::Route(_) => None,
+            },
+            Self::Unwritten(_) => None,
         }
     }
 
-    /// The ticket it is about; a `ticket.create` without one gets the command's own.
+    /// The ticket it is about; a create without one gets the command's own.
     #[must_use]
     pub fn ticket_id(&self, id: crate::domain::CommandId) -> Option<TicketId> {
         match self {
-            Self::TicketCreate(create) => {
-                Some(create.ticket_id.unwrap_or_else(|| id.default_ticket()))
-            }
-            Self::TicketUpdate(update) => Some(update.ticket_id),
-            Self::TicketStatus(status) => Some(status.ticket_id),
-            Self::TicketAssign(assign) => Some(assign.ticket_id),
-            Self::TicketComment(comment) => Some(comment.ticket_id),
-            Self::IntegrationCreate(_)
-            | Self::IntegrationStatus(_)
-            | Self::IntegrationGet(_)
-            | Self::IntegrationList(_)
-            | Self::IntegrationTest(_)
-            | Self::Unwritten(_) => None,
+            Self::Ticket(command) => Some(match command {
+                TicketCommand::Create(create) => {
+                    create.ticket_id.unwrap_or_else(|| id.default_ticket())
+                }
+                TicketCommand::AiCreate(_) => id.default_ticket(),
+                TicketCommand::Update(update) => update.ticket_id,
+                TicketCommand::Status(status) => status.ticket_id,
+                TicketCommand::Assign(assign) => assign.ticket_id,
+                TicketCommand::Comment(comment) => comment.ticket_id,
+                TicketCommand::Attach(attach) => attach.ticket_id,
+                TicketCommand::Delete(ticket) => *ticket,
+            }),
+            Self::Read(ReadCommand::Route(query)) => query.ticket_id,
+            Self::Own(_) | Self::Read(_) | Self::Unwritten(_) => None,
         }
+    }
+
+    /// Whether it makes its ticket: it waits for nobody, and others wait for it.
+    #[must_use]
+    pub const fn creates_ticket(&self) -> bool {
+        matches!(
+            self,
+            Self::Ticket(TicketCommand::Create(_) | TicketCommand::AiCreate(_))
+        )
     }
 
     /// Reads change nothing, are not deduplicated and answer to whoever asked.
     #[must_use]
     pub const fn is_read(&self) -> bool {
         match self {
-            Self::IntegrationGet(_) | Self::IntegrationList(_) => true,
-            Self::Unwritten(t) => matches!(
-                t,
-                CommandType::TicketGet
-                    | CommandType::TicketSearch
-                    | CommandType::IntegrationRoute
-                    | CommandType::IntegrationFields
-            ),
-            Self::TicketCreate(_)
-            | Self::TicketUpdate(_)
-            | Self::TicketStatus(_)
-            | Self::TicketAssign(_)
-            | Self::TicketComment(_)
-            | Self::IntegrationCreate(_)
-            | Self::IntegrationStatus(_)
-            | Self::IntegrationTest(_) => false,
+            Self::Read(_) => true,
+            Self::Unwritten(t) => matches!(t, CommandType::TicketGet | CommandType::TicketSearch),
+            Self::Ticket(_) | Self::Own(_) => false,
         }
     }
+}
+
+const fn ticket(command: TicketCommand) -> Command {
+    Command::Ticket(command)
 }
 
 fn ticket_id(f: &mut Fields<'_>) -> TicketId {
     TicketId::new(f.required_uuid("ticket_id"))
 }
 
-fn integration_id(f: &mut Fields<'_>) -> IntegrationId {
+pub(super) fn integration_id(f: &mut Fields<'_>) -> IntegrationId {
     IntegrationId::new(f.required_uuid("integration_id"))
 }
 
@@ -409,14 +551,6 @@ fn ticket_create(f: &mut Fields<'_>) -> TicketCreate {
     if !f.has("description") {
         f.fault("description", "is required");
     }
-    let has_attachments = match f.take("attachments") {
-        Some(Value::Array(items)) => !items.is_empty(),
-        Some(_) => {
-            f.fault("attachments", "must be a list");
-            false
-        }
-        None => false,
-    };
     TicketCreate {
         ticket_id: f.uuid("ticket_id").map(TicketId::new),
         title: f.required_text("title", 1, 500),
@@ -432,15 +566,35 @@ fn ticket_create(f: &mut Fields<'_>) -> TicketCreate {
         create_externally: f.boolean("create_externally", true),
         custom_fields: f.object("custom_fields").unwrap_or_default(),
         tags: f.texts("tags", 50, 100).unwrap_or_default(),
-        has_attachments,
+        attachments: attachments::read(f),
     }
 }
 
-fn category(f: &mut Fields<'_>) -> Option<TicketCategory> {
+fn ticket_ai_create(f: &mut Fields<'_>) -> TicketAiCreate {
+    let conversation_context = f.take("conversation_context");
+    if let Some(context) = &conversation_context
+        && !(context.is_string() || context.is_array())
+    {
+        f.fault(
+            "conversation_context",
+            "must be a list of {role, content}, a list of texts, or one text",
+        );
+    }
+    TicketAiCreate {
+        user_input: f.required_text("user_input", 1, TEXT_MAX),
+        conversation_context,
+        user_preferences: f.object("user_preferences").unwrap_or_default(),
+        attachments: attachments::read(f),
+        integration_id: f.uuid("integration_id").map(IntegrationId::new),
+        create_externally: f.boolean("create_externally", true),
+    }
+}
+
+pub(super) fn category(f: &mut Fields<'_>) -> Option<TicketCategory> {
     f.choice("category", TicketCategory::parse, TicketCategory::spellings)
 }
 
-fn priority(f: &mut Fields<'_>, name: &str) -> Option<Priority> {
+pub(super) fn priority(f: &mut Fields<'_>, name: &str) -> Option<Priority> {
     f.choice(name, Priority::parse, Priority::spellings)
 }
 
@@ -551,45 +705,9 @@ fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
         );
     }
     let credentials = f.object("credentials").unwrap_or_default();
-    let base_url = f.text("base_url", 1, 500);
-    if let Some(text) = &base_url {
-        match url::Url::parse(text) {
-            Ok(url) if !matches!(url.scheme(), "https" | "http") => {
-                f.fault("base_url", "must begin with https://");
-            }
-            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                f.fault(
-                    "base_url",
-                    "must not carry a user or password; put them into credentials",
-                );
-            }
-            Ok(_) => {}
-            Err(_) => f.fault(
-                "base_url",
-                "must be a URL, e.g. https://example.atlassian.net",
-            ),
-        }
-    }
-    let routing_rules = f.take("routing_rules");
-    if routing_rules
-        .as_ref()
-        .is_some_and(|rules| !rules.is_object() && !rules.is_array())
-    {
-        f.fault("routing_rules", "must be an object or a list");
-    }
-    let expires_at = match f.text("expires_at", 1, 64) {
-        None => None,
-        Some(text) => match DateTime::parse_from_rfc3339(&text) {
-            Ok(moment) => Some(moment.with_timezone(&Utc)),
-            Err(_) => {
-                f.fault(
-                    "expires_at",
-                    "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z",
-                );
-                None
-            }
-        },
-    };
+    let base_url = base_url(f);
+    let routing_rules = routing_rules(f);
+    let expires_at = f.moment("expires_at");
     let environment = f
         .text("environment", 1, 50)
         .unwrap_or_else(|| "production".into());
@@ -614,7 +732,7 @@ fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
         auth_type,
         credentials,
         settings: f.object("settings").unwrap_or_default(),
-        base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
+        base_url,
         api_version: f.text("api_version", 1, 20),
         enabled: f.boolean("enabled", true),
         description: f.text("description", 0, TEXT_MAX),
@@ -653,7 +771,37 @@ fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
     }
 }
 
-fn clock(f: &mut Fields<'_>, name: &str) -> Option<String> {
+/// The API's base: `https://`, without credentials, without a slash at its end.
+pub(super) fn base_url(f: &mut Fields<'_>) -> Option<String> {
+    let text = f.text("base_url", 1, 500)?;
+    match url::Url::parse(&text) {
+        Ok(url) if !matches!(url.scheme(), "https" | "http") => {
+            f.fault("base_url", "must begin with https://");
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            f.fault(
+                "base_url",
+                "must not carry a user or password; put them into credentials",
+            );
+        }
+        Ok(_) => {}
+        Err(_) => f.fault(
+            "base_url",
+            "must be a URL, e.g. https://example.atlassian.net",
+        ),
+    }
+    Some(text.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn routing_rules(f: &mut Fields<'_>) -> Option<Value> {
+    let rules = f.take("routing_rules")?;
+    if let Some(fault) = crate::domain::routing::fault(&rules) {
+        f.fault("routing_rules", fault);
+    }
+    Some(rules)
+}
+
+pub(super) fn clock(f: &mut Fields<'_>, name: &str) -> Option<String> {
     let text = f.text(name, 5, 5)?;
     let valid = chrono::NaiveTime::parse_from_str(&text, "%H:%M").is_ok();
     if !valid {
@@ -662,7 +810,7 @@ fn clock(f: &mut Fields<'_>, name: &str) -> Option<String> {
     valid.then_some(text)
 }
 
-fn labels<T>(
+pub(super) fn labels<T>(
     f: &mut Fields<'_>,
     name: &str,
     parse: fn(&str) -> Option<T>,
@@ -707,6 +855,27 @@ fn integration_list(f: &mut Fields<'_>) -> IntegrationList {
         ascending: order == "asc",
         limit: f.integer("limit", 1..=100).unwrap_or(20),
         cursor: f.text("cursor", 1, 512),
+    }
+}
+
+fn integration_sync(f: &mut Fields<'_>) -> IntegrationSync {
+    let sync_type = f
+        .text("sync_type", 1, 32)
+        .unwrap_or_else(|| "incremental".into());
+    if !matches!(sync_type.as_str(), "incremental" | "full") {
+        f.fault("sync_type", "must be incremental or full");
+    }
+    let direction = f
+        .text("direction", 1, 32)
+        .unwrap_or_else(|| "inbound".into());
+    if !matches!(direction.as_str(), "inbound" | "outbound" | "bidirectional") {
+        f.fault("direction", "must be inbound, outbound or bidirectional");
+    }
+    IntegrationSync {
+        integration_id: integration_id(f),
+        full: sync_type == "full",
+        outbound: direction != "inbound",
+        dry_run: f.boolean("dry_run", false),
     }
 }
 

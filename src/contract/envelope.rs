@@ -347,13 +347,25 @@ impl Envelope {
         }
     }
 
+    /// A rejection of a command that parsed, for who sent it.
+    #[must_use]
+    pub fn into_forbidden(self, fault: &str, body: &[u8]) -> Rejection {
+        let fields = Faults::from([("user_id".to_owned(), fault.to_owned())]);
+        let failure = Failure::new(ErrorCode::InvalidCommand, format!("user_id {fault}"));
+        self.into_rejection(failure.with_fields(fields), body)
+    }
+
     /// A rejection of a command that parsed: the id belongs to another one already.
     #[must_use]
     pub fn into_conflict(self, body: &[u8]) -> Rejection {
         let message = "this id was used before with another type, organization or data; the first command is untouched. \
                        Send the new one under an id of its own";
+        self.into_rejection(Failure::new(ErrorCode::IdempotencyConflict, message), body)
+    }
+
+    fn into_rejection(self, failure: Failure, body: &[u8]) -> Rejection {
         Rejection {
-            failure: Failure::new(ErrorCode::IdempotencyConflict, message),
+            failure,
             command_id: Some(self.id),
             command_type: Some(self.command_type.as_str().to_owned()),
             organization_id: Some(self.organization_id),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -149,6 +150,84 @@ impl<'a> Fields<'a> {
         number
     }
 
+    /// An optional moment.
+    pub fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let text = self.text(name, 1, 64)?;
+        match DateTime::parse_from_rfc3339(&text) {
+            Ok(moment) => Some(moment.with_timezone(&Utc)),
+            Err(_) => {
+                self.fault(name, "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z");
+                None
+            }
+        }
+    }
+
+    /// A change of something that may be unset: not mentioned, it stays; null unsets it.
+    pub fn change<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        if !self.mentions(name) {
+            return None;
+        }
+        if !self.has(name) {
+            self.map.remove(name);
+            return Some(None);
+        }
+        read(self).map(Some)
+    }
+
+    /// Reads an object within this one: its faults are named `name.field`.
+    pub fn within<T>(
+        &mut self,
+        name: &str,
+        map: Map<String, Value>,
+        read: impl FnOnce(&mut Fields<'_>) -> T,
+    ) -> T {
+        let mut faults = Faults::new();
+        let mut inner = Fields::new(map, &mut faults);
+        let value = read(&mut inner);
+        inner.finish();
+        for (field, fault) in faults {
+            self.fault(&format!("{name}.{field}"), fault);
+        }
+        value
+    }
+
+    /// An optional list of objects, each read as by [`Fields::within`].
+    pub fn objects<T>(
+        &mut self,
+        name: &str,
+        count_max: usize,
+        read: impl Fn(&mut Fields<'_>) -> T,
+    ) -> Vec<T> {
+        let items = match self.take(name) {
+            None => return Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(other) => {
+                self.fault(name, format!("must be a list, not {}", kind(&other)));
+                return Vec::new();
+            }
+        };
+        if items.len() > count_max {
+            self.fault(
+                name,
+                format!("must have at most {count_max} entries, not {}", items.len()),
+            );
+            return Vec::new();
+        }
+        let mut read_items = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let place = format!("{name}[{index}]");
+            match item {
+                Value::Object(map) => read_items.push(self.within(&place, map, &read)),
+                other => self.fault(&place, format!("must be an object, not {}", kind(&other))),
+            }
+        }
+        read_items
+    }
+
     /// An optional member of an enumeration.
     pub fn choice<T>(
         &mut self,
@@ -224,11 +303,14 @@ impl<'a> Fields<'a> {
             let shown: String = name.chars().take(64).collect();
             match legacy {
                 Some((_, successor)) => self.fault(&shown, *successor),
-                None => self.fault(&shown, "is not a field of this command"),
+                None => self.fault(&shown, NOT_A_FIELD),
             }
         }
     }
 }
+
+/// What is said of a field that nobody asked for.
+pub(super) const NOT_A_FIELD: &str = "is not a field of this command";
 
 fn text_fault(text: &str, min: usize, max: usize) -> Option<String> {
     if text.contains('\0') {

@@ -75,4 +75,11 @@ impl CommandId {
     pub fn default_ticket(self) -> TicketId {
         TicketId(self.derive("ticket"))
     }
+
+    /// The integration that an `integration.create` makes: known before it is made, so that its secrets can be sealed
+    /// for it at the door.
+    #[must_use]
+    pub fn created_integration(self) -> IntegrationId {
+        IntegrationId(self.derive("integration"))
+    }
 }

@@ -82,6 +82,45 @@ pub struct Integration {
     pub maintenance_window_start: Option<String>,
     /// End of the daily maintenance window, `HH:MM` UTC.
     pub maintenance_window_end: Option<String>,
+    /// Ranks it among those that could take a ticket; lower is preferred.
+    pub default_priority: i32,
+    /// Adjusts that, see [`super::routing`].
+    pub routing_rules: Option<Value>,
+    /// What the last check said.
+    pub health: HealthStatus,
+    /// Since when its commands wait for its credential to be mended.
+    pub parked_at: Option<DateTime<Utc>>,
+    /// Goes to `error` after too many failures in a row.
+    pub auto_disable_on_error: bool,
+    /// How many are too many.
+    pub failure_threshold: i32,
+    /// When changes on its platform were last read.
+    pub last_sync_at: Option<DateTime<Utc>>,
     /// Requests an hour over all workers; `None` and 0 mean no limit.
     pub rate_limit_per_hour: Option<u32>,
+}
+
+impl Integration {
+    /// What decides whether it takes work.
+    #[must_use]
+    pub const fn life(&self) -> super::LifeState {
+        super::LifeState {
+            enabled: self.enabled,
+            status: self.status,
+            health: self.health,
+            parked: self.parked_at.is_some(),
+        }
+    }
+
+    /// Whether its credentials have expired by then.
+    #[must_use]
+    pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|expiry| expiry <= now)
+    }
+
+    /// Whether a refused credential is waited for, rather than failing its commands.
+    #[must_use]
+    pub fn parks(&self) -> bool {
+        self.settings.get("on_auth_failure").and_then(Value::as_str) == Some("park")
+    }
 }

@@ -1,16 +1,21 @@
 //! The words of the trade: ids, platforms, integrations, tickets, errors. Pure and synchronous; nothing here does IO.
 
 mod analysis;
+mod command_type;
 mod error;
 mod ids;
 mod integration;
+mod lifecycle;
 mod platform;
+pub mod routing;
 mod ticket;
 
 pub use analysis::{AnalyserKind, Analysis, AnalysisInput, Preferences, TURNS_MAX, Turn};
+pub use command_type::CommandType;
 pub use error::{ErrorCode, Failure};
 pub use ids::{CommandId, IntegrationId, OrganizationId, TicketId};
 pub use integration::{AuthType, HealthStatus, Integration, IntegrationStatus};
+pub use lifecycle::{LifeEvent, LifeState, Transition};
 pub use platform::{IntegrationCategory, Platform};
 pub use ticket::{Priority, TicketCategory, TicketPatch, TicketStatus, TicketView, UserRef};
 

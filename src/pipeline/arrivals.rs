@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::core::Core;
 use super::own;
 use crate::broker::Delivery;
-use crate::contract::{Command, Envelope, RawMessage, Rejection};
+use crate::contract::{Command, Envelope, OwnCommand, RawMessage, Rejection};
 use crate::domain::IntegrationId;
-use crate::secrets::{Binding, KeyRing, mask_members};
+use crate::secrets::{Binding, KeyRing, SEALED_MEMBER, mask_members};
 use crate::store::NewCommand;
 
 /// A delivery, parsed once.
@@ -43,7 +43,19 @@ impl Arrival {
             correlation_id: delivery.correlation_id(),
         };
         let amqp = &core.config.amqp;
-        let kind = match Envelope::parse(&raw, amqp.max_message_bytes, &amqp.prefix) {
+        let parsed =
+            Envelope::parse(&raw, amqp.max_message_bytes, &amqp.prefix).and_then(|envelope| {
+                let (organization, kind) = (envelope.organization_id.uuid(), envelope.command_type);
+                match core
+                    .config
+                    .producers
+                    .check(delivery.user_id(), organization, kind.as_str())
+                {
+                    Ok(()) => Ok(envelope),
+                    Err(fault) => Err(Box::new(envelope.into_forbidden(&fault, delivery.body()))),
+                }
+            });
+        let kind = match parsed {
             Ok(envelope) if envelope.dry_run || envelope.command.is_read() => {
                 Kind::Asked(Box::new(envelope))
             }
@@ -56,6 +68,8 @@ impl Arrival {
     /// The lane it will want, as far as the message tells; that of a change to a ticket is the ledger's to say.
     pub(super) fn lane(&self) -> Option<Uuid> {
         match &self.kind {
+            // What changes an integration does not wait behind its tickets.
+            Kind::Command(command) if matches!(command.0.command, Command::Own(_)) => None,
             Kind::Command(command) => command.1.integration_id.map(IntegrationId::uuid),
             Kind::Asked(_) | Kind::Rejected(_) => None,
         }
@@ -64,21 +78,25 @@ impl Arrival {
 
 /// A command as it is stored.
 fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
-    let (data, digest) = seal(&core.ring, &mut envelope);
+    let (data, mut digests) = seal(&core.ring, &mut envelope);
+    let digest = digests.remove(0);
     let row = NewCommand {
         id: envelope.id,
         command_type: envelope.command_type.as_str(),
         organization_id: envelope.organization_id,
         integration_id: envelope.command.integration_id(),
         ticket_id: envelope.command.ticket_id(envelope.id),
-        creates: matches!(envelope.command, Command::TicketCreate(_)),
+        creates: envelope.command.creates_ticket(),
         digest,
+        older_digests: digests,
         data,
         expires_at: envelope.expires_at,
         traceparent: envelope.trace.parent.clone(),
         tracestate: envelope.trace.state.clone(),
+        parent: None,
+        doubt_since: None,
     };
-    if matches!(envelope.command, Command::IntegrationCreate(_)) {
+    if secret_of(&envelope).is_some() {
         // From here on the secrets exist only sealed, as they would after a restart.
         let mut faults = crate::contract::Faults::new();
         if let Ok(data) = serde_json::from_str(&row.data)
@@ -90,9 +108,19 @@ fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
     (envelope, row)
 }
 
+/// The integration whose secrets the command carries, if it carries any.
+fn secret_of(envelope: &Envelope) -> Option<IntegrationId> {
+    match &envelope.command {
+        Command::Own(OwnCommand::CreateIntegration(_)) => Some(envelope.id.created_integration()),
+        Command::Own(OwnCommand::UpdateIntegration(update)) => Some(update.integration_id),
+        Command::Own(_) | Command::Ticket(_) | Command::Read(_) | Command::Unwritten(_) => None,
+    }
+}
+
 /// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one and only present as
-/// keyed hashes in the other. Takes the data out of the envelope.
-fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<u8>) {
+/// keyed hashes in the other; so where there are several keys, there are several digests, the first key's first, as the
+/// command may have come before under another one. Takes the data out of the envelope.
+fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
     let data = std::mem::take(&mut envelope.data);
     let digest_of = |data: &str| {
         Sha256::new()
@@ -103,49 +131,47 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<u8>) {
             .finalize()
             .to_vec()
     };
-    let keyed = |plain: &str| {
-        ring.keyed_hash(plain.as_bytes())
-            .map_or_else(|| "unkeyed".into(), hex::encode)
-    };
+    if let Some(id) = secret_of(envelope) {
+        let (stored, compared) = seal_members(ring, envelope, id, &data);
+        let digests = compared.iter().map(|text| digest_of(text));
+        return (stored, digests.collect());
+    }
     match &envelope.command {
-        Command::IntegrationCreate(_) => {
-            let (stored, compared) = seal_members(ring, envelope, &data, keyed);
-            (stored, digest_of(&compared))
-        }
         // It fails, so its secrets are not needed any more; they are not kept.
         Command::Unwritten(_) => {
             let mut map: Map<String, Value> = serde_json::from_str(&data).unwrap_or_default();
             mask_members(&mut map);
             let masked = Value::Object(map).to_string();
-            let digest = digest_of(&(masked.clone() + &keyed(&data)));
-            (masked, digest)
+            let keyed = keyed_hashes(ring, &data);
+            let digests = keyed.iter().map(|hash| digest_of(&(masked.clone() + hash)));
+            (masked.clone(), digests.collect())
         }
-        Command::TicketCreate(_)
-        | Command::TicketUpdate(_)
-        | Command::TicketStatus(_)
-        | Command::TicketAssign(_)
-        | Command::TicketComment(_)
-        | Command::IntegrationStatus(_)
-        | Command::IntegrationGet(_)
-        | Command::IntegrationList(_)
-        | Command::IntegrationTest(_) => {
+        Command::Ticket(_) | Command::Own(_) | Command::Read(_) => {
             let digest = digest_of(&data);
-            (data, digest)
+            (data, vec![digest])
         }
     }
 }
 
-/// An integration's data with its secrets sealed, and with them as keyed hashes.
+/// A text's keyed hash under each key.
+fn keyed_hashes(ring: &KeyRing, plain: &str) -> Vec<String> {
+    let hashes = ring.keyed_hashes(plain.as_bytes());
+    if hashes.is_empty() {
+        return vec!["unkeyed".into()];
+    }
+    hashes.into_iter().map(hex::encode).collect()
+}
+
+/// An integration's data with its secrets sealed, and, for each key, with them as keyed hashes.
 fn seal_members(
     ring: &KeyRing,
     envelope: &Envelope,
+    id: IntegrationId,
     data: &str,
-    keyed: impl Fn(&str) -> String,
-) -> (String, String) {
+) -> (String, Vec<String>) {
     let plain: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
-    let id = own::integration_id_of(envelope.id);
     let mut stored = plain.clone();
-    let mut compared = plain.clone();
+    let mut compared = vec![plain.clone(); ring.ids().count().max(1)];
     for (field, column) in [
         ("credentials", "credentials_encrypted"),
         ("webhook_secret", "webhook_secret_encrypted"),
@@ -154,7 +180,9 @@ fn seal_members(
             continue;
         };
         let plain = secret.to_string();
-        compared.insert(field.into(), Value::String(keyed(&plain)));
+        for (compared, hash) in compared.iter_mut().zip(keyed_hashes(ring, &plain)) {
+            compared.insert(field.into(), Value::String(hash));
+        }
         if secret.as_object().is_some_and(Map::is_empty) {
             continue;
         }
@@ -165,7 +193,7 @@ fn seal_members(
         };
         let sealed = ring.seal(&binding, plain.as_bytes());
         let value = match (sealed, field) {
-            (Ok(sealed), "credentials") => json!({ own::SEALED: sealed }),
+            (Ok(sealed), "credentials") => json!({ SEALED_MEMBER: sealed }),
             (Ok(sealed), _) => Value::String(sealed),
             (Err(_), "credentials") => json!({ own::REFUSED: true }),
             (Err(_), _) => {
@@ -176,5 +204,5 @@ fn seal_members(
         stored.insert(field.into(), value);
     }
     let text = |map: Map<String, Value>| Value::Object(map).to_string();
-    (text(stored), text(compared))
+    (text(stored), compared.into_iter().map(text).collect())
 }

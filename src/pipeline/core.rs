@@ -48,6 +48,7 @@ pub struct Core {
     pub(super) lanes: Lanes,
     pub(super) integrations: Integrations,
     pub(super) tokens: super::tokens::TokenMemory,
+    pub(super) places: super::places::Places,
     /// Commands in this process's hands, from the claim or take to the commit of their settlement. Guarded by
     /// `claiming` where rows are taken, so that a row of ours that is not in here was surely left behind.
     held: Mutex<HashSet<Uuid>>,
@@ -82,6 +83,7 @@ impl Core {
             relay: parts.relay,
             lanes,
             tokens: super::tokens::TokenMemory::default(),
+            places: super::places::Places::default(),
             held: Mutex::new(HashSet::new()),
             troubled: Mutex::new(HashSet::new()),
             claiming: tokio::sync::Mutex::new(()),

@@ -8,12 +8,17 @@ use chrono::{DateTime, NaiveTime, Utc};
 use super::integrations::Handle;
 use super::job::{Job, Organization};
 use super::policy::{Next, after};
-use crate::contract::Command;
-use crate::domain::{ErrorCode, Failure, IntegrationStatus, Priority, TicketCategory};
+use serde_json::Value;
+
+use crate::contract::{Command, TicketCommand};
+use crate::domain::{ErrorCode, Failure, Integration, IntegrationStatus, Priority, TicketCategory};
 use crate::platforms::Adapter;
+use crate::store::PARKED_BY;
 
 /// How long a command for a ticket that is not known waits for it (contract §4).
 const UNKNOWN_TICKET_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+/// How often a command that waits for its integration's credential looks whether it still has to.
+pub(super) const PARKED_LOOK: std::time::Duration = std::time::Duration::from_secs(3600);
 /// The third death of a process that ran it alone quarantines a command.
 const DEATHS_MAX: i32 = 3;
 
@@ -23,6 +28,8 @@ pub(super) enum Verdict {
     Call(Arc<Handle>, Arc<dyn Adapter>),
     /// No platform is concerned: our own row only.
     Own,
+    /// Which integration takes it is for the rules to say.
+    Route,
     /// Not now; no attempt is spent.
     Later(Next, Failure),
     /// Its ticket is not known yet: back in line, without the turn.
@@ -60,7 +67,7 @@ pub(super) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
         }
         Organization::Enabled => {}
     }
-    if let Command::TicketCreate(create) = &*job.command {
+    if let Command::Ticket(TicketCommand::Create(create)) = &*job.command {
         return create_gate(job, create, now);
     }
     let Some(stored) = job
@@ -75,7 +82,7 @@ pub(super) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
         let text = "no such ticket; it was waited for as long as 30 s";
         return Verdict::Refuse(Failure::new(ErrorCode::TicketNotFound, text));
     };
-    if let Command::TicketUpdate(update) = &*job.command
+    if let Command::Ticket(TicketCommand::Update(update)) = &*job.command
         && let Some(named) = update.integration_id
         && (stored.integration_id != Some(named) || stored.view.external_id.is_none())
     {
@@ -84,21 +91,16 @@ pub(super) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
         return Verdict::Refuse(Failure::new(ErrorCode::Conflict, text));
     }
     if stored.view.external_id.is_none() || stored.integration_id.is_none() {
+        if matches!(&*job.command, Command::Ticket(TicketCommand::Attach(_))) {
+            let text = "the ticket is on no platform, and Ticketwire keeps no files";
+            return Verdict::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text));
+        }
         return Verdict::Own;
     }
     resolve(job, now)
 }
 
 fn create_gate(job: &Job, create: &crate::contract::TicketCreate, now: DateTime<Utc>) -> Verdict {
-    if create.has_attachments {
-        let text = "this version does not take attachments with ticket.create yet; leave them out";
-        return Verdict::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text));
-    }
-    if create.route {
-        let text =
-            "this version does not route tickets yet; name the integration by integration_id";
-        return Verdict::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text));
-    }
     if let Some(stored) = job.ticket.as_deref() {
         if stored.organization_id != job.organization_id || stored.is_deleted {
             let text = "this ticket_id cannot be used; leave it out or choose a new one";
@@ -110,20 +112,52 @@ fn create_gate(job: &Job, create: &crate::contract::TicketCreate, now: DateTime<
             return Verdict::Refuse(Failure::new(ErrorCode::Conflict, text));
         }
     }
-    if create.integration_id.is_none() || !create.create_externally {
-        return Verdict::Own;
+    if !create.create_externally {
+        return no_files(create);
+    }
+    if create.integration_id.is_none() {
+        if !create.route {
+            return no_files(create);
+        }
+        // What was chosen stays chosen once something may have been sent there; until then a better one may be found.
+        let chosen = job.integration_id.is_some();
+        if !chosen {
+            return Verdict::Route;
+        }
+        return match resolve(job, now) {
+            Verdict::Refuse(_) if job.attempt == 0 && job.doubt_since.is_none() => Verdict::Route,
+            other @ (Verdict::Call(..)
+            | Verdict::Own
+            | Verdict::Route
+            | Verdict::Later(..)
+            | Verdict::Wait(_)
+            | Verdict::Refuse(_)) => other,
+        };
     }
     match resolve(job, now) {
         Verdict::Call(handle, adapter) => {
-            match cannot_handle(&handle, create.category, create.priority) {
+            let department = create.department.as_deref();
+            match cannot_handle(&handle.row, create.category, create.priority, department) {
                 Some(failure) => Verdict::Refuse(failure),
                 None => Verdict::Call(handle, adapter),
             }
         }
-        other @ (Verdict::Own | Verdict::Later(..) | Verdict::Wait(_) | Verdict::Refuse(_)) => {
-            other
-        }
+        other @ (Verdict::Own
+        | Verdict::Route
+        | Verdict::Later(..)
+        | Verdict::Wait(_)
+        | Verdict::Refuse(_)) => other,
     }
+}
+
+/// A ticket that stays with us has nowhere to put a file.
+fn no_files(create: &crate::contract::TicketCreate) -> Verdict {
+    if create.attachments.is_empty() {
+        return Verdict::Own;
+    }
+    let text = "the ticket goes to no platform, and Ticketwire keeps no files; name an integration or leave the \
+                attachments out";
+    Verdict::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text))
 }
 
 /// Resolution by id: deleted and foreign ones are not found; disabled wins; then expired; then any status but active.
@@ -133,52 +167,77 @@ fn resolve(job: &Job, now: DateTime<Utc>) -> Verdict {
         Err(failure) => return Verdict::Refuse(failure),
     };
     let row = &handle.row;
-    let refuse = |code, text: String| Verdict::Refuse(Failure::new(code, text));
-    if !row.enabled {
+    if let Some(since) = row.parked_at.filter(|_| row.enabled) {
         let text = format!(
-            "integration {} is disabled; enable it with integration.status",
-            row.id
+            "the credential of integration {} was refused at {}; its commands wait until it is mended and \
+             integration.test passes",
+            row.id,
+            since.format("%Y-%m-%d %H:%M UTC")
         );
-        return refuse(ErrorCode::IntegrationDisabled, text);
+        let next = Next {
+            at: after(now, PARKED_LOOK),
+            decided_by: PARKED_BY.into(),
+        };
+        return Verdict::Later(next, Failure::new(ErrorCode::AuthenticationFailed, text));
     }
-    if row.status == IntegrationStatus::Expired
-        || row.expires_at.is_some_and(|expiry| expiry <= now)
-    {
-        let text = format!(
-            "the credentials of integration {} have expired; renew them",
-            row.id
-        );
-        return refuse(ErrorCode::IntegrationExpired, text);
-    }
-    if row.status != IntegrationStatus::Active {
-        let text = format!(
-            "integration {} is {}, not active; integration.test activates it when its tests pass",
-            row.id, row.status
-        );
-        return refuse(ErrorCode::IntegrationInactive, text);
+    if let Some(failure) = takes_no_work(row, now) {
+        return Verdict::Refuse(failure);
     }
     let adapter = match &handle.adapter {
         Ok(adapter) => Arc::clone(adapter),
         Err(failure) => return Verdict::Refuse(failure.clone()),
     };
-    if let Some(until) = maintenance_until(&handle, now) {
-        let failure = Failure::new(
-            ErrorCode::MaintenanceWindow,
-            format!(
-                "integration {} is in its maintenance window until {}",
-                row.id,
-                until.format("%H:%M UTC")
-            ),
-        );
-        return Verdict::Later(
-            Next {
-                at: until,
-                decided_by: "maintenance_window_end".into(),
-            },
-            failure,
-        );
+    if let Some((next, failure)) = in_maintenance(row, now) {
+        return Verdict::Later(next, failure);
     }
     Verdict::Call(handle, adapter)
+}
+
+/// Why an integration takes no work, if it does not.
+pub(super) fn takes_no_work(row: &Integration, now: DateTime<Utc>) -> Option<Failure> {
+    let (code, text) = if !row.enabled {
+        (
+            ErrorCode::IntegrationDisabled,
+            format!(
+                "integration {} is disabled; enable it with integration.status",
+                row.id
+            ),
+        )
+    } else if row.status == IntegrationStatus::Expired || row.has_expired(now) {
+        (
+            ErrorCode::IntegrationExpired,
+            format!(
+                "the credentials of integration {} have expired; renew them",
+                row.id
+            ),
+        )
+    } else if row.status != IntegrationStatus::Active {
+        (
+            ErrorCode::IntegrationInactive,
+            format!(
+                "integration {} is {}, not active; integration.test activates it when its tests pass",
+                row.id, row.status
+            ),
+        )
+    } else {
+        return None;
+    };
+    Some(Failure::new(code, text))
+}
+
+/// Until when an integration is in its maintenance window, if it is.
+pub(super) fn in_maintenance(row: &Integration, now: DateTime<Utc>) -> Option<(Next, Failure)> {
+    let until = maintenance_until(row, now)?;
+    let text = format!(
+        "integration {} is in its maintenance window until {}",
+        row.id,
+        until.format("%H:%M UTC")
+    );
+    let next = Next {
+        at: until,
+        decided_by: "maintenance_window_end".into(),
+    };
+    Some((next, Failure::new(ErrorCode::MaintenanceWindow, text)))
 }
 
 /// The command's integration, if it is of the command's organization.
@@ -200,8 +259,13 @@ pub(super) fn owned(job: &Job) -> Result<Arc<Handle>, Failure> {
         })
 }
 
-fn cannot_handle(handle: &Handle, category: TicketCategory, priority: Priority) -> Option<Failure> {
-    let row = &handle.row;
+/// Why an integration does not take such a ticket, if it does not.
+pub(super) fn cannot_handle(
+    row: &Integration,
+    category: TicketCategory,
+    priority: Priority,
+    department: Option<&str>,
+) -> Option<Failure> {
     let lacks =
         |list: &[String], wanted: &str| !list.is_empty() && !list.iter().any(|item| item == wanted);
     let text = if lacks(&row.supports_categories, category.as_str()) {
@@ -216,17 +280,40 @@ fn cannot_handle(handle: &Handle, category: TicketCategory, priority: Priority) 
             row.id,
             row.supports_priorities.join(", ")
         )
+    } else if let Some(department) = department
+        && !row.department_mapping.is_empty()
+        && mapped_department(row, department).is_none()
+    {
+        let known: Vec<&str> = row.department_mapping.keys().map(String::as_str).collect();
+        format!(
+            "integration {} takes only the departments {}",
+            row.id,
+            known.join(", ")
+        )
     } else {
         return None;
     };
     Some(Failure::new(ErrorCode::IntegrationCannotHandle, text))
 }
 
+/// What an integration calls a department of ours: by `department_mapping`, without regard to case; `*` stands for all
+/// others.
+pub(super) fn mapped_department<'a>(row: &'a Integration, department: &str) -> Option<&'a Value> {
+    let wanted = department.to_lowercase();
+    let named = row
+        .department_mapping
+        .iter()
+        .find(|(name, _)| name.to_lowercase() == wanted);
+    named
+        .map(|(_, value)| value)
+        .or_else(|| row.department_mapping.get("*"))
+}
+
 /// The end of the daily window, if `now` is in it; a window may go over midnight. An unreadable one is none.
-fn maintenance_until(handle: &Handle, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+fn maintenance_until(row: &Integration, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let clock = |text: &Option<String>| NaiveTime::parse_from_str(text.as_deref()?, "%H:%M").ok();
-    let start = clock(&handle.row.maintenance_window_start)?;
-    let end = clock(&handle.row.maintenance_window_end)?;
+    let start = clock(&row.maintenance_window_start)?;
+    let end = clock(&row.maintenance_window_end)?;
     window_until(start, end, now)
 }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::arrivals::{Arrival, Kind};
@@ -25,6 +26,8 @@ use crate::telemetry::{failpoint, metrics};
 
 /// Most deliveries a batch.
 const BATCH_MAX: usize = 256;
+/// Questions answered at once.
+const READERS_MAX: usize = 8;
 /// How long a command waits at the door for room before it is claimed as pending instead.
 const ROOM_WAIT: Duration = Duration::from_millis(250);
 /// Pauses between tries while Postgres is away.
@@ -38,9 +41,15 @@ pub async fn run_intake(
 ) {
     let mut waiting: VecDeque<Arrival> = VecDeque::with_capacity(BATCH_MAX);
     let mut fresh = Vec::with_capacity(BATCH_MAX);
+    let readers = Readers {
+        free: Arc::new(Semaphore::new(READERS_MAX)),
+        tasks: TaskTracker::new(),
+    };
     loop {
         if waiting.is_empty() {
             if deliveries.recv_many(&mut fresh, BATCH_MAX).await == 0 {
+                readers.tasks.close();
+                readers.tasks.wait().await;
                 return;
             }
         } else {
@@ -61,7 +70,8 @@ pub async fn run_intake(
         );
         let count = admitted(&core, &waiting, now);
         if count > 0 {
-            take_in(&core, &consumer, waiting.drain(..count).collect()).await;
+            let batch = waiting.drain(..count).collect();
+            take_in(&core, &consumer, &readers, batch).await;
         } else if let Some(first) = waiting.front() {
             // A notification missed costs what is left of the limit.
             let limit = (first.at + ROOM_WAIT).saturating_duration_since(now);
@@ -95,7 +105,12 @@ struct Incoming {
     delivery: usize,
 }
 
-async fn take_in(core: &Arc<Core>, consumer: &Consumer, batch: Vec<Arrival>) {
+async fn take_in(
+    core: &Arc<Core>,
+    consumer: &Arc<Consumer>,
+    readers: &Readers,
+    batch: Vec<Arrival>,
+) {
     let mut deliveries = Vec::with_capacity(batch.len());
     let mut commands = Vec::with_capacity(batch.len());
     let mut rejected = Vec::new();
@@ -110,7 +125,7 @@ async fn take_in(core: &Arc<Core>, consumer: &Consumer, batch: Vec<Arrival>) {
                     delivery,
                 });
             }
-            Kind::Asked(envelope) => asked.push(*envelope),
+            Kind::Asked(envelope) => asked.push((*envelope, delivery)),
             Kind::Rejected(rejection) => rejected.push((*rejection, delivery)),
         }
         deliveries.push(arrival.delivery);
@@ -128,11 +143,35 @@ async fn take_in(core: &Arc<Core>, consumer: &Consumer, batch: Vec<Arrival>) {
             .collect();
         until_durable(core, || bury(core, &letters)).await;
     }
-    for envelope in asked {
-        reads::answer(core, envelope).await;
-    }
     failpoint("after_claim").await;
-    consumer.ack(&deliveries);
+    // A question that takes its time (a search, a platform's fields) must not keep the commands behind it at the door.
+    let asking: HashSet<usize> = asked.iter().map(|(_, delivery)| *delivery).collect();
+    consumer.ack(
+        deliveries
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !asking.contains(index))
+            .map(|(_, delivery)| delivery),
+    );
+    let mut deliveries: Vec<Option<Delivery>> = deliveries.into_iter().map(Some).collect();
+    for (envelope, index) in asked {
+        let Some(delivery) = deliveries.get_mut(index).and_then(Option::take) else {
+            continue;
+        };
+        let permit = readers.free.clone().acquire_owned().await;
+        let (core, consumer) = (Arc::clone(core), Arc::clone(consumer));
+        readers.tasks.spawn(async move {
+            reads::answer(&core, envelope).await;
+            consumer.ack([&delivery]);
+            drop(permit);
+        });
+    }
+}
+
+/// Questions being answered.
+struct Readers {
+    free: Arc<Semaphore>,
+    tasks: TaskTracker,
 }
 
 /// Claims a batch, whatever it takes: repeats are answered, conflicts returned as rejections.
@@ -375,7 +414,8 @@ async fn after_claim(
         if let Some(claimed) = claimed.get(&id).filter(|claimed| claimed.running) {
             jobs.push(Job::claimed(incoming.envelope, claimed));
         } else if let Some(repeat) = repeats.get(&id) {
-            if repeat.digest == incoming.row.digest {
+            let row = &incoming.row;
+            if repeat.digest == row.digest || row.older_digests.contains(&repeat.digest) {
                 tracing::debug!(command_id = %id, "a repeat: answered with the first outcome");
                 if let Some((body, key)) = &repeat.final_event {
                     answers.push(OutboxRow {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
-use crate::domain::{ErrorCode, Failure, HealthStatus, Integration, IntegrationId, OrganizationId};
+use crate::domain::{ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
 use crate::platforms::{self, Adapter};
 use crate::secrets::{Binding, Credentials, KeyRing};
 use crate::store::{LoadedIntegration, Store, StoreError};
@@ -16,7 +16,6 @@ pub(super) struct Handle {
     pub(super) version: i64,
     pub(super) row: Integration,
     pub(super) is_deleted: bool,
-    pub(super) health: HealthStatus,
     /// The adapter, or why there is none.
     pub(super) adapter: Result<Arc<dyn Adapter>, Failure>,
 }
@@ -44,6 +43,28 @@ impl Integrations {
             ring,
             handles: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Every integration of an organization that is not deleted, for routing: read anew each time, as a routing that goes
+    /// by what was is worse than none.
+    pub(super) async fn of_organization(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<Vec<Arc<Handle>>, StoreError> {
+        let found = self.store.integrations_of(organization).await?;
+        Ok(found
+            .into_iter()
+            .map(|loaded| {
+                let known = {
+                    let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+                    handles.get(&loaded.integration.id.uuid()).map(Arc::clone)
+                };
+                match known {
+                    Some(handle) if handle.version == loaded.version => handle,
+                    Some(_) | None => Arc::new(self.open(loaded)),
+                }
+            })
+            .collect())
     }
 
     /// The handles of these integrations at these versions or later; those that do not exist are missing.
@@ -82,7 +103,6 @@ impl Integrations {
     }
 
     fn open(&self, loaded: LoadedIntegration) -> Handle {
-        let health = loaded.health();
         let LoadedIntegration {
             version,
             integration,
@@ -106,17 +126,16 @@ impl Integrations {
             version,
             row: integration,
             is_deleted,
-            health,
             adapter,
         }
     }
 }
 
 /// Opens an integration's credentials.
-pub(super) fn open_credentials(
-    ring: &KeyRing,
-    integration: &Integration,
-) -> Result<Credentials, Failure> {
+///
+/// # Errors
+/// `credentials_unreadable`, with what it lacks.
+pub fn open_credentials(ring: &KeyRing, integration: &Integration) -> Result<Credentials, Failure> {
     let Some(sealed) = &integration.credentials_sealed else {
         return Ok(Credentials::default());
     };
@@ -134,11 +153,10 @@ pub(super) fn open_credentials(
             integration.id
         ))
     })?;
-    match serde_json::from_slice(&opened) {
-        Ok(serde_json::Value::Object(members)) => Ok(Credentials::new(members)),
-        Ok(_) | Err(_) => Err(refuse(format!(
-            "the credentials of integration {} are no JSON object",
+    Credentials::from_json(&opened).ok_or_else(|| {
+        refuse(format!(
+            "the credentials of integration {} are no JSON",
             integration.id
-        ))),
-    }
+        ))
+    })
 }

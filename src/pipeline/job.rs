@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::integrations::Handle;
 use crate::contract::{Command, CommandType, Trace};
 use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId, UserRef};
-use crate::store::{CircuitTally, OwnEffect, Settlement, StoredTicket, UsageTally};
+use crate::store::{
+    AnalysisColumns, CircuitTally, OwnEffect, Settlement, StoredTicket, UsageTally,
+};
 
 /// A command that this process runs.
 #[derive(Debug)]
@@ -34,6 +37,29 @@ pub(super) struct Job {
     pub(super) ticket: Option<Box<StoredTicket>>,
     /// People the data names, as far as `users` knows them.
     pub(super) people: Vec<UserRef>,
+    /// Whose child it is.
+    pub(super) parent: Option<CommandId>,
+    /// What the analysis of a `ticket.ai_create` found: the command is then the create it made of it.
+    pub(super) analysis: Option<Box<Analysed>>,
+    /// Whether it comes back for a place that was reserved for it.
+    pub(super) has_place: bool,
+}
+
+impl Job {
+    /// Whose places it takes. What changes or tests an integration does not wait behind its tickets.
+    pub(super) fn lane(&self) -> Uuid {
+        match (&*self.command, self.integration_id) {
+            (Command::Own(_), _) | (_, None) => Uuid::nil(),
+            (Command::Ticket(_) | Command::Read(_) | Command::Unwritten(_), Some(id)) => id.uuid(),
+        }
+    }
+}
+
+/// What an analysis found, for the event and for the ticket's row.
+#[derive(Debug, Clone)]
+pub(super) struct Analysed {
+    pub(super) shown: serde_json::Value,
+    pub(super) columns: AnalysisColumns,
 }
 
 /// What is known of the tenant.
@@ -63,4 +89,6 @@ pub(super) struct Done {
     pub(super) effect: Option<OwnEffect>,
     /// What is settled instead where the database refuses the effect: a success without it would be a lie.
     pub(super) instead: Option<Box<Settlement>>,
+    /// What is settled instead where the effect was decided on something that has changed since: it runs again.
+    pub(super) again: Option<Box<Settlement>>,
 }

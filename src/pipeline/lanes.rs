@@ -69,9 +69,7 @@ impl Lanes {
     pub(super) fn submit(&self, core: &Arc<Core>, jobs: Vec<Job>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         for job in jobs {
-            let id = job
-                .integration_id
-                .map_or(Uuid::nil(), crate::domain::IntegrationId::uuid);
+            let id = job.lane();
             let lane = lanes.entry(id).or_default();
             if lane.in_flight < self.in_flight_max || id.is_nil() {
                 lane.in_flight += 1;

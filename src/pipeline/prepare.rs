@@ -9,7 +9,7 @@ use super::core::{Core, stored_type};
 use super::dispatch;
 use super::integrations::Handle;
 use super::job::{Job, Organization};
-use crate::contract::{Command, Envelope, Faults, Trace};
+use crate::contract::{Command, Envelope, Faults, TicketCommand, Trace};
 use crate::domain::{ErrorCode, Failure, IntegrationId, TicketId, UserRef};
 use crate::store::{Claimed, StoreError, StoredTicket, Taken, chain};
 
@@ -40,6 +40,9 @@ impl Job {
             integration: None,
             ticket: None,
             people: Vec::new(),
+            parent: None,
+            analysis: None,
+            has_place: false,
         }
     }
 
@@ -83,6 +86,9 @@ impl Job {
             integration: None,
             ticket: None,
             people: Vec::new(),
+            parent: taken.parent,
+            analysis: None,
+            has_place: taken.decided_by.as_deref() == Some(super::places::RATE_LIMITED_BY),
         };
         (job, failure)
     }
@@ -90,33 +96,24 @@ impl Job {
     /// Whether the ticket's row has to be read: not for a create that makes its own id, which nobody else can know.
     fn needs_ticket(&self) -> bool {
         match &*self.command {
-            Command::TicketCreate(create) => create.ticket_id.is_some() || self.take > 1,
-            Command::TicketUpdate(_)
-            | Command::TicketStatus(_)
-            | Command::TicketAssign(_)
-            | Command::TicketComment(_) => true,
-            Command::IntegrationCreate(_)
-            | Command::IntegrationStatus(_)
-            | Command::IntegrationGet(_)
-            | Command::IntegrationList(_)
-            | Command::IntegrationTest(_)
-            | Command::Unwritten(_) => false,
+            Command::Ticket(TicketCommand::Create(create)) => {
+                create.ticket_id.is_some() || self.take > 1
+            }
+            Command::Ticket(TicketCommand::AiCreate(_)) => self.take > 1,
+            Command::Ticket(_) => true,
+            Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => false,
         }
     }
 
     fn people_named(&self) -> impl Iterator<Item = Uuid> {
         match &*self.command {
-            Command::TicketCreate(create) => [create.assigned_to_id, create.created_by_id],
-            Command::TicketAssign(assign) => [assign.assigned_to_id, None],
-            Command::TicketUpdate(_)
-            | Command::TicketStatus(_)
-            | Command::TicketComment(_)
-            | Command::IntegrationCreate(_)
-            | Command::IntegrationStatus(_)
-            | Command::IntegrationGet(_)
-            | Command::IntegrationList(_)
-            | Command::IntegrationTest(_)
-            | Command::Unwritten(_) => [None, None],
+            Command::Ticket(TicketCommand::Create(create)) => {
+                [create.assigned_to_id, create.created_by_id]
+            }
+            Command::Ticket(TicketCommand::Assign(assign)) => [assign.assigned_to_id, None],
+            Command::Ticket(_) | Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => {
+                [None, None]
+            }
         }
         .into_iter()
         .flatten()
@@ -159,9 +156,7 @@ pub(super) async fn fill(
     // A ticket's own integration may have become known only with its row.
     for job in jobs.iter_mut() {
         if let Some(stored) = job.ticket_id.and_then(|id| tickets.get(&id.uuid())) {
-            if !matches!(*job.command, Command::TicketCreate(_))
-                && stored.organization_id == job.organization_id
-            {
+            if !job.command.creates_ticket() && stored.organization_id == job.organization_id {
                 job.integration_id = stored.integration_id.or(job.integration_id);
             }
             job.ticket = Some(Box::new(stored.clone()));

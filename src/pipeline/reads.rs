@@ -13,9 +13,15 @@ use super::gates::{self, Verdict};
 use super::integrations::open_credentials;
 use super::job::{Job, Organization};
 use super::prepare;
-use crate::contract::{Command, Envelope, Event, EventData, IntegrationList, Outcome};
+use super::routing::Routing;
+use super::tokens::TokenCache;
+use crate::contract::{
+    Command, Envelope, Event, EventData, IntegrationFields, IntegrationList, Outcome, ReadCommand,
+    RouteQuery, TicketCommand,
+};
+use crate::domain::routing::Traits;
 use crate::domain::{ErrorCode, Failure, Integration, OrganizationId};
-use crate::platforms::Cause;
+use crate::platforms::{Cause, Exchange, Operation, file};
 use crate::secrets::{KeyRing, mask};
 use crate::store::{Claimed, LoadedIntegration, OutboxKey, OutboxRow, StoreError, chain};
 
@@ -116,8 +122,18 @@ async fn read(
     envelope: &Envelope,
     row: &mut Option<Integration>,
 ) -> Result<Answer, StoreError> {
-    match &envelope.command {
-        Command::IntegrationGet(id) => {
+    let asked = match &envelope.command {
+        Command::Read(asked) => asked,
+        Command::Ticket(_) | Command::Own(_) | Command::Unwritten(_) => {
+            let text = format!(
+                "this version of Ticketwire does not carry out {} yet",
+                envelope.command_type
+            );
+            return Ok(Err(Failure::new(ErrorCode::UnsupportedOperation, text)));
+        }
+    };
+    match asked {
+        ReadCommand::Integration(id) => {
             let found = core.store.integrations(&[id.uuid()]).await?.pop();
             let own = found.filter(|f| {
                 !f.is_deleted && f.integration.organization_id == Some(envelope.organization_id)
@@ -133,25 +149,87 @@ async fn read(
                 }
             })
         }
-        Command::IntegrationList(filter) => {
+        ReadCommand::Integrations(filter) => {
             list(core, envelope.organization_id, filter).await.map(Ok)
         }
-        Command::TicketCreate(_)
-        | Command::TicketUpdate(_)
-        | Command::TicketStatus(_)
-        | Command::TicketAssign(_)
-        | Command::TicketComment(_)
-        | Command::IntegrationCreate(_)
-        | Command::IntegrationStatus(_)
-        | Command::IntegrationTest(_)
-        | Command::Unwritten(_) => {
-            let text = format!(
-                "this version of Ticketwire does not carry out {} yet",
-                envelope.command_type
-            );
-            Ok(Err(Failure::new(ErrorCode::UnsupportedOperation, text)))
-        }
+        ReadCommand::Route(query) => route(core, envelope.organization_id, query).await,
+        ReadCommand::Fields(asked) => fields(core, envelope.organization_id, asked, row).await,
     }
+}
+
+/// Which integrations could take a ticket, and why not the others.
+async fn route(
+    core: &Core,
+    organization: OrganizationId,
+    query: &RouteQuery,
+) -> Result<Answer, StoreError> {
+    let traits = match query.ticket_id {
+        None => query.traits.clone(),
+        Some(id) => {
+            let found = core.store.tickets(&[id.uuid()]).await?.pop();
+            let own = found.filter(|t| t.organization_id == organization && !t.is_deleted);
+            let Some(ticket) = own else {
+                let text = format!("no ticket {id} in this organization");
+                return Ok(Err(Failure::new(ErrorCode::TicketNotFound, text)));
+            };
+            let view = ticket.view;
+            Traits {
+                title: view.title,
+                description: view.description,
+                category: view.category,
+                priority: view.priority,
+                urgency: view.urgency,
+                department: view.department,
+                tags: view.tags,
+                custom_fields: view.custom_fields,
+            }
+        }
+    };
+    let handles = core.integrations.of_organization(organization).await?;
+    Ok(Ok(Routing::of(handles, &traits, Utc::now()).to_json()))
+}
+
+/// The platform's own fields. Asks the platform, so it is bound by the attempt's time.
+async fn fields(
+    core: &Core,
+    organization: OrganizationId,
+    asked: &IntegrationFields,
+    row: &mut Option<Integration>,
+) -> Result<Answer, StoreError> {
+    let id = asked.integration_id;
+    let found = core
+        .integrations
+        .get(&[(id, -1)])
+        .await?
+        .into_values()
+        .next();
+    let own = found
+        .filter(|handle| !handle.is_deleted && handle.row.organization_id == Some(organization));
+    let Some(handle) = own else {
+        let text = format!("no integration {id} in this organization");
+        return Ok(Err(Failure::new(ErrorCode::IntegrationNotFound, text)));
+    };
+    *row = Some(handle.row.clone());
+    let adapter = match &handle.adapter {
+        Ok(adapter) => Arc::clone(adapter),
+        Err(failure) => return Ok(Err(failure.clone())),
+    };
+    let tokens = TokenCache::new(core, Some(&handle));
+    let exchange = Exchange {
+        client: &core.http,
+        deadline: std::time::Instant::now() + core.config.dispatch.request_timeout,
+        permit: core.lease.as_ref(),
+        tokens: &tokens,
+    };
+    Ok(
+        match adapter.fields(&exchange, asked.search.as_deref()).await {
+            Ok(fields) => Ok(json!({ "integration_id": id, "fields": fields })),
+            Err(error) => {
+                tracing::info!(integration_id = %id, error = %error, "the fields could not be read");
+                Err(error.failure())
+            }
+        },
+    )
 }
 
 async fn list(
@@ -204,13 +282,7 @@ async fn dry_run(
     envelope: &Envelope,
     row: &mut Option<Integration>,
 ) -> Result<Answer, StoreError> {
-    if matches!(
-        envelope.command,
-        Command::IntegrationCreate(_)
-            | Command::IntegrationStatus(_)
-            | Command::IntegrationTest(_)
-            | Command::Unwritten(_)
-    ) {
+    if !matches!(envelope.command, Command::Ticket(_)) {
         return Ok(Ok(
             json!({ "dry_run": true, "request": null, "message": "the command is valid; nothing was done" }),
         ));
@@ -240,23 +312,52 @@ async fn dry_run(
         Verdict::Own => {
             Ok(json!({ "dry_run": true, "request": null, "message": "no platform is concerned" }))
         }
+        Verdict::Route => {
+            let handles = core
+                .integrations
+                .of_organization(envelope.organization_id)
+                .await?;
+            let routing = Routing::of(handles, &dispatch::traits_of_job(&job), Utc::now());
+            match routing.candidates.first() {
+                None => Err(routing.failure()),
+                Some(_) => {
+                    Ok(json!({ "dry_run": true, "request": null, "routing": routing.to_json() }))
+                }
+            }
+        }
         Verdict::Call(handle, adapter) => {
             *row = Some(handle.row.clone());
             let view = dispatch::preview_view(core, job);
             let (job, view) = view;
             let mark = dispatch::mark(&job);
-            dispatch::operation(
-                &job.command,
-                &view,
-                Cause {
-                    mark: &mark,
-                    at: job.received_at,
-                },
-            )
-            .and_then(|operation| match adapter.plan(&operation) {
-                Ok(request) => Ok(json!({ "dry_run": true, "request": request.masked() })),
+            let cause = Cause {
+                mark: &mark,
+                at: job.received_at,
+            };
+            let planned = |operation: &Operation<'_>| match adapter.plan(operation) {
+                Ok(request) => Ok(request.masked()),
                 Err(error) => Err(error.failure()),
-            })
+            };
+            if let Command::Ticket(TicketCommand::Attach(attach)) = &*job.command {
+                let requests: Result<Vec<Value>, Failure> = attach
+                    .attachments
+                    .iter()
+                    .map(|attachment| {
+                        planned(&Operation::Attach {
+                            ticket: &view,
+                            file: &file::unfetched(attachment),
+                            cause,
+                        })
+                    })
+                    .collect();
+                requests.map(|requests| {
+                    json!({ "dry_run": true, "request": requests.first(), "requests": requests })
+                })
+            } else {
+                dispatch::operation(&job.command, &view, cause)
+                    .and_then(|operation| planned(&operation))
+                    .map(|request| json!({ "dry_run": true, "request": request }))
+            }
         }
     })
 }

@@ -12,6 +12,7 @@ use super::alone::Alone;
 use super::core::Core;
 use super::prepare;
 use super::retention::Retention;
+use super::rounds::Rounds;
 use crate::domain::IntegrationId;
 use crate::store::{StoreError, Taken, chain};
 use crate::telemetry::metrics;
@@ -35,6 +36,7 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
     let mut last_fold = Instant::now();
     let mut last_statistics = Instant::now();
     let mut retention = Retention::new();
+    let mut rounds = Rounds::new();
     // Others are judged only after one lease of a reachable database: a long outage is no massacre.
     let mut reachable_since = Instant::now();
     let mut in_doubt = true;
@@ -79,6 +81,9 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
         if trouble.is_none() {
             trouble = retention.step(&core).await.err();
         }
+        if trouble.is_none() {
+            trouble = rounds.step(&core).await.err();
+        }
         match trouble {
             Some(StoreError::Contention(error)) => {
                 tracing::debug!(error = %error, "lost a race; next round");
@@ -96,6 +101,7 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
     if let Some(alone) = alone.as_mut() {
         alone.stop().await;
     }
+    rounds.end(Duration::from_secs(5)).await;
     if let Err(error) = core.store.fold_usage().await {
         tracing::debug!(
             error = chain(&error),
@@ -144,6 +150,7 @@ async fn take(core: &Arc<Core>) -> Result<(), StoreError> {
 fn lane_of(taken: &Taken) -> Uuid {
     taken
         .integration_id
+        .filter(|_| !taken.command_type.starts_with("integration."))
         .map_or(Uuid::nil(), IntegrationId::uuid)
 }
 

@@ -66,12 +66,7 @@ async fn settle_plain(core: &Arc<Core>, batch: Vec<Done>) {
             sum.last_error = tally.last_error.or_else(|| sum.last_error.take());
         }
         if let Some((id, tally)) = done.circuit {
-            let sum = circuits.entry(id).or_default();
-            if tally.reset {
-                *sum = tally;
-            } else {
-                sum.failures += tally.failures;
-            }
+            circuits.entry(id).or_default().add(&tally);
         }
         settlements.push(done.settlement);
     }
@@ -161,6 +156,9 @@ async fn give_up(core: &Arc<Core>, settlement: &Settlement, error: &StoreError) 
 
 async fn settle_own(core: &Arc<Core>, done: Done) {
     let Some(effect) = done.effect else { return };
+    if let Some((id, circuit)) = done.circuit {
+        tally(core, HashMap::from([(id, circuit)])).await;
+    }
     let mut pause = PAUSE.0;
     loop {
         match core
@@ -168,8 +166,12 @@ async fn settle_own(core: &Arc<Core>, done: Done) {
             .settle_with(core.me.id, &core.me.worker, &done.settlement, &effect)
             .await
         {
-            Ok(settled) => {
+            Ok(Some(settled)) => {
                 return after_commit(core, std::slice::from_ref(&done.settlement), settled).await;
+            }
+            Ok(None) => {
+                let again = done.again.map_or(done.settlement, |again| *again);
+                return write(core, std::slice::from_ref(&again), &[]).await;
             }
             Err(error) if error.is_refusal() => {
                 tracing::error!(command_id = %done.settlement.id, error = chain(&error), "a command's effect was refused");
@@ -225,6 +227,7 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
         routing_key: reply.reply_to,
         body: reply.body,
     }));
+    rows.extend(settled.extra);
     core.relay.offer(rows);
     core.release(batch.iter().map(|settlement| settlement.id));
     if settled.turns_passed > 0 || batch.iter().any(|settlement| !settlement.finished) {
@@ -236,13 +239,13 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
 async fn tally(core: &Arc<Core>, circuits: HashMap<IntegrationId, CircuitTally>) {
     let worth: Vec<(IntegrationId, CircuitTally)> = circuits
         .into_iter()
-        .filter(|(id, tally)| tally.failures > 0 || core.is_troubled(*id))
+        .filter(|(id, tally)| tally.failures > 0 || tally.errors > 0 || core.is_troubled(*id))
         .collect();
     if worth.is_empty() {
         return;
     }
     for (id, tally) in &worth {
-        if tally.failures > 0 {
+        if tally.failures > 0 || tally.errors > 0 {
             core.note_trouble(*id);
         }
     }
@@ -254,7 +257,7 @@ async fn tally(core: &Arc<Core>, circuits: HashMap<IntegrationId, CircuitTally>)
     {
         Ok(changes) => {
             for change in changes {
-                super::circuits::announce(core, &change).await;
+                super::circuits::follow(core, &change).await;
             }
             core.due.notify_one();
         }

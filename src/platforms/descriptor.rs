@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{ErrorClass, OperationKind, connect};
-use crate::domain::{AuthType, Integration, IntegrationId, IntegrationStatus, Platform};
+use crate::domain::{
+    AuthType, HealthStatus, Integration, IntegrationId, IntegrationStatus, Platform,
+};
 use crate::secrets::Credentials;
 
 /// One member of an integration's credentials or settings.
@@ -82,6 +84,10 @@ pub enum BaseUrl {
     /// Required unless this setting is present.
     UnlessSetting(&'static str),
 }
+
+/// A setting every platform has: whether the commands of an integration whose credential is refused fail (`fail`, the
+/// default), or wait until it is mended (`park`).
+const ON_AUTH_FAILURE: &str = "on_auth_failure";
 
 /// Checks an integration's authentication type, credentials and settings against its platform's descriptor, as
 /// `integration.create` does. Returns every fault at once, by field.
@@ -172,6 +178,14 @@ pub fn faults(
             );
         }
     }
+    if let Some(value) = settings.get(ON_AUTH_FAILURE)
+        && !matches!(value.as_str(), Some("fail" | "park"))
+    {
+        faults.insert(
+            format!("settings.{ON_AUTH_FAILURE}"),
+            "must be fail or park".into(),
+        );
+    }
     let needs_url = match descriptor.base_url {
         BaseUrl::Required => true,
         BaseUrl::Default(_) => false,
@@ -226,5 +240,12 @@ fn blank(
         maintenance_window_start: None,
         maintenance_window_end: None,
         rate_limit_per_hour: None,
+        default_priority: 100,
+        routing_rules: None,
+        health: HealthStatus::Unknown,
+        parked_at: None,
+        auto_disable_on_error: false,
+        failure_threshold: 5,
+        last_sync_at: None,
     }
 }

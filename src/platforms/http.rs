@@ -14,7 +14,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -22,7 +24,7 @@ use url::Url;
 
 use super::backoff::{Verdict, in_place};
 use super::egress::{GuardedResolver, Refused};
-use super::{AdapterError, EgressPolicy, ErrorClass};
+use super::{AdapterError, EgressPolicy, ErrorClass, File};
 use crate::telemetry::failpoint;
 
 /// Most bytes of an answer that are read, after decompression.
@@ -73,6 +75,15 @@ pub enum Body {
     Json(Bytes),
     /// `application/x-www-form-urlencoded`.
     Form(Vec<(String, SecretString)>),
+    /// `multipart/form-data` with one file.
+    Multipart {
+        /// Name of the part.
+        part: &'static str,
+        /// The file.
+        file: File,
+    },
+    /// The bytes of a file and nothing else.
+    Raw(File),
 }
 
 /// A request as an adapter builds it: data, not yet IO.
@@ -234,6 +245,35 @@ impl Exchange<'_> {
         Ok(response)
     }
 
+    /// Sends a read and hands over its answer before its body: for what is too big to be held.
+    ///
+    /// # Errors
+    /// As [`Exchange::send`].
+    pub(super) async fn open(&self, request: &Request) -> Result<reqwest::Response, AdapterError> {
+        self.client.egress.check(&request.url)?;
+        let limit = self
+            .client
+            .request_timeout
+            .min(self.deadline.saturating_duration_since(Instant::now()));
+        let prepared = self.prepare(request, None)?;
+        self.permit.check(limit)?;
+        match tokio::time::timeout(limit, self.client.client.execute(prepared)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(match trouble(request, &error) {
+                Verdict::Final(Again::Error(error)) | Verdict::Again(Again::Error(error), _) => {
+                    error
+                }
+                Verdict::Final(Again::Answer(_)) | Verdict::Again(Again::Answer(_), _) => {
+                    AdapterError::new(ErrorClass::Internal, "an answer is no trouble")
+                }
+            }),
+            Err(_) => {
+                let text = format!("{} did not answer within {limit:?}", host(request));
+                Err(AdapterError::new(ErrorClass::Timeout, text))
+            }
+        }
+    }
+
     async fn send_with(
         &self,
         request: &Request,
@@ -344,6 +384,25 @@ impl Exchange<'_> {
                     form.append_pair(name, value.expose_secret());
                 }
                 *prepared.body_mut() = Some(form.finish().into());
+            }
+            Body::Multipart { file, .. } | Body::Raw(file) => {
+                let envelope = match &request.body {
+                    Body::Multipart { part, .. } => Some(file.envelope(part)),
+                    Body::Empty | Body::Json(_) | Body::Form(_) | Body::Raw(_) => None,
+                };
+                let content_type = envelope
+                    .as_ref()
+                    .map_or(file.media_type.as_str(), |envelope| &envelope.content_type);
+                let value = HeaderValue::from_str(content_type)
+                    .unwrap_or(HeaderValue::from_static("application/octet-stream"));
+                headers.insert(CONTENT_TYPE, value);
+                let (body, length) = file.body(envelope.as_ref()).map_err(|error| {
+                    let text = "the file was gone before it was sent";
+                    AdapterError::new(ErrorClass::Transient { retry_after: None }, text)
+                        .with_internal(error.to_string())
+                })?;
+                headers.insert(CONTENT_LENGTH, length.into());
+                *prepared.body_mut() = Some(body);
             }
         }
         Ok(prepared)
@@ -534,6 +593,9 @@ impl Request {
                 .map(|(name, _)| (name.clone(), Value::from("••••")))
                 .collect::<serde_json::Map<_, _>>()
                 .into(),
+            Body::Multipart { file, .. } | Body::Raw(file) => {
+                json!({ "file": file.name, "media_type": file.media_type })
+            }
         };
         json!({
             "method": self.method.as_str(), "url": self.shown_url(), "headers": headers,

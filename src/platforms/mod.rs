@@ -10,6 +10,7 @@ mod backoff;
 mod descriptor;
 mod egress;
 mod error;
+pub(crate) mod file;
 mod http;
 pub mod jira;
 mod members;
@@ -29,6 +30,7 @@ use crate::secrets::Credentials;
 pub use descriptor::{AuthScheme, BaseUrl, Descriptor, Member, faults};
 pub use egress::EgressPolicy;
 pub use error::{AdapterError, ErrorClass};
+pub use file::File;
 pub use http::{
     Auth, Body, Effect, Exchange, HttpClient, Request, Response, SendPermit, TokenFlow, TokenGrant,
     TokenSource,
@@ -94,6 +96,22 @@ pub enum Operation<'a> {
         /// Whose doing it is.
         cause: Cause<'a>,
     },
+    /// Put a file to the item.
+    Attach {
+        /// The ticket.
+        ticket: &'a TicketView,
+        /// The file.
+        file: &'a File,
+        /// Whose doing it is.
+        cause: Cause<'a>,
+    },
+    /// The ticket is deleted with us: close the item, as far as the platform knows that; nothing is erased.
+    Delete {
+        /// The ticket after the change.
+        ticket: &'a TicketView,
+        /// Whose doing it is.
+        cause: Cause<'a>,
+    },
 }
 
 impl Operation<'_> {
@@ -106,6 +124,8 @@ impl Operation<'_> {
             Self::Status { .. } => OperationKind::Status,
             Self::Assign { .. } => OperationKind::Assign,
             Self::Comment { .. } => OperationKind::Comment,
+            Self::Attach { .. } => OperationKind::Attach,
+            Self::Delete { .. } => OperationKind::Delete,
         }
     }
 
@@ -117,7 +137,9 @@ impl Operation<'_> {
             | Self::Update { cause, .. }
             | Self::Status { cause, .. }
             | Self::Assign { cause, .. }
-            | Self::Comment { cause, .. } => *cause,
+            | Self::Comment { cause, .. }
+            | Self::Attach { cause, .. }
+            | Self::Delete { cause, .. } => *cause,
         }
     }
 
@@ -129,7 +151,28 @@ impl Operation<'_> {
             | Self::Update { ticket, .. }
             | Self::Status { ticket, .. }
             | Self::Assign { ticket, .. }
-            | Self::Comment { ticket, .. } => ticket,
+            | Self::Comment { ticket, .. }
+            | Self::Attach { ticket, .. }
+            | Self::Delete { ticket, .. } => ticket,
+        }
+    }
+
+    /// The same with a deletion as what it is on most platforms: the item is closed.
+    #[must_use]
+    pub const fn deletion_closes(self) -> Self {
+        match self {
+            Self::Delete { ticket, cause } => Self::Status {
+                ticket,
+                status: TicketStatus::Closed,
+                resolution_summary: None,
+                cause,
+            },
+            Self::Create { .. }
+            | Self::Update { .. }
+            | Self::Status { .. }
+            | Self::Assign { .. }
+            | Self::Comment { .. }
+            | Self::Attach { .. } => self,
         }
     }
 }
@@ -142,6 +185,8 @@ crate::domain::wire_enum! {
         Status = "status",
         Assign = "assign",
         Comment = "comment",
+        Attach = "attach",
+        Delete = "delete",
     }
 }
 
@@ -166,6 +211,8 @@ pub struct Receipt {
     pub external_ref: Map<String, Value>,
     /// The id of a comment just made.
     pub external_comment_id: Option<String>,
+    /// The id of a file just attached.
+    pub external_attachment_id: Option<String>,
     /// For the event's `integration_result.details`: what was left out, what was found already done.
     pub details: Map<String, Value>,
 }
@@ -192,6 +239,52 @@ pub struct CheckReport {
     pub message: String,
     /// Facts worth keeping: account, project, missing permissions.
     pub details: Map<String, Value>,
+}
+
+/// A field of the platform, as `integration.fields` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PlatformField {
+    /// What `custom_fields_mapping` would name.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// What it holds, in the platform's words.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Whether somebody of the site made it.
+    pub custom: bool,
+    /// Whether a new item must have it.
+    pub required: bool,
+    /// What it can be, where that is a list.
+    pub allowed_values: Vec<String>,
+}
+
+/// An item as it stands on the platform.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ExternalItem {
+    /// What a person would quote.
+    pub external_id: String,
+    /// What survives a change of that, as the adapter keeps it in `external_ref`.
+    pub external_ref: Map<String, Value>,
+    /// The page a person would open.
+    pub external_url: Option<String>,
+    /// One line.
+    pub title: Option<String>,
+    /// Status in our words.
+    pub status: Option<TicketStatus>,
+    /// Priority in our words.
+    pub priority: Option<crate::domain::Priority>,
+    /// When it last changed there.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+/// A page of [`Adapter::changes`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ChangePage {
+    /// The items.
+    pub items: Vec<ExternalItem>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<String>,
 }
 
 /// One integration's connection to its platform: settings and credentials parsed once into types.
@@ -224,6 +317,30 @@ pub trait Adapter: Send + Sync {
     /// # Errors
     /// What [`Adapter::execute`] would say without asking the platform: validation, unsupported operation.
     fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError>;
+
+    /// The platform's own fields, for `integration.fields`; those with `search` in their id or name, where it is given.
+    async fn fields(
+        &self,
+        _: &Exchange<'_>,
+        _search: Option<&str>,
+    ) -> Result<Vec<PlatformField>, AdapterError> {
+        Err(AdapterError::unsupported(
+            "this platform has no fields that could be listed",
+        ))
+    }
+
+    /// A page of items that changed since a moment (all of them where it is `None`), oldest change first, for
+    /// `integration.sync`. `cursor` is what the page before gave.
+    async fn changes(
+        &self,
+        _: &Exchange<'_>,
+        _since: Option<DateTime<Utc>>,
+        _cursor: Option<&str>,
+    ) -> Result<ChangePage, AdapterError> {
+        Err(AdapterError::unsupported(
+            "this platform cannot say what changed; nothing can be synced from it",
+        ))
+    }
 
     /// How to get access tokens, for integrations that authenticate by OAuth.
     fn token_flow(&self) -> Option<&dyn TokenFlow> {

@@ -79,6 +79,9 @@ pub struct LedgerIssue {
     pub properties: Map<String, Value>,
     /// In order of creation.
     pub comments: Vec<LedgerComment>,
+    /// In order of creation.
+    #[serde(default)]
+    pub attachments: Vec<LedgerFile>,
     /// The effective writes on this item in order (`create`, `update summary`, `transition Done`, `assign x`,
     /// `comment 10001`), the first thousand of them.
     pub history: Vec<String>,
@@ -97,6 +100,23 @@ pub struct LedgerComment {
     pub public: bool,
     /// Entity properties.
     pub properties: Map<String, Value>,
+    /// When it was made.
+    pub created: String,
+}
+
+/// One file of an item. Its bytes are not kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerFile {
+    /// The platform's own id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// As it was sent.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// Of its bytes, in lower-case hexadecimal.
+    pub sha256: String,
     /// When it was made.
     pub created: String,
 }

@@ -46,7 +46,7 @@ use fake::{Call, Fake};
 use site::Site;
 
 pub use fault::{DelayAt, Fault, FaultKind};
-pub use ledger::{CallCount, CallRecord, Ledger, LedgerComment, LedgerIssue};
+pub use ledger::{CallCount, CallRecord, Ledger, LedgerComment, LedgerFile, LedgerIssue};
 
 /// Sites kept; a further one is refused.
 const SITES_MAX: usize = 1_000;

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
 use super::fake::{Answer, Call, Fake, merged};
-use super::ledger::{LedgerComment, LedgerIssue};
+use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
 /// Ids remembered.
 const SEEN_MAX: usize = 200_000;
@@ -112,6 +112,17 @@ impl Receiver {
                         body: body["data"]["comment"]["body"].clone(),
                         public: body["data"]["comment"]["public"] == true,
                         properties: Map::new(),
+                        created,
+                    });
+                } else if kind == "ticket.attachment_added" {
+                    let file = &body["data"]["attachment"];
+                    let text = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
+                    item.attachments.push(LedgerFile {
+                        id: id.to_owned(),
+                        name: text("name"),
+                        media_type: text("content_type"),
+                        size: file["size"].as_u64().unwrap_or_default(),
+                        sha256: text("sha256"),
                         created,
                     });
                 } else {

@@ -1,8 +1,10 @@
 //! Opened credentials, which cannot be printed by accident.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use secrecy::SecretString;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// An integration's opened credentials. Never serialised, never printed; exposed only while a request is built.
@@ -14,6 +16,30 @@ impl Credentials {
     #[must_use]
     pub const fn new(members: Map<String, Value>) -> Self {
         Self(members)
+    }
+
+    /// Reads opened JSON. A payload that is no object holds no credentials, as in the legacy application; `None` where
+    /// it is no JSON. A number that would lose digits is kept as text, which is how [`Credentials::text`] gives it.
+    #[must_use]
+    pub fn from_json(json: &[u8]) -> Option<Self> {
+        let raw: &RawValue = serde_json::from_slice(json).ok()?;
+        if !raw.get().starts_with('{') {
+            return Some(Self::default());
+        }
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
+        let mut map = Map::new();
+        for (name, raw) in members {
+            let value = match serde_json::from_str(raw.get()) {
+                Ok(Value::Number(number)) if number.to_string() != raw.get() => {
+                    Value::String(raw.get().to_owned())
+                }
+                Ok(value) => value,
+                Err(_) if is_number(raw.get()) => Value::String(raw.get().to_owned()),
+                Err(_) => return None,
+            };
+            map.insert(name, value);
+        }
+        Some(Self(map))
     }
 
     /// A text member, if it is there and not empty; numbers and booleans are given as text.
@@ -41,9 +67,45 @@ impl Credentials {
     }
 }
 
+/// Whether a JSON value, known to be sound, is a number.
+fn is_number(raw: &str) -> bool {
+    raw.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
         write!(f, "Credentials({})", names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Credentials;
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let json = br#"{"big": 123456789012345678901234567890, "float": 1.0, "port": 587, "huge": 1e999, "n": {"b": 1}}"#;
+
+        let credentials = Credentials::from_json(json).unwrap();
+
+        let text = |name| credentials.text(name);
+        assert_eq!(
+            text("big").unwrap(),
+            "123456789012345678901234567890".to_owned()
+        );
+        assert_eq!(text("float").unwrap(), "1.0");
+        assert_eq!(text("port").unwrap(), "587");
+        assert_eq!(text("huge").unwrap(), "1e999");
+        assert_eq!(text("n"), None);
+    }
+
+    #[test]
+    fn a_payload_that_is_no_object_holds_no_credentials() {
+        for json in [r#"["a"]"#, r#""text""#, "null", "1"] {
+            let credentials = Credentials::from_json(json.as_bytes()).unwrap();
+            assert!(credentials.members().is_empty(), "{json}");
+        }
+        assert!(Credentials::from_json(b"not json").is_none());
     }
 }

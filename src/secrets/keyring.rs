@@ -1,5 +1,7 @@
-//! The key ring: the first key seals, all open. A sealed value is bound to its organization, integration and column,
-//! so that one moved to another row or column does not open.
+//! The key ring: the first key seals, all open, and so do the legacy application's where they are configured. A sealed
+//! value is bound to its organization, integration and column, so that one moved to another row or column does not open.
+
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -10,6 +12,7 @@ use rand::Rng as _;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
+use super::legacy::{self, Fernet, LegacyKey};
 use crate::domain::{IntegrationId, OrganizationId};
 
 /// Marks what this version sealed; values of the legacy application never begin so.
@@ -54,12 +57,39 @@ pub enum OpenError {
     /// Sealed under a key that is not in the ring.
     #[error("it was sealed with the key {0:?}, which is not in secrets.keys")]
     NoSuchKey(String),
-    /// Not written by this program.
-    #[error("it was not sealed by Ticketwire")]
-    NotSealedByUs,
+    /// Written neither by this program nor by the legacy application.
+    #[error("it was sealed neither by Ticketwire nor by the legacy application")]
+    NotSealed,
+    /// The legacy application's, and no key of it is configured.
+    #[error(
+        "the legacy application sealed it, and neither secrets.legacy_encryption_key nor secrets.legacy_jwt_secret is \
+         configured"
+    )]
+    NoLegacyKey,
+    /// The legacy application's, under a key that is not configured; or it was changed.
+    #[error("the legacy application sealed it under another key than {0}, or it was changed")]
+    OtherLegacyKey(String),
     /// Changed, or moved to another row or column.
     #[error("it was changed, or belongs to another row or column")]
     Tampered,
+}
+
+/// The key that opened a value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OpenedBy {
+    /// One of `secrets.keys`, by its id.
+    Key(String),
+    /// One of the legacy application's.
+    Legacy(LegacyKey),
+}
+
+impl fmt::Display for OpenedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => f.write_str(id),
+            Self::Legacy(key) => key.fmt(f),
+        }
+    }
 }
 
 struct Key {
@@ -68,13 +98,14 @@ struct Key {
     hashing: Hmac<Sha256>,
 }
 
-/// The keys, in the order of `secrets.keys`.
+/// The keys, in the order of `secrets.keys`, and the legacy application's, which only open.
 pub struct KeyRing {
     keys: Vec<Key>,
+    legacy: Vec<Fernet>,
 }
 
-impl std::fmt::Debug for KeyRing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids: Vec<&str> = self.keys.iter().map(|key| key.id.as_str()).collect();
         write!(f, "KeyRing({})", ids.join(", "))
     }
@@ -125,7 +156,35 @@ impl KeyRing {
                 hashing,
             });
         }
-        Ok(Self { keys })
+        Ok(Self {
+            keys,
+            legacy: Vec::new(),
+        })
+    }
+
+    /// Adds the legacy application's keys, where they are configured.
+    ///
+    /// # Errors
+    /// What is wrong with the encryption key; never the key. A JWT secret may be any text.
+    pub fn with_legacy(
+        mut self,
+        encryption_key: Option<&SecretString>,
+        jwt_secret: Option<&SecretString>,
+    ) -> Result<Self, String> {
+        let first = encryption_key.map(Fernet::of_encryption_key).transpose()?;
+        let second = jwt_secret.map(Fernet::of_jwt_secret);
+        self.legacy = first.into_iter().chain(second).collect();
+        Ok(self)
+    }
+
+    /// The ids of the keys, the one that seals first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
+    }
+
+    /// The legacy application's keys that are configured.
+    pub fn legacy_keys(&self) -> impl Iterator<Item = LegacyKey> {
+        self.legacy.iter().map(|key| key.source)
     }
 
     /// Whether there is no key at all.
@@ -179,10 +238,53 @@ impl KeyRing {
     /// # Errors
     /// [`OpenError`]; its text may be published.
     pub fn open(&self, binding: &Binding, sealed: &str) -> Result<Vec<u8>, OpenError> {
-        let (id, encoded) = sealed
-            .strip_prefix(MARK)
-            .and_then(|rest| rest.split_once('.'))
-            .ok_or(OpenError::NotSealedByUs)?;
+        self.open_and_tell(binding, sealed).map(|(plain, _)| plain)
+    }
+
+    /// Opens a value and tells which key did. Nothing binds the legacy application's values to their place.
+    ///
+    /// # Errors
+    /// [`OpenError`]; its text may be published.
+    pub fn open_and_tell(
+        &self,
+        binding: &Binding,
+        sealed: &str,
+    ) -> Result<(Vec<u8>, OpenedBy), OpenError> {
+        match sealed.strip_prefix(MARK).and_then(|s| s.split_once('.')) {
+            Some((id, encoded)) => {
+                let plain = self.open_ours(binding, id, encoded)?;
+                Ok((plain, OpenedBy::Key(id.to_owned())))
+            }
+            None => self.open_legacy(sealed),
+        }
+    }
+
+    fn open_legacy(&self, sealed: &str) -> Result<(Vec<u8>, OpenedBy), OpenError> {
+        let opened = self.legacy.iter().find_map(|key| {
+            let plain = key.open(sealed)?;
+            Some((plain, OpenedBy::Legacy(key.source)))
+        });
+        opened.ok_or_else(|| {
+            if !legacy::is_legacy(sealed) {
+                return OpenError::NotSealed;
+            }
+            let configured: Vec<&str> = self.legacy_keys().map(LegacyKey::setting).collect();
+            if configured.is_empty() {
+                return OpenError::NoLegacyKey;
+            }
+            OpenError::OtherLegacyKey(configured.join(" and "))
+        })
+    }
+
+    /// Seals a value as the legacy application does, for the way back to it: bound to nothing. `None` where that key
+    /// is not configured.
+    #[must_use]
+    pub fn seal_for_legacy(&self, key: LegacyKey, plain: &[u8], seconds: u64) -> Option<String> {
+        let key = self.legacy.iter().find(|legacy| legacy.source == key)?;
+        key.seal(plain, seconds)
+    }
+
+    fn open_ours(&self, binding: &Binding, id: &str, encoded: &str) -> Result<Vec<u8>, OpenError> {
         let key = self
             .keys
             .iter()
@@ -206,12 +308,13 @@ impl KeyRing {
             .map_err(|_| OpenError::Tampered)
     }
 
-    /// A hash that only holders of the first key can make: secrets of repeated commands are compared by it.
+    /// Hashes that only holders of the keys can make, one a key in their order: secrets of repeated commands are
+    /// compared by them.
     #[must_use]
-    pub fn keyed_hash(&self, data: &[u8]) -> Option<[u8; 32]> {
-        let mut mac = self.keys.first()?.hashing.clone();
-        mac.update(data);
-        Some(mac.finalize().into_bytes().into())
+    pub fn keyed_hashes(&self, data: &[u8]) -> Vec<[u8; 32]> {
+        let hash = |key: &Key| key.hashing.clone().chain_update(data).finalize();
+        let hashes = self.keys.iter().map(hash);
+        hashes.map(|hash| hash.into_bytes().into()).collect()
     }
 }
 
@@ -295,8 +398,36 @@ mod tests {
         );
         assert_eq!(
             rotated.open(&binding(), "Z0FBQUFB"),
-            Err(OpenError::NotSealedByUs)
+            Err(OpenError::NoLegacyKey)
         );
+        assert_eq!(rotated.open(&binding(), "{}"), Err(OpenError::NotSealed));
+    }
+
+    #[test]
+    fn values_of_both_legacy_keys_open_and_say_which_key_they_need() {
+        let encryption_key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into();
+        let jwt_secret = "example-jwt-secret".into();
+        let both = |ring: KeyRing| ring.with_legacy(Some(&encryption_key), Some(&jwt_secret));
+        let both = both(ring(&["one"])).unwrap();
+
+        for key in [LegacyKey::EncryptionKey, LegacyKey::JwtSecret] {
+            let sealed = both.seal_for_legacy(key, b"{}", 1).unwrap();
+            let opened = both.open_and_tell(&binding(), &sealed).unwrap();
+            assert_eq!(opened, (b"{}".to_vec(), OpenedBy::Legacy(key)));
+        }
+
+        let sealed = both
+            .seal_for_legacy(LegacyKey::JwtSecret, b"{}", 1)
+            .unwrap();
+        let other = ring(&["one"])
+            .with_legacy(Some(&encryption_key), None)
+            .unwrap();
+        let error = other.open(&binding(), &sealed).unwrap_err();
+        assert_eq!(
+            error,
+            OpenError::OtherLegacyKey("secrets.legacy_encryption_key".into())
+        );
+        assert_eq!(other.seal_for_legacy(LegacyKey::JwtSecret, b"{}", 1), None);
     }
 
     #[test]
@@ -307,7 +438,7 @@ mod tests {
 
         assert_eq!(error, SealError::NoKey);
         assert!(error.to_string().contains("ticketwire keys generate"));
-        assert_eq!(empty.keyed_hash(b"x"), None);
+        assert!(empty.keyed_hashes(b"x").is_empty());
     }
 
     #[test]

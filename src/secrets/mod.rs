@@ -2,8 +2,15 @@
 
 mod credentials;
 mod keyring;
+mod legacy;
 mod mask;
+mod python;
 
 pub use credentials::Credentials;
-pub use keyring::{Binding, KeyRing, OpenError, SealError, generate};
+pub use keyring::{Binding, KeyRing, OpenError, OpenedBy, SealError, generate};
+pub use legacy::LegacyKey;
 pub use mask::{mask, mask_members, mask_text};
+pub use python::as_python_writes;
+
+/// Marks sealed credentials in the stored data of a command.
+pub const SEALED_MEMBER: &str = "$sealed";

@@ -14,6 +14,39 @@ pub struct CircuitTally {
     pub reset: bool,
     /// Attempts in a row, since then, that ended transient or unknown.
     pub failures: i32,
+    /// The platform did, or refused, what was asked for a reason of the ticket's: the count of errors starts anew.
+    pub sound: bool,
+    /// Attempts in a row, since then, that failed for a reason of the integration's.
+    pub errors: i32,
+    /// After how many of those it goes to `error`, if it does.
+    pub limit: Option<i32>,
+}
+
+impl CircuitTally {
+    /// All is well.
+    #[must_use]
+    pub fn sound() -> Self {
+        Self {
+            reset: true,
+            sound: true,
+            ..Self::default()
+        }
+    }
+
+    /// Adds what was seen later.
+    pub fn add(&mut self, later: &Self) {
+        if later.reset {
+            self.reset = true;
+            self.failures = 0;
+        }
+        self.failures += later.failures;
+        if later.sound {
+            self.sound = true;
+            self.errors = 0;
+        }
+        self.errors += later.errors;
+        self.limit = later.limit.or(self.limit);
+    }
 }
 
 /// A circuit that changed.
@@ -21,8 +54,12 @@ pub struct CircuitTally {
 pub struct CircuitChange {
     /// Whose.
     pub integration_id: IntegrationId,
-    /// Open now, or closed now.
-    pub open: bool,
+    /// Open now, or closed now; `None`: as before.
+    pub open: Option<bool>,
+    /// Errors in a row, before and now.
+    pub errors: (i32, i32),
+    /// What the tally said.
+    pub limit: Option<i32>,
 }
 
 impl Store {
@@ -37,25 +74,31 @@ impl Store {
         open_for: Duration,
     ) -> Result<Vec<CircuitChange>, StoreError> {
         // A probe that fails opens the circuit again at once, whatever the count.
-        const SQL: &str = "WITH inp AS (SELECT * FROM unnest($1::uuid[], $2::bool[], $3::int[]) AS u(id, reset, failures)), \
-             old AS (SELECT c.integration_id, c.failures, c.open_until FROM integration_circuits c \
+        const SQL: &str = "WITH inp AS (SELECT * FROM unnest($1::uuid[], $2::bool[], $3::int[], $6::bool[], $7::int[]) \
+                 AS u(id, reset, failures, sound, errors)), \
+             old AS (SELECT c.integration_id, c.failures, c.open_until, c.errors FROM integration_circuits c \
                      JOIN inp ON inp.id = c.integration_id ORDER BY c.integration_id FOR UPDATE OF c), \
              new AS (SELECT inp.id, \
                  CASE WHEN inp.reset THEN inp.failures ELSE COALESCE(old.failures, 0) + inp.failures END AS failures, \
+                 CASE WHEN inp.sound THEN inp.errors ELSE COALESCE(old.errors, 0) + inp.errors END AS errors, \
+                 COALESCE(old.errors, 0) AS errors_before, \
                  old.open_until IS NOT NULL AS was_open FROM inp LEFT JOIN old ON old.integration_id = inp.id), \
-             put AS (INSERT INTO integration_circuits AS c (integration_id, failures, open_until, probe_until) \
-                 SELECT id, failures, CASE WHEN failures > 0 AND (failures >= $4 OR was_open) \
+             put AS (INSERT INTO integration_circuits AS c (integration_id, failures, errors, open_until, probe_until) \
+                 SELECT id, failures, errors, CASE WHEN failures > 0 AND (failures >= $4 OR was_open) \
                         THEN now() + $5::float8 * interval '1 second' END, NULL FROM new ORDER BY id \
-                 ON CONFLICT (integration_id) DO UPDATE SET failures = excluded.failures, \
+                 ON CONFLICT (integration_id) DO UPDATE SET failures = excluded.failures, errors = excluded.errors, \
                  open_until = excluded.open_until, probe_until = NULL \
                  RETURNING c.integration_id, c.open_until IS NOT NULL AS is_open) \
-             SELECT put.integration_id, put.is_open FROM put JOIN new ON new.id = put.integration_id \
-             WHERE put.is_open <> new.was_open";
+             SELECT put.integration_id, put.is_open, new.was_open, new.errors_before, new.errors \
+             FROM put JOIN new ON new.id = put.integration_id \
+             WHERE put.is_open <> new.was_open OR new.errors > new.errors_before";
         let client = self.hot().await?;
         let result = async {
             let ids: Vec<Uuid> = tallies.iter().map(|(id, _)| id.uuid()).collect();
             let resets: Vec<bool> = tallies.iter().map(|(_, t)| t.reset).collect();
             let failures: Vec<i32> = tallies.iter().map(|(_, t)| t.failures).collect();
+            let sounds: Vec<bool> = tallies.iter().map(|(_, t)| t.sound).collect();
+            let errors: Vec<i32> = tallies.iter().map(|(_, t)| t.errors).collect();
             let statement = client.prepare_cached(SQL).await?;
             let rows = limited(client.query(
                 &statement,
@@ -65,14 +108,25 @@ impl Store {
                     &failures,
                     &threshold,
                     &open_for.as_secs_f64(),
+                    &sounds,
+                    &errors,
                 ],
             ))
             .await?;
             Ok(rows
                 .iter()
-                .map(|row| CircuitChange {
-                    integration_id: IntegrationId::new(row.get(0)),
-                    open: row.get(1),
+                .map(|row| {
+                    let id: Uuid = row.get(0);
+                    let (is_open, was_open): (bool, bool) = (row.get(1), row.get(2));
+                    CircuitChange {
+                        integration_id: IntegrationId::new(id),
+                        open: (is_open != was_open).then_some(is_open),
+                        errors: (row.get(3), row.get(4)),
+                        limit: tallies
+                            .iter()
+                            .find(|(tallied, _)| tallied.uuid() == id)
+                            .and_then(|(_, tally)| tally.limit),
+                    }
                 })
                 .collect())
         }
@@ -118,7 +172,7 @@ impl Store {
     pub async fn troubled_circuits(&self) -> Result<Vec<(IntegrationId, bool)>, StoreError> {
         let client = self.hot().await?;
         let sql = "SELECT integration_id, open_until IS NOT NULL FROM integration_circuits \
-                   WHERE failures > 0 OR open_until IS NOT NULL";
+                   WHERE failures > 0 OR errors > 0 OR open_until IS NOT NULL";
         let result = limited(client.query(sql, &[])).await.map(|rows| {
             rows.iter()
                 .map(|row| (IntegrationId::new(row.get(0)), row.get(1)))

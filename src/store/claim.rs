@@ -23,6 +23,8 @@ pub struct NewCommand {
     pub creates: bool,
     /// Tells a repeat from another command under the same id.
     pub digest: Vec<u8>,
+    /// What its digest would be under the other keys: a repeat may come after the keys have changed.
+    pub older_digests: Vec<Vec<u8>>,
     /// The data, secrets sealed.
     pub data: String,
     /// Not started by then: expired.
@@ -31,6 +33,10 @@ pub struct NewCommand {
     pub traceparent: Option<String>,
     /// Trace context.
     pub tracestate: Option<String>,
+    /// Whose child it is.
+    pub parent: Option<CommandId>,
+    /// Since when what it is to do may have been done: it looks before it acts.
+    pub doubt_since: Option<DateTime<Utc>>,
 }
 
 /// How many more commands this process takes, by lane and in all.
@@ -130,6 +136,12 @@ pub struct Taken {
     pub organization_enabled: bool,
     /// How often a process died while running it alone.
     pub deaths: i32,
+    /// Whose child it is.
+    pub parent: Option<CommandId>,
+    /// What an earlier attempt made ready: see [`Store::keep_prepared`].
+    pub prepared: Option<String>,
+    /// What decided when it runs now.
+    pub decided_by: Option<String>,
 }
 
 /// Waits for settlements in progress that release these turns, and keeps others from beginning.
@@ -219,14 +231,14 @@ impl Store {
     /// [`StoreError::Contention`] when a race for a turn was lost: repeat it.
     pub async fn claim_rest(&self, batch: &[&NewCommand]) -> Result<Phase2, StoreError> {
         const INSERT: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, \
-             state, turn, lane, due_at, retry_at, expires_at, digest, data, traceparent, tracestate) \
-             SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
+             state, turn, lane, due_at, retry_at, expires_at, digest, data, traceparent, tracestate, parent, \
+             doubt_since) SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
              COALESCE(i.integration, '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
-             u.expires_at, u.digest, u.data, u.traceparent, u.tracestate \
+             u.expires_at, u.digest, u.data, u.traceparent, u.tracestate, u.parent, u.doubt \
              FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::uuid[], $2::text[], $3::uuid[], \
-             $4::uuid[], $5::uuid[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[], $10::text[]) \
-             AS x(id, type, org, integ, ticket, digest, data, expires_at, traceparent, tracestate)) u \
-             CROSS JOIN LATERAL (SELECT COALESCE(u.integ, CASE WHEN u.type <> 'ticket.create' THEN \
+             $4::uuid[], $5::uuid[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[], $10::text[], $11::uuid[], $12::timestamptz[]) \
+             AS x(id, type, org, integ, ticket, digest, data, expires_at, traceparent, tracestate, parent, doubt)) u \
+             CROSS JOIN LATERAL (SELECT COALESCE(u.integ, CASE WHEN u.type NOT IN ('ticket.create', 'ticket.ai_create') THEN \
              (SELECT t.integration_id FROM tickets t WHERE t.id = u.ticket AND t.organization_id = u.org) END) \
              AS integration) i \
              ON CONFLICT (id) DO NOTHING RETURNING id";
@@ -263,6 +275,12 @@ impl Store {
                     fresh.iter().map(|c| c.traceparent.as_deref()).collect();
                 let states: Vec<Option<&str>> =
                     fresh.iter().map(|c| c.tracestate.as_deref()).collect();
+                let children: Vec<Option<Uuid>> = fresh
+                    .iter()
+                    .map(|c| c.parent.map(CommandId::uuid))
+                    .collect();
+                let doubts: Vec<Option<DateTime<Utc>>> =
+                    fresh.iter().map(|c| c.doubt_since).collect();
                 let transaction = limited(client.transaction()).await?;
                 limited(transaction.execute(LOCK_HOLDERS, &[&orgs, &tickets])).await?;
                 let rows = limited(transaction.query(
@@ -278,6 +296,8 @@ impl Store {
                         &expires,
                         &parents,
                         &states,
+                        &children,
+                        &doubts,
                     ],
                 ))
                 .await?;
@@ -313,6 +333,31 @@ impl Store {
         }
         .await;
         keep_if_sound(client, result)
+    }
+
+    /// Adds a command of our own making that waits for no ticket: due at once, in the lane of those that call for no
+    /// place. Idempotent by its id.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn add_command(&self, row: &NewCommand) -> Result<(), StoreError> {
+        const SQL: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, state, turn, lane, \
+             due_at, digest, data) VALUES ($1, nextval('command_arrivals'), $2, $3, $4, 'pending', true, \
+             '00000000-0000-0000-0000-000000000000', now(), $5, $6) ON CONFLICT DO NOTHING";
+        let client = self.hot().await?;
+        let result = limited(client.execute(
+            SQL,
+            &[
+                &row.id.uuid(),
+                &row.command_type,
+                &row.organization_id.uuid(),
+                &row.integration_id.map(IntegrationId::uuid),
+                &row.digest,
+                &row.data,
+            ],
+        ))
+        .await;
+        keep_if_sound(client, result).map(|_| ())
     }
 
     /// Remembers who waits for a command's final event. Returns the final events of those that are finished already,
@@ -548,6 +593,9 @@ async fn load(
             organization_known: row.get(17),
             organization_enabled: row.get(18),
             deaths: row.get(19),
+            parent: row.get::<_, Option<Uuid>>(20).map(CommandId::new),
+            prepared: row.get(21),
+            decided_by: row.get(22),
         })
         .collect())
 }

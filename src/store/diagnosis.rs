@@ -72,19 +72,6 @@ pub struct Server {
     pub not_writable: Vec<String>,
 }
 
-/// An integration with what seals it.
-#[derive(Debug, Clone)]
-pub struct SealedIntegration {
-    /// Its id.
-    pub id: Uuid,
-    /// Its tenant.
-    pub organization_id: Option<Uuid>,
-    /// Its name.
-    pub name: String,
-    /// Its credentials as stored.
-    pub credentials_sealed: String,
-}
-
 /// Lets no question wait for long: a doctor that hangs tells nothing.
 ///
 /// # Errors
@@ -191,21 +178,51 @@ pub async fn open_circuits(client: &Client) -> Result<Vec<OpenCircuit>, StoreErr
         .collect())
 }
 
-/// Every integration that has credentials.
+/// An integration whose state keeps it from its work, or soon will.
+#[derive(Debug, Clone)]
+pub struct Ailing {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Its platform.
+    pub platform_name: String,
+    /// Its status.
+    pub status: String,
+    /// Since when its commands wait for its credential.
+    pub parked_at: Option<DateTime<Utc>>,
+    /// What the last check said went wrong.
+    pub error: Option<String>,
+    /// When its credentials expire, where that is within a week.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Commands that wait for it.
+    pub waiting: i64,
+}
+
+/// The enabled integrations that take no work or soon will not: parked, in error, expired, about to expire, or enabled but
+/// inactive (as the legacy application left many).
 ///
 /// # Errors
 /// As the connection's.
-pub async fn sealed_integrations(client: &Client) -> Result<Vec<SealedIntegration>, StoreError> {
-    const SQL: &str = "SELECT id, organization_id, name, credentials_encrypted FROM integrations \
-             WHERE credentials_encrypted IS NOT NULL AND NOT is_deleted ORDER BY name";
+pub async fn ailing_integrations(client: &Client) -> Result<Vec<Ailing>, StoreError> {
+    const SQL: &str = "SELECT i.id, i.name, i.platform_name, i.status::text, i.parked_at, i.health_check_error, \
+             CASE WHEN i.expires_at < now() + interval '7 days' THEN i.expires_at END, \
+             (SELECT count(*) FROM commands w WHERE w.lane = i.id AND w.due_at IS NOT NULL) \
+             FROM integrations i WHERE i.enabled AND NOT i.is_deleted AND (i.parked_at IS NOT NULL \
+             OR i.status IN ('error', 'expired', 'inactive', 'suspended') OR i.expires_at < now() + interval '7 days') \
+             ORDER BY i.parked_at NULLS LAST, i.name";
     let rows = limited(client.query(SQL, &[])).await?;
     Ok(rows
         .iter()
-        .map(|row| SealedIntegration {
+        .map(|row| Ailing {
             id: row.get(0),
-            organization_id: row.get(1),
-            name: row.get(2),
-            credentials_sealed: row.get(3),
+            name: row.get(1),
+            platform_name: row.get(2),
+            status: row.get(3),
+            parked_at: row.get(4),
+            error: row.get(5),
+            expires_at: row.get(6),
+            waiting: row.get(7),
         })
         .collect())
 }

@@ -3,10 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{OwnEffect, Settlement, Store, StoreError, keep_if_sound, limited};
-use crate::contract::{IntegrationCreate, IntegrationList};
+use super::lifecycle::{self, Transit, Transited};
+use super::{OutboxRow, OwnEffect, Store, StoreError, keep_if_sound, limited};
+use crate::contract::{IntegrationCreate, IntegrationList, PlainChanges};
 use crate::domain::{
     AuthType, HealthStatus, Integration, IntegrationCategory, IntegrationId, IntegrationStatus,
     OrganizationId, Platform,
@@ -57,7 +59,11 @@ const COLUMNS: &str = "i.id, i.xmin::text::bigint, i.organization_id, i.name, i.
      i.department_mapping, i.custom_fields_mapping, i.maintenance_window_start, i.maintenance_window_end, \
      i.rate_limit_per_hour, i.is_deleted, i.description, i.default_priority, i.health_check_status, \
      i.health_check_error, i.last_health_check_at, i.created_at, i.updated_at, i.total_requests, \
-     i.successful_requests, i.failed_requests, i.environment, i.region";
+     i.successful_requests, i.failed_requests, i.environment, i.region, i.routing_rules, i.parked_at, \
+     i.auto_disable_on_error, i.failure_threshold, i.last_sync_at, i.oauth_scopes, i.sync_enabled, \
+     i.sync_frequency_minutes, i.notification_events, i.notification_channels, i.consecutive_failures, \
+     i.connection_test_count, i.last_request_at, i.last_success_at, i.last_error_at, i.last_error_message, \
+     i.monitoring_enabled, i.last_activation_at";
 
 impl Store {
     /// The integrations among `ids`, whatever their state.
@@ -70,6 +76,28 @@ impl Store {
             let sql = format!("SELECT {COLUMNS} FROM unnest($1::uuid[]) AS u(id) JOIN integrations i ON i.id = u.id");
             let statement = client.prepare_cached(&sql).await?;
             let rows = limited(client.query(&statement, &[&ids])).await?;
+            Ok(rows.iter().map(read).collect())
+        }
+        .await;
+        keep_if_sound(client, result)
+    }
+
+    /// An organization's integrations that are not deleted, at most a thousand.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn integrations_of(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<Vec<LoadedIntegration>, StoreError> {
+        let client = self.hot().await?;
+        let result = async {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM integrations i WHERE i.organization_id = $1 AND NOT i.is_deleted \
+                 ORDER BY i.default_priority, i.id LIMIT 1000"
+            );
+            let statement = client.prepare_cached(&sql).await?;
+            let rows = limited(client.query(&statement, &[&organization.uuid()])).await?;
             Ok(rows.iter().map(read).collect())
         }
         .await;
@@ -168,11 +196,11 @@ impl Store {
         let client = self.hot().await?;
         let work = async {
             client.batch_execute("BEGIN").await?;
-            let made = make(&client, effect, None, 0).await;
+            let made = make(&client, effect, None).await;
             client
                 .batch_execute(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })
                 .await?;
-            made
+            made.map(|_| ())
         };
         let result = limited(work).await;
         keep_if_sound(client, result)
@@ -226,89 +254,161 @@ pub struct IntegrationChange {
     pub delete: bool,
 }
 
-/// Makes a command's own effect, inside the transaction that settles it. Every statement looks at the fence itself,
-/// as the settlement before it may have been refused.
-pub(super) async fn apply(
-    client: &deadpool_postgres::Object,
-    effect: &OwnEffect,
-    batch: &[Settlement],
-) -> Result<(), tokio_postgres::Error> {
-    let Some(settlement) = batch.first() else {
-        return Ok(());
-    };
-    make(client, effect, Some(settlement.id.uuid()), settlement.take).await
+/// What `integration.update` writes; secrets sealed.
+#[derive(Debug, Clone)]
+pub struct IntegrationWrite {
+    /// New name.
+    pub name: Option<String>,
+    /// New way to authenticate.
+    pub auth_type: Option<AuthType>,
+    /// New sealed credentials; `Some(None)` is none at all.
+    pub credentials_sealed: Option<Option<String>>,
+    /// New sealed webhook secret.
+    pub webhook_secret_sealed: Option<Option<String>>,
+    /// Settings to merge in; null removes one.
+    pub settings: Map<String, Value>,
+    /// New API base.
+    pub base_url: Option<Option<String>>,
+    /// When the credentials expire.
+    pub expires_at: Option<Option<DateTime<Utc>>>,
+    /// The rest.
+    pub plain: PlainChanges,
+    /// What it means for its state.
+    pub transit: Transit,
 }
 
-async fn make(
+/// What came of an effect.
+pub(super) enum Made {
+    /// It is written; these events go with it.
+    Done(Vec<OutboxRow>),
+    /// The integration was not what it was when this was decided; nothing is written.
+    Moved,
+}
+
+/// Makes a command's own effect, inside the transaction that settles it.
+pub(super) async fn make(
     client: &deadpool_postgres::Object,
     effect: &OwnEffect,
-    command: Option<Uuid>,
-    take: i32,
+    owner: Option<Uuid>,
+) -> Result<Made, tokio_postgres::Error> {
+    let transited = match effect {
+        OwnEffect::CreateIntegration(new) => {
+            create(client, new).await?;
+            return Ok(Made::Done(Vec::new()));
+        }
+        OwnEffect::Transit(transit) => lifecycle::make(client, transit, owner).await?,
+        OwnEffect::UpdateIntegration(write) => {
+            update(client, write).await?;
+            lifecycle::make(client, &write.transit, owner).await?
+        }
+        OwnEffect::DeleteIntegration(id) => {
+            const SQL: &str = "WITH gone AS (UPDATE integrations SET is_deleted = true, deleted_at = now(), \
+                 parked_at = NULL, updated_at = now() WHERE id = $1 AND NOT is_deleted RETURNING id), \
+                 idle AS (DELETE FROM integration_schedule WHERE integration_id = $1), \
+                 tokens AS (DELETE FROM integration_tokens WHERE integration_id = $1) \
+                 UPDATE commands c SET due_at = now(), retry_at = now() FROM gone \
+                 WHERE c.lane = gone.id AND c.due_at IS NOT NULL AND c.doubt_since IS NULL";
+            client.execute(SQL, &[&id.uuid()]).await?;
+            return Ok(Made::Done(Vec::new()));
+        }
+        OwnEffect::RecordSync(sync) => {
+            return super::sync::record(client, sync, owner)
+                .await
+                .map(Made::Done);
+        }
+    };
+    Ok(match transited {
+        Transited::Done(rows) => Made::Done(rows),
+        // Deleted meanwhile: the command's own look at it says so next time.
+        Transited::Gone | Transited::Moved => Made::Moved,
+    })
+}
+
+async fn update(
+    client: &deadpool_postgres::Object,
+    write: &IntegrationWrite,
 ) -> Result<(), tokio_postgres::Error> {
-    match effect {
-        OwnEffect::CreateIntegration(new) => create(client, new, command, take).await,
-        OwnEffect::SetEnabled {
-            id,
-            enabled,
-            reason,
-        } => {
-            // Status follows `enabled`: off is inactive; on is active after a healthy check, else pending.
-            const SQL: &str = "UPDATE integrations i SET enabled = $2, \
-                 status = (CASE WHEN NOT $2 THEN 'inactive' WHEN i.health_check_status = 'healthy' THEN 'active' \
-                 ELSE 'pending' END)::integrationstatus, \
-                 last_activation_at = CASE WHEN $2 THEN now() ELSE i.last_activation_at END, \
-                 activation_method = CASE WHEN $2 THEN 'enabled' ELSE i.activation_method END, \
-                 last_error_message = CASE WHEN NOT $2 AND $3::text IS NOT NULL THEN 'Disabled: ' || $3 \
-                 ELSE i.last_error_message END, updated_at = now() \
-                 WHERE i.id = $1 AND i.enabled <> $2 \
-                 AND ($4::uuid IS NULL OR EXISTS (SELECT FROM commands c WHERE c.id = $4 AND c.take = $5 AND c.owner IS NULL))";
-            client
-                .execute(SQL, &[&id.uuid(), enabled, reason, &command, &take])
-                .await
-                .map(|_| ())
-        }
-        OwnEffect::RecordTest {
-            id,
-            health,
-            error,
-            activates,
-        } => {
-            const SQL: &str = "UPDATE integrations i SET health_check_status = $2, health_check_error = $3, \
-                 last_health_check_at = now(), connection_test_count = i.connection_test_count + 1, \
-                 status = CASE WHEN $4 AND i.enabled AND i.status IN ('pending', 'error') \
-                 THEN 'active'::integrationstatus ELSE i.status END, \
-                 last_activation_at = CASE WHEN $4 AND i.enabled AND i.status IN ('pending', 'error') THEN now() \
-                 ELSE i.last_activation_at END, \
-                 activation_method = CASE WHEN $4 AND i.enabled AND i.status IN ('pending', 'error') \
-                 THEN 'automatic' ELSE i.activation_method END, updated_at = now() WHERE i.id = $1 \
-                 AND ($5::uuid IS NULL OR EXISTS (SELECT FROM commands c WHERE c.id = $5 AND c.take = $6 AND c.owner IS NULL))";
-            client
-                .execute(
-                    SQL,
-                    &[
-                        &id.uuid(),
-                        &health.as_str(),
-                        error,
-                        activates,
-                        &command,
-                        &take,
-                    ],
-                )
-                .await
-                .map(|_| ())
-        }
+    let mut sets = vec!["updated_at = now()".to_owned()];
+    let mut params: Vec<Box<dyn ToSql + Sync + Send>> = vec![Box::new(write.transit.id.uuid())];
+    let mut set = |column: &str, value: Box<dyn ToSql + Sync + Send>| {
+        params.push(value);
+        sets.push(format!("{column} = ${}", params.len()));
+    };
+    macro_rules! columns {
+        ($($from:expr => $column:literal as $convert:expr),+ $(,)?) => {
+            $(if let Some(value) = $from.clone() { set($column, Box::new($convert(value))); })+
+        };
     }
+    let texts = |list: Option<Vec<String>>| list.map(|texts| json!(texts));
+    let map = |map: Option<Map<String, Value>>| map.map(Value::Object);
+    let p = &write.plain;
+    columns!(
+        write.name => "name" as std::convert::identity,
+        write.auth_type.map(AuthType::as_str) => "auth_type" as std::convert::identity,
+        write.credentials_sealed => "credentials_encrypted" as std::convert::identity,
+        write.webhook_secret_sealed => "webhook_secret_encrypted" as std::convert::identity,
+        write.base_url => "base_url" as std::convert::identity,
+        write.expires_at => "expires_at" as std::convert::identity,
+        p.api_version => "api_version" as std::convert::identity,
+        p.description => "description" as std::convert::identity,
+        p.oauth_scopes => "oauth_scopes" as texts,
+        p.routing_rules => "routing_rules" as std::convert::identity,
+        p.default_priority => "default_priority" as std::convert::identity,
+        p.supports_categories => "supports_categories" as texts,
+        p.supports_priorities => "supports_priorities" as texts,
+        p.department_mapping => "department_mapping" as map,
+        p.custom_fields_mapping => "custom_fields_mapping" as map,
+        p.rate_limit_per_hour => "rate_limit_per_hour" as std::convert::identity,
+        p.sync_enabled => "sync_enabled" as std::convert::identity,
+        p.sync_frequency_minutes => "sync_frequency_minutes" as std::convert::identity,
+        p.maintenance_window_start => "maintenance_window_start" as std::convert::identity,
+        p.maintenance_window_end => "maintenance_window_end" as std::convert::identity,
+        p.auto_disable_on_error => "auto_disable_on_error" as std::convert::identity,
+        p.failure_threshold => "failure_threshold" as std::convert::identity,
+        p.notification_events => "notification_events" as texts,
+        p.notification_channels => "notification_channels" as map,
+        p.environment => "environment" as std::convert::identity,
+        p.region => "region" as std::convert::identity,
+    );
+    if !write.settings.is_empty() {
+        let (gone, merged): (Vec<_>, Vec<_>) = write
+            .settings
+            .iter()
+            .partition(|(_, value)| value.is_null());
+        let merged: Map<String, Value> = merged
+            .into_iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let gone: Vec<String> = gone.into_iter().map(|(name, _)| name.clone()).collect();
+        params.push(Box::new(Value::Object(merged)));
+        params.push(Box::new(gone));
+        let (merged, gone) = (params.len() - 1, params.len());
+        sets.push(format!(
+            "settings = (COALESCE(settings, '{{}}') || ${merged}::jsonb) - ${gone}::text[]"
+        ));
+    }
+    if write.credentials_sealed.is_some() {
+        // Tokens of the old credentials are good for nothing.
+        let sql = "DELETE FROM integration_tokens WHERE integration_id = $1";
+        client.execute(sql, &[&write.transit.id.uuid()]).await?;
+    }
+    let sql = format!(
+        "UPDATE integrations SET {} WHERE id = $1 AND NOT is_deleted",
+        sets.join(", ")
+    );
+    let params: Vec<&(dyn ToSql + Sync)> = params
+        .iter()
+        .map(|value| &**value as &(dyn ToSql + Sync))
+        .collect();
+    client.execute(sql.as_str(), &params).await.map(|_| ())
 }
 
 async fn create(
     client: &deadpool_postgres::Object,
     new: &NewIntegration,
-    command: Option<Uuid>,
-    take: i32,
 ) -> Result<(), tokio_postgres::Error> {
     const ORGANIZATION: &str = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, created_at, \
          updated_at, is_deleted) SELECT $1::uuid, $1::uuid::text, true, 'UTC', 'basic', now(), now(), false \
-         WHERE ($2::uuid IS NULL OR EXISTS (SELECT FROM commands c WHERE c.id = $2 AND c.take = $3 AND c.owner IS NULL)) \
          ON CONFLICT (id) DO NOTHING";
     const INTEGRATION: &str = "INSERT INTO integrations (id, organization_id, name, integration_category, \
          platform_name, enabled, status, auth_type, base_url, api_version, credentials_encrypted, settings, \
@@ -321,15 +421,12 @@ async fn create(
          SELECT $1, $2, $3, $4::text::integrationcategory, $5, $6, $7::text::integrationstatus, $8, $9, $10, $11, \
          $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, \
          $33, 0, 0, 0, 0, 0, true, true, 0, now(), now(), false \
-         WHERE ($34::uuid IS NULL OR EXISTS (SELECT FROM commands c WHERE c.id = $34 AND c.take = $35 AND c.owner IS NULL)) \
          ON CONFLICT (id) DO NOTHING";
     let c = &new.create;
     let organization = new.organization_id.uuid();
     let list = |texts: &Option<Vec<String>>| texts.as_ref().map(|texts| json!(texts));
     let map = |map: &Option<Map<String, Value>>| map.clone().map(Value::Object);
-    client
-        .execute(ORGANIZATION, &[&organization, &command, &take])
-        .await?;
+    client.execute(ORGANIZATION, &[&organization]).await?;
     client
         .execute(
             INTEGRATION,
@@ -367,8 +464,6 @@ async fn create(
                 &map(&c.notification_channels),
                 &c.environment,
                 &c.region,
-                &command,
-                &take,
             ],
         )
         .await
@@ -376,16 +471,18 @@ async fn create(
 }
 
 fn read(row: &Row) -> LoadedIntegration {
-    let object = |index: usize| match row.get::<_, Option<Value>>(index) {
-        Some(Value::Object(map)) => map,
-        Some(_) | None => Map::new(),
+    // PostgreSQL keeps as json what serde_json does not take (half a surrogate pair, 1e999): such a value of the legacy
+    // application says nothing to us, and must not stop its row from being read.
+    let object = |index: usize| match row.try_get::<_, Option<Value>>(index) {
+        Ok(Some(Value::Object(map))) => map,
+        Ok(Some(_) | None) | Err(_) => Map::new(),
     };
-    let labels = |index: usize| match row.get::<_, Option<Value>>(index) {
-        Some(Value::Array(items)) => items
+    let labels = |index: usize| match row.try_get::<_, Option<Value>>(index) {
+        Ok(Some(Value::Array(items))) => items
             .iter()
             .filter_map(|v| v.as_str().map(str::to_owned))
             .collect(),
-        Some(_) | None => Vec::new(),
+        Ok(Some(_) | None) | Err(_) => Vec::new(),
     };
     let filled = |index: usize| {
         row.get::<_, Option<String>>(index)
@@ -420,7 +517,18 @@ fn read(row: &Row) -> LoadedIntegration {
             .get::<_, Option<i32>>(21)
             .and_then(|n| u32::try_from(n).ok())
             .filter(|n| *n > 0),
+        default_priority: row.get(24),
+        health: row
+            .get::<_, Option<&str>>(25)
+            .and_then(HealthStatus::parse)
+            .unwrap_or(HealthStatus::Unknown),
+        routing_rules: row.get::<_, Option<Value>>(35).filter(|v| !v.is_null()),
+        parked_at: row.get(36),
+        auto_disable_on_error: row.get(37),
+        failure_threshold: row.get(38),
+        last_sync_at: row.get(39),
     };
+    let time = |index: usize| row.get::<_, Option<DateTime<Utc>>>(index);
     let shown = json!({
         "description": row.get::<_, Option<String>>(23),
         "default_priority": row.get::<_, i32>(24),
@@ -434,23 +542,29 @@ fn read(row: &Row) -> LoadedIntegration {
         "failed_requests": row.get::<_, i32>(32),
         "environment": row.get::<_, String>(33),
         "region": row.get::<_, Option<String>>(34),
+        "routing_rules": row.get::<_, Option<Value>>(35),
+        "parked_at": time(36),
+        "auto_disable_on_error": row.get::<_, bool>(37),
+        "failure_threshold": row.get::<_, i32>(38),
+        "last_sync_at": time(39),
+        "oauth_scopes": row.get::<_, Option<Value>>(40),
+        "sync_enabled": row.get::<_, bool>(41),
+        "sync_frequency_minutes": row.get::<_, i32>(42),
+        "notification_events": row.get::<_, Option<Value>>(43),
+        "notification_channels": row.get::<_, Option<Value>>(44),
+        "consecutive_failures": row.get::<_, i32>(45),
+        "connection_test_count": row.get::<_, i32>(46),
+        "last_request_at": time(47),
+        "last_success_at": time(48),
+        "last_error_at": time(49),
+        "last_error_message": row.get::<_, Option<String>>(50),
+        "monitoring_enabled": row.get::<_, bool>(51),
+        "last_activation_at": time(52),
     });
     LoadedIntegration {
         version: row.get(1),
         integration,
         is_deleted: row.get(22),
         shown,
-    }
-}
-
-impl LoadedIntegration {
-    /// The health of its last check.
-    #[must_use]
-    pub fn health(&self) -> HealthStatus {
-        self.shown
-            .get("health_check_status")
-            .and_then(Value::as_str)
-            .and_then(HealthStatus::parse)
-            .unwrap_or(HealthStatus::Unknown)
     }
 }

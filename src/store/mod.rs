@@ -8,11 +8,15 @@ mod dead_letters;
 pub mod diagnosis;
 mod error;
 mod integrations;
+mod lifecycle;
 pub mod migrate;
 mod outbox;
 mod queries;
 mod retention;
+mod schedule;
+pub mod seals;
 mod settle;
+mod sync;
 mod tickets;
 mod tokens;
 mod workers;
@@ -27,14 +31,19 @@ pub use claim::{Claimed, NewCommand, Phase2, Repeat, Rooms, Taken};
 pub use connect::{connect, connector, create_database};
 pub use dead_letters::{DeadLetter, DeadLetterRow};
 pub use error::{StoreError, chain};
-pub use integrations::{IntegrationChange, IntegrationPage, LoadedIntegration, NewIntegration};
+pub use integrations::{
+    IntegrationChange, IntegrationPage, IntegrationWrite, LoadedIntegration, NewIntegration,
+};
+pub use lifecycle::{PARKED_BY, Transit, Transited};
 pub use outbox::{OutboxKey, OutboxRow};
 pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable};
 pub use retention::Swept;
+pub use schedule::{Child, Task};
 pub use settle::{
-    AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch, Settlement, TicketChange,
-    TicketInsert, UsageTally,
+    AnalysisColumns, AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch,
+    Settlement, TicketChange, TicketInsert, UsageTally,
 };
+pub use sync::{BoundTicket, SyncRecord, SyncedTicket};
 pub use tickets::StoredTicket;
 pub use tokens::{StoredTokens, TokenLock};
 pub use tokio_postgres::Client;

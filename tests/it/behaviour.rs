@@ -361,12 +361,11 @@ async fn a_type_that_is_not_written_yet_says_so() {
     let world = World::new().await;
     let worker = world.worker().await;
 
-    let delete = world
-        .publish("ticket.delete", json!({ "ticket_id": Uuid::new_v4() }))
-        .await;
+    let data = json!({ "integration_id": Uuid::new_v4(), "headers": {}, "body": "", "received_at": "2026-01-01T00:00:00Z" });
+    let received = world.publish("webhook.received", data).await;
 
-    world.fails(delete, "unsupported_operation").await;
-    world.close_the_ledger(&[delete]).await;
+    world.fails(received, "unsupported_operation").await;
+    world.close_the_ledger(&[received]).await;
     drop(worker);
 }
 

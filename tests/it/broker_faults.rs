@@ -1,6 +1,6 @@
 //! What a broker may do to a worker: cut, close, cancel, go away. The worker goes on by itself.
 
-use lapin::options::QueueDeleteOptions;
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use serde_json::json;
 use ticketwire::broker;
@@ -161,5 +161,33 @@ async fn an_event_that_no_queue_takes_is_not_taken_for_sent() {
     world.succeeds(unheard).await;
     world.quiet().await;
     assert!(worker.log().contains("unroutable"));
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_that_is_deleted_closes_the_channel_softly_and_is_declared_again() {
+    let world = World::new().await;
+    let connection = broker::connect_tool(&world.amqp_url.as_str().into(), &world.topology)
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let worker = world.worker().await;
+    let (before, _) = world.create("Before").await;
+    world.succeeds(before).await;
+    world.quiet().await;
+
+    // Publishing to it now is answered by closing the channel (404), not the connection.
+    channel
+        .exchange_delete(
+            world.topology.events().into(),
+            ExchangeDeleteOptions::default(),
+        )
+        .await
+        .unwrap();
+    let (after, _) = world.create("After").await;
+
+    world.succeeds(after).await;
+    world.close_the_ledger(&[before, after]).await;
+    assert!(worker.is_ready().await);
     drop(worker);
 }

@@ -8,8 +8,8 @@ use chrono::Utc;
 use secrecy::SecretString;
 use serde_json::{Map, json};
 use ticketwire::domain::{
-    AuthType, Integration, IntegrationId, IntegrationStatus, OrganizationId, Platform, Priority,
-    TicketCategory, TicketId, TicketPatch, TicketStatus, TicketView,
+    AuthType, HealthStatus, Integration, IntegrationId, IntegrationStatus, OrganizationId,
+    Platform, Priority, TicketCategory, TicketId, TicketPatch, TicketStatus, TicketView,
 };
 use ticketwire::platforms::{
     self, AdapterError, Cause, EgressPolicy, ErrorClass, Exchange, HttpClient, Operation,
@@ -291,6 +291,13 @@ impl Bench {
             maintenance_window_start: None,
             maintenance_window_end: None,
             rate_limit_per_hour: None,
+            default_priority: 100,
+            routing_rules: None,
+            health: HealthStatus::Unknown,
+            parked_at: None,
+            auto_disable_on_error: false,
+            failure_threshold: 5,
+            last_sync_at: None,
         };
         platforms::connect(&integration, &Credentials::new(object(&row.credentials))).unwrap()
     }

@@ -13,6 +13,8 @@ enum Situation {
     Create,
     /// A comment on a ticket that exists.
     Comment,
+    /// Two files for a ticket that exists.
+    Attach,
     /// A create that the platform put off, at its second attempt.
     DeferredRetry,
     /// A create that the platform carried out without being able to say so.
@@ -44,6 +46,16 @@ async fn survives(point: &str, situation: Situation) {
             assert!(worker.stop().await.success());
             let data = json!({ "ticket_id": ticket, "body": "Seen here too." });
             commands.push(world.publish("ticket.comment", data).await);
+        }
+        Situation::Attach => {
+            let worker = world.worker().await;
+            let (command, ticket) = create(&mut commands).await;
+            world.succeeds(command).await;
+            assert!(worker.stop().await.success());
+            let data = json!({ "ticket_id": ticket, "attachments": [
+                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "b.txt", "content_base64": "d29ybGQ=" },
+            ] });
+            commands.push(world.publish("ticket.attach", data).await);
         }
         Situation::DeferredRetry => {
             let worker = world.worker().await;
@@ -122,6 +134,12 @@ async fn survives(point: &str, situation: Situation) {
     }
     let comments: usize = jira.issues.iter().map(|issue| issue.comments.len()).sum();
     assert_eq!(comments, usize::from(situation == Situation::Comment));
+    let files: usize = jira
+        .issues
+        .iter()
+        .map(|issue| issue.attachments.len())
+        .sum();
+    assert_eq!(files, 2 * usize::from(situation == Situation::Attach));
     assert!(worker.stop().await.success());
 }
 
@@ -138,6 +156,11 @@ macro_rules! matrix {
             #[tokio::test(flavor = "multi_thread")]
             async fn with_a_comment() {
                 survives(stringify!($point), Situation::Comment).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn with_files() {
+                survives(stringify!($point), Situation::Attach).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]

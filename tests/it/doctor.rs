@@ -131,7 +131,7 @@ async fn a_lock_a_revoked_write_and_unreadable_credentials_are_named() {
     let lost_key = [("TICKETWIRE__SECRETS__KEYS", other.as_str())];
     assert_one(
         &faults(&world, &lost_key),
-        "those of 1 of 1 integration(s) cannot be opened: Jira",
+        "1 of 1 sealed value(s) cannot be opened: Jira",
     );
 
     let read_only = format!(

@@ -15,10 +15,13 @@ fn comment(organization: Uuid, ticket: Uuid) -> NewCommand {
         ticket_id: Some(TicketId::new(ticket)),
         creates: false,
         digest: vec![0; 32],
+        older_digests: Vec::new(),
         data: "{}".into(),
         expires_at: None,
         traceparent: None,
+        doubt_since: None,
         tracestate: None,
+        parent: None,
     }
 }
 

@@ -388,3 +388,38 @@ async fn an_integration_test_finds_a_bot_that_is_not_in_its_channel() {
     assert!(bad.to_string().contains("/invite"), "{bad}");
     drop(worker);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_shared_in_the_tickets_thread_once_though_the_answer_is_lost() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/files";
+    let id = channel(&world, site, json!({})).await;
+    let (create, ticket) = world.create_at(id, "With a file").await;
+    world.succeeds(create).await;
+    let lost = Fault::new(FaultKind::ResetAfterStore).on("files.completeUploadExternal");
+    world.sandbox.inject(site, lost).unwrap();
+
+    let data = json!({ "ticket_id": ticket, "attachments": [{ "name": "a.txt", "content_base64": "aGVsbG8=" }] });
+    let attach = world.publish("ticket.attach", data).await;
+    let event = world.succeeds(attach).await;
+
+    assert_eq!(
+        event["data"]["result"]["attachments"][0]["adopted"], true,
+        "{event:#}"
+    );
+    let message = message(&world, site, ticket);
+    assert_eq!(message.attachments.len(), 1, "{message:?}");
+    assert_eq!(message.attachments[0].size, 5);
+    let delete = world
+        .publish("ticket.delete", json!({ "ticket_id": ticket }))
+        .await;
+    world.succeeds(delete).await;
+    let ledger = world.sandbox.ledger(site);
+    assert_eq!(
+        ledger.count("chat.delete").received,
+        0,
+        "closed, not erased"
+    );
+    drop(worker);
+}

@@ -42,7 +42,7 @@ fn may_use(room: &str) -> &'static [&'static str] {
     match room {
         "domain" | "telemetry" => &[],
         "contract" | "secrets" => &["domain"],
-        "config" => &["secrets"],
+        "config" => &["domain", "secrets"],
         "store" | "broker" | "platforms" => &["domain", "contract", "secrets"],
         "sandbox" => &["domain"],
         "analysis" => &["domain", "platforms"],

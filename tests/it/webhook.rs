@@ -254,3 +254,47 @@ async fn a_secret_that_cannot_sign_is_refused_when_the_integration_is_made() {
     );
     drop(worker);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_told_by_its_url_and_a_deletion_by_an_event_of_its_own() {
+    let world = World::new().await;
+    let files = crate::support::FileServer::start().await;
+    let worker = world.worker().await;
+    let id = endpoint(&world, "webhook/files", json!({})).await;
+    let (create, ticket) = world.create_at(id, "With a file").await;
+    world.succeeds(create).await;
+
+    let data = json!({ "ticket_id": ticket, "attachments": [
+        { "name": "a.txt", "url": files.url("/a.txt") },
+        { "name": "b.txt", "content_base64": "aGVsbG8=" },
+    ] });
+    let attach = world.publish("ticket.attach", data).await;
+    let event = world.succeeds(attach).await;
+    let delete = world
+        .publish("ticket.delete", json!({ "ticket_id": ticket }))
+        .await;
+    world.succeeds(delete).await;
+
+    let told = &event["data"]["result"]["attachments"];
+    assert_eq!(
+        told[1]["error"]["code"], "unsupported_operation",
+        "{event:#}"
+    );
+    let ledger = world.sandbox.ledger("webhook/files");
+    let item = ledger
+        .issues
+        .iter()
+        .find(|item| item.project == ticket.to_string())
+        .unwrap();
+    assert_eq!(
+        item.history,
+        [
+            "ticket.created",
+            "ticket.attachment_added",
+            "ticket.deleted"
+        ]
+    );
+    assert_eq!(item.attachments[0].size, 6);
+    assert_eq!(item.attachments[0].sha256.len(), 64);
+    drop(worker);
+}

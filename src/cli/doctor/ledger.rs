@@ -1,10 +1,11 @@
 //! PostgreSQL and what stands in it.
 
 use super::super::Context;
+use super::super::keys::Survey;
 use super::Finding;
-use crate::domain::{IntegrationId, OrganizationId};
-use crate::secrets::Binding;
+use crate::secrets::{KeyRing, OpenedBy};
 use crate::store::diagnosis::{self, Server, Standing};
+use crate::store::migrate::IndexState;
 use crate::store::{Client, StoreError, chain, connect, migrate};
 
 /// Integrations that are named; of more, only the number is told.
@@ -41,22 +42,39 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
         "schema",
         format!("at version {}", migrate::latest()),
     ));
+    match migrate::index_states(&client, migrate::INDEXES).await {
+        Ok(states) => findings.extend(of_indexes(&states)),
+        Err(error) => findings.push(unanswered("schema", &error.into())),
+    }
     match diagnosis::standing(&client).await {
         Ok(standing) => findings.extend(of_standing(&standing)),
         Err(error) => findings.push(unanswered("commands", &error)),
     }
     findings.extend(workers(&client).await);
     findings.extend(circuits(&client).await);
+    findings.extend(super::integrations::examine(&client).await);
     findings.extend(credentials(context, &client).await);
     findings
 }
 
-fn unanswered(what: &'static str, error: &StoreError) -> Finding {
+pub(super) fn unanswered(what: &'static str, error: &StoreError) -> Finding {
     Finding::fault(
         what,
         chain(error),
         "see PostgreSQL's log, pg_stat_activity and pg_locks",
     )
+}
+
+fn of_indexes(states: &[(&str, IndexState)]) -> Vec<Finding> {
+    let wrong = states.iter().filter_map(|(name, state)| match state {
+        IndexState::Valid => None,
+        IndexState::Invalid => Some(format!("the index {name} was not built to its end")),
+        IndexState::Missing => Some(format!("the index {name} is missing")),
+    });
+    let remedy = "`ticketwire migrate up` builds it; nobody waits for it";
+    wrong
+        .map(|text| Finding::fault("schema", text, remedy))
+        .collect()
 }
 
 fn of_server(server: &Server) -> Vec<Finding> {
@@ -205,46 +223,81 @@ async fn circuits(client: &Client) -> Vec<Finding> {
     }
 }
 
-/// Credentials that none of the keys opens: their commands fail with `credentials_unreadable`.
+/// Which keys are in use and needed, and what none of them opens: its commands fail with `credentials_unreadable`.
 async fn credentials(context: &Context, client: &Client) -> Vec<Finding> {
     let Ok(ring) = context.ring() else {
         return Vec::new();
     };
-    let sealed = match diagnosis::sealed_integrations(client).await {
-        Ok(sealed) => sealed,
+    let survey = match Survey::take(client, &ring).await {
+        Ok(survey) => survey,
         Err(error) => return vec![unanswered("credentials", &error)],
     };
-    let total = sealed.len();
-    let unreadable: Vec<String> = sealed
-        .into_iter()
-        .filter(|row| {
-            let organization = row.organization_id.unwrap_or_default();
-            let binding = Binding {
-                organization: OrganizationId::new(organization),
-                integration: IntegrationId::new(row.id),
-                column: "credentials_encrypted",
-            };
-            ring.open(&binding, &row.credentials_sealed).is_err()
-        })
-        .map(|row| format!("{} ({})", row.name, row.id))
+    let mut findings = vec![of_unreadable(&survey)];
+    findings.extend(of_keys(&ring, &survey));
+    findings
+}
+
+fn of_unreadable(survey: &Survey) -> Finding {
+    let total: u64 = survey.opened.values().sum();
+    // Of a deleted integration nothing is needed.
+    let mut unreadable: Vec<String> = survey
+        .unreadable
+        .values()
+        .filter(|value| !value.is_deleted)
+        .map(|value| format!("{} ({})", value.name, value.integration))
         .collect();
     if unreadable.is_empty() {
-        return vec![Finding::ok(
+        return Finding::ok(
             "credentials",
-            format!("those of {total} integration(s) can be opened"),
-        )];
+            format!("{total} sealed value(s), all can be opened"),
+        );
     }
+    let count = unreadable.len();
+    unreadable.dedup();
     let named = unreadable[..unreadable.len().min(NAMED_MAX)].join(", ");
     let text = format!(
-        "those of {} of {total} integration(s) cannot be opened: {named}{}",
-        unreadable.len(),
+        "{count} of {} sealed value(s) cannot be opened: {named}{}",
+        total + u64::try_from(count).unwrap_or(0),
         if unreadable.len() > NAMED_MAX {
             ", …"
         } else {
             ""
         }
     );
-    let remedy = "put the key that sealed them back into secrets.keys, behind the first; or set them anew with \
-                  `ticketwire integration update`";
-    vec![Finding::fault("credentials", text, remedy)]
+    let remedy = "`ticketwire keys rotate --dry-run` says why of each; put the key that sealed them back into \
+                  secrets.keys, behind the first, or the legacy application's into secrets.legacy_encryption_key or \
+                  secrets.legacy_jwt_secret; or set them anew with `ticketwire integration update`";
+    Finding::fault("credentials", text, remedy)
+}
+
+fn of_keys(ring: &KeyRing, survey: &Survey) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let sealing = ring.sealing_key();
+    for (key, count) in &survey.opened {
+        match key {
+            OpenedBy::Key(id) if Some(id.as_str()) == sealing => {}
+            OpenedBy::Key(_) | OpenedBy::Legacy(_) => findings.push(Finding::notice(
+                "keys",
+                format!("{key} is still needed: it sealed {count} value(s)"),
+                "`ticketwire keys rotate` seals them anew under the first key",
+            )),
+        }
+    }
+    let configured = ring
+        .ids()
+        .skip(1)
+        .map(|id| OpenedBy::Key(id.to_owned()))
+        .chain(ring.legacy_keys().map(OpenedBy::Legacy));
+    for key in configured.filter(|key| !survey.opened.contains_key(key)) {
+        let setting = match &key {
+            OpenedBy::Key(_) => "secrets.keys",
+            OpenedBy::Legacy(key) => key.setting(),
+        };
+        findings.push(Finding::notice(
+            "keys",
+            format!("{key} is not needed any more"),
+            format!("once no backup needs it either, take it out of {setting}"),
+        ));
+    }
+    findings
 }

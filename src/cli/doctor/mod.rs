@@ -1,5 +1,6 @@
 //! `ticketwire doctor`
 
+mod integrations;
 mod ledger;
 mod rabbit;
 
@@ -22,6 +23,7 @@ impl Doctor {
         findings.extend(ledger);
         findings.extend(rabbit);
         findings.push(keys(context));
+        findings.push(producers(context));
         let faults = findings.iter().filter(|finding| finding.is_fault()).count();
         if context.json {
             let all: Vec<Value> = findings.iter().map(Finding::as_json).collect();
@@ -123,4 +125,14 @@ fn keys(context: &Context) -> Finding {
         },
         Err(_) => Finding::fault("keys", "cannot be read", "see the configuration's faults"),
     }
+}
+
+fn producers(context: &Context) -> Finding {
+    if context.config.producers.trusts_all() {
+        let text =
+            "anyone who can publish to the commands exchange is trusted with every organization";
+        let look = "producers.allow says who may publish what, by the user the broker knows";
+        return Finding::notice("producers", text, look);
+    }
+    Finding::ok("producers", "may publish what producers.allow says")
 }

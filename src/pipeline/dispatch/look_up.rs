@@ -61,28 +61,19 @@ impl Run<'_> {
         self.job.lookups += 1;
         match found {
             Ok(Some(mut receipt)) => {
-                self.circuit = Some(CircuitTally {
-                    reset: true,
-                    failures: 0,
-                });
+                self.circuit = Some(CircuitTally::sound());
                 receipt.details.insert("adopted".into(), true.into());
                 self.job.doubt_since = None;
                 LookedUp::Adopt(Box::new(receipt))
             }
             Ok(None) if elapsed >= last => {
-                self.circuit = Some(CircuitTally {
-                    reset: true,
-                    failures: 0,
-                });
+                self.circuit = Some(CircuitTally::sound());
                 self.job.doubt_since = None;
                 self.job.lookups = 0;
                 LookedUp::Nothing
             }
             Ok(None) => {
-                self.circuit = Some(CircuitTally {
-                    reset: true,
-                    failures: 0,
-                });
+                self.circuit = Some(CircuitTally::sound());
                 let index = ladder
                     .iter()
                     .position(|rung| *rung > elapsed)
@@ -102,8 +93,8 @@ impl Run<'_> {
                     error.class
                 {
                     self.circuit = Some(CircuitTally {
-                        reset: false,
                         failures: 1,
+                        ..CircuitTally::default()
                     });
                 }
                 let hint = match error.class {

@@ -1,5 +1,6 @@
 //! Runs one command: gates, look-up if there is doubt, the platform, and what follows from how it came out.
 
+mod attach;
 mod look_up;
 mod outcome;
 
@@ -18,15 +19,18 @@ use super::gates::{self, Verdict};
 use super::integrations::Handle;
 use super::job::{Done, Job};
 use super::own;
+use super::places::RATE_LIMITED_BY;
 use super::policy::{self, Next, after};
+use super::routing::Routing;
 use super::tokens::TokenCache;
-use crate::contract::{Command, Outcome, TicketCreate};
-use crate::domain::{ErrorCode, Failure, TicketStatus, TicketView, UserRef};
+use crate::contract::{Command, Outcome, TicketCommand, TicketCreate};
+use crate::domain::routing::Traits;
+use crate::domain::{ErrorCode, Failure, LifeEvent, TicketStatus, TicketView, UserRef};
 use crate::platforms::{
     Adapter, AdapterError, Cause, ErrorClass, Exchange, Operation, OperationKind, Protection,
     Receipt,
 };
-use crate::store::{CircuitTally, OwnEffect, Settlement, UsageTally};
+use crate::store::{CircuitTally, OwnEffect, PARKED_BY, Settlement, Transit, UsageTally};
 use crate::telemetry::failpoint;
 
 /// A wait longer than this is announced by an event.
@@ -75,6 +79,8 @@ struct Run<'a> {
     /// What the circuit learns.
     circuit: Option<CircuitTally>,
     usage: Option<UsageTally>,
+    /// What became of its files.
+    files: Option<Vec<serde_json::Value>>,
 }
 
 impl<'a> Run<'a> {
@@ -88,6 +94,7 @@ impl<'a> Run<'a> {
             spent: false,
             circuit: None,
             usage: None,
+            files: None,
         }
     }
 
@@ -99,16 +106,8 @@ impl<'a> Run<'a> {
                     format!("this version of Ticketwire does not carry out {command_type} yet");
                 return self.refused(Failure::new(ErrorCode::UnsupportedOperation, text));
             }
-            Command::IntegrationCreate(_)
-            | Command::IntegrationStatus(_)
-            | Command::IntegrationTest(_)
-            | Command::IntegrationGet(_)
-            | Command::IntegrationList(_) => return self.conduct_own().await,
-            Command::TicketCreate(_)
-            | Command::TicketUpdate(_)
-            | Command::TicketStatus(_)
-            | Command::TicketAssign(_)
-            | Command::TicketComment(_) => {}
+            Command::Own(_) | Command::Read(_) => return self.conduct_own().await,
+            Command::Ticket(_) => {}
         }
         match gates::ticket(&self.job, self.started_at) {
             Verdict::Refuse(failure) => self.refused(failure),
@@ -118,6 +117,7 @@ impl<'a> Run<'a> {
                 self.spent = true;
                 self.succeeded(None)
             }
+            Verdict::Route => self.route().await,
             Verdict::Call(handle, adapter) => {
                 self.handle = Some(handle);
                 self.call(adapter.as_ref()).await
@@ -125,10 +125,85 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Chooses the integration of a ticket that names none. The command then goes into that integration's lane, where it
+    /// waits for a place like any other.
+    async fn route(&mut self) -> Done {
+        let Command::Ticket(TicketCommand::Create(create)) = &*self.job.command else {
+            let text = "only a create is routed";
+            return self.refused(Failure::new(ErrorCode::Internal, text));
+        };
+        let traits = traits_of(create);
+        let handles = match self
+            .core
+            .integrations
+            .of_organization(self.job.organization_id)
+            .await
+        {
+            Ok(handles) => handles,
+            Err(error) => {
+                tracing::warn!(command_id = %self.job.id, error = crate::store::chain(&error), "cannot route yet");
+                let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
+                let next = Next {
+                    at: after(Utc::now(), Duration::from_secs(1)),
+                    decided_by: "routing".into(),
+                };
+                return self.deferred(&next, &failure);
+            }
+        };
+        let routing = Routing::of(handles, &traits, self.started_at);
+        match routing.candidates.first() {
+            None => self.refused(routing.failure()),
+            Some(chosen) => {
+                self.handle = Some(Arc::clone(&chosen.handle));
+                self.moves_lane()
+            }
+        }
+    }
+
+    /// A place of an integration with a limit: now, or when to come back for it.
+    async fn place(&self) -> Option<(Next, Failure)> {
+        let row = self.handle.as_ref().map(|handle| &handle.row)?;
+        let limit = row.rate_limit_per_hour?;
+        if self.job.has_place {
+            return None;
+        }
+        let now = Utc::now();
+        let at = self.core.places.next(&self.core.store, row.id, limit).await;
+        let (at, decided_by) = match at {
+            // What is a moment off is now: the database's clock and ours are two.
+            Some(at) if (at - now).num_milliseconds() < 250 => return None,
+            Some(at) => (at, RATE_LIMITED_BY),
+            None => (
+                after(now, Duration::from_secs(1)),
+                "the places of rate_limit_per_hour could not be read",
+            ),
+        };
+        let text = format!(
+            "integration {} takes {limit} requests an hour; this one has its place at {}",
+            row.id,
+            at.format("%H:%M:%S UTC")
+        );
+        let next = Next {
+            at,
+            decided_by: decided_by.into(),
+        };
+        Some((next, Failure::new(ErrorCode::RateLimited, text)))
+    }
+
     async fn call(&mut self, adapter: &dyn Adapter) -> Done {
+        let command = Arc::clone(&self.job.command);
+        if let Command::Ticket(TicketCommand::Attach(attach)) = &*command {
+            if let Some((next, failure)) = self.place().await {
+                return self.deferred(&next, &failure);
+            }
+            return self.attach(adapter, &attach.attachments).await;
+        }
+        let files: &[crate::contract::Attachment] = match &*command {
+            Command::Ticket(TicketCommand::Create(create)) => &create.attachments,
+            Command::Ticket(_) | Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => &[],
+        };
         let ticket = self.ticket_view();
         let mark = mark(&self.job);
-        let command = Arc::clone(&self.job.command);
         let cause = Cause {
             mark: &mark,
             at: self.job.received_at,
@@ -139,7 +214,10 @@ impl<'a> Run<'a> {
         };
         if self.job.doubt_since.is_some() {
             match self.look_up(adapter, &operation).await {
-                LookedUp::Adopt(receipt) => return self.succeeded(Some(&receipt)),
+                LookedUp::Adopt(mut receipt) => {
+                    self.attach_to_new(adapter, files, &mut receipt).await;
+                    return self.succeeded(Some(&receipt));
+                }
                 LookedUp::Nothing => {}
                 LookedUp::Settled(done) => return *done,
             }
@@ -151,6 +229,9 @@ impl<'a> Run<'a> {
                 "the outcome was looked up",
             )));
         }
+        if let Some((next, failure)) = self.place().await {
+            return self.deferred(&next, &failure);
+        }
         self.spent = true;
         let result = {
             let tokens = TokenCache::new(self.core, self.handle.as_ref());
@@ -160,7 +241,10 @@ impl<'a> Run<'a> {
         failpoint("after_answer").await;
         self.tally(&result);
         match result {
-            Ok(receipt) => self.succeeded(Some(&receipt)),
+            Ok(mut receipt) => {
+                self.attach_to_new(adapter, files, &mut receipt).await;
+                self.succeeded(Some(&receipt))
+            }
             Err(error) => {
                 tracing::info!(
                     command_id = %self.job.id, command_type = %self.job.command_type, error_code = %error.code(),
@@ -185,6 +269,14 @@ impl<'a> Run<'a> {
                 self.after_failure(&failure, *retry_after, None)
             }
             ErrorClass::Timeout | ErrorClass::Internal => self.after_failure(&failure, None, None),
+            ErrorClass::Authentication
+                if self
+                    .handle
+                    .as_ref()
+                    .is_some_and(|handle| handle.row.parks()) =>
+            {
+                self.parks(failure)
+            }
             ErrorClass::Authentication
             | ErrorClass::Permission
             | ErrorClass::NotFound
@@ -215,14 +307,40 @@ impl<'a> Run<'a> {
 
     /// The endpoint wants to hear no more: the command fails, and its integration is disabled with it.
     fn gone(&mut self, failure: Failure) -> Done {
-        let mut done = self.finished(Outcome::Failed, failure);
-        done.effect = self.handle.as_ref().map(|handle| OwnEffect::SetEnabled {
-            id: handle.row.id,
-            enabled: false,
-            reason: Some("the platform answered that the endpoint is gone for good".into()),
+        let done = self.finished(Outcome::Failed, failure);
+        let reason = "the platform answered that the endpoint is gone for good";
+        self.with_transit(done, LifeEvent::Disable, reason)
+    }
+
+    /// The credential is refused, and the integration is one that waits for a better one: so do its commands.
+    fn parks(&mut self, failure: Failure) -> Done {
+        let next = Next {
+            at: after(Utc::now(), gates::PARKED_LOOK),
+            decided_by: PARKED_BY.into(),
+        };
+        let reason = failure.message.clone();
+        let failure = Failure {
+            message: format!("{reason}; the command waits until integration.test passes"),
+            retryable: true,
+            ..failure
+        };
+        let done = self.deferred(&next, &failure);
+        self.with_transit(done, LifeEvent::Park, &reason)
+    }
+
+    /// A settlement that changes its integration's state along with it.
+    fn with_transit(&self, mut done: Done, event: LifeEvent, reason: &str) -> Done {
+        done.effect = self.handle.as_ref().map(|handle| {
+            OwnEffect::Transit(Transit {
+                reason: Some(reason.to_owned()),
+                error: Some(reason.to_owned()),
+                command: Some(self.job.id),
+                ..Transit::of(handle.row.id, event)
+            })
         });
-        // Where it cannot be disabled, the command has failed all the same.
+        // Where the state cannot be changed, the command has come out all the same.
         done.instead = Some(Box::new(done.settlement.clone()));
+        done.again = Some(Box::new(done.settlement.clone()));
         done
     }
 
@@ -236,11 +354,13 @@ impl<'a> Run<'a> {
             Err(own::Refusal::Later(failure, retry_after)) => {
                 self.after_failure(&failure, retry_after, None)
             }
+            Err(own::Refusal::Waits(next)) => self.waits_for_own(&next),
         };
         if done.settlement.finished && own.effect.is_some() {
             let text = "the database refused the change; the worker's log has the details";
             let refused = self.finished(Outcome::Failed, Failure::new(ErrorCode::Internal, text));
             done.instead = Some(Box::new(refused.settlement));
+            done.again = Some(Box::new(hand_back(&self.job).settlement));
             done.effect = own.effect;
         }
         done
@@ -268,7 +388,7 @@ impl<'a> Run<'a> {
             })
         };
         let mut view = match (&*self.job.command, &self.job.ticket) {
-            (Command::TicketCreate(create), _) => view_of(
+            (Command::Ticket(TicketCommand::Create(create)), _) => view_of(
                 &self.job,
                 create,
                 person(create.assigned_to_id),
@@ -278,7 +398,7 @@ impl<'a> Run<'a> {
             (_, None) => view_of(&self.job, &TicketCreate::default(), None, None),
         };
         match &*self.job.command {
-            Command::TicketUpdate(update) => {
+            Command::Ticket(TicketCommand::Update(update)) => {
                 let patch = update.patch.clone();
                 view.title = patch.title.unwrap_or(view.title);
                 view.description = patch.description.unwrap_or(view.description);
@@ -290,27 +410,38 @@ impl<'a> Run<'a> {
                     .extend(patch.custom_fields.unwrap_or_default());
                 view.tags = patch.tags.unwrap_or(view.tags);
             }
-            Command::TicketStatus(set) => view.status = set.status,
-            Command::TicketAssign(assign) => view.assigned_to = person(assign.assigned_to_id),
-            Command::TicketCreate(_)
-            | Command::TicketComment(_)
-            | Command::IntegrationCreate(_)
-            | Command::IntegrationStatus(_)
-            | Command::IntegrationGet(_)
-            | Command::IntegrationList(_)
-            | Command::IntegrationTest(_)
-            | Command::Unwritten(_) => {}
+            Command::Ticket(TicketCommand::Status(set)) => view.status = set.status,
+            Command::Ticket(TicketCommand::Assign(assign)) => {
+                view.assigned_to = person(assign.assigned_to_id);
+            }
+            Command::Ticket(TicketCommand::Delete(_)) => view.status = TicketStatus::Closed,
+            Command::Ticket(_) | Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => {}
+        }
+        // The platform knows its own names of departments.
+        let theirs = view
+            .department
+            .as_deref()
+            .zip(self.handle.as_ref())
+            .and_then(|(department, handle)| gates::mapped_department(&handle.row, department));
+        if let Some(theirs) = theirs {
+            view.department = Some(match theirs {
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            });
         }
         view
+    }
+
+    /// After how many failures in a row its integration goes to `error`, if it does so by itself.
+    fn error_limit(&self) -> Option<i32> {
+        let row = &self.handle.as_ref()?.row;
+        row.auto_disable_on_error.then_some(row.failure_threshold)
     }
 
     fn tally(&mut self, result: &Result<Receipt, AdapterError>) {
         match result {
             Ok(_) => {
-                self.circuit = Some(CircuitTally {
-                    reset: true,
-                    failures: 0,
-                });
+                self.circuit = Some(CircuitTally::sound());
                 self.usage = Some(UsageTally {
                     succeeded: 1,
                     failed: 0,
@@ -326,20 +457,24 @@ impl<'a> Run<'a> {
                 self.circuit = match &error.class {
                     ErrorClass::Transient { .. } | ErrorClass::Timeout | ErrorClass::Unknown => {
                         Some(CircuitTally {
-                            reset: false,
                             failures: 1,
+                            errors: 1,
+                            limit: self.error_limit(),
+                            ..CircuitTally::default()
                         })
                     }
-                    // The platform answered, so it is there.
-                    ErrorClass::Authentication
-                    | ErrorClass::Permission
-                    | ErrorClass::NotFound
+                    // The platform answered, so it is there, but not for us.
+                    ErrorClass::Authentication | ErrorClass::Permission => Some(CircuitTally {
+                        reset: true,
+                        errors: 1,
+                        limit: self.error_limit(),
+                        ..CircuitTally::default()
+                    }),
+                    // It answered to the ticket, not to the integration.
+                    ErrorClass::NotFound
                     | ErrorClass::Gone
                     | ErrorClass::Validation { .. }
-                    | ErrorClass::Conflict => Some(CircuitTally {
-                        reset: true,
-                        failures: 0,
-                    }),
+                    | ErrorClass::Conflict => Some(CircuitTally::sound()),
                     ErrorClass::RateLimited { .. }
                     | ErrorClass::Unsupported
                     | ErrorClass::Egress
@@ -347,6 +482,30 @@ impl<'a> Run<'a> {
                 };
             }
         }
+    }
+}
+
+/// What routing rules may ask of a command.
+pub(super) fn traits_of_job(job: &Job) -> Traits {
+    match &*job.command {
+        Command::Ticket(TicketCommand::Create(create)) => traits_of(create),
+        Command::Ticket(_) | Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => {
+            Traits::default()
+        }
+    }
+}
+
+/// What routing rules may ask of a create.
+fn traits_of(create: &TicketCreate) -> Traits {
+    Traits {
+        title: create.title.clone(),
+        description: create.description.clone(),
+        category: create.category,
+        priority: create.priority,
+        urgency: create.urgency,
+        department: create.department.clone(),
+        tags: create.tags.clone(),
+        custom_fields: create.custom_fields.clone(),
     }
 }
 
@@ -381,18 +540,20 @@ pub(super) fn hand_back(job: &Job) -> Done {
             events: Vec::new(),
             ticket_insert: None,
             ticket_change: None,
+            parent: job.parent,
         },
         usage: None,
         circuit: None,
         effect: None::<OwnEffect>,
         instead: None,
+        again: None,
     }
 }
 
 /// The mark of duplicate protection: a create's is the ticket's, everything else's the command's.
 pub(super) fn mark(job: &Job) -> String {
     match (&*job.command, job.ticket_id) {
-        (Command::TicketCreate(_), Some(ticket)) => format!("tkt-{ticket}"),
+        (command, Some(ticket)) if command.creates_ticket() => format!("tkt-{ticket}"),
         _ => format!("cmd-{}", job.id),
     }
 }
@@ -404,34 +565,33 @@ pub(super) fn operation<'b>(
     cause: Cause<'b>,
 ) -> Result<Operation<'b>, Failure> {
     Ok(match command {
-        Command::TicketCreate(_) => Operation::Create { ticket, cause },
-        Command::TicketUpdate(update) => Operation::Update {
+        Command::Ticket(TicketCommand::Create(_)) => Operation::Create { ticket, cause },
+        Command::Ticket(TicketCommand::Update(update)) => Operation::Update {
             ticket,
             patch: &update.patch,
             cause,
         },
-        Command::TicketStatus(set) => Operation::Status {
+        Command::Ticket(TicketCommand::Status(set)) => Operation::Status {
             ticket,
             status: set.status,
             resolution_summary: set.resolution_summary.as_deref(),
             cause,
         },
-        Command::TicketAssign(_) => Operation::Assign {
+        Command::Ticket(TicketCommand::Assign(_)) => Operation::Assign {
             ticket,
             assignee: ticket.assigned_to.as_ref(),
             cause,
         },
-        Command::TicketComment(comment) => Operation::Comment {
+        Command::Ticket(TicketCommand::Comment(comment)) => Operation::Comment {
             ticket,
             body: &comment.body,
             public: comment.public,
             cause,
         },
-        Command::IntegrationCreate(_)
-        | Command::IntegrationStatus(_)
-        | Command::IntegrationGet(_)
-        | Command::IntegrationList(_)
-        | Command::IntegrationTest(_)
+        Command::Ticket(TicketCommand::Delete(_)) => Operation::Delete { ticket, cause },
+        Command::Ticket(TicketCommand::AiCreate(_) | TicketCommand::Attach(_))
+        | Command::Own(_)
+        | Command::Read(_)
         | Command::Unwritten(_) => {
             return Err(Failure::new(
                 ErrorCode::Internal,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::super::job::Job;
 use super::super::policy::{self, Next, after};
 use super::{ANNOUNCED_WAIT, DOUBT_PAUSE, Done, Run};
-use crate::contract::{Command, Event, EventData, IntegrationResult, Outcome};
+use crate::contract::{Command, Event, EventData, IntegrationResult, Outcome, TicketCommand};
 use crate::domain::{ErrorCode, Failure, IntegrationId};
 use crate::platforms::{OperationKind, Protection, Receipt};
 use crate::store::{AttemptRecord, EventRecord, Settlement, TicketChange, TicketInsert};
@@ -18,7 +18,15 @@ use crate::telemetry::metrics;
 impl Run<'_> {
     pub(super) fn succeeded(&mut self, receipt: Option<&Receipt>) -> Done {
         self.job.doubt_since = None;
-        let result = result_of(&self.job, receipt);
+        let mut result = result_of(&self.job, receipt);
+        if let Some(files) = self.files.take() {
+            result["partial"] = files
+                .iter()
+                .any(|file| file["outcome"] != "attached")
+                .into();
+            result["attachments"] = files.into();
+        }
+        let result = self.with_analysis(Some(result)).unwrap_or_default();
         let integration_result = receipt.map(|receipt| integration_result(&self.job, receipt));
         self.done(
             Outcome::Succeeded,
@@ -27,6 +35,17 @@ impl Run<'_> {
             None,
             receipt.zip(integration_result).as_ref(),
         )
+    }
+
+    /// Adds what an analysis found.
+    fn with_analysis(&self, result: Option<Value>) -> Option<Value> {
+        let Some(found) = &self.job.analysis else {
+            return result;
+        };
+        let mut result = result.unwrap_or_else(|| json!({}));
+        result["ai_analysis"] = found.shown.clone();
+        result["confidence_score"] = found.columns.confidence.into();
+        Some(result)
     }
 
     /// A refusal by a gate. With an attempt of unknown outcome behind it nothing *ends* a command here: "nothing was
@@ -47,9 +66,14 @@ impl Run<'_> {
             return false;
         }
         match &*self.job.command {
-            Command::TicketCreate(_) | Command::TicketComment(_) => true,
+            Command::Ticket(
+                TicketCommand::Create(_)
+                | TicketCommand::AiCreate(_)
+                | TicketCommand::Comment(_)
+                | TicketCommand::Attach(_),
+            ) => true,
             // On some platforms a change of status posts something, too.
-            Command::TicketStatus(_) => self
+            Command::Ticket(TicketCommand::Status(_) | TicketCommand::Delete(_)) => self
                 .job
                 .integration
                 .as_ref()
@@ -57,13 +81,9 @@ impl Run<'_> {
                 .is_some_and(|adapter| {
                     adapter.protection(OperationKind::Status) != Protection::Native
                 }),
-            Command::TicketUpdate(_)
-            | Command::TicketAssign(_)
-            | Command::IntegrationCreate(_)
-            | Command::IntegrationStatus(_)
-            | Command::IntegrationGet(_)
-            | Command::IntegrationList(_)
-            | Command::IntegrationTest(_)
+            Command::Ticket(TicketCommand::Update(_) | TicketCommand::Assign(_))
+            | Command::Own(_)
+            | Command::Read(_)
             | Command::Unwritten(_) => false,
         }
     }
@@ -71,7 +91,7 @@ impl Run<'_> {
     pub(super) fn finished(&mut self, outcome: Outcome, failure: Failure) -> Done {
         let failure = failure.finally();
         self.job.doubt_since = None;
-        let result = matches!(*self.job.command, Command::TicketCreate(_)).then(|| {
+        let result = self.job.command.creates_ticket().then(|| {
             let failed = IntegrationResult {
                 success: false,
                 external_ticket_id: None,
@@ -80,6 +100,11 @@ impl Run<'_> {
             };
             json!({ "ticket_id": self.job.ticket_id, "integration_result": failed })
         });
+        let result = result.or_else(|| {
+            let files = self.files.take()?;
+            Some(json!({ "ticket_id": self.job.ticket_id, "attachments": files }))
+        });
+        let result = self.with_analysis(result);
         self.done(outcome, result, Some(&failure), None, None)
     }
 
@@ -118,20 +143,38 @@ impl Run<'_> {
         self.done(Outcome::Deferred, None, Some(failure), Some(next), None)
     }
 
-    /// Back in line without the turn: no event, no attempt.
-    pub(super) fn waits(&mut self, until: DateTime<Utc>) -> Done {
-        let mut done = self.done(
-            Outcome::Deferred,
-            None,
-            None,
-            Some(&Next {
-                at: until,
-                decided_by: "the ticket is not known yet".into(),
-            }),
-            None,
-        );
+    /// Goes into the lane of the integration it was resolved to: no event, no attempt.
+    pub(super) fn moves_lane(&mut self) -> Done {
+        let now = Utc::now();
+        let mut done = self.quiet(&Next {
+            at: now,
+            decided_by: "routed".into(),
+        });
+        done.settlement.state = "pending";
+        done
+    }
+
+    /// Waits for something of ours: no event, no attempt.
+    pub(super) fn waits_for_own(&mut self, next: &Next) -> Done {
+        self.quiet(next)
+    }
+
+    /// Put off without a word.
+    fn quiet(&mut self, next: &Next) -> Done {
+        let mut done = self.done(Outcome::Deferred, None, None, Some(next), None);
         done.settlement.events.clear();
         done.settlement.events_after = self.job.events;
+        done.settlement.ticket_insert = None;
+        done.settlement.final_event = None;
+        done
+    }
+
+    /// Back in line without the turn: no event, no attempt.
+    pub(super) fn waits(&mut self, until: DateTime<Utc>) -> Done {
+        let mut done = self.quiet(&Next {
+            at: until,
+            decided_by: "the ticket is not known yet".into(),
+        });
         done.settlement.state = "pending";
         done.settlement.waits = true;
         // The fallback clock looks every second whether the ticket is known by then.
@@ -241,6 +284,7 @@ impl Run<'_> {
             events,
             ticket_insert: self.ticket_insert(outcome, receipt),
             ticket_change: self.ticket_change(outcome, receipt),
+            parent: self.job.parent,
         };
         let id: Option<IntegrationId> = self.handle.as_ref().map(|handle| handle.row.id);
         Done {
@@ -249,6 +293,7 @@ impl Run<'_> {
             circuit: id.zip(self.circuit.take()),
             effect: None,
             instead: None,
+            again: None,
         }
     }
 
@@ -258,10 +303,10 @@ impl Run<'_> {
         outcome: Outcome,
         receipt: Option<&(&Receipt, IntegrationResult)>,
     ) -> Option<Box<TicketInsert>> {
-        let Command::TicketCreate(create) = &*self.job.command else {
+        let Command::Ticket(TicketCommand::Create(create)) = &*self.job.command else {
             return None;
         };
-        let own = create.integration_id.is_none() || !create.create_externally;
+        let own = (create.integration_id.is_none() && !create.route) || !create.create_externally;
         if self.handle.is_none() && !(own && outcome == Outcome::Succeeded) {
             return None;
         }
@@ -300,6 +345,11 @@ impl Run<'_> {
                 .unwrap_or_default(),
             custom_fields: create.custom_fields.clone(),
             tags: create.tags.clone(),
+            analysis: self
+                .job
+                .analysis
+                .as_ref()
+                .map(|found| found.columns.clone()),
         }))
     }
 
@@ -321,20 +371,21 @@ impl Run<'_> {
             ..TicketChange::default()
         };
         match &*self.job.command {
-            Command::TicketUpdate(update) => change.patch = update.patch.clone(),
-            Command::TicketStatus(set) => {
+            Command::Ticket(TicketCommand::Update(update)) => change.patch = update.patch.clone(),
+            Command::Ticket(TicketCommand::Status(set)) => {
                 change.status = Some(set.status);
                 change.resolution_summary = set.resolution_summary.clone();
                 change.internal_notes = set.internal_notes.clone();
             }
-            Command::TicketAssign(assign) => change.assigned_to = Some(assign.assigned_to_id),
-            Command::TicketComment(_) => change.comments = true,
-            Command::TicketCreate(_)
-            | Command::IntegrationCreate(_)
-            | Command::IntegrationStatus(_)
-            | Command::IntegrationGet(_)
-            | Command::IntegrationList(_)
-            | Command::IntegrationTest(_)
+            Command::Ticket(TicketCommand::Assign(assign)) => {
+                change.assigned_to = Some(assign.assigned_to_id);
+            }
+            Command::Ticket(TicketCommand::Comment(_)) => change.comments = true,
+            Command::Ticket(TicketCommand::Attach(_)) => {}
+            Command::Ticket(TicketCommand::Delete(_)) => change.deletes = true,
+            Command::Ticket(TicketCommand::Create(_) | TicketCommand::AiCreate(_))
+            | Command::Own(_)
+            | Command::Read(_)
             | Command::Unwritten(_) => return None,
         }
         Some(Box::new(change))
@@ -360,26 +411,28 @@ pub(super) fn integration_result(job: &Job, receipt: &Receipt) -> IntegrationRes
 pub(super) fn result_of(job: &Job, receipt: Option<&Receipt>) -> Value {
     let platform = receipt.map(|receipt| integration_result(job, receipt));
     match &*job.command {
-        Command::TicketUpdate(update) => json!({
+        Command::Ticket(TicketCommand::Update(update)) => json!({
             "ticket_id": job.ticket_id, "changed_fields": update.patch.changed(), "integration_result": platform,
         }),
-        Command::TicketStatus(set) => {
+        Command::Ticket(TicketCommand::Status(set)) => {
             json!({ "ticket_id": job.ticket_id, "status": set.status, "integration_result": platform })
         }
-        Command::TicketAssign(assign) => json!({
+        Command::Ticket(TicketCommand::Assign(assign)) => json!({
             "ticket_id": job.ticket_id, "assigned_to_id": assign.assigned_to_id, "integration_result": platform,
         }),
-        Command::TicketComment(_) => json!({
+        Command::Ticket(TicketCommand::Comment(_)) => json!({
             "ticket_id": job.ticket_id,
             "external_comment_id": receipt.and_then(|receipt| receipt.external_comment_id.clone()),
             "integration_result": platform,
         }),
-        Command::TicketCreate(_)
-        | Command::IntegrationCreate(_)
-        | Command::IntegrationStatus(_)
-        | Command::IntegrationGet(_)
-        | Command::IntegrationList(_)
-        | Command::IntegrationTest(_)
+        Command::Ticket(TicketCommand::Delete(_)) => {
+            json!({ "ticket_id": job.ticket_id, "deleted": true, "integration_result": platform })
+        }
+        Command::Ticket(
+            TicketCommand::Create(_) | TicketCommand::AiCreate(_) | TicketCommand::Attach(_),
+        )
+        | Command::Own(_)
+        | Command::Read(_)
         | Command::Unwritten(_) => {
             json!({ "ticket_id": job.ticket_id, "integration_result": platform })
         }

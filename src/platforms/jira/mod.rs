@@ -14,16 +14,18 @@ mod response;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::members::{Members, url};
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, Descriptor, Effect, ErrorClass,
-    Exchange, Member, Operation, OperationKind, Protection, Receipt, Request, TestKind, TokenFlow,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, ChangePage, CheckReport, Descriptor, Effect,
+    ErrorClass, Exchange, Member, Operation, OperationKind, PlatformField, Protection, Receipt,
+    Request, TestKind, TokenFlow,
 };
-use crate::domain::{AuthType, Integration, Platform, TicketView, UserRef};
+use crate::domain::{AuthType, Integration, Platform, TicketCategory, TicketView, UserRef};
 use crate::secrets::Credentials;
 use response::Refused;
 
@@ -117,6 +119,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         OperationKind::Status,
         OperationKind::Assign,
         OperationKind::Comment,
+        OperationKind::Attach,
+        OperationKind::Delete,
     ],
     protection: "lookup: a unique label found by JQL; an empty search counts as proof after 120 s",
     limits: &[
@@ -324,7 +328,7 @@ impl Jira {
 
     async fn first_issue_type(&self, exchange: &Exchange<'_>) -> Result<String, AdapterError> {
         let answer = exchange.send(self.issue_types_request()?).await?;
-        self.read_first_issue_type(&answer)
+        self.read_issue_type(&answer, "")
     }
 
     async fn change_status(
@@ -402,7 +406,7 @@ impl Adapter for Jira {
         exchange: &Exchange<'_>,
         operation: &Operation<'_>,
     ) -> Result<Receipt, AdapterError> {
-        match operation {
+        match &operation.deletion_closes() {
             Operation::Create { ticket, cause } => self.create(exchange, ticket, cause.mark).await,
             Operation::Update { .. } => {
                 let answer = exchange.send(self.plan(operation)?).await?;
@@ -439,6 +443,11 @@ impl Adapter for Jira {
                 let answer = exchange.send(self.plan(operation)?).await?;
                 self.read_comment(&answer)
             }
+            Operation::Attach { .. } => {
+                let answer = exchange.send(self.plan(operation)?).await?;
+                self.read_attached(&answer)
+            }
+            Operation::Delete { .. } => Err(AdapterError::unsupported("is done as a status")),
         }
     }
 
@@ -458,10 +467,21 @@ impl Adapter for Jira {
                     .await?;
                 self.read_found_comment(&answer, cause.mark)
             }
-            // Idempotent: nothing to look for.
-            Operation::Update { .. } | Operation::Status { .. } | Operation::Assign { .. } => {
-                Ok(None)
+            Operation::Attach {
+                ticket,
+                file,
+                cause,
+            } => {
+                let answer = exchange
+                    .send(self.attachments_request(Self::address(ticket)?)?)
+                    .await?;
+                self.read_found_attachment(&answer, file, cause.at)
             }
+            // Idempotent: nothing to look for.
+            Operation::Update { .. }
+            | Operation::Status { .. }
+            | Operation::Assign { .. }
+            | Operation::Delete { .. } => Ok(None),
         }
     }
 
@@ -501,7 +521,7 @@ impl Adapter for Jira {
     }
 
     fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError> {
-        match operation {
+        match &operation.deletion_closes() {
             Operation::Create { ticket, cause } => {
                 let fields = self.create_fields(ticket, cause.mark, None, &mut Map::new());
                 Ok(self.create_request(ticket, fields))
@@ -523,7 +543,34 @@ impl Adapter for Jira {
                 public,
                 cause,
             } => self.comment_request(Self::address(ticket)?, body, *public, cause.mark),
+            Operation::Attach { ticket, file, .. } => {
+                self.attach_request(Self::address(ticket)?, file)
+            }
+            Operation::Delete { .. } => Err(AdapterError::unsupported("is done as a status")),
         }
+    }
+
+    async fn fields(
+        &self,
+        exchange: &Exchange<'_>,
+        search: Option<&str>,
+    ) -> Result<Vec<PlatformField>, AdapterError> {
+        let answer = exchange.send(self.issue_types_request()?).await?;
+        let kind = self.read_issue_type(&answer, self.issue_type(TicketCategory::General))?;
+        let answer = exchange.send(self.fields_request(&kind)?).await?;
+        self.read_fields(&answer, search)
+    }
+
+    async fn changes(
+        &self,
+        exchange: &Exchange<'_>,
+        since: Option<DateTime<Utc>>,
+        cursor: Option<&str>,
+    ) -> Result<ChangePage, AdapterError> {
+        let answer = exchange
+            .send(self.changes_request(since, cursor, Utc::now())?)
+            .await?;
+        self.read_changes(&answer, cursor)
     }
 
     fn token_flow(&self) -> Option<&dyn TokenFlow> {
@@ -535,12 +582,13 @@ impl Adapter for Jira {
             OperationKind::Create => Protection::Lookup {
                 rungs: &CREATE_RUNGS,
             },
-            OperationKind::Comment => Protection::Lookup {
+            OperationKind::Comment | OperationKind::Attach => Protection::Lookup {
                 rungs: &COMMENT_RUNGS,
             },
-            OperationKind::Update | OperationKind::Status | OperationKind::Assign => {
-                Protection::Native
-            }
+            OperationKind::Update
+            | OperationKind::Status
+            | OperationKind::Assign
+            | OperationKind::Delete => Protection::Native,
         }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, Utc};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::super::{AdapterError, Auth, Body, Effect, Request, Response, TokenFlow, TokenGrant};
+use super::super::{
+    AdapterError, Auth, Body, Effect, File, Request, Response, TokenFlow, TokenGrant,
+};
 use super::response::{self, Transition};
 use super::{Jira, Oauth, Version, adf};
 use crate::domain::{Priority, TicketCategory, TicketPatch, TicketStatus, TicketView};
@@ -17,6 +20,10 @@ const SUMMARY_MAX: usize = 255;
 /// Longest description or comment: Jira takes 32,767 characters of text (JRACLOUD-78553); the rest is for what
 /// conversion adds.
 const TEXT_MAX: usize = 32_000;
+/// Issues a page of a sync.
+const PAGE: u32 = 100;
+/// Minutes that a sync looks back beyond the last one: the search index lags, and clocks differ.
+const OVERLAP_MINUTES: i64 = 5;
 /// The issue and comment property that says whose it is.
 const PROPERTY: &str = "ticket-dispatch";
 
@@ -134,7 +141,7 @@ impl Jira {
             .json(body)
     }
 
-    fn issue_type(&self, category: TicketCategory) -> &str {
+    pub(super) fn issue_type(&self, category: TicketCategory) -> &str {
         match category {
             TicketCategory::Bug => "Bug",
             TicketCategory::FeatureRequest => "Story",
@@ -253,6 +260,66 @@ impl Jira {
                 Effect::Create,
             )?
             .json(&comment))
+    }
+
+    /// Sent in one piece: Jira's answer names all files of a request or none.
+    pub(super) fn attach_request(&self, issue: &str, file: &File) -> Result<Request, AdapterError> {
+        let path = format!("issue/{issue}/attachments");
+        let mut request = self.request(Method::POST, &path, Effect::Create)?.header(
+            reqwest::header::HeaderName::from_static("x-atlassian-token"),
+            reqwest::header::HeaderValue::from_static("no-check"),
+        );
+        request.body = Body::Multipart {
+            part: "file",
+            file: file.clone(),
+        };
+        Ok(request)
+    }
+
+    pub(super) fn attachments_request(&self, issue: &str) -> Result<Request, AdapterError> {
+        let path = format!("issue/{issue}?fields=attachment");
+        self.request(Method::GET, &path, Effect::Read)
+    }
+
+    pub(super) fn fields_request(&self, issue_type: &str) -> Result<Request, AdapterError> {
+        let path = format!(
+            "issue/createmeta/{}/issuetypes/{issue_type}?maxResults=200",
+            self.project_key
+        );
+        self.request(Method::GET, &path, Effect::Read)
+    }
+
+    /// Times in JQL have minutes, and are read in the caller's time zone: so it is asked by age, rounded up, with an
+    /// overlap; what was seen before changes nothing.
+    pub(super) fn changes_request(
+        &self,
+        since: Option<DateTime<Utc>>,
+        cursor: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Request, AdapterError> {
+        let age = since.map(|since| (now - since).num_minutes().max(0) + 1 + OVERLAP_MINUTES);
+        let changed = age.map_or_else(String::new, |age| format!(" AND updated >= \"-{age}m\""));
+        let jql = format!(
+            "project = \"{}\"{changed} ORDER BY updated ASC, key ASC",
+            self.project_key
+        );
+        let fields = json!(["summary", "status", "priority", "labels", "updated"]);
+        let mut body = json!({ "jql": jql, "fields": fields, "maxResults": PAGE });
+        let path = match (self.version, cursor) {
+            (Version::V3, None) => "search/jql",
+            (Version::V3, Some(token)) => {
+                body["nextPageToken"] = token.into();
+                "search/jql"
+            }
+            (Version::V2, cursor) => {
+                body["startAt"] = cursor
+                    .and_then(|at| at.parse::<u64>().ok())
+                    .unwrap_or(0)
+                    .into();
+                "search"
+            }
+        };
+        Ok(self.request(Method::POST, path, Effect::Read)?.json(&body))
     }
 
     pub(super) fn comments_request(&self, issue: &str) -> Result<Request, AdapterError> {

@@ -8,9 +8,12 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::{AdapterError, CheckReport, Effect, ErrorClass, Receipt, Response, TokenGrant};
+use super::super::{
+    AdapterError, ChangePage, CheckReport, Effect, ErrorClass, ExternalItem, File, PlatformField,
+    Receipt, Response, TokenGrant,
+};
 use super::{Jira, Version};
-use crate::domain::TicketStatus;
+use crate::domain::{Priority, TicketStatus};
 
 /// What a worker needs to be permitted.
 pub(super) const PERMISSIONS: [&str; 5] = [
@@ -241,6 +244,181 @@ impl Jira {
         }))
     }
 
+    pub(super) fn read_attached(&self, answer: &Response) -> Result<Receipt, AdapterError> {
+        if answer.status == 413 {
+            let text = "is more than Jira takes: the file, or the issue's files together";
+            return Err(AdapterError::field("size", text)
+                .with_status(413)
+                .with_internal(answer.quote()));
+        }
+        self.check(answer, Effect::Create, "attaching the file")?;
+        let attached: Vec<Attached> = answer.json(Effect::Create)?;
+        Ok(Receipt {
+            external_attachment_id: attached.into_iter().next().map(|file| file.id),
+            ..Receipt::default()
+        })
+    }
+
+    /// A file of this name and size that came to the issue since the command did. A minute for clocks that differ.
+    pub(super) fn read_found_attachment(
+        &self,
+        answer: &Response,
+        file: &File,
+        since: DateTime<Utc>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        #[derive(Deserialize)]
+        struct Issue {
+            fields: Fields,
+        }
+        #[derive(Deserialize)]
+        struct Fields {
+            #[serde(default)]
+            attachment: Vec<Attached>,
+        }
+        self.check(answer, Effect::Read, "reading the issue's files")?;
+        let issue: Issue = answer.json(Effect::Read)?;
+        let since = since - chrono::Duration::minutes(1);
+        let ours = |there: &Attached| {
+            there.filename == file.name
+                && there.size == file.size
+                && there
+                    .created
+                    .as_deref()
+                    .and_then(moment)
+                    .is_none_or(|created| created >= since)
+        };
+        Ok(issue
+            .fields
+            .attachment
+            .into_iter()
+            .find(ours)
+            .map(|there| Receipt {
+                external_attachment_id: Some(there.id),
+                ..Receipt::default()
+            }))
+    }
+
+    pub(super) fn read_fields(
+        &self,
+        answer: &Response,
+        search: Option<&str>,
+    ) -> Result<Vec<PlatformField>, AdapterError> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(alias = "values")]
+            fields: Vec<Field>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Field {
+            field_id: String,
+            name: String,
+            #[serde(default)]
+            required: bool,
+            #[serde(default)]
+            allowed_values: Vec<Value>,
+            #[serde(default)]
+            schema: Value,
+        }
+        self.check(answer, Effect::Read, "reading the fields")?;
+        let fields = answer.json::<Page>(Effect::Read)?.fields;
+        let wanted = search.map(str::to_lowercase);
+        let fits = |field: &Field| {
+            wanted.as_ref().is_none_or(|wanted| {
+                field.field_id.to_lowercase().contains(wanted)
+                    || field.name.to_lowercase().contains(wanted)
+            })
+        };
+        Ok(fields
+            .into_iter()
+            .filter(fits)
+            .map(|field| PlatformField {
+                kind: field.schema["type"].as_str().map(str::to_owned),
+                custom: field.field_id.starts_with("customfield_"),
+                id: field.field_id,
+                name: field.name,
+                required: field.required,
+                allowed_values: field
+                    .allowed_values
+                    .iter()
+                    .filter_map(|value| value["name"].as_str().or_else(|| value["value"].as_str()))
+                    .map(str::to_owned)
+                    .collect(),
+            })
+            .collect())
+    }
+
+    /// A page of changed issues.
+    pub(super) fn read_changes(
+        &self,
+        answer: &Response,
+        cursor: Option<&str>,
+    ) -> Result<ChangePage, AdapterError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Page {
+            issues: Vec<Issue>,
+            next_page_token: Option<String>,
+            is_last: Option<bool>,
+            total: Option<usize>,
+        }
+        #[derive(Deserialize)]
+        struct Issue {
+            id: String,
+            key: String,
+            #[serde(default)]
+            fields: Value,
+        }
+        self.check(answer, Effect::Read, "reading what changed")?;
+        let page: Page = answer.json(Effect::Read)?;
+        let seen = cursor.and_then(|at| at.parse::<usize>().ok()).unwrap_or(0) + page.issues.len();
+        let next = match (self.version, page.total) {
+            (Version::V3, _) => page.next_page_token.filter(|_| page.is_last != Some(true)),
+            (Version::V2, Some(total)) if seen < total && !page.issues.is_empty() => {
+                Some(seen.to_string())
+            }
+            (Version::V2, _) => None,
+        };
+        let items = page.issues.into_iter().map(|issue| ExternalItem {
+            external_url: Some(format!("{}/browse/{}", self.site, issue.key)),
+            external_ref: Map::from_iter([("issue_id".to_owned(), Value::from(issue.id))]),
+            external_id: issue.key,
+            title: issue.fields["summary"].as_str().map(str::to_owned),
+            status: serde_json::from_value(issue.fields["status"].clone())
+                .ok()
+                .map(|status: Status| self.our_status(&status)),
+            priority: issue.fields["priority"]["name"]
+                .as_str()
+                .and_then(our_priority),
+            updated_at: issue.fields["updated"].as_str().and_then(moment),
+        });
+        Ok(ChangePage {
+            items: items.collect(),
+            next,
+        })
+    }
+
+    /// A status of Jira's in our words: a configured name first, else by its category.
+    fn our_status(&self, theirs: &Status) -> TicketStatus {
+        let configured = self.status_transitions.iter().find(|(_, name)| {
+            name.as_str()
+                .is_some_and(|name| name.eq_ignore_ascii_case(&theirs.name))
+        });
+        if let Some(status) = configured.and_then(|(ours, _)| TicketStatus::parse(ours)) {
+            return status;
+        }
+        match theirs.category.key.as_str() {
+            "done" if is_cancelish(&theirs.name) => TicketStatus::Cancelled,
+            "done" if theirs.name.eq_ignore_ascii_case("closed") => TicketStatus::Closed,
+            "done" => TicketStatus::Resolved,
+            "indeterminate" if theirs.name.to_lowercase().contains("waiting") => {
+                TicketStatus::Pending
+            }
+            "indeterminate" => TicketStatus::InProgress,
+            _ => TicketStatus::Open,
+        }
+    }
+
     pub(super) fn read_status(&self, answer: &Response) -> Result<Status, AdapterError> {
         #[derive(Deserialize)]
         struct Issue {
@@ -301,7 +479,12 @@ impl Jira {
         }))
     }
 
-    pub(super) fn read_first_issue_type(&self, answer: &Response) -> Result<String, AdapterError> {
+    /// The id of the issue type of this name, else of the first that is no subtask.
+    pub(super) fn read_issue_type(
+        &self,
+        answer: &Response,
+        name: &str,
+    ) -> Result<String, AdapterError> {
         #[derive(Deserialize)]
         struct Page {
             #[serde(rename = "issueTypes", alias = "values", default)]
@@ -311,17 +494,24 @@ impl Jira {
         struct IssueType {
             id: String,
             #[serde(default)]
+            name: String,
+            #[serde(default)]
             subtask: bool,
         }
         self.check(answer, Effect::Read, "reading the issue types")?;
         let page: Page = answer.json(Effect::Read)?;
-        let first = page.types.into_iter().find(|kind| !kind.subtask);
-        first.map(|kind| kind.id).ok_or_else(|| {
-            AdapterError::field(
-                "category",
-                "has no issue type: the project offers none that may be created",
-            )
-        })
+        let named = page.types.iter().position(|kind| kind.name == name);
+        let first = page.types.iter().position(|kind| !kind.subtask);
+        let chosen = named.or(first);
+        chosen
+            .and_then(|index| page.types.into_iter().nth(index))
+            .map(|kind| kind.id)
+            .ok_or_else(|| {
+                AdapterError::field(
+                    "category",
+                    "has no issue type: the project offers none that may be created",
+                )
+            })
     }
 
     pub(super) fn read_server_info(&self, answer: &Response) -> Result<CheckReport, AdapterError> {
@@ -385,6 +575,32 @@ impl Jira {
         );
         Err(AdapterError::new(ErrorClass::Permission, text))
     }
+}
+
+#[derive(Deserialize)]
+struct Attached {
+    id: String,
+    filename: String,
+    size: u64,
+    created: Option<String>,
+}
+
+/// Jira writes `+0000`, not `Z` or `+00:00`.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.3f%z")
+        .ok()
+        .map(|moment| moment.with_timezone(&Utc))
+}
+
+/// A priority of the default scheme in our words.
+fn our_priority(theirs: &str) -> Option<Priority> {
+    Some(match theirs.to_lowercase().as_str() {
+        "lowest" | "low" => Priority::Low,
+        "medium" => Priority::Medium,
+        "high" => Priority::High,
+        "highest" => Priority::Critical,
+        _ => return None,
+    })
 }
 
 /// Whether an issue in this status is where a status of ours wants it.

@@ -26,7 +26,8 @@ use url::Url;
 use super::members::{Members, url};
 use super::{
     Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, Descriptor, Effect, ErrorClass,
-    Exchange, Member, Operation, OperationKind, Protection, Receipt, Request, TestKind, TokenFlow,
+    Exchange, File, Member, Operation, OperationKind, Protection, Receipt, Request, TestKind,
+    TokenFlow,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
@@ -100,6 +101,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         OperationKind::Status,
         OperationKind::Assign,
         OperationKind::Comment,
+        OperationKind::Attach,
+        OperationKind::Delete,
     ],
     protection: "lookup: the mark in the message's metadata; an empty look-up counts as proof after 40 s (none with \
                  webhook_url)",
@@ -314,6 +317,56 @@ impl Bot {
         }
     }
 
+    /// Three calls (sheet §2): a place, the bytes, the sharing. Only the last can happen twice.
+    async fn attach(
+        &self,
+        exchange: &Exchange<'_>,
+        root: &Place,
+        file: &File,
+    ) -> Result<Receipt, AdapterError> {
+        let answer = exchange.send(self.upload_url_request(file)?).await?;
+        let (upload_url, id) = response::read_upload_url(&answer)?;
+        let answer = exchange
+            .send(Self::upload_request(&upload_url, file))
+            .await?;
+        response::read_uploaded(&answer)?;
+        let answer = exchange.send(self.share_request(root, &id, file)?).await?;
+        response::read_shared(&answer, &id)
+    }
+
+    /// A file we shared in the thread since then. Sharing is asynchronous, so one that is not there may yet come.
+    async fn find_file(
+        &self,
+        exchange: &Exchange<'_>,
+        root: &Place,
+        file: &File,
+        since: i64,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        let me = response::read_identity(&exchange.send(self.identity_request()?).await?)?;
+        let mut cursor = String::new();
+        for _ in 0..PAGES_MAX {
+            let answer = exchange
+                .send(self.replies_request(root, since, &cursor)?)
+                .await?;
+            let (found, next) =
+                response::read_shared_files(&answer, &file.name, file.size, me.bot_id.as_deref())?;
+            if found.is_some() {
+                return Ok(Some(Receipt {
+                    external_attachment_id: found,
+                    ..Receipt::default()
+                }));
+            }
+            match next {
+                Some(next) => cursor = next,
+                None => return Ok(None),
+            }
+        }
+        Err(AdapterError::new(
+            ErrorClass::Unsupported,
+            "the thread has had too many messages since to look through them",
+        ))
+    }
+
     /// The first message with the mark on the pages of a listing.
     async fn search(
         &self,
@@ -355,6 +408,7 @@ impl Adapter for Slack {
         exchange: &Exchange<'_>,
         operation: &Operation<'_>,
     ) -> Result<Receipt, AdapterError> {
+        let operation = &operation.deletion_closes();
         match operation {
             Operation::Create { .. } => self.create(exchange, operation).await,
             Operation::Update { ticket, .. } | Operation::Assign { ticket, .. } => {
@@ -393,6 +447,12 @@ impl Adapter for Slack {
                     ..Receipt::default()
                 })
             }
+            Operation::Attach { ticket, file, .. } => {
+                self.bot()?
+                    .attach(exchange, &Place::of(ticket)?, file)
+                    .await
+            }
+            Operation::Delete { .. } => Err(AdapterError::unsupported("is done as a status")),
         }
     }
 
@@ -402,6 +462,7 @@ impl Adapter for Slack {
         operation: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError> {
         let bot = self.bot()?;
+        let operation = &operation.deletion_closes();
         let cause = operation.cause();
         // A minute for clocks that differ.
         let since = cause.at.timestamp() - 60;
@@ -427,8 +488,14 @@ impl Adapter for Slack {
                     ..Receipt::default()
                 }))
             }
+            Operation::Attach { ticket, file, .. } => {
+                let root = Place::of(ticket)?;
+                bot.find_file(exchange, &root, file, since).await
+            }
             // Idempotent: nothing to look for.
-            Operation::Update { .. } | Operation::Assign { .. } => Ok(None),
+            Operation::Update { .. } | Operation::Assign { .. } | Operation::Delete { .. } => {
+                Ok(None)
+            }
         }
     }
 
@@ -489,7 +556,7 @@ impl Adapter for Slack {
     }
 
     fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError> {
-        match operation {
+        match &operation.deletion_closes() {
             Operation::Create { ticket, cause } => {
                 let shown = self.style.ticket(ticket);
                 match &self.way {
@@ -517,6 +584,8 @@ impl Adapter for Slack {
                 }
                 bot.reply_request(&Place::of(ticket)?, &message::reply(body), *cause, false)
             }
+            Operation::Attach { file, .. } => self.bot()?.upload_url_request(file),
+            Operation::Delete { .. } => Err(AdapterError::unsupported("is done as a status")),
         }
     }
 
@@ -532,7 +601,11 @@ impl Adapter for Slack {
             (Way::Hook(_), _) => Protection::None,
             (
                 Way::Bot(_),
-                OperationKind::Create | OperationKind::Comment | OperationKind::Status,
+                OperationKind::Create
+                | OperationKind::Comment
+                | OperationKind::Status
+                | OperationKind::Attach
+                | OperationKind::Delete,
             ) => Protection::Lookup { rungs: &RUNGS },
             (Way::Bot(_), OperationKind::Update | OperationKind::Assign) => Protection::Native,
         }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::super::{
-    AdapterError, Auth, Body, Cause, Effect, ErrorClass, Request, Response, TokenFlow, TokenGrant,
+    AdapterError, Auth, Body, Cause, Effect, ErrorClass, File, Request, Response, TokenFlow,
+    TokenGrant,
 };
 use super::message::{self, Message};
 use super::response;
@@ -104,6 +105,41 @@ impl Bot {
     pub(super) fn delete_request(&self, place: &Place) -> Result<Request, AdapterError> {
         let body = json!({ "channel": place.channel, "ts": place.ts });
         self.call("chat.delete", &body, Effect::Idempotent)
+    }
+
+    /// Asks for a place to upload to: repeated freely, as nothing is shared before [`Bot::share_request`].
+    pub(super) fn upload_url_request(&self, file: &File) -> Result<Request, AdapterError> {
+        let size = file.size.to_string();
+        self.ask(
+            "files.getUploadURLExternal",
+            &[("filename", file.name.as_str()), ("length", &size)],
+        )
+    }
+
+    /// The bytes, to the place Slack gave. The URL is a credential for it.
+    pub(super) fn upload_request(upload_url: &Url, file: &File) -> Request {
+        let mut request = Request::new(
+            Method::POST,
+            upload_url.clone(),
+            Auth::None,
+            Effect::Idempotent,
+        )
+        .secret_url();
+        request.body = Body::Raw(file.clone());
+        request
+    }
+
+    /// Shares an uploaded file in a thread.
+    pub(super) fn share_request(
+        &self,
+        root: &Place,
+        id: &str,
+        file: &File,
+    ) -> Result<Request, AdapterError> {
+        let body = json!({
+            "files": [{ "id": id, "title": file.name }], "channel_id": root.channel, "thread_ts": root.ts,
+        });
+        self.call("files.completeUploadExternal", &body, Effect::Create)
     }
 
     pub(super) fn test_request(&self) -> Result<Request, AdapterError> {

@@ -7,8 +7,9 @@ use chrono::Utc;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use url::Url;
 
-use super::super::{AdapterError, CheckReport, Effect, ErrorClass, Response, TokenGrant};
+use super::super::{AdapterError, CheckReport, Effect, ErrorClass, Receipt, Response, TokenGrant};
 use super::Place;
 
 /// Marks our messages among those with metadata.
@@ -225,6 +226,83 @@ pub(super) fn read_posted(answer: &Response, what: &str) -> Result<Place, Adapte
         channel: message.channel,
         ts: message.ts,
     })
+}
+
+/// Where to upload a file, and what it will be called.
+pub(super) fn read_upload_url(answer: &Response) -> Result<(Url, String), AdapterError> {
+    #[derive(Deserialize)]
+    struct Upload {
+        upload_url: Url,
+        file_id: String,
+    }
+    check(answer, Effect::Read, "asking for an upload")?;
+    let upload: Upload = answer.json(Effect::Read)?;
+    Ok((upload.upload_url, upload.file_id))
+}
+
+/// The upload itself answers with plain HTTP.
+pub(super) fn read_uploaded(answer: &Response) -> Result<(), AdapterError> {
+    answer
+        .check(Effect::Idempotent, "uploading the file")
+        .map_err(|error| AdapterError {
+            internal: None,
+            ..error
+        })
+}
+
+pub(super) fn read_shared(answer: &Response, id: &str) -> Result<Receipt, AdapterError> {
+    check(answer, Effect::Create, "sharing the file")?;
+    Ok(Receipt {
+        external_attachment_id: Some(id.to_owned()),
+        ..Receipt::default()
+    })
+}
+
+/// A file of this name and size that we shared in the thread, on a page of its messages; and the next page.
+pub(super) fn read_shared_files(
+    answer: &Response,
+    name: &str,
+    size: u64,
+    bot: Option<&str>,
+) -> Result<(Option<String>, Option<String>), AdapterError> {
+    #[derive(Deserialize)]
+    struct Listing {
+        messages: Vec<Message>,
+        #[serde(default)]
+        response_metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    struct Message {
+        bot_id: Option<String>,
+        #[serde(default)]
+        files: Vec<Shared>,
+    }
+    #[derive(Deserialize)]
+    struct Shared {
+        id: String,
+        #[serde(default)]
+        name: String,
+        #[serde(default)]
+        title: String,
+        size: Option<u64>,
+    }
+    check(answer, Effect::Read, "looking for the file")?;
+    let listing: Listing = answer.json(Effect::Read)?;
+    let own = |message: &&Message| match (message.bot_id.as_deref(), bot) {
+        (Some(theirs), Some(own)) => theirs == own,
+        (None, _) | (_, None) => true,
+    };
+    let found = listing
+        .messages
+        .iter()
+        .filter(own)
+        .flat_map(|message| message.files.iter())
+        .find(|file| {
+            (file.name == name || file.title == name) && file.size.is_none_or(|n| n == size)
+        })
+        .map(|file| file.id.clone());
+    let next = listing.response_metadata.next_cursor;
+    Ok((found, (!next.is_empty()).then_some(next)))
 }
 
 pub(super) fn read_permalink(answer: &Response) -> Result<String, AdapterError> {

@@ -14,12 +14,13 @@ use chrono::{DateTime, Utc};
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use self::payload::{event, event_of, fill};
 use self::sign::Signer;
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, Cause, CheckReport, Descriptor, Effect,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, CheckReport, Descriptor, Effect,
     ErrorClass, Exchange, Member, Operation, OperationKind, Protection, Receipt, Request, Response,
     TestKind,
 };
@@ -66,6 +67,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         OperationKind::Status,
         OperationKind::Assign,
         OperationKind::Comment,
+        OperationKind::Attach,
+        OperationKind::Delete,
     ],
     protection: "native: webhook-id is the same over all attempts, and receivers must honour it",
     limits: &[
@@ -82,6 +85,8 @@ pub struct Webhook {
     headers: Vec<(HeaderName, HeaderValue)>,
     auth: Auth,
     template: Option<Value>,
+    /// Our field → theirs.
+    custom_fields: Map<String, Value>,
 }
 
 impl Webhook {
@@ -160,6 +165,7 @@ impl Webhook {
             headers: headers(credentials.members().get("headers"))?,
             auth,
             template,
+            custom_fields: integration.custom_fields_mapping.clone(),
         })
     }
 
@@ -263,9 +269,22 @@ fn headers(given: Option<&Value>) -> Result<Vec<(HeaderName, HeaderValue)>, Adap
     }
 }
 
-/// `webhook-id`: full stops separate the parts of what is signed, and marks have none.
-fn message_id(cause: Cause<'_>) -> String {
-    format!("msg_{}", cause.mark)
+/// `webhook-id`: full stops separate the parts of what is signed, and marks have none. A command's files are a message
+/// each.
+fn message_id(operation: &Operation<'_>) -> String {
+    let mark = operation.cause().mark;
+    match operation {
+        Operation::Attach { file, .. } => {
+            let name = hex::encode(Sha256::digest(&file.name));
+            format!("msg_{mark}-{}", name.get(..12).unwrap_or_default())
+        }
+        Operation::Create { .. }
+        | Operation::Update { .. }
+        | Operation::Status { .. }
+        | Operation::Assign { .. }
+        | Operation::Comment { .. }
+        | Operation::Delete { .. } => format!("msg_{mark}"),
+    }
 }
 
 /// A receiver may say what it calls the thing: `id` and `url` of a JSON answer, by our convention.
@@ -286,9 +305,14 @@ fn receipt_of(operation: &Operation<'_>, id: String, answer: &Response) -> Recei
             external_comment_id: Some(id),
             ..Receipt::default()
         },
-        Operation::Update { .. } | Operation::Status { .. } | Operation::Assign { .. } => {
-            Receipt::default()
-        }
+        Operation::Attach { .. } => Receipt {
+            external_attachment_id: Some(id),
+            ..Receipt::default()
+        },
+        Operation::Update { .. }
+        | Operation::Status { .. }
+        | Operation::Assign { .. }
+        | Operation::Delete { .. } => Receipt::default(),
     }
 }
 
@@ -298,6 +322,8 @@ const fn what(operation: &Operation<'_>) -> &'static str {
         Operation::Update { .. } | Operation::Assign { .. } => "sending ticket.updated",
         Operation::Status { .. } => "sending ticket.status_changed",
         Operation::Comment { .. } => "sending ticket.comment_added",
+        Operation::Attach { .. } => "sending ticket.attachment_added",
+        Operation::Delete { .. } => "sending ticket.deleted",
     }
 }
 
@@ -310,11 +336,7 @@ impl Adapter for Webhook {
     ) -> Result<Receipt, AdapterError> {
         let answer = exchange.send(self.plan(operation)?).await?;
         self.check_answer(&answer, what(operation))?;
-        Ok(receipt_of(
-            operation,
-            message_id(operation.cause()),
-            &answer,
-        ))
+        Ok(receipt_of(operation, message_id(operation), &answer))
     }
 
     /// Nothing can be asked of a webhook; nothing needs to be.
@@ -354,11 +376,14 @@ impl Adapter for Webhook {
     }
 
     fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError> {
-        self.request(
-            &message_id(operation.cause()),
-            &event_of(operation),
-            Utc::now(),
-        )
+        if let Operation::Attach { file, .. } = operation
+            && file.url.is_none()
+        {
+            let text = "a webhook is told where a file is, it is not sent the bytes: give a url in place of content_base64";
+            return Err(AdapterError::unsupported(text));
+        }
+        let event = event_of(operation, &self.custom_fields);
+        self.request(&message_id(operation), &event, Utc::now())
     }
 
     fn protection(&self, _: OperationKind) -> Protection {

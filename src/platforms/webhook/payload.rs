@@ -10,8 +10,9 @@ use crate::domain::{TicketView, UserRef};
 const OPEN: &str = "{{";
 const CLOSE: &str = "}}";
 
-/// The event of an operation, as a receiver without a template gets it.
-pub(super) fn event_of(operation: &Operation<'_>) -> Value {
+/// The event of an operation, as a receiver without a template gets it. Custom fields go by their names there, where the
+/// integration maps them.
+pub(super) fn event_of(operation: &Operation<'_>, names: &Map<String, Value>) -> Value {
     let (kind, more) = match operation {
         Operation::Create { .. } => ("ticket.created", Map::new()),
         Operation::Update { patch, .. } => (
@@ -43,8 +44,28 @@ pub(super) fn event_of(operation: &Operation<'_>) -> Value {
                 json!({ "body": body, "public": public }),
             )]),
         ),
+        Operation::Attach { file, .. } => (
+            "ticket.attachment_added",
+            Map::from_iter([(
+                "attachment".to_owned(),
+                json!({ "url": file.url, "name": file.name, "size": file.size, "content_type": file.media_type,
+                        "sha256": file.sha256 }),
+            )]),
+        ),
+        Operation::Delete { .. } => ("ticket.deleted", Map::new()),
     };
     let mut data = ticket_data(operation.ticket());
+    if !names.is_empty() {
+        let named = operation
+            .ticket()
+            .custom_fields
+            .iter()
+            .map(|(name, value)| {
+                let theirs = names.get(name).and_then(Value::as_str).unwrap_or(name);
+                (theirs.to_owned(), value.clone())
+            });
+        data.insert("custom_fields".into(), Value::Object(named.collect()));
+    }
     data.extend(more);
     event(kind, operation.cause().at, &data)
 }

@@ -8,7 +8,7 @@
 //! | workflow | To Do → In Progress → Done (resolution required), and Cancelled (resolution optional) |
 //! | search | finds an issue `search_lag_ms` after its creation; later edits show at once |
 //!
-//! Not modelled: attachments, links, boards, a transition at creation, permissions by project.
+//! Not modelled: the bytes of attachments, links, boards, a transition at creation, permissions by project.
 
 mod adf;
 mod auth;
@@ -70,7 +70,8 @@ impl Jira {
         if operation.writes() && !caller.may_write {
             return error(403, "You do not have permission to perform this operation.");
         }
-        if (call.method == "POST" || call.method == "PUT") && !call.declares_json() {
+        let takes_json = !matches!(operation, Operation::Attach(_));
+        if takes_json && (call.method == "POST" || call.method == "PUT") && !call.declares_json() {
             return error(
                 415,
                 "Unsupported Media Type: send Content-Type: application/json",
@@ -107,6 +108,7 @@ impl Jira {
             Operation::Transition(issue) => self.transition(call, version, caller, issue, now),
             Operation::AddComment(issue) => self.add_comment(call, version, caller, issue, now),
             Operation::Comments(issue) => self.comments(call, version, issue),
+            Operation::Attach(issue) => self.attach(call, issue, now),
             Operation::GetProperty(issue, key) => self.property(issue, key),
             Operation::SetProperty(issue, key) => self.set_property(call, issue, key, now),
             Operation::Search => self.search(call, version, now),

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::fake::{Answer, Call};
+use super::super::ledger::LedgerFile;
 use super::auth::Caller;
 use super::fields::{self, issue_type_id, priority_id};
 use super::route::Version;
@@ -33,7 +34,7 @@ const ADMIN_PERMISSIONS: &[&str] = &["ADMINISTER", "ADMINISTER_PROJECTS", "DELET
 /// Pages are no longer than this, whatever is asked.
 const PAGE_MAX: usize = 200;
 /// Largest attachment, in bytes.
-const UPLOAD_MAX: u64 = 10 * 1024 * 1024;
+pub(super) const UPLOAD_MAX: u64 = 10 * 1024 * 1024;
 
 impl Jira {
     pub(super) fn myself(&self, version: Version, caller: &Caller) -> Answer {
@@ -333,7 +334,9 @@ pub(super) fn render(
     show("reporter", &|| json!({"displayName": issue.reporter}));
     show("created", &|| date(issue.created).into());
     show("updated", &|| date(issue.updated).into());
-    show("attachment", &|| json!([]));
+    show("attachment", &|| {
+        issue.attachments.iter().map(attachment).collect()
+    });
     show("comment", &|| {
         let comments = issue.comments.iter();
         let shown: Vec<_> = comments
@@ -482,4 +485,11 @@ fn page(call: &Call, version: Version, name: &str, all: Vec<Value>) -> Value {
         }
     }
     page
+}
+
+/// A file as Jira shows it.
+pub(super) fn attachment(file: &LedgerFile) -> Value {
+    json!({
+        "id": file.id, "filename": file.name, "size": file.size, "mimeType": file.media_type, "created": file.created,
+    })
 }

@@ -49,6 +49,7 @@ pub(super) enum Operation<'a> {
     Transition(&'a str),
     AddComment(&'a str),
     Comments(&'a str),
+    Attach(&'a str),
     GetProperty(&'a str, &'a str),
     SetProperty(&'a str, &'a str),
     Search,
@@ -115,6 +116,7 @@ impl<'a> Operation<'a> {
             ("POST", ["issue", issue, "transitions"]) => Self::Transition(issue),
             ("POST", ["issue", issue, "comment"]) => Self::AddComment(issue),
             ("GET", ["issue", issue, "comment"]) => Self::Comments(issue),
+            ("POST", ["issue", issue, "attachments"]) => Self::Attach(issue),
             ("GET", ["issue", issue, "properties", key]) => Self::GetProperty(issue, key),
             ("PUT", ["issue", issue, "properties", key]) => Self::SetProperty(issue, key),
             ("POST", ["search", "jql"]) if version == Version::V3 => Self::Search,
@@ -143,6 +145,7 @@ impl<'a> Operation<'a> {
             Self::Transition(_) => "transition_issue",
             Self::AddComment(_) => "add_comment",
             Self::Comments(_) => "list_comments",
+            Self::Attach(_) => "attach_file",
             Self::GetProperty(..) => "get_property",
             Self::SetProperty(..) => "set_property",
             Self::Search | Self::RemovedSearch => "search",
@@ -157,6 +160,7 @@ impl<'a> Operation<'a> {
             | Self::Assign(_)
             | Self::Transition(_)
             | Self::AddComment(_)
+            | Self::Attach(_)
             | Self::SetProperty(..) => true,
             Self::Myself
             | Self::ServerInfo

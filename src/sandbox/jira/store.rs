@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::super::ledger::{LedgerComment, LedgerIssue};
+use super::super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
 /// Issues a site keeps; the oldest is forgotten for one more.
 const ISSUES_MAX: usize = 200_000;
@@ -75,6 +75,7 @@ pub(super) struct Issue {
     pub(super) custom: Map<String, Value>,
     pub(super) properties: Map<String, Value>,
     pub(super) comments: Vec<Comment>,
+    pub(super) attachments: Vec<LedgerFile>,
     pub(super) history: Vec<String>,
     pub(super) created: DateTime<Utc>,
     pub(super) updated: DateTime<Utc>,
@@ -226,6 +227,23 @@ impl Store {
         issue.comments.last()
     }
 
+    /// Adds a file to an issue; its id is set here.
+    pub(super) fn attach(
+        &mut self,
+        id_or_key: &str,
+        mut file: LedgerFile,
+        now: DateTime<Utc>,
+    ) -> Option<LedgerFile> {
+        let id = self.id_of(id_or_key)?;
+        let issue = self.issues.get_mut(&id)?;
+        file.id = self.next_comment_id.to_string();
+        file.created = date(now);
+        self.next_comment_id += 1;
+        issue.note(format!("attach {}", file.name), now);
+        issue.attachments.push(file.clone());
+        Some(file)
+    }
+
     fn id_of(&self, id_or_key: &str) -> Option<u64> {
         match id_or_key.parse() {
             Ok(id) => Some(id),
@@ -284,6 +302,7 @@ pub(super) fn ledger_issue(issue: &Issue) -> LedgerIssue {
         fields: issue.custom.clone(),
         properties: issue.properties.clone(),
         comments: issue.comments.iter().map(ledger_comment).collect(),
+        attachments: issue.attachments.clone(),
         history: issue.history.clone(),
         created: date(issue.created),
     }
@@ -325,6 +344,7 @@ mod tests {
             custom: Map::new(),
             properties: Map::new(),
             comments: Vec::new(),
+            attachments: Vec::new(),
             history: Vec::new(),
             created: DateTime::UNIX_EPOCH,
             updated: DateTime::UNIX_EPOCH,

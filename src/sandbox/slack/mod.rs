@@ -17,9 +17,10 @@ use axum::http::header;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::fake::{Answer, Call, Fake, merged};
-use super::ledger::LedgerIssue;
+use super::ledger::{LedgerFile, LedgerIssue};
 use super::tokens::Tokens;
 use store::{Message, Store};
 
@@ -60,6 +61,8 @@ pub(super) struct Slack {
     settings: Settings,
     tokens: Tokens,
     store: Store,
+    /// Files announced, and of those that came their bytes' measure; not yet shared.
+    uploads: HashMap<String, LedgerFile>,
 }
 
 /// A call's arguments: of the query, of a form or of JSON.
@@ -140,7 +143,8 @@ impl Slack {
 
     fn method(&mut self, call: &Call, method: &str, now: DateTime<Utc>) -> Answer {
         let arguments = Arguments::of(call);
-        let writes = method.starts_with("chat.") && method != "chat.getPermalink";
+        let writes = (method.starts_with("chat.") && method != "chat.getPermalink")
+            || method == "files.completeUploadExternal";
         if let Err(refusal) = self.admit(call, writes, now) {
             return refusal;
         }
@@ -161,6 +165,8 @@ impl Slack {
                     "team_id": "T0SANDBOX", "user_id": "U0SANDBOX", "bot_id": self.settings.bot_id,
                 }),
             ),
+            "files.getUploadURLExternal" => self.announce(call, &arguments),
+            "files.completeUploadExternal" => self.share(&arguments, now),
             "conversations.info" => Self::channel(&arguments),
             "conversations.history" => self.list(&arguments, None, now),
             "conversations.replies" => self.list(&arguments, Some(arguments.text("ts")), now),
@@ -196,6 +202,80 @@ impl Slack {
             json!({ "ok": true, "channel": id, "ts": ts, "message": { "ts": ts } }),
         )
         .effective()
+    }
+
+    fn announce(&mut self, call: &Call, arguments: &Arguments) -> Answer {
+        let (name, length) = (arguments.text("filename"), arguments.text("length"));
+        let size = length.parse().unwrap_or(0);
+        if name.is_empty() || size == 0 {
+            return refuse("invalid_arguments");
+        }
+        let id = format!("F{:06}", self.uploads.len() + 1);
+        let url = format!("{}/upload/v1/{id}", call.base);
+        let file = LedgerFile {
+            id: id.clone(),
+            name: name.to_owned(),
+            size,
+            ..LedgerFile::default()
+        };
+        self.uploads.insert(id.clone(), file);
+        Answer::json(200, json!({ "ok": true, "upload_url": url, "file_id": id }))
+    }
+
+    /// The bytes; plain HTTP, no token.
+    fn upload(&mut self, call: &Call) -> Answer {
+        let id = call.segments.last().map(String::as_str).unwrap_or_default();
+        let Some(file) = self.uploads.get_mut(id) else {
+            return Answer::json(404, Value::from("no such upload"));
+        };
+        if u64::try_from(call.body.len()).ok() != Some(file.size) {
+            return Answer::json(400, Value::from("not the length that was announced"));
+        }
+        file.sha256 = hex::encode(Sha256::digest(&call.body));
+        Answer::json(200, Value::from("OK"))
+    }
+
+    fn share(&mut self, arguments: &Arguments, now: DateTime<Utc>) -> Answer {
+        let channel = arguments.text("channel_id");
+        if let Err(refusal) = writable(channel) {
+            return refusal;
+        }
+        let thread = arguments.text("thread_ts").to_owned();
+        if self.store.get(channel, &thread).is_none() {
+            return refuse("thread_not_found");
+        }
+        let wanted = arguments.value("files");
+        let ids: Vec<&str> = wanted
+            .as_array()
+            .map(|files| {
+                files
+                    .iter()
+                    .filter_map(|file| file["id"].as_str())
+                    .collect()
+            })
+            .unwrap_or_default();
+        let files: Vec<LedgerFile> = ids
+            .iter()
+            .filter_map(|id| self.uploads.get(*id))
+            .filter(|file| !file.sha256.is_empty())
+            .cloned()
+            .collect();
+        if files.is_empty() || files.len() < ids.len() {
+            return refuse("file_not_found");
+        }
+        let shown: Vec<Value> = files
+            .iter()
+            .map(|file| json!({ "id": file.id, "title": file.name }))
+            .collect();
+        let message = Message {
+            bot_id: self.settings.bot_id.clone(),
+            files,
+            ..Message::default()
+        };
+        match self.store.add(channel, Some(thread), message, now) {
+            Some(_) => Answer::json(200, json!({ "ok": true, "files": shown })).effective(),
+            None => refuse("storage_limit_reached"),
+        }
     }
 
     /// The contents of a message, checked as Slack does.
@@ -449,12 +529,14 @@ fn check_blocks(blocks: &Value) -> Result<(), Answer> {
 
 impl Fake for Slack {
     fn operation(&self, call: &Call) -> &'static str {
-        const METHODS: [&str; 9] = [
+        const METHODS: [&str; 11] = [
             "chat.postMessage",
             "chat.update",
             "chat.delete",
             "chat.getPermalink",
             "auth.test",
+            "files.getUploadURLExternal",
+            "files.completeUploadExternal",
             "conversations.info",
             "conversations.history",
             "conversations.replies",
@@ -462,6 +544,7 @@ impl Fake for Slack {
         ];
         match call.segments.first().map(String::as_str) {
             Some("services") => "incoming_webhook",
+            Some("upload") => "upload",
             Some(first) => METHODS
                 .into_iter()
                 .find(|method| *method == first)
@@ -473,6 +556,7 @@ impl Fake for Slack {
     fn answer(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
         match self.operation(call) {
             "incoming_webhook" => self.hook(call, now),
+            "upload" => self.upload(call),
             "oauth.v2.access" => self.grant(call, now),
             method => self.method(call, method, now),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
-use super::super::ledger::{LedgerComment, LedgerIssue};
+use super::super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
 /// Messages a workspace keeps; one more is refused.
 const MESSAGES_MAX: usize = 200_000;
@@ -27,6 +27,8 @@ pub(super) struct Message {
     pub(super) bot_id: String,
     pub(super) posted: DateTime<Utc>,
     pub(super) history: Vec<String>,
+    /// Files shared with it.
+    pub(super) files: Vec<LedgerFile>,
 }
 
 impl Message {
@@ -44,6 +46,12 @@ impl Message {
         });
         if let Some(root) = &self.thread {
             shown["thread_ts"] = root.as_str().into();
+        }
+        if !self.files.is_empty() {
+            let files = self.files.iter();
+            shown["files"] = files
+                .map(|file| json!({ "id": file.id, "name": file.name, "title": file.name, "size": file.size }))
+                .collect();
         }
         if with_metadata && !self.metadata.is_null() {
             shown["metadata"] = self.metadata.clone();
@@ -138,9 +146,16 @@ impl Store {
 
     fn item(&self, channel: &str, root: &Message) -> LedgerIssue {
         let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let in_thread = |message: &&Message| message.thread.as_ref() == Some(&root.ts);
+        let attachments = self
+            .of(channel)
+            .filter(in_thread)
+            .flat_map(|message| message.files.clone())
+            .collect();
         let replies = self
             .of(channel)
-            .filter(|message| message.thread.as_ref() == Some(&root.ts));
+            .filter(in_thread)
+            .filter(|message| message.files.is_empty());
         LedgerIssue {
             id: root.ts.clone(),
             key: format!("{channel}:{}", root.ts),
@@ -157,6 +172,7 @@ impl Store {
                     created: time(reply.posted),
                 })
                 .collect(),
+            attachments,
             history: root.history.clone(),
             created: time(root.posted),
             ..LedgerIssue::default()

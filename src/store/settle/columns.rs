@@ -1,7 +1,7 @@
 //! A batch turned on its side: one array a column, as `unnest` takes them.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Params, Settlement, UsageTally};
@@ -153,6 +153,7 @@ pub(super) struct InsertColumns<'a> {
     refs: Vec<Option<String>>,
     custom: Vec<Option<String>>,
     tags: Vec<Option<String>>,
+    analyses: Vec<Option<String>>,
 }
 
 impl<'a> InsertColumns<'a> {
@@ -189,6 +190,11 @@ impl<'a> InsertColumns<'a> {
             } else {
                 json_text(Some(&t.tags))
             });
+            c.analyses.push(t.analysis.as_ref().map(|a| {
+                json!({ "confidence": format!("{:.2}", a.confidence), "reasoning": a.reasoning,
+                        "tags": a.tags, "keywords": a.keywords })
+                .to_string()
+            }));
         }
         c
     }
@@ -218,6 +224,7 @@ impl<'a> InsertColumns<'a> {
             &self.refs,
             &self.custom,
             &self.tags,
+            &self.analyses,
         ]
     }
 }
@@ -247,6 +254,7 @@ pub(super) struct ChangeColumns<'a> {
     external_urls: Vec<Option<&'a str>>,
     refs: Vec<Option<String>>,
     results: Vec<Option<String>>,
+    deletes: Vec<bool>,
 }
 
 impl<'a> ChangeColumns<'a> {
@@ -287,6 +295,7 @@ impl<'a> ChangeColumns<'a> {
             c.external_urls.push(t.external_url.as_deref());
             c.refs.push(map_text(&t.external_ref));
             c.results.push(json_text(t.integration_result.as_ref()));
+            c.deletes.push(t.deletes);
         }
         c
     }
@@ -319,6 +328,7 @@ impl<'a> ChangeColumns<'a> {
             &self.external_urls,
             &self.refs,
             &self.results,
+            &self.deletes,
         ]
     }
 }

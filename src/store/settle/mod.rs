@@ -7,11 +7,14 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use self::columns::{ChangeColumns, InsertColumns, SettleColumns, UsageColumns};
-use super::{NewIntegration, Store, StoreError, keep_if_sound, limited};
+use super::integrations::Made;
+use super::{
+    IntegrationWrite, NewIntegration, OutboxRow, Store, StoreError, SyncRecord, Transit,
+    keep_if_sound, limited,
+};
 use crate::contract::IntegrationResult;
 use crate::domain::{
-    CommandId, HealthStatus, IntegrationId, OrganizationId, TicketCategory, TicketId, TicketPatch,
-    TicketStatus,
+    CommandId, IntegrationId, OrganizationId, TicketCategory, TicketId, TicketPatch, TicketStatus,
 };
 
 /// How one taken command is put down again.
@@ -53,6 +56,8 @@ pub struct Settlement {
     pub ran: bool,
     /// The integration it was resolved to.
     pub integration_id: Option<IntegrationId>,
+    /// Whose child it is.
+    pub parent: Option<CommandId>,
     /// The attempt's row, if one was spent.
     pub attempt_record: Option<AttemptRecord>,
     /// Result events, in order.
@@ -122,6 +127,21 @@ pub struct TicketInsert {
     pub custom_fields: Map<String, Value>,
     /// Labels.
     pub tags: Vec<String>,
+    /// What an analysis found.
+    pub analysis: Option<AnalysisColumns>,
+}
+
+/// The `ai_*` columns of a ticket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnalysisColumns {
+    /// 0 to 1.
+    pub confidence: f64,
+    /// Why.
+    pub reasoning: String,
+    /// The labels it found.
+    pub tags: Vec<String>,
+    /// The words it went by.
+    pub keywords: Vec<String>,
 }
 
 /// A change of a ticket row.
@@ -139,6 +159,8 @@ pub struct TicketChange {
     pub assigned_to: Option<Option<Uuid>>,
     /// Whether a comment was made.
     pub comments: bool,
+    /// Whether it is deleted.
+    pub deletes: bool,
     /// A new external id, after a move.
     pub external_id: Option<String>,
     /// A new page.
@@ -174,7 +196,7 @@ pub struct Reply {
 }
 
 /// What came of settling a batch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct SettledBatch {
     /// The settlements that took effect; the others were somebody else's by then.
     pub settled: Vec<Settled>,
@@ -182,6 +204,8 @@ pub struct SettledBatch {
     pub replies: Vec<Reply>,
     /// Commands that got their ticket's turn and are due now.
     pub turns_passed: u64,
+    /// Events of an effect.
+    pub extra: Vec<OutboxRow>,
 }
 
 /// Requests to one integration in one batch.
@@ -200,26 +224,14 @@ pub struct UsageTally {
 pub enum OwnEffect {
     /// `integration.create`
     CreateIntegration(Box<NewIntegration>),
-    /// `integration.status`
-    SetEnabled {
-        /// Which.
-        id: IntegrationId,
-        /// On or off.
-        enabled: bool,
-        /// Why.
-        reason: Option<String>,
-    },
-    /// `integration.test`
-    RecordTest {
-        /// Which.
-        id: IntegrationId,
-        /// The verdict.
-        health: HealthStatus,
-        /// What failed.
-        error: Option<String>,
-        /// Whether a pending or failed integration becomes active now.
-        activates: bool,
-    },
+    /// `integration.status`, `integration.test`, and a platform that is gone for good.
+    Transit(Transit),
+    /// `integration.update`
+    UpdateIntegration(Box<IntegrationWrite>),
+    /// `integration.delete`
+    DeleteIntegration(IntegrationId),
+    /// `integration.sync`
+    RecordSync(Box<SyncRecord>),
 }
 
 impl Store {
@@ -239,11 +251,12 @@ impl Store {
         usage: &[(IntegrationId, UsageTally)],
     ) -> Result<SettledBatch, StoreError> {
         let client = self.hot().await?;
-        let result = settle_batch(&client, owner, worker, batch, usage, None).await;
+        let result = settle_batch(&client, owner, worker, batch, usage).await;
         keep_if_sound(client, result)
     }
 
-    /// Settles one command together with its effect on our own tables.
+    /// Settles one command together with its effect on our own tables. `None`: the integration was not any more what it
+    /// was when this was decided, and nothing is written.
     ///
     /// # Errors
     /// As [`Store::settle`].
@@ -253,11 +266,90 @@ impl Store {
         worker: &str,
         settlement: &Settlement,
         effect: &OwnEffect,
-    ) -> Result<SettledBatch, StoreError> {
+    ) -> Result<Option<SettledBatch>, StoreError> {
         let client = self.hot().await?;
-        let batch = std::slice::from_ref(settlement);
-        let result = settle_batch(&client, owner, worker, batch, &[], Some(effect)).await;
+        let work = async {
+            client.batch_execute("BEGIN").await?;
+            let made = settle_one(&client, owner, worker, settlement, effect).await;
+            let good = matches!(made, Ok(Some(_)));
+            client
+                .batch_execute(if good { "COMMIT" } else { "ROLLBACK" })
+                .await?;
+            made
+        };
+        let result = limited(work).await;
         keep_if_sound(client, result)
+    }
+}
+
+/// Inside a transaction: the command's settlement, then its effect, one after the other, as the effect depends on what
+/// is there. Not for the hot path.
+async fn settle_one(
+    client: &deadpool_postgres::Object,
+    owner: Uuid,
+    worker: &str,
+    settlement: &Settlement,
+    effect: &OwnEffect,
+) -> Result<Option<SettledBatch>, tokio_postgres::Error> {
+    let batch = std::slice::from_ref(settlement);
+    let columns = SettleColumns::of(batch);
+    let settle = client
+        .prepare_cached(include_str!("../sql/settle.sql"))
+        .await?;
+    let settled = client
+        .query(&settle, &columns.params(&owner, &worker))
+        .await?;
+    if settled.is_empty() {
+        // Somebody else's by now: its effect is theirs, too.
+        return Ok(Some(SettledBatch::default()));
+    }
+    let Made::Done(extra) = super::integrations::make(client, effect, Some(owner)).await? else {
+        return Ok(None);
+    };
+    let inserts = InsertColumns::of(batch);
+    if !inserts.is_empty() {
+        let insert = client
+            .prepare_cached(include_str!("../sql/tickets_insert.sql"))
+            .await?;
+        client.execute(&insert, &inserts.params()).await?;
+    }
+    let (orgs, tickets) = released_turns(batch);
+    let mut turns_passed = 0;
+    if !orgs.is_empty() {
+        let turns = client
+            .prepare_cached(include_str!("../sql/pass_turns.sql"))
+            .await?;
+        turns_passed = client.execute(&turns, &[&orgs, &tickets]).await?;
+    }
+    let mut replies = Vec::new();
+    if settlement.finished {
+        let statement = client.prepare_cached(REPLIES).await?;
+        replies = client
+            .query(&statement, &[&vec![settlement.id.uuid()], &owner])
+            .await?;
+    }
+    Ok(Some(SettledBatch {
+        settled: settled.iter().map(read_settled).collect(),
+        replies: replies.iter().map(read_reply).collect(),
+        turns_passed,
+        extra,
+    }))
+}
+
+fn read_settled(row: &tokio_postgres::Row) -> Settled {
+    Settled {
+        id: CommandId::new(row.get(0)),
+        older_unsent: row.get(1),
+    }
+}
+
+fn read_reply(row: &tokio_postgres::Row) -> Reply {
+    Reply {
+        command_id: CommandId::new(row.get(0)),
+        number: row.get(1),
+        reply_to: row.get(2),
+        correlation_id: row.get(3),
+        body: row.get(4),
     }
 }
 
@@ -267,7 +359,6 @@ async fn settle_batch(
     worker: &str,
     batch: &[Settlement],
     usage: &[(IntegrationId, UsageTally)],
-    effect: Option<&OwnEffect>,
 ) -> Result<SettledBatch, StoreError> {
     let settle = client
         .prepare_cached(include_str!("../sql/settle.sql"))
@@ -294,6 +385,11 @@ async fn settle_batch(
         .map(|s| s.id.uuid())
         .collect();
     let used = UsageColumns::of(usage);
+    let parents: Vec<Uuid> = batch
+        .iter()
+        .filter(|s| s.finished)
+        .filter_map(|s| s.parent.map(CommandId::uuid))
+        .collect();
 
     // Sent in one go: the server runs them one after the other, and an error in one fails those behind it. Dropping
     // the futures half way (the limit) leaves the connection in an unknown state, so it is not given back then.
@@ -301,12 +397,6 @@ async fn settle_batch(
         let begin = client.batch_execute("BEGIN");
         let settled_params = columns.params(&owner, &worker);
         let settled = client.query(&settle, &settled_params);
-        let own = async {
-            match effect {
-                Some(effect) => super::integrations::apply(client, effect, batch).await,
-                None => Ok(()),
-            }
-        };
         let insert_params = inserts.params();
         let inserted = async {
             if inserts.is_empty() {
@@ -348,13 +438,21 @@ async fn settle_batch(
                 client.query(&replies, &reply_params).await
             }
         };
+        let parent_params: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&parents];
+        let woken = async {
+            if parents.is_empty() {
+                Ok(0)
+            } else {
+                client.execute(WAKE_PARENTS, &parent_params).await
+            }
+        };
         let commit = client.batch_execute("COMMIT");
-        let (begin, settled, own, inserted, changed, counted, passed, answered, commit) = futures_util::join!(
-            begin, settled, own, inserted, changed, counted, passed, answered, commit
+        let (begin, settled, inserted, changed, counted, passed, answered, woken, commit) = futures_util::join!(
+            begin, settled, inserted, changed, counted, passed, answered, woken, commit
         );
         begin?;
         let settled = settled?;
-        own?;
+        woken?;
         inserted?;
         changed?;
         counted?;
@@ -373,29 +471,18 @@ async fn settle_batch(
             return Err(error);
         }
     };
-    let settled = settled
-        .iter()
-        .map(|row| Settled {
-            id: CommandId::new(row.get(0)),
-            older_unsent: row.get(1),
-        })
-        .collect();
-    let answered = answered
-        .iter()
-        .map(|row| Reply {
-            command_id: CommandId::new(row.get(0)),
-            number: row.get(1),
-            reply_to: row.get(2),
-            correlation_id: row.get(3),
-            body: row.get(4),
-        })
-        .collect();
     Ok(SettledBatch {
-        settled,
-        replies: answered,
+        settled: settled.iter().map(read_settled).collect(),
+        replies: answered.iter().map(read_reply).collect(),
         turns_passed,
+        extra: Vec::new(),
     })
 }
+
+/// A parent sums up as soon as its last child is done.
+const WAKE_PARENTS: &str = "UPDATE commands p SET due_at = now(), retry_at = now() \
+     WHERE p.id = ANY($1) AND p.state = 'deferred' AND p.due_at IS NOT NULL AND NOT EXISTS \
+     (SELECT FROM commands c WHERE c.parent = p.id AND c.state IN ('pending', 'running', 'deferred'))";
 
 /// Takes the waiting callers of finished commands out of `command_replies` and into the outbox.
 const REPLIES: &str = "WITH gone AS (DELETE FROM command_replies r USING commands c \

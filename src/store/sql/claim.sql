@@ -8,6 +8,9 @@ WITH inp AS MATERIALIZED (
 ), res AS MATERIALIZED (
   SELECT inp.*,
          COALESCE(inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) AS integration,
+         -- What changes or tests an integration does not wait behind its tickets, nor for its circuit.
+         CASE WHEN inp.type NOT LIKE 'integration.%' THEN
+           COALESCE(inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) END AS in_lane,
          -- A create passes those that wait for it; nothing else passes one that waits for the turn.
          (inp.ticket IS NULL OR inp.creates
           OR (t.id IS NOT NULL
@@ -19,7 +22,7 @@ WITH inp AS MATERIALIZED (
          CASE WHEN c.open_until IS NOT NULL
                 OR EXISTS (SELECT FROM commands b WHERE b.lane = d.lane AND b.due_at <= now())
               THEN 0 ELSE COALESCE(r.room, $14) END AS room
-  FROM (SELECT DISTINCT COALESCE(integration, '00000000-0000-0000-0000-000000000000') AS lane FROM res) d
+  FROM (SELECT DISTINCT COALESCE(in_lane, '00000000-0000-0000-0000-000000000000') AS lane FROM res) d
   LEFT JOIN integrations i ON i.id = d.lane
   LEFT JOIN integration_circuits c ON c.integration_id = d.lane
   LEFT JOIN unnest($12::uuid[], $13::int[]) AS r(lane, room) ON r.lane = d.lane
@@ -28,7 +31,7 @@ WITH inp AS MATERIALIZED (
          res.ready
            AND row_number() OVER (PARTITION BY l.lane ORDER BY res.ready DESC, res.arrival) <= l.room
            AND row_number() OVER (ORDER BY res.arrival) <= $15 AS runs
-  FROM res JOIN lanes l ON l.lane = COALESCE(res.integration, '00000000-0000-0000-0000-000000000000')
+  FROM res JOIN lanes l ON l.lane = COALESCE(res.in_lane, '00000000-0000-0000-0000-000000000000')
 ), ins AS (
   INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, state, turn, take, owner, lane,
                         due_at, retry_at, started_at, expires_at, digest, data, traceparent, tracestate)

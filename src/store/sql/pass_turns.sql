@@ -6,7 +6,7 @@ FROM unnest($1::uuid[], $2::uuid[]) AS u(org, ticket)
 CROSS JOIN LATERAL (
   SELECT w.id FROM commands w
   WHERE w.organization_id = u.org AND w.ticket_id = u.ticket AND w.state = 'pending' AND NOT w.turn
-    AND (w.type = 'ticket.create' OR w.received_at < now() - interval '30 seconds'
+    AND (w.type IN ('ticket.create', 'ticket.ai_create') OR w.received_at < now() - interval '30 seconds'
          OR EXISTS (SELECT FROM tickets t WHERE t.id = u.ticket AND t.organization_id = u.org AND NOT t.is_deleted))
   ORDER BY w.arrival LIMIT 1
 ) n

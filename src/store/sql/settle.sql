@@ -15,7 +15,8 @@ WITH inp AS MATERIALIZED (
     decided_by = i.decided_by, error_code = i.error_code, error = i.error,
     doubt_since = i.doubt_since, lookups = i.lookups,
     finished_at = CASE WHEN i.finished THEN now() END,
-    integration_id = COALESCE(i.integration, c.integration_id), lane = COALESCE(i.integration, c.lane),
+    integration_id = COALESCE(i.integration, c.integration_id), 
+    lane = CASE WHEN c.type LIKE 'integration.%' THEN c.lane ELSE COALESCE(i.integration, c.lane) END,
     final_event = i.final_event, final_key = i.final_key, suspect = c.suspect AND NOT i.ran, alone = false
   FROM inp i
   -- Whoever has an owner is running; saying so would only invite the planner to walk commands_running.

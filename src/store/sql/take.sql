@@ -22,8 +22,9 @@ WITH RECURSIVE found(lane) AS (
   ) p WHERE l.room > 0
   ORDER BY p.due_at LIMIT $4
 )
+-- decided_by stays: who comes back for a place that was reserved must be known again.
 UPDATE commands c SET state = 'running', owner = $5, take = c.take + 1, due_at = NULL, retry_at = NULL,
-       decided_by = NULL, started_at = now()
+       started_at = now()
 -- By an array, not by a join: the look-up by key is then the only plan there is.
 WHERE c.id = ANY (ARRAY(SELECT id FROM picked))
 RETURNING c.id

@@ -9,12 +9,14 @@ UPDATE tickets t SET
   custom_fields = CASE WHEN u.custom_fields IS NULL THEN t.custom_fields
                        ELSE (COALESCE(t.custom_fields::jsonb, '{}') || u.custom_fields::jsonb)::json END,
   tags = COALESCE(u.tags::jsonb, t.tags),
-  status = COALESCE(u.status::ticketstatus, t.status),
+  status = CASE WHEN u.deletes AND t.status NOT IN ('closed', 'cancelled') THEN 'closed'
+                ELSE COALESCE(u.status::ticketstatus, t.status) END,
   resolution_summary = COALESCE(u.resolution_summary, t.resolution_summary),
   internal_notes = COALESCE(u.internal_notes, t.internal_notes),
   resolved_at = CASE WHEN u.status IS NULL THEN t.resolved_at
                      WHEN u.status IN ('resolved', 'closed') THEN COALESCE(t.resolved_at, now()) END,
-  closed_at = CASE WHEN u.status IS NULL THEN t.closed_at
+  closed_at = CASE WHEN u.deletes THEN COALESCE(t.closed_at, now())
+                   WHEN u.status IS NULL THEN t.closed_at
                    WHEN u.status IN ('closed', 'cancelled') THEN COALESCE(t.closed_at, now()) END,
   assigned_to_id = CASE WHEN u.assigns THEN u.assigned_to ELSE t.assigned_to_id END,
   communication_count = t.communication_count + CASE WHEN u.comments THEN 1 ELSE 0 END,
@@ -23,12 +25,14 @@ UPDATE tickets t SET
   external_ref = CASE WHEN u.external_ref IS NULL THEN t.external_ref
                       ELSE COALESCE(t.external_ref, '{}') || u.external_ref::jsonb END,
   integration_result = COALESCE(u.integration_result::jsonb, t.integration_result),
+  is_deleted = t.is_deleted OR u.deletes,
+  deleted_at = CASE WHEN u.deletes THEN COALESCE(t.deleted_at, now()) ELSE t.deleted_at END,
   last_activity_at = now(), updated_at = now()
 FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
             $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::bool[], $17::uuid[],
-            $18::bool[], $19::text[], $20::text[], $21::text[], $22::text[])
+            $18::bool[], $19::text[], $20::text[], $21::text[], $22::text[], $23::bool[])
      AS u(command_id, take, id, org, title, description, category, priority, urgency, department, custom_fields, tags,
           status, resolution_summary, internal_notes, assigns, assigned_to, comments, external_id, external_url,
-          external_ref, integration_result)
+          external_ref, integration_result, deletes)
 JOIN commands c ON c.id = u.command_id AND c.take = u.take AND c.owner IS NULL
 WHERE t.id = u.id AND t.organization_id = u.org

@@ -2,16 +2,20 @@
 
 mod commands;
 mod events;
+mod legacy;
+mod scratch;
 mod services;
 mod wire;
 mod worker;
 mod world;
 
 pub(crate) use commands::{Message, command};
+pub(crate) use legacy::{ENCRYPTION_KEY, JWT_SECRET, Key, Legacy, Sealed, TYPES, VECTOR_A};
+pub(crate) use scratch::{Images, Scratch};
 pub(crate) use services::OwnService;
-pub(crate) use wire::{CutProxy, http_get};
-pub(crate) use worker::{Worker, free_address, output};
-pub(crate) use world::{World, services};
+pub(crate) use wire::{CutProxy, FileServer, http_get, http_json};
+pub(crate) use worker::{Worker, free_address, output, start};
+pub(crate) use world::{SITE, World, services};
 
 use std::time::{Duration, Instant};
 

@@ -27,6 +27,30 @@ pub(crate) async fn http_get(address: SocketAddr, path: &str) -> Option<(u16, St
         .flatten()
 }
 
+/// Sends JSON to a site of the sandbox, with some credential, and returns its answer's status and body.
+pub(crate) async fn http_json(
+    method: &str,
+    url: &str,
+    body: &serde_json::Value,
+) -> (u16, serde_json::Value) {
+    let url: url::Url = url.parse().unwrap();
+    let body = body.to_string();
+    let address = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "{method} {} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Basic YTpi\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        &url[url::Position::BeforePath..],
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
+
 const OPEN: u8 = 0;
 const SHUT: u8 = 1;
 
@@ -124,5 +148,70 @@ async fn pump(
 impl Drop for CutProxy {
     fn drop(&mut self) {
         self.accepting.abort();
+    }
+}
+
+/// Serves bytes under a path, as the storage of a producer would; counts how often each was fetched.
+pub(crate) struct FileServer {
+    address: SocketAddr,
+    fetched: Arc<std::sync::Mutex<std::collections::BTreeMap<String, u32>>>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl FileServer {
+    /// `/missing` answers 404, `/away` 503 and `/moved` 302; `/big/N` has N bytes, every other path its own name.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let fetched = Arc::new(std::sync::Mutex::new(std::collections::BTreeMap::new()));
+        let counts = Arc::clone(&fetched);
+        let serving = tokio::task::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let counts = Arc::clone(&counts);
+                tokio::task::spawn(async move {
+                    let mut request = vec![0; 4096];
+                    let Ok(count) = stream.read(&mut request).await else {
+                        return;
+                    };
+                    let text = String::from_utf8_lossy(&request[..count]).into_owned();
+                    let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
+                    *counts.lock().unwrap().entry(path.clone()).or_insert(0) += 1;
+                    let (status, body) = match path.as_str() {
+                        "/missing" => ("404 Not Found", Vec::new()),
+                        "/away" => ("503 Service Unavailable", Vec::new()),
+                        "/moved" => ("302 Found\r\nLocation: /file", Vec::new()),
+                        path => match path.strip_prefix("/big/") {
+                            Some(size) => ("200 OK", vec![b'x'; size.parse().unwrap()]),
+                            None => ("200 OK", path.as_bytes().to_vec()),
+                        },
+                    };
+                    let head = format!(
+                        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+                    );
+                    // A reader that has had enough hangs up.
+                    drop(stream.write_all(head.as_bytes()).await);
+                    drop(stream.write_all(&body).await);
+                });
+            }
+        });
+        Self {
+            address,
+            fetched,
+            serving,
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn fetched(&self, path: &str) -> u32 {
+        self.fetched.lock().unwrap().get(path).copied().unwrap_or(0)
+    }
+}
+
+impl Drop for FileServer {
+    fn drop(&mut self) {
+        self.serving.abort();
     }
 }

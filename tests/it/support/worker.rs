@@ -108,6 +108,17 @@ pub(crate) fn output(environment: &BTreeMap<String, String>, arguments: &[&str])
         .unwrap()
 }
 
+/// Starts a command of the program that somebody will end.
+pub(crate) fn start(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Child {
+    program(environment)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 fn program(environment: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ticketwire"));
     command.env_clear();

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::events::Events;
 use super::{Message, Worker, command, output, wait_for};
 
-const SITE: &str = "acme";
+pub(crate) const SITE: &str = "acme";
 
 pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
@@ -112,6 +112,8 @@ impl World {
         world.set("TICKETWIRE__DISPATCH__SETTLE_AFTER", "2s");
         let schedule = r#"["200ms","500ms","1s","1s","1s","1s","1s","1s"]"#;
         world.set("TICKETWIRE__RETRY__SCHEDULE", schedule);
+        // Checks would show among the requests; those who test them turn them on.
+        world.set("TICKETWIRE__HEALTH__INTERVAL", "");
         world.set("TICKETWIRE__LOG__FILTER", "warn,ticketwire=debug");
         world
     }
@@ -221,6 +223,34 @@ impl World {
         ))])
         .await;
         id
+    }
+
+    /// Asks a question and returns the answer in full, as whoever gave a `reply_to` gets it.
+    pub(crate) async fn ask(&self, command_type: &str, data: Value) -> Value {
+        let (environment, data) = (self.environment(), data.to_string());
+        let (kind, organization) = (command_type.to_owned(), self.organization.to_string());
+        tokio::task::spawn_blocking(move || {
+            let arguments = [
+                "--json",
+                "send",
+                &kind,
+                "--organization",
+                &organization,
+                "--data",
+                &data,
+                "--wait",
+            ];
+            let output = output(&environment, &arguments);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            serde_json::from_str(&text).unwrap_or_else(|error| {
+                panic!(
+                    "{kind}: {error}: {text} {}",
+                    String::from_utf8_lossy(&output.stderr)
+                )
+            })
+        })
+        .await
+        .unwrap()
     }
 
     /// Publishes a create at the world's integration; returns the command's and the ticket's id.

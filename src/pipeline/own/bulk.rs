@@ -1,0 +1,123 @@
+//! `ticket.bulk_update`: a child command a ticket, and one summary when all of them are done. The parent holds no
+//! ticket's turn; its children wait for theirs like any command.
+
+use std::collections::HashMap;
+
+use chrono::Utc;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::super::core::Core;
+use super::super::job::Job;
+use super::super::policy::{Next, after};
+use super::{Done, Refusal};
+use crate::contract::TicketBulkUpdate;
+use crate::domain::{CommandId, ErrorCode, Failure, TicketId};
+use crate::store::{Child, NewCommand, StoreError, chain};
+
+/// How often a parent looks at its children when nobody wakes it; the last child to finish does.
+const POLL: std::time::Duration = std::time::Duration::from_secs(10);
+
+pub(super) async fn run(
+    core: &Core,
+    job: &Job,
+    update: &TicketBulkUpdate,
+) -> Result<Done, Refusal> {
+    let children = tend(core, job, update).await.map_err(|error| {
+        tracing::warn!(command_id = %job.id, error = chain(&error), "cannot see to the children yet");
+        let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
+        Refusal::Later(failure, None)
+    })?;
+    let by_ticket: HashMap<uuid::Uuid, &Child> = children
+        .iter()
+        .filter_map(|child| Some((child.ticket_id?, child)))
+        .collect();
+    let open = children
+        .iter()
+        .filter(|child| matches!(child.state.as_str(), "pending" | "running" | "deferred"))
+        .count();
+    if open > 0 || children.len() < update.ticket_ids.len() {
+        return Err(Refusal::Waits(Next {
+            at: after(Utc::now(), POLL),
+            decided_by: format!("{open} of {} children are not done", children.len()),
+        }));
+    }
+    let of_state = |state: &str| children.iter().filter(|child| child.state == state).count();
+    let tickets: Vec<Value> = update
+        .ticket_ids
+        .iter()
+        .filter_map(|ticket| by_ticket.get(&ticket.uuid()).map(|child| (ticket, child)))
+        .map(|(ticket, child)| {
+            let error = child
+                .error
+                .as_deref()
+                .filter(|_| child.state != "succeeded")
+                .and_then(|text| serde_json::from_str::<Value>(text).ok());
+            json!({ "ticket_id": ticket, "command_id": child.id, "outcome": child.state, "error": error })
+        })
+        .collect();
+    let succeeded = of_state("succeeded");
+    Ok(Done {
+        handle: None,
+        result: json!({
+            "total": children.len(), "succeeded": succeeded, "failed": of_state("failed"),
+            "cancelled": of_state("cancelled"), "success": succeeded == children.len(),
+            "reason": update.reason, "tickets": tickets,
+        }),
+        effect: None,
+    })
+}
+
+/// The children as they stand; those that are missing are made first. Their ids are derived, so nothing is made twice.
+async fn tend(core: &Core, job: &Job, update: &TicketBulkUpdate) -> Result<Vec<Child>, StoreError> {
+    let children = core.store.children(job.id).await?;
+    if children.len() >= update.ticket_ids.len() {
+        return Ok(children);
+    }
+    let rows: Vec<NewCommand> = update
+        .ticket_ids
+        .iter()
+        .map(|ticket| child(job, update, *ticket))
+        .collect();
+    let rows: Vec<&NewCommand> = rows.iter().collect();
+    loop {
+        match core.store.claim_rest(&rows).await {
+            Ok(_) => break,
+            Err(StoreError::Contention(error)) => {
+                tracing::debug!(error = %error, "lost a race for a turn; again");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    core.due.notify_one();
+    core.store.children(job.id).await
+}
+
+fn child(job: &Job, update: &TicketBulkUpdate, ticket: TicketId) -> NewCommand {
+    let id = CommandId::new(job.id.derive(&ticket.to_string()));
+    let mut data = update.child_data.clone();
+    data.insert("ticket_id".into(), json!(ticket));
+    let data = Value::Object(data).to_string();
+    NewCommand {
+        id,
+        command_type: update.child_type.as_str(),
+        organization_id: job.organization_id,
+        integration_id: None,
+        ticket_id: Some(ticket),
+        creates: false,
+        older_digests: Vec::new(),
+        digest: Sha256::new()
+            .chain_update(update.child_type.as_str())
+            .chain_update([0])
+            .chain_update(job.organization_id.uuid().as_bytes())
+            .chain_update(&data)
+            .finalize()
+            .to_vec(),
+        data,
+        expires_at: job.expires_at,
+        traceparent: job.trace.parent.clone(),
+        tracestate: job.trace.state.clone(),
+        parent: Some(job.id),
+        doubt_since: None,
+    }
+}

@@ -1,0 +1,283 @@
+//! Files on their way to a platform: fetched to a temporary file, never whole in memory, measured and hashed before
+//! anything is sent.
+
+use std::io::{Read as _, Seek as _};
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use reqwest::Method;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt as _;
+use url::Url;
+
+use super::{AdapterError, Auth, Effect, ErrorClass, Exchange, Request};
+use crate::contract::{Attachment, AttachmentSource};
+
+/// A file, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// Of its bytes, in lower-case hexadecimal.
+    pub sha256: String,
+    /// Where it came from, if not from the command itself.
+    pub url: Option<Url>,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Memory(Bytes),
+    /// Removed with the last clone.
+    Disk(Arc<tempfile::NamedTempFile>),
+}
+
+/// What a file is before it was fetched, for a dry run: its size and hash are not known.
+pub(crate) fn unfetched(attachment: &Attachment) -> File {
+    File {
+        name: attachment.name.clone(),
+        media_type: attachment
+            .media_type
+            .clone()
+            .unwrap_or_else(|| UNKNOWN_TYPE.into()),
+        size: attachment.size.unwrap_or(0),
+        sha256: String::new(),
+        url: match &attachment.source {
+            AttachmentSource::Url(url) => Some(url.clone()),
+            AttachmentSource::Content(_) => None,
+        },
+        content: Content::Memory(Bytes::new()),
+    }
+}
+
+const UNKNOWN_TYPE: &str = "application/octet-stream";
+
+/// Fetches a file, or takes it out of the command.
+///
+/// # Errors
+/// Validation of `url`, `size` or `content_base64` where it is not what it should be, or over `bytes_max`; trouble on the
+/// way, by its class.
+pub(crate) async fn fetch(
+    exchange: &Exchange<'_>,
+    attachment: &Attachment,
+    bytes_max: u64,
+) -> Result<File, AdapterError> {
+    let too_big = |size: u64| {
+        AdapterError::field(
+            "size",
+            format!(
+                "of {:?} is {size} bytes; the limit is {bytes_max} (setting dispatch.max_attachment_bytes)",
+                attachment.name
+            ),
+        )
+    };
+    let file = match &attachment.source {
+        AttachmentSource::Content(text) => {
+            let bytes = STANDARD
+                .decode(text)
+                .map_err(|_| AdapterError::field("content_base64", "is no base64"))?;
+            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            if size > bytes_max {
+                return Err(too_big(size));
+            }
+            File {
+                size,
+                sha256: hex::encode(Sha256::digest(&bytes)),
+                content: Content::Memory(bytes.into()),
+                ..unfetched(attachment)
+            }
+        }
+        AttachmentSource::Url(url) => {
+            let request = Request::new(Method::GET, url.clone(), Auth::None, Effect::Read);
+            download(exchange, request, attachment, bytes_max, too_big).await?
+        }
+    };
+    if attachment.size.is_some_and(|size| size != file.size) {
+        let fault = format!(
+            "of {:?} is {}, not what the command says",
+            file.name, file.size
+        );
+        return Err(AdapterError::field("size", fault));
+    }
+    if file.size == 0 {
+        return Err(AdapterError::field(
+            "size",
+            format!("of {:?} is 0: an empty file is not sent", file.name),
+        ));
+    }
+    Ok(file)
+}
+
+async fn download(
+    exchange: &Exchange<'_>,
+    request: Request,
+    attachment: &Attachment,
+    bytes_max: u64,
+    too_big: impl Fn(u64) -> AdapterError,
+) -> Result<File, AdapterError> {
+    let disk = |error: std::io::Error| {
+        AdapterError::new(
+            ErrorClass::Transient { retry_after: None },
+            "the file cannot be kept for the moment it takes to send it",
+        )
+        .with_internal(error.to_string())
+    };
+    let mut answer = exchange.open(&request).await?;
+    let field =
+        |fault: String| AdapterError::field("url", fault).with_status(answer.status().as_u16());
+    match answer.status().as_u16() {
+        200 => {}
+        status @ 300..=399 => {
+            let text = format!(
+                "of {:?} answers {status}: redirects are not followed",
+                attachment.name
+            );
+            return Err(field(text));
+        }
+        status @ (429 | 500..=599) => {
+            let text = format!("the source of {:?} answered {status}", attachment.name);
+            let class = ErrorClass::Transient { retry_after: None };
+            return Err(AdapterError::new(class, text).with_status(status));
+        }
+        status => {
+            return Err(field(format!("of {:?} answered {status}", attachment.name)));
+        }
+    }
+    if let Some(size) = answer.content_length().filter(|size| *size > bytes_max) {
+        return Err(too_big(size));
+    }
+    let media_type = answer
+        .headers()
+        .get(reqwest::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.split(';').next())
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty());
+    let spool = tempfile::NamedTempFile::new().map_err(disk)?;
+    let mut writer = tokio::fs::File::from_std(spool.reopen().map_err(disk)?);
+    let (mut size, mut hash) = (0u64, Sha256::new());
+    loop {
+        let left = exchange.deadline.saturating_duration_since(Instant::now());
+        let chunk = match tokio::time::timeout(left, answer.chunk()).await {
+            Ok(Ok(Some(chunk))) => chunk,
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => {
+                let text = format!("the transfer of {:?} broke off", attachment.name);
+                return Err(
+                    AdapterError::new(ErrorClass::Transient { retry_after: None }, text)
+                        .with_internal(error.without_url().to_string()),
+                );
+            }
+            Err(_) => {
+                let text = format!(
+                    "the transfer of {:?} took longer than dispatch.attempt_timeout",
+                    attachment.name
+                );
+                return Err(AdapterError::new(ErrorClass::Timeout, text));
+            }
+        };
+        size += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        if size > bytes_max {
+            return Err(too_big(size));
+        }
+        hash.update(&chunk);
+        writer.write_all(&chunk).await.map_err(disk)?;
+    }
+    writer.flush().await.map_err(disk)?;
+    Ok(File {
+        size,
+        sha256: hex::encode(hash.finalize()),
+        media_type: attachment
+            .media_type
+            .clone()
+            .or(media_type)
+            .unwrap_or_else(|| UNKNOWN_TYPE.into()),
+        content: Content::Disk(Arc::new(spool)),
+        ..unfetched(attachment)
+    })
+}
+
+/// A part of a multipart body, without what comes before and after the file.
+pub(super) struct Envelope {
+    pub(super) content_type: String,
+    head: Bytes,
+    tail: Bytes,
+}
+
+impl File {
+    /// What surrounds the file in a `multipart/form-data` body with this one part.
+    pub(super) fn envelope(&self, part: &str) -> Envelope {
+        // Of the hash, so that a retry sends the same bytes; that the file holds its own hash cannot be arranged.
+        let boundary = format!("ticketwire-{}", self.sha256.get(..32).unwrap_or("x"));
+        // As browsers do it (WHATWG): what would end the quoted text is percent-encoded.
+        let name = self
+            .name
+            .replace('"', "%22")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A");
+        Envelope {
+            content_type: format!("multipart/form-data; boundary={boundary}"),
+            head: format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"{part}\"; filename=\"{name}\"\r\n\
+                 Content-Type: {}\r\n\r\n",
+                self.media_type
+            )
+            .into(),
+            tail: format!("\r\n--{boundary}--\r\n").into(),
+        }
+    }
+
+    /// The bytes as a body, and its length.
+    ///
+    /// # Errors
+    /// Where the temporary file cannot be read.
+    pub(super) fn body(
+        &self,
+        envelope: Option<&Envelope>,
+    ) -> std::io::Result<(reqwest::Body, u64)> {
+        let (head, tail) = envelope.map_or_else(
+            || (Bytes::new(), Bytes::new()),
+            |envelope| (envelope.head.clone(), envelope.tail.clone()),
+        );
+        let around = head.len() + tail.len();
+        let length = self.size + u64::try_from(around).unwrap_or(0);
+        let body = match &self.content {
+            Content::Memory(bytes) => {
+                let mut whole = Vec::with_capacity(around + bytes.len());
+                for part in [&head, bytes, &tail] {
+                    whole.extend_from_slice(part);
+                }
+                reqwest::Body::from(whole)
+            }
+            Content::Disk(file) => {
+                let mut file = file.reopen()?;
+                file.rewind()?;
+                let (mut head, mut tail) = (Some(head), Some(tail));
+                // Read as it is sent, a piece at a time; the temporary file is in the page cache.
+                let pieces = futures_util::stream::poll_fn(move |_| {
+                    if let Some(head) = head.take() {
+                        return std::task::Poll::Ready(Some(Ok(head)));
+                    }
+                    let mut piece = vec![0; 64 << 10];
+                    std::task::Poll::Ready(match file.read(&mut piece) {
+                        Ok(0) => tail.take().map(Ok),
+                        Ok(count) => {
+                            piece.truncate(count);
+                            Some(Ok(Bytes::from(piece)))
+                        }
+                        Err(error) => Some(Err(error)),
+                    })
+                });
+                reqwest::Body::wrap_stream(pieces)
+            }
+        };
+        Ok((body, length))
+    }
+}

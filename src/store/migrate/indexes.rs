@@ -1,0 +1,85 @@
+//! Indexes on tables that grow: built concurrently, after the migrations, as a migration's transaction would lock
+//! their table for as long as it takes.
+
+use tokio_postgres::{Client, GenericClient};
+
+/// An index and the version whose columns it needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Index {
+    /// Built after this version, dropped when that is taken back.
+    pub version: i32,
+    /// Its name.
+    pub name: &'static str,
+    /// `CREATE INDEX CONCURRENTLY IF NOT EXISTS <name> …`
+    pub sql: &'static str,
+}
+
+/// How an index stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexState {
+    /// Ready for use.
+    Valid,
+    /// What an interrupted build left: it costs writes and serves no query.
+    Invalid,
+    /// Not there.
+    Missing,
+}
+
+/// How each of these indexes stands.
+///
+/// # Errors
+/// As the connection's.
+pub async fn index_states(
+    client: &Client,
+    indexes: &[Index],
+) -> Result<Vec<(&'static str, IndexState)>, tokio_postgres::Error> {
+    const SQL: &str = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)";
+    let mut states = Vec::with_capacity(indexes.len());
+    for index in indexes {
+        let row = client.query_opt(SQL, &[&index.name]).await?;
+        let state = match row.map(|row| row.get::<_, bool>(0)) {
+            Some(true) => IndexState::Valid,
+            Some(false) => IndexState::Invalid,
+            None => IndexState::Missing,
+        };
+        states.push((index.name, state));
+    }
+    Ok(states)
+}
+
+/// Builds those that are missing, what an interrupted build left first dropped. Returns their names. Neither readers
+/// nor writers wait for it; it waits for the transactions that were open when it began.
+///
+/// # Errors
+/// As the connection's: what was built stays, and a second call goes on.
+pub async fn build_indexes(
+    client: &Client,
+    indexes: &[Index],
+) -> Result<Vec<String>, tokio_postgres::Error> {
+    let mut built = Vec::new();
+    for (index, (name, state)) in indexes.iter().zip(index_states(client, indexes).await?) {
+        if state == IndexState::Invalid {
+            let drop_it = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
+            client.batch_execute(&drop_it).await?;
+        }
+        if state != IndexState::Valid {
+            client.batch_execute(index.sql).await?;
+            built.push(name.to_owned());
+        }
+    }
+    Ok(built)
+}
+
+/// Drops those that were built after a version, in the transaction that takes it back.
+pub(super) async fn drop_indexes(
+    client: &impl GenericClient,
+    indexes: &[Index],
+    version: i32,
+) -> Result<(), tokio_postgres::Error> {
+    for index in indexes.iter().filter(|index| index.version == version) {
+        let drop_it = format!("DROP INDEX IF EXISTS {}", index.name);
+        client.batch_execute(&drop_it).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,660 @@
+//! Schema migrations: a database is recognised, examined, and only then changed; refinery does it, under an advisory
+//! lock, and each version has a way back that names what it would lose.
+//!
+//! The files are named one by one rather than embedded by refinery's macro, which walks `migrations/` recursively and
+//! would take the scripts in `migrations/rollback/` for migrations.
+
+mod checks;
+mod indexes;
+mod online;
+mod recognise;
+mod refusal;
+mod shape;
+
+use std::time::Duration;
+
+use refinery::{Migration, Runner, Target};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Transaction};
+
+use self::checks::Losses;
+pub use self::indexes::{Index, IndexState, build_indexes, index_states};
+pub use self::recognise::Start;
+pub use self::refusal::{Finding, Refusal};
+
+/// A migration and the way back.
+struct Step {
+    version: i32,
+    name: &'static str,
+    up: &'static str,
+    down: &'static str,
+    /// What going back would lose.
+    losses: Losses,
+}
+
+macro_rules! step {
+    ($version:literal, $name:literal, $losses:expr) => {
+        Step {
+            version: $version,
+            name: $name,
+            up: include_str!(concat!(
+                "../../../migrations/V",
+                $version,
+                "__",
+                $name,
+                ".sql"
+            )),
+            down: include_str!(concat!(
+                "../../../migrations/rollback/V",
+                $version,
+                "__",
+                $name,
+                ".sql"
+            )),
+            losses: $losses,
+        }
+    };
+}
+
+static STEPS: [Step; 4] = [
+    step!(1, "legacy_shape", checks::LEGACY_SHAPE),
+    step!(2, "integration_refactor", checks::REFACTOR),
+    step!(3, "ledger", checks::LEDGER),
+    step!(4, "integration_life", checks::INTEGRATION_LIFE),
+];
+
+/// Indexes that are built concurrently, after the migrations.
+pub const INDEXES: &[Index] = &[];
+
+/// The version that adopts the legacy tables or makes them, and its text.
+const ADOPTION: i32 = 1;
+const LEGACY: &str = include_str!("../../../migrations/V1__legacy_shape.sql");
+/// The version that turns `integration_type` into category and platform.
+const REFACTOR: i32 = 2;
+
+/// refinery's own table, as refinery makes it: made before it, so that it can carry the mark.
+const HISTORY: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history(version INT4 PRIMARY KEY, \
+     name VARCHAR(255), applied_on VARCHAR(255), checksum VARCHAR(255))";
+
+/// Concurrent runners wait for each other here, as refinery itself takes no lock. They ask again and again: one that
+/// waited in a statement would be waited for by the index that the other builds concurrently, and that is a deadlock.
+const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('ticketwire migrate', 0))";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtextextended('ticketwire migrate', 0))";
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// A statement that waits for a table's lock holds up everybody who comes after it: it gives up soon and tries again.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
+const NO_LOCK_TIMEOUT: &str = "SET lock_timeout = 0";
+const TRIES: u32 = 15;
+const TRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// What can go wrong with a migration.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The schema is older than this version needs.
+    #[error(
+        "the database schema is at version {found}, this program needs {needed}; run `ticketwire migrate up`"
+    )]
+    OlderSchema {
+        /// Where the database is; 0 is nothing at all.
+        found: i32,
+        /// Where it must be.
+        needed: i32,
+    },
+    /// The schema is newer than this version knows.
+    #[error(
+        "the database schema is at version {found}, this program knows only {known}; run a newer ticketwire, or take \
+         the schema back with the newer one's `ticketwire migrate rollback --to {known}`"
+    )]
+    NewerSchema {
+        /// Where the database is.
+        found: i32,
+        /// The latest this version knows.
+        known: i32,
+    },
+    /// There is no such version to go back to.
+    #[error(
+        "there is no version {0}; `ticketwire migrate status` lists them, 0 is the database as it was before"
+    )]
+    NoSuchVersion(i32),
+    /// Something is in the way; nothing was changed.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// A migration failed; its transaction was rolled back, the versions before it stay.
+    #[error("a migration failed and changed nothing, those before it stay: {0}{advice}", advice = advice(.0))]
+    Refinery(#[from] refinery::Error),
+    /// A statement failed; its transaction was rolled back.
+    #[error("the database refused: {}", describe(.0))]
+    Sql(#[from] tokio_postgres::Error),
+}
+
+fn describe(error: &tokio_postgres::Error) -> String {
+    let text = error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |db| db.message().to_owned());
+    if is_busy(error) {
+        return text + BUSY;
+    }
+    text
+}
+
+const BUSY: &str = " (other sessions hold locks on the tables: pg_stat_activity and pg_locks show them; run it again)";
+
+fn advice(error: &refinery::Error) -> &'static str {
+    if cause(error).is_some_and(is_busy) {
+        BUSY
+    } else {
+        ""
+    }
+}
+
+fn cause(error: &refinery::Error) -> Option<&tokio_postgres::Error> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+/// Whether the same again may do: it waited too long for a lock, or two waited for each other.
+fn is_busy(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| {
+        [
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+        ]
+        .contains(code)
+    })
+}
+
+impl MigrateError {
+    fn is_busy(&self) -> bool {
+        match self {
+            Self::Refinery(error) => cause(error).is_some_and(is_busy),
+            Self::Sql(error) => is_busy(error),
+            Self::OlderSchema { .. }
+            | Self::NewerSchema { .. }
+            | Self::NoSuchVersion(_)
+            | Self::Refused(_) => false,
+        }
+    }
+}
+
+/// Where a database is.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// What it was recognised as.
+    pub found: Start,
+    /// Versions that were applied, with their names.
+    pub applied: Vec<(i32, String)>,
+    /// Versions that `up` would apply.
+    pub pending: Vec<(i32, String)>,
+    /// What is in the way of that.
+    pub findings: Vec<Finding>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+    /// The indexes that are built after the migrations.
+    pub indexes: Vec<(&'static str, IndexState)>,
+}
+
+/// What was done, or would be.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// What the database was recognised as.
+    pub found: Start,
+    /// The versions, in the order in which they were applied or taken back.
+    pub migrations: Vec<String>,
+    /// The indexes that were built.
+    pub indexes: Vec<String>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// The latest version this program knows.
+#[must_use]
+pub fn latest() -> i32 {
+    STEPS.iter().map(|step| step.version).max().unwrap_or(0)
+}
+
+/// Applies what is pending, each version in its transaction, and builds the indexes. Safe to run concurrently.
+///
+/// # Errors
+/// [`MigrateError::Refused`] before anything is changed; [`MigrateError::Refinery`] with the statement's fault.
+pub async fn up(client: &mut Client) -> Result<Done, MigrateError> {
+    lock(client).await?;
+    let result = go_up(client).await;
+    release(client, result).await
+}
+
+async fn go_up(client: &mut Client) -> Result<Done, MigrateError> {
+    let status = ready(client).await?;
+    let migrations = STEPS
+        .iter()
+        .map(|step| Migration::unapplied(&format!("V{}__{}", step.version, step.name), step.up))
+        .collect::<Result<Vec<_>, _>>()?;
+    if status
+        .pending
+        .iter()
+        .any(|(version, _)| *version == ADOPTION)
+    {
+        Origin::of(&status.found).write(client).await?;
+    }
+    let refactor = migrations
+        .iter()
+        .find(|migration| migration.version() == REFACTOR)
+        .filter(|migration| holds(&status.pending, migration.version()));
+    if let Some(refactor) = refactor
+        && online::is_wanted(client).await?
+    {
+        run(client, &migrations, Target::Version(ADOPTION)).await?;
+        online::refactor(client, refactor).await?;
+    }
+    run(client, &migrations, Target::Latest).await?;
+    let indexes = build_indexes(client, INDEXES).await?;
+    Ok(Done {
+        migrations: status.pending.iter().map(named).collect(),
+        found: status.found,
+        indexes,
+        notes: status.notes,
+    })
+}
+
+/// Runs the migrations; tries again while others hold the tables.
+async fn run(
+    client: &mut Client,
+    migrations: &[Migration],
+    target: Target,
+) -> Result<(), MigrateError> {
+    client.batch_execute(LOCK_TIMEOUT).await?;
+    let runner = Runner::new(migrations).set_target(target);
+    let mut attempt = 1;
+    while let Err(error) = runner.run_async(client).await {
+        let error = MigrateError::from(error);
+        if !error.is_busy() || attempt >= TRIES {
+            return Err(error);
+        }
+        attempt += 1;
+        tracing::info!(attempt, "the tables are in use; trying again");
+        tokio::time::sleep(TRY_PAUSE).await;
+    }
+    client.batch_execute(NO_LOCK_TIMEOUT).await?;
+    Ok(())
+}
+
+/// Applies what is pending in one transaction and rolls it back. Returns what would be applied.
+///
+/// # Errors
+/// [`MigrateError::Refused`], or [`MigrateError::Sql`] with the statement's fault.
+pub async fn dry_run(client: &mut Client) -> Result<Done, MigrateError> {
+    let status = ready(client).await?;
+    let transaction = client.transaction().await?;
+    transaction
+        .batch_execute("SET LOCAL lock_timeout = '2s'")
+        .await?;
+    if holds(&status.pending, REFACTOR) && online::is_begun(&transaction).await? {
+        online::undo(&transaction).await?;
+    }
+    for step in STEPS
+        .iter()
+        .filter(|step| holds(&status.pending, step.version))
+    {
+        transaction.batch_execute(step.up).await?;
+    }
+    transaction.rollback().await?;
+    let to_build = status
+        .indexes
+        .iter()
+        .filter(|(_, state)| *state != IndexState::Valid)
+        .map(|(name, _)| (*name).to_owned());
+    Ok(Done {
+        migrations: status.pending.iter().map(named).collect(),
+        indexes: to_build.collect(),
+        found: status.found,
+        notes: status.notes,
+    })
+}
+
+/// Where the database is, if `up` may go on from there.
+async fn ready(client: &Client) -> Result<Status, MigrateError> {
+    let status = status(client).await?;
+    if let Some((found, _)) = status.applied.last().filter(|(found, _)| *found > latest()) {
+        return Err(MigrateError::NewerSchema {
+            found: *found,
+            known: latest(),
+        });
+    }
+    if status.findings.is_empty() {
+        return Ok(status);
+    }
+    Err(MigrateError::Refused(Box::new(Refusal {
+        refused: format!("found {}, which cannot be migrated as it is", status.found),
+        findings: status.findings,
+    })))
+}
+
+fn named((version, name): &(i32, String)) -> String {
+    format!("V{version}__{name}")
+}
+
+fn holds(versions: &[(i32, String)], version: i32) -> bool {
+    versions.iter().any(|(held, _)| *held == version)
+}
+
+/// Where the database is, and what is in the way of `up`. Changes nothing.
+///
+/// # Errors
+/// [`MigrateError::Sql`].
+pub async fn status(client: &Client) -> Result<Status, MigrateError> {
+    let applied = applied(client).await?;
+    let mut inspection = recognise::inspect(client, &applied).await?;
+    if let Some((found, _)) = applied.last().filter(|(found, _)| *found > latest()) {
+        let newer = MigrateError::NewerSchema {
+            found: *found,
+            known: latest(),
+        };
+        inspection.notes.push(newer.to_string());
+    }
+    Ok(Status {
+        found: inspection.start,
+        pending: pending(&applied),
+        applied,
+        findings: inspection.findings,
+        notes: inspection.notes,
+        indexes: index_states(client, INDEXES).await?,
+    })
+}
+
+async fn applied(client: &Client) -> Result<Vec<(i32, String)>, tokio_postgres::Error> {
+    let there = "SELECT to_regclass('refinery_schema_history') IS NOT NULL";
+    if !client.query_one(there, &[]).await?.get::<_, bool>(0) {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT version::int, name::text FROM refinery_schema_history ORDER BY version";
+    let rows = client.query(sql, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+fn pending(applied: &[(i32, String)]) -> Vec<(i32, String)> {
+    STEPS
+        .iter()
+        .filter(|step| !holds(applied, step.version))
+        .map(|step| (step.version, step.name.to_owned()))
+        .collect()
+}
+
+/// Refuses a schema that is not exactly this version's.
+///
+/// # Errors
+/// [`MigrateError::OlderSchema`], [`MigrateError::NewerSchema`].
+pub async fn check_version(client: &Client) -> Result<(), MigrateError> {
+    let applied = applied(client).await?;
+    let found = applied.last().map_or(0, |(version, _)| *version);
+    if found > latest() {
+        return Err(MigrateError::NewerSchema {
+            found,
+            known: latest(),
+        });
+    }
+    if !pending(&applied).is_empty() {
+        return Err(MigrateError::OlderSchema {
+            found,
+            needed: latest(),
+        });
+    }
+    Ok(())
+}
+
+/// How to go back.
+#[derive(Debug, Clone, Copy)]
+pub struct Back {
+    /// The version to go back to; 0 is the database as it was before.
+    pub to: i32,
+    /// Prove it in a transaction that is rolled back.
+    pub dry_run: bool,
+    /// Go on where rows would be lost.
+    pub accept_loss: bool,
+}
+
+/// Takes the schema back, one transaction a version, newest first. Safe to run concurrently.
+///
+/// # Errors
+/// [`MigrateError::NoSuchVersion`]; [`MigrateError::Refused`] with the rows that would be lost, before anything is
+/// changed; [`MigrateError::Sql`]: that version and those below it stay.
+pub async fn rollback(client: &mut Client, back: Back) -> Result<Done, MigrateError> {
+    if back.to != 0 && !STEPS.iter().any(|step| step.version == back.to) {
+        return Err(MigrateError::NoSuchVersion(back.to));
+    }
+    lock(client).await?;
+    let result = go_back(client, back).await;
+    release(client, result).await
+}
+
+/// One step of the way back.
+struct Descent {
+    step: &'static Step,
+    /// Takes the version out of the history and leaves the tables as they are: they were adopted like that.
+    leaves: bool,
+}
+
+async fn go_back(client: &mut Client, back: Back) -> Result<Done, MigrateError> {
+    let applied = applied(client).await?;
+    let version = applied.last().map_or(0, |(version, _)| *version);
+    let origin = Origin::read(client).await?;
+    let mut descents = Vec::new();
+    for (version, _) in applied
+        .iter()
+        .rev()
+        .filter(|(version, _)| *version > back.to)
+    {
+        let step = STEPS.iter().find(|step| step.version == *version).ok_or(
+            MigrateError::NewerSchema {
+                found: *version,
+                known: latest(),
+            },
+        )?;
+        let leaves = match step.version {
+            ADOPTION => origin != Origin::Made,
+            REFACTOR => origin == Origin::AdoptedRefactored && back.to == 0,
+            _ => false,
+        };
+        descents.push(Descent { step, leaves });
+    }
+    let begun = back.to < REFACTOR && online::is_begun(client).await?;
+    let mut findings = Vec::new();
+    for descent in descents.iter().filter(|descent| !descent.leaves) {
+        for finding in checks::findings(client, &descent.step.losses).await? {
+            // What several versions ask is told once.
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+    }
+    refuse(findings, back)?;
+
+    let mut done = Done {
+        found: Start::Ours { version },
+        migrations: Vec::new(),
+        indexes: Vec::new(),
+        notes: Vec::new(),
+    };
+    if back.dry_run {
+        let transaction = client.transaction().await?;
+        transaction
+            .batch_execute("SET LOCAL lock_timeout = '2s'")
+            .await?;
+        for descent in &descents {
+            descend(&transaction, descent, back).await?;
+        }
+        transaction.rollback().await?;
+    }
+    if begun && !back.dry_run {
+        let transaction = client.transaction().await?;
+        transaction
+            .batch_execute("SET LOCAL lock_timeout = '2s'")
+            .await?;
+        online::undo(&transaction).await?;
+        transaction.commit().await?;
+    }
+    if begun {
+        done.notes
+            .push("what an interrupted refactoring had added is gone".to_owned());
+    }
+    for descent in &descents {
+        if !back.dry_run {
+            take_back(client, descent, back).await?;
+        }
+        let step = descent.step;
+        done.migrations
+            .push(format!("V{}__{}", step.version, step.name));
+        if descent.leaves {
+            done.notes.push(format!(
+                "V{} left the tables as they are: the database was adopted in this shape",
+                step.version
+            ));
+        }
+    }
+    if back.to == ADOPTION && origin == Origin::AdoptedRefactored && version > ADOPTION {
+        done.notes.push(
+            "the database was adopted in the shape that the legacy application's own migration made, and has now the one \
+             before it: its alembic_version must say a1b2c3d4e5f6 before that application is started"
+                .to_owned(),
+        );
+    }
+    Ok(done)
+}
+
+/// Takes a version back in its transaction; tries again while others hold the tables.
+async fn take_back(client: &mut Client, descent: &Descent, back: Back) -> Result<(), MigrateError> {
+    let mut attempt = 1;
+    loop {
+        let transaction = client.transaction().await?;
+        transaction
+            .batch_execute("SET LOCAL lock_timeout = '2s'")
+            .await?;
+        match descend(&transaction, descent, back).await {
+            Ok(()) => return Ok(transaction.commit().await?),
+            Err(error) if error.is_busy() && attempt < TRIES => {
+                transaction.rollback().await?;
+                attempt += 1;
+                tracing::info!(attempt, "the tables are in use; trying again");
+                tokio::time::sleep(TRY_PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn descend(
+    transaction: &Transaction<'_>,
+    descent: &Descent,
+    back: Back,
+) -> Result<(), MigrateError> {
+    let step = descent.step;
+    if !descent.leaves {
+        let there = "SELECT string_agg(quote_ident(name), ', ') FROM unnest($1::text[]) AS t(name) \
+                     WHERE to_regclass(name) IS NOT NULL";
+        let tables: Option<String> = transaction
+            .query_one(there, &[&step.losses.guarded])
+            .await?
+            .get(0);
+        if let Some(tables) = tables {
+            let guard = format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE");
+            transaction.batch_execute(&guard).await?;
+        }
+        refuse(checks::findings(transaction, &step.losses).await?, back)?;
+        indexes::drop_indexes(transaction, INDEXES, step.version).await?;
+        transaction.batch_execute(step.down).await?;
+    }
+    let forget = "DELETE FROM refinery_schema_history WHERE version = $1";
+    transaction.execute(forget, &[&step.version]).await?;
+    if step.version == ADOPTION {
+        transaction
+            .batch_execute("DROP TABLE refinery_schema_history")
+            .await?;
+    }
+    Ok(())
+}
+
+fn refuse(mut findings: Vec<Finding>, back: Back) -> Result<(), MigrateError> {
+    if back.accept_loss {
+        findings.retain(|finding| !finding.accept_loss);
+    }
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(MigrateError::Refused(Box::new(Refusal {
+        refused: format!("going back to {} would lose data", back.to),
+        findings,
+    })))
+}
+
+/// Whose the tables were before V1, kept as the comment of refinery's table: it comes and goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// V1 made them.
+    Made,
+    /// They were there in the legacy shape, or nobody wrote down in which.
+    AdoptedLegacy,
+    /// They were there, refactored by the legacy application's own migration.
+    AdoptedRefactored,
+}
+
+impl Origin {
+    const ALL: [Self; 3] = [Self::Made, Self::AdoptedLegacy, Self::AdoptedRefactored];
+
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Made => "ticketwire: V1 made the tables",
+            Self::AdoptedLegacy => "ticketwire: V1 adopted the tables at a1b2c3d4e5f6",
+            Self::AdoptedRefactored => "ticketwire: V1 adopted the tables at b2c3d4e5f6g7",
+        }
+    }
+
+    const fn of(start: &Start) -> Self {
+        match start {
+            Start::Empty | Start::Ours { .. } | Start::Unknown => Self::Made,
+            Start::Legacy => Self::AdoptedLegacy,
+            Start::Refactored { .. } => Self::AdoptedRefactored,
+        }
+    }
+
+    async fn write(self, client: &mut Client) -> Result<(), tokio_postgres::Error> {
+        let transaction = client.transaction().await?;
+        transaction.batch_execute(HISTORY).await?;
+        let comment = format!(
+            "COMMENT ON TABLE refinery_schema_history IS '{}'",
+            self.mark()
+        );
+        transaction.batch_execute(&comment).await?;
+        transaction.commit().await
+    }
+
+    /// Where no mark was made yet, the legacy application's other tables tell.
+    async fn read(client: &Client) -> Result<Self, tokio_postgres::Error> {
+        const SQL: &str = "SELECT obj_description(to_regclass('refinery_schema_history'), 'pg_class'), \
+             EXISTS (SELECT FROM unnest(ARRAY['alembic_version', 'agents', 'files', 'messages', 'threads']) AS t(name) \
+             WHERE to_regclass(name) IS NOT NULL)";
+        let row = client.query_one(SQL, &[]).await?;
+        let mark: Option<String> = row.get(0);
+        let marked = Self::ALL
+            .into_iter()
+            .find(|origin| mark.as_deref() == Some(origin.mark()));
+        Ok(match (marked, row.get::<_, bool>(1)) {
+            (Some(origin), _) => origin,
+            (None, true) => Self::AdoptedLegacy,
+            (None, false) => Self::Made,
+        })
+    }
+}
+
+async fn lock(client: &Client) -> Result<(), tokio_postgres::Error> {
+    while !client.query_one(LOCK, &[]).await?.get::<_, bool>(0) {
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Gives the lock back, whatever came of it.
+async fn release<T>(client: &Client, result: Result<T, MigrateError>) -> Result<T, MigrateError> {
+    let unlock = format!("{NO_LOCK_TIMEOUT}; {UNLOCK}");
+    let released = client.batch_execute(&unlock).await;
+    let value = result?;
+    released?;
+    Ok(value)
+}
