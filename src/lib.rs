@@ -13,12 +13,14 @@
 //! | [`store`] | every SQL statement |
 //! | [`broker`] | everything that names lapin |
 //! | [`platforms`] | the adapters and the one HTTP client; knows neither Postgres nor RabbitMQ |
+//! | [`analysis`] | from free text to a ticket's fields: the rules, and a chat endpoint |
 //! | [`pipeline`] | a command's life: intake, claim, dispatch, settle, relay, schedule |
 //! | [`sandbox`] | stateful fake platforms over real HTTP |
 //! | [`ops`] | health, metrics |
 //! | [`app`] | the composition root of `ticketwire run` |
 //! | [`cli`] | one file a subcommand |
 
+pub mod analysis;
 pub mod app;
 pub mod broker;
 pub mod cli;

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
+use url::Url;
 
 pub use self::producers::Producers;
 use self::read::{Raw, Reader};
@@ -43,6 +44,8 @@ pub struct Config {
     pub dispatch: Dispatch,
     /// When a platform is left alone.
     pub circuit: Circuit,
+    /// Who makes tickets of free text.
+    pub ai: Ai,
     /// Looking after integrations.
     pub health: Health,
     /// Who may publish what.
@@ -182,6 +185,21 @@ pub struct Circuit {
     pub open_for: Duration,
 }
 
+/// Who makes tickets of free text (`ticket.ai_create`).
+#[derive(Debug, Clone)]
+pub struct Ai {
+    /// An OpenAI-compatible endpoint, to which `/chat/completions` is added. Default none: only the built-in rules are
+    /// used, and no text leaves the process. The egress rules hold for it as for platforms.
+    pub base_url: Option<Url>,
+    /// The model's name there. Required with `base_url`.
+    pub model: String,
+    /// Sent as a bearer token; a local server may need none.
+    pub api_key: Option<SecretString>,
+    /// The whole analysis by the endpoint; then the rules step in. Default 20 s. No single request outlasts
+    /// `dispatch.request_timeout` either.
+    pub timeout: Duration,
+}
+
 /// How long what is finished is kept.
 #[derive(Debug, Clone)]
 pub struct Retention {
@@ -252,7 +270,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Every key with its built-in default, as it would be written; the table of the README is tested against it.
-pub const KEYS: [(&str, &str); 33] = [
+pub const KEYS: [(&str, &str); 37] = [
     (
         "database.url",
         "postgres://postgres@127.0.0.1:5432/ticketwire",
@@ -288,6 +306,10 @@ pub const KEYS: [(&str, &str); 33] = [
     ("producers.allow", "[]"),
     ("circuit.failure_threshold", "5"),
     ("circuit.open_for", "30s"),
+    ("ai.base_url", ""),
+    ("ai.model", ""),
+    ("ai.api_key", ""),
+    ("ai.timeout", "20s"),
     ("retention.commands", "720h"),
     ("retention.dead_letters", "2160h"),
     ("log.format", ""),

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use super::{
-    Amqp, Circuit, Config, ConfigError, Database, Dispatch, Egress, Fault, Health, Http, KEYS, Log,
-    Producers, Retention, Retry, Secrets, Worker,
+    Ai, Amqp, Circuit, Config, ConfigError, Database, Dispatch, Egress, Fault, Health, Http, KEYS,
+    Log, Producers, Retention, Retry, Secrets, Worker,
 };
 use crate::secrets::KeyRing;
 
@@ -111,7 +112,7 @@ impl Reader {
             .filter(|known| known.split('.').next() == Some(section))
             .collect();
         let known = if near.is_empty() {
-            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, health, producers, retention, log".to_owned()
+            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, ai, health, producers, retention, log".to_owned()
         } else {
             format!("known are {}", near.join(", "))
         };
@@ -358,6 +359,12 @@ impl Reader {
                 .unwrap_or(5),
                 open_for: self.duration("circuit.open_for"),
             },
+            ai: Ai {
+                base_url: self.endpoint("ai.base_url"),
+                model: self.text("ai.model"),
+                api_key: self.secret("ai.api_key"),
+                timeout: self.duration("ai.timeout"),
+            },
             retention: Retention {
                 commands: self.optional_duration("retention.commands"),
                 dead_letters: self.optional_duration("retention.dead_letters"),
@@ -369,6 +376,29 @@ impl Reader {
         };
         self.relations(&config);
         config
+    }
+
+    /// An HTTP endpoint to which a path is added; empty: none. A secret has no place in it, as it is shown.
+    pub(super) fn endpoint(&mut self, key: &str) -> Option<Url> {
+        let text = self.text(key);
+        if text.is_empty() {
+            return None;
+        }
+        let parsed = Url::parse(&text).ok().filter(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.host().is_some()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        });
+        if parsed.is_none() {
+            self.fault(
+                key,
+                "must be a URL of scheme, host and path only, e.g. https://api.openai.com/v1, or empty",
+            );
+        }
+        parsed
     }
 
     pub(super) fn networks(&mut self) -> Vec<IpNet> {
@@ -427,8 +457,34 @@ impl Reader {
         }
     }
 
+    /// What must hold between the settings of the analysis and others.
+    fn ai_relations(&mut self, config: &Config) {
+        let Some(base_url) = &config.ai.base_url else {
+            return;
+        };
+        if config.ai.model.is_empty() {
+            self.fault(
+                "ai.model",
+                "is required with ai.base_url: the name of a model that the endpoint knows",
+            );
+        }
+        if base_url.scheme() == "http" && !config.egress.allow_http {
+            self.fault(
+                "ai.base_url",
+                "is http://, which egress.allow_http must allow; use https:// where there is one",
+            );
+        }
+        if config.ai.timeout >= config.dispatch.attempt_timeout {
+            self.fault(
+                "ai.timeout",
+                "must be less than dispatch.attempt_timeout, or no time is left to create the ticket",
+            );
+        }
+    }
+
     /// What must hold between settings.
     pub(super) fn relations(&mut self, config: &Config) {
+        self.ai_relations(config);
         let dispatch = &config.dispatch;
         if dispatch.attempt_timeout <= dispatch.request_timeout {
             self.fault(

@@ -120,16 +120,61 @@ fn no_secret_shows_in_debug_or_faults() {
         ("AMQP_URL", "amqp://u:hunter3@h/v"),
         ("TICKETWIRE__SECRETS__KEYS", &key),
         ("TICKETWIRE__HTTP__TOKEN", "hunter4"),
+        ("TICKETWIRE__AI__API_KEY", "hunter5"),
     ])
     .unwrap();
     let broken = load(&[
         ("DATABASE_URL", "mysql://u:hunter2@h/d"),
         ("TICKETWIRE__SECRETS__KEYS", &key[..20]),
+        ("TICKETWIRE__AI__BASE_URL", "https://u:hunter6@h/v1"),
     ])
     .unwrap_err();
 
     let shown = format!("{config:?} {broken} {broken:?}");
-    for secret in ["hunter2", "hunter3", "hunter4", secret, &key[4..20]] {
+    for secret in [
+        "hunter2",
+        "hunter3",
+        "hunter4",
+        "hunter5",
+        "hunter6",
+        secret,
+        &key[4..20],
+    ] {
         assert!(!shown.contains(secret), "{secret} shows in {shown}");
     }
+}
+
+#[test]
+fn an_endpoint_for_analysis_needs_a_model_and_sound_surroundings() {
+    let keys = |env: &[(&str, &str)]| {
+        let faults = load(env).unwrap_err().faults;
+        faults
+            .into_iter()
+            .map(|fault| fault.key)
+            .collect::<Vec<_>>()
+    };
+    let base = ("TICKETWIRE__AI__BASE_URL", "https://api.openai.com/v1");
+    let model = ("TICKETWIRE__AI__MODEL", "gpt-4o-mini");
+
+    let config = load(&[base, model]).unwrap();
+
+    assert_eq!(config.ai.base_url.unwrap().as_str(), base.1);
+    assert!(load(&[model]).unwrap().ai.base_url.is_none());
+    assert_eq!(keys(&[base]), ["ai.model"]);
+    for text in [
+        "api.openai.com/v1",
+        "ftp://h/v1",
+        "https://",
+        "https://u:p@h/v1",
+        "https://h/v1?key=k",
+    ] {
+        assert_eq!(keys(&[(base.0, text), model]), ["ai.base_url"], "{text}");
+    }
+    let plain = (base.0, "http://127.0.0.1:11434/v1");
+    assert_eq!(keys(&[plain, model]), ["ai.base_url"]);
+    assert!(load(&[plain, model, ("TICKETWIRE__EGRESS__ALLOW_HTTP", "true")]).is_ok());
+    assert_eq!(
+        keys(&[base, model, ("TICKETWIRE__AI__TIMEOUT", "90s")]),
+        ["ai.timeout"]
+    );
 }

@@ -1,5 +1,6 @@
 //! The words of the trade: ids, platforms, integrations, tickets, errors. Pure and synchronous; nothing here does IO.
 
+mod analysis;
 mod command_type;
 mod error;
 mod ids;
@@ -9,6 +10,7 @@ mod platform;
 pub mod routing;
 mod ticket;
 
+pub use analysis::{AnalyserKind, Analysis, AnalysisInput, Preferences, TURNS_MAX, Turn};
 pub use command_type::CommandType;
 pub use error::{ErrorCode, Failure};
 pub use ids::{CommandId, IntegrationId, OrganizationId, TicketId};

@@ -530,6 +530,12 @@ impl Request {
         }
     }
 
+    /// A POST without body yet.
+    #[must_use]
+    pub const fn post(url: Url, auth: Auth, effect: Effect) -> Self {
+        Self::new(Method::POST, url, auth, effect)
+    }
+
     /// Says that the URL is itself a credential.
     #[must_use]
     pub const fn secret_url(mut self) -> Self {

@@ -45,6 +45,7 @@ fn may_use(room: &str) -> &'static [&'static str] {
         "config" => &["domain", "secrets"],
         "store" | "broker" | "platforms" => &["domain", "contract", "secrets"],
         "sandbox" => &["domain"],
+        "analysis" => &["domain", "platforms"],
         "pipeline" => &[
             "domain",
             "contract",
@@ -52,6 +53,7 @@ fn may_use(room: &str) -> &'static [&'static str] {
             "store",
             "broker",
             "platforms",
+            "analysis",
         ],
         "ops" => &["domain", "contract", "store", "broker", "pipeline"],
         "app" => &[
@@ -100,6 +102,7 @@ fn dependencies_point_one_way() {
                     "store",
                     "broker",
                     "platforms",
+                    "analysis",
                     "pipeline",
                     "ops",
                     "app",
