@@ -11,8 +11,8 @@ use super::integration_update::{self, IntegrationUpdate};
 use super::route::{self, RouteQuery};
 use super::{CommandType, Faults, Fields};
 use crate::domain::{
-    AuthType, IntegrationCategory, IntegrationId, IntegrationStatus, Platform, Priority,
-    TicketCategory, TicketId, TicketPatch, TicketStatus,
+    AnalysisInput, AuthType, IntegrationCategory, IntegrationId, IntegrationStatus, Platform,
+    Priority, TicketCategory, TicketId, TicketPatch, TicketStatus,
 };
 
 /// Longest free text; the message limit is the tighter bound in practice.
@@ -144,12 +144,8 @@ impl Default for TicketCreate {
 /// `ticket.ai_create`: the ticket's fields are found by an analysis of what a person wrote.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TicketAiCreate {
-    /// What the person wrote.
-    pub user_input: String,
-    /// What was said before: a list of `{role, content}`, a list of texts, or one text.
-    pub conversation_context: Option<Value>,
-    /// What the person prefers, e.g. a department; taken where it is valid.
-    pub user_preferences: Map<String, Value>,
+    /// What the person wrote, what was said before, what they prefer.
+    pub input: AnalysisInput,
     /// Files to attach once it exists.
     pub attachments: Vec<Attachment>,
     /// Where to create it; without one the ticket stays with us.
@@ -571,19 +567,18 @@ fn ticket_create(f: &mut Fields<'_>) -> TicketCreate {
 }
 
 fn ticket_ai_create(f: &mut Fields<'_>) -> TicketAiCreate {
-    let conversation_context = f.take("conversation_context");
-    if let Some(context) = &conversation_context
-        && !(context.is_string() || context.is_array())
-    {
-        f.fault(
-            "conversation_context",
-            "must be a list of {role, content}, a list of texts, or one text",
-        );
-    }
+    let user_input = f.required_text("user_input", 1, TEXT_MAX);
+    let conversation = f.take("conversation_context");
+    let preferences = f.object("user_preferences");
+    let input = AnalysisInput::read(user_input, conversation.as_ref(), preferences.as_ref());
+    let input = input.unwrap_or_else(|faults| {
+        for (name, fault) in faults {
+            f.fault(&name, fault);
+        }
+        AnalysisInput::default()
+    });
     TicketAiCreate {
-        user_input: f.required_text("user_input", 1, TEXT_MAX),
-        conversation_context,
-        user_preferences: f.object("user_preferences").unwrap_or_default(),
+        input,
         attachments: attachments::read(f),
         integration_id: f.uuid("integration_id").map(IntegrationId::new),
         create_externally: f.boolean("create_externally", true),

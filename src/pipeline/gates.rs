@@ -40,32 +40,8 @@ pub(super) enum Verdict {
 
 /// The gates of a command about a ticket, in the contract's order.
 pub(super) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
-    if job.deaths >= DEATHS_MAX {
-        let text = "the worker died three times while running this command alone; it is kept from running again until \
-                    somebody looks at it (`ticketwire command retry` runs it again)";
-        return Verdict::Refuse(Failure::new(ErrorCode::Quarantined, text));
-    }
-    if job.attempt == 0
-        && job.doubt_since.is_none()
-        && job.expires_at.is_some_and(|expiry| expiry <= now)
-    {
-        return Verdict::Refuse(Failure::new(
-            ErrorCode::Expired,
-            "its expirytime passed before it was started",
-        ));
-    }
-    match job.organization {
-        Organization::Missing => {
-            let text = "no such organization; it becomes known with its first integration.create";
-            return Verdict::Refuse(Failure::new(ErrorCode::OrganizationNotFound, text));
-        }
-        Organization::Disabled => {
-            return Verdict::Refuse(Failure::new(
-                ErrorCode::OrganizationDisabled,
-                "the organization is disabled",
-            ));
-        }
-        Organization::Enabled => {}
+    if let Some(refusal) = before_all(job, now) {
+        return refusal;
     }
     if let Command::Ticket(TicketCommand::Create(create)) = &*job.command {
         return create_gate(job, create, now);
@@ -98,6 +74,57 @@ pub(super) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
         return Verdict::Own;
     }
     resolve(job, now)
+}
+
+/// What is asked before anything else, whatever the command is about.
+fn before_all(job: &Job, now: DateTime<Utc>) -> Option<Verdict> {
+    let refuse = |code, text: &str| Some(Verdict::Refuse(Failure::new(code, text)));
+    if job.deaths >= DEATHS_MAX {
+        let text = "the worker died three times while running this command alone; it is kept from running again until \
+                    somebody looks at it (`ticketwire command retry` runs it again)";
+        return refuse(ErrorCode::Quarantined, text);
+    }
+    if job.attempt == 0
+        && job.doubt_since.is_none()
+        && job.expires_at.is_some_and(|expiry| expiry <= now)
+    {
+        let text = "its expirytime passed before it was started";
+        return refuse(ErrorCode::Expired, text);
+    }
+    match job.organization {
+        Organization::Missing => {
+            let text = "no such organization; it becomes known with its first integration.create";
+            refuse(ErrorCode::OrganizationNotFound, text)
+        }
+        Organization::Disabled => refuse(
+            ErrorCode::OrganizationDisabled,
+            "the organization is disabled",
+        ),
+        Organization::Enabled => None,
+    }
+}
+
+/// Whether a text is worth an analysis: not, where its ticket could go nowhere. What the analysis finds passes the gates of
+/// a create after it.
+pub(super) fn analysis(
+    job: &Job,
+    create: &crate::contract::TicketAiCreate,
+    now: DateTime<Utc>,
+) -> Option<Verdict> {
+    if let Some(refusal) = before_all(job, now) {
+        return Some(refusal);
+    }
+    if create.integration_id.is_none() || !create.create_externally {
+        return None;
+    }
+    match resolve(job, now) {
+        Verdict::Call(..) => None,
+        other @ (Verdict::Own
+        | Verdict::Route
+        | Verdict::Later(..)
+        | Verdict::Wait(_)
+        | Verdict::Refuse(_)) => Some(other),
+    }
 }
 
 fn create_gate(job: &Job, create: &crate::contract::TicketCreate, now: DateTime<Utc>) -> Verdict {

@@ -41,6 +41,8 @@ pub(super) struct Job {
     pub(super) parent: Option<CommandId>,
     /// What the analysis of a `ticket.ai_create` found: the command is then the create it made of it.
     pub(super) analysis: Option<Box<Analysed>>,
+    /// What an earlier attempt made ready.
+    pub(super) prepared: Option<String>,
     /// Whether it comes back for a place that was reserved for it.
     pub(super) has_place: bool,
 }

@@ -42,6 +42,7 @@ impl Job {
             people: Vec::new(),
             parent: None,
             analysis: None,
+            prepared: None,
             has_place: false,
         }
     }
@@ -88,6 +89,7 @@ impl Job {
             people: Vec::new(),
             parent: taken.parent,
             analysis: None,
+            prepared: taken.prepared,
             has_place: taken.decided_by.as_deref() == Some(super::places::RATE_LIMITED_BY),
         };
         (job, failure)

@@ -297,7 +297,12 @@ async fn dry_run(
         organization_enabled: true,
         waits: false,
     };
+    let rehearsed = dispatch::rehearse(&envelope.command);
     let mut job = Job::claimed(envelope.clone(), &claimed);
+    let analysis = rehearsed.map(|(command, analysis)| {
+        job.command = Arc::new(command);
+        analysis
+    });
     job.organization = match core.store.organization(envelope.organization_id).await? {
         None => Organization::Missing,
         Some(false) => Organization::Disabled,
@@ -306,7 +311,7 @@ async fn dry_run(
     let mut jobs = [job];
     prepare::fill(core, &mut jobs, &HashMap::new()).await?;
     let [job] = jobs;
-    Ok(match gates::ticket(&job, Utc::now()) {
+    let answer = match gates::ticket(&job, Utc::now()) {
         Verdict::Refuse(failure) | Verdict::Later(_, failure) => Err(failure),
         Verdict::Wait(_) => Err(Failure::new(ErrorCode::TicketNotFound, "no such ticket")),
         Verdict::Own => {
@@ -359,5 +364,11 @@ async fn dry_run(
                     .map(|request| json!({ "dry_run": true, "request": request }))
             }
         }
-    })
+    };
+    Ok(answer.map(|mut answer| {
+        if let Some(analysis) = analysis {
+            answer["ai_analysis"] = analysis;
+        }
+        answer
+    }))
 }

@@ -9,6 +9,7 @@
 
 mod support;
 
+mod ai_create;
 mod bad_input;
 mod behaviour;
 mod broker_faults;

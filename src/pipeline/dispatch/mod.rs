@@ -1,5 +1,6 @@
 //! Runs one command: gates, look-up if there is doubt, the platform, and what follows from how it came out.
 
+mod analyse;
 mod attach;
 mod look_up;
 mod outcome;
@@ -12,6 +13,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use serde_json::Map;
 
+pub(super) use self::analyse::rehearse;
 use self::look_up::{LookedUp, unknown_for_good};
 use self::outcome::exhausted;
 use super::core::Core;
@@ -109,7 +111,16 @@ impl<'a> Run<'a> {
             Command::Own(_) | Command::Read(_) => return self.conduct_own().await,
             Command::Ticket(_) => {}
         }
-        match gates::ticket(&self.job, self.started_at) {
+        if let Some(done) = self.analyse().await {
+            return done;
+        }
+        let verdict = gates::ticket(&self.job, self.started_at);
+        self.follow(verdict).await
+    }
+
+    /// What the gates say is done.
+    async fn follow(&mut self, verdict: Verdict) -> Done {
+        match verdict {
             Verdict::Refuse(failure) => self.refused(failure),
             Verdict::Wait(until) => self.waits(until),
             Verdict::Later(next, failure) => self.deferred(&next, &failure),
