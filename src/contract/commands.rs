@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{CommandType, Faults, Fields};
+use super::{CommandType, Faults, Fields, TicketSearch};
 use crate::domain::{
     AuthType, IntegrationCategory, IntegrationId, IntegrationStatus, Platform, Priority,
     TicketCategory, TicketId, TicketPatch, TicketStatus,
@@ -27,6 +27,10 @@ pub enum Command {
     TicketAssign(TicketAssign),
     /// `ticket.comment`
     TicketComment(TicketComment),
+    /// `ticket.get`
+    TicketGet(TicketId),
+    /// `ticket.search`
+    TicketSearch(Box<TicketSearch>),
     /// `integration.create`
     IntegrationCreate(Box<IntegrationCreate>),
     /// `integration.status`
@@ -299,6 +303,8 @@ impl Command {
                 body: f.required_text("body", 1, TEXT_MAX),
                 public: f.boolean("public", true),
             }),
+            CommandType::TicketGet => Self::TicketGet(ticket_id(&mut f)),
+            CommandType::TicketSearch => Self::TicketSearch(Box::new(TicketSearch::parse(&mut f))),
             CommandType::IntegrationCreate => {
                 Self::IntegrationCreate(Box::new(integration_create(&mut f)))
             }
@@ -320,8 +326,6 @@ impl Command {
             CommandType::TicketAiCreate
             | CommandType::TicketAttach
             | CommandType::TicketDelete
-            | CommandType::TicketGet
-            | CommandType::TicketSearch
             | CommandType::TicketBulkUpdate
             | CommandType::IntegrationUpdate
             | CommandType::IntegrationDelete
@@ -347,6 +351,8 @@ impl Command {
             | Self::TicketStatus(_)
             | Self::TicketAssign(_)
             | Self::TicketComment(_)
+            | Self::TicketGet(_)
+            | Self::TicketSearch(_)
             | Self::IntegrationCreate(_)
             | Self::IntegrationList(_)
             | Self::Unwritten(_) => None,
@@ -364,7 +370,9 @@ impl Command {
             Self::TicketStatus(status) => Some(status.ticket_id),
             Self::TicketAssign(assign) => Some(assign.ticket_id),
             Self::TicketComment(comment) => Some(comment.ticket_id),
-            Self::IntegrationCreate(_)
+            Self::TicketGet(id) => Some(*id),
+            Self::TicketSearch(_)
+            | Self::IntegrationCreate(_)
             | Self::IntegrationStatus(_)
             | Self::IntegrationGet(_)
             | Self::IntegrationList(_)
@@ -377,13 +385,13 @@ impl Command {
     #[must_use]
     pub const fn is_read(&self) -> bool {
         match self {
-            Self::IntegrationGet(_) | Self::IntegrationList(_) => true,
+            Self::TicketGet(_)
+            | Self::TicketSearch(_)
+            | Self::IntegrationGet(_)
+            | Self::IntegrationList(_) => true,
             Self::Unwritten(t) => matches!(
                 t,
-                CommandType::TicketGet
-                    | CommandType::TicketSearch
-                    | CommandType::IntegrationRoute
-                    | CommandType::IntegrationFields
+                CommandType::IntegrationRoute | CommandType::IntegrationFields
             ),
             Self::TicketCreate(_)
             | Self::TicketUpdate(_)

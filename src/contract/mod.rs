@@ -7,6 +7,7 @@ mod commands;
 mod envelope;
 mod event;
 mod fields;
+mod ticket_search;
 
 pub use commands::{
     Command, IntegrationCreate, IntegrationList, IntegrationSetEnabled, IntegrationTest,
@@ -15,6 +16,7 @@ pub use commands::{
 pub use envelope::{Envelope, RawMessage, Rejection, Trace};
 pub use event::{Event, EventData, IntegrationResult, Outcome, rejected_event, routing_key};
 pub use fields::{Faults, Fields};
+pub use ticket_search::{Position, TicketFilter, TicketSearch, TicketSort};
 
 use crate::domain::wire_enum;
 

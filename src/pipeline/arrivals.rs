@@ -126,6 +126,8 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<u8>) {
         | Command::TicketAssign(_)
         | Command::TicketComment(_)
         | Command::IntegrationStatus(_)
+        | Command::TicketGet(_)
+        | Command::TicketSearch(_)
         | Command::IntegrationGet(_)
         | Command::IntegrationList(_)
         | Command::IntegrationTest(_) => {

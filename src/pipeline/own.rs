@@ -66,6 +66,8 @@ pub(super) async fn run(core: &Core, job: &Job, now: DateTime<Utc>) -> OwnDone {
         | Command::TicketStatus(_)
         | Command::TicketAssign(_)
         | Command::TicketComment(_)
+        | Command::TicketGet(_)
+        | Command::TicketSearch(_)
         | Command::IntegrationGet(_)
         | Command::IntegrationList(_)
         | Command::Unwritten(_) => {

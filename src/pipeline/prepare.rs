@@ -97,6 +97,8 @@ impl Job {
             | Command::TicketComment(_) => true,
             Command::IntegrationCreate(_)
             | Command::IntegrationStatus(_)
+            | Command::TicketGet(_)
+            | Command::TicketSearch(_)
             | Command::IntegrationGet(_)
             | Command::IntegrationList(_)
             | Command::IntegrationTest(_)
@@ -113,6 +115,8 @@ impl Job {
             | Command::TicketComment(_)
             | Command::IntegrationCreate(_)
             | Command::IntegrationStatus(_)
+            | Command::TicketGet(_)
+            | Command::TicketSearch(_)
             | Command::IntegrationGet(_)
             | Command::IntegrationList(_)
             | Command::IntegrationTest(_)

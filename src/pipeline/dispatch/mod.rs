@@ -102,6 +102,8 @@ impl<'a> Run<'a> {
             Command::IntegrationCreate(_)
             | Command::IntegrationStatus(_)
             | Command::IntegrationTest(_)
+            | Command::TicketGet(_)
+            | Command::TicketSearch(_)
             | Command::IntegrationGet(_)
             | Command::IntegrationList(_) => return self.conduct_own().await,
             Command::TicketCreate(_)
@@ -296,6 +298,8 @@ impl<'a> Run<'a> {
             | Command::TicketComment(_)
             | Command::IntegrationCreate(_)
             | Command::IntegrationStatus(_)
+            | Command::TicketGet(_)
+            | Command::TicketSearch(_)
             | Command::IntegrationGet(_)
             | Command::IntegrationList(_)
             | Command::IntegrationTest(_)
@@ -429,6 +433,8 @@ pub(super) fn operation<'b>(
         },
         Command::IntegrationCreate(_)
         | Command::IntegrationStatus(_)
+        | Command::TicketGet(_)
+        | Command::TicketSearch(_)
         | Command::IntegrationGet(_)
         | Command::IntegrationList(_)
         | Command::IntegrationTest(_)
