@@ -3,8 +3,12 @@
 //! The files are named one by one rather than embedded by refinery's macro, which walks `migrations/` recursively and
 //! would take the scripts in `migrations/rollback/` for migrations.
 
+use std::time::Duration;
+
 use refinery::{Migration, Runner};
 use tokio_postgres::Client;
+
+use super::ticket_search::INDEXES;
 
 /// A migration and the way back.
 struct Step {
@@ -31,14 +35,17 @@ macro_rules! step {
     };
 }
 
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     step!(1, "legacy_shape"),
     step!(2, "integration_refactor"),
     step!(3, "ledger"),
+    step!(5, "ticket_search"),
 ];
 
-/// Concurrent runners wait for each other here: refinery itself takes no lock.
-const LOCK: &str = "SELECT pg_advisory_lock(hashtextextended('ticketwire migrate', 0))";
+/// Concurrent runners wait for each other here: refinery itself takes no lock. They ask again and again instead of waiting
+/// in the statement, which would hold a snapshot that the holder's concurrent index build waits for in turn.
+const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('ticketwire migrate', 0))";
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtextextended('ticketwire migrate', 0))";
 
 /// What can go wrong with a migration.
@@ -108,14 +115,49 @@ pub async fn up(client: &mut Client) -> Result<Vec<String>, MigrateError> {
         .iter()
         .map(|step| Migration::unapplied(&format!("V{}__{}", step.version, step.name), step.up))
         .collect::<Result<Vec<_>, _>>()?;
-    client.batch_execute(LOCK).await?;
-    let result = Runner::new(&migrations).run_async(client).await;
+    lock(client).await?;
+    let result = apply(client, &migrations).await;
     client.batch_execute(UNLOCK).await?;
     Ok(result?
         .applied_migrations()
         .iter()
         .map(|applied| format!("V{}__{}", applied.version(), applied.name()))
         .collect())
+}
+
+async fn lock(client: &Client) -> Result<(), MigrateError> {
+    while !client.query_one(LOCK, &[]).await?.get::<_, bool>(0) {
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Ok(())
+}
+
+async fn apply(
+    client: &mut Client,
+    migrations: &[Migration],
+) -> Result<refinery::Report, MigrateError> {
+    let report = Runner::new(migrations).run_async(client).await?;
+    build_indexes(client).await?;
+    Ok(report)
+}
+
+/// Builds what is missing of the indexes that must not lock their table, each outside of a transaction. One that was
+/// left invalid by a build that was broken off is dropped first.
+async fn build_indexes(client: &Client) -> Result<(), MigrateError> {
+    const VALID: &str = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1::text)";
+    for (name, create) in INDEXES {
+        let found = client.query_opt(VALID, &[name]).await?;
+        match found.map(|row| row.get::<_, bool>(0)) {
+            Some(true) => continue,
+            Some(false) => {
+                let drop_it = format!("DROP INDEX CONCURRENTLY {name}");
+                client.batch_execute(&drop_it).await?;
+            }
+            None => {}
+        }
+        client.batch_execute(create).await?;
+    }
+    Ok(())
 }
 
 /// Applies what is pending in one transaction and rolls it back. Returns what would be applied.
@@ -178,7 +220,7 @@ pub async fn rollback(
     if to != 0 && !STEPS.iter().any(|step| step.version == to) {
         return Err(MigrateError::NoSuchVersion(to));
     }
-    client.batch_execute(LOCK).await?;
+    lock(client).await?;
     let result = roll_back(client, to, dry_run).await;
     client.batch_execute(UNLOCK).await?;
     result

@@ -13,6 +13,7 @@ mod outbox;
 mod queries;
 mod retention;
 mod settle;
+mod ticket_search;
 mod tickets;
 mod tokens;
 mod workers;
@@ -35,6 +36,7 @@ pub use settle::{
     AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch, Settlement, TicketChange,
     TicketInsert, UsageTally,
 };
+pub use ticket_search::{Searched, TicketPage};
 pub use tickets::StoredTicket;
 pub use tokens::{StoredTokens, TokenLock};
 pub use tokio_postgres::Client;
@@ -52,6 +54,8 @@ pub struct Store {
     hot: Pool,
     /// For everything a person asks.
     pool: Pool,
+    /// For searches, which may take long and are ended when they do.
+    search: Pool,
 }
 
 impl Store {
@@ -72,8 +76,15 @@ impl Store {
                    -c plan_cache_mode=force_generic_plan";
         let plain = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=20000 -c jit=off";
         Ok(Self {
-            hot: pool(url, pool_size, name, hot)?,
-            pool: pool(url, 4, name, plain)?,
+            hot: pool(url, pool_size, name, hot, POOL_WAIT)?,
+            pool: pool(url, 4, name, plain, POOL_WAIT)?,
+            search: pool(
+                url,
+                ticket_search::CONNECTIONS,
+                name,
+                ticket_search::SESSION,
+                ticket_search::CONNECTION_WAIT,
+            )?,
         })
     }
 
@@ -125,10 +136,17 @@ impl Store {
     pub fn forget_connections(&self) {
         self.hot.retain(|_, _| false);
         self.pool.retain(|_, _| false);
+        self.search.retain(|_, _| false);
     }
 }
 
-fn pool(url: &SecretString, size: usize, name: &str, options: &str) -> Result<Pool, StoreError> {
+fn pool(
+    url: &SecretString,
+    size: usize,
+    name: &str,
+    options: &str,
+    wait: Duration,
+) -> Result<Pool, StoreError> {
     let mut config = connect::configure(url, name)?;
     config.options(options);
     let manager = Manager::from_config(
@@ -140,7 +158,7 @@ fn pool(url: &SecretString, size: usize, name: &str, options: &str) -> Result<Po
     );
     Pool::builder(manager)
         .max_size(size)
-        .wait_timeout(Some(POOL_WAIT))
+        .wait_timeout(Some(wait))
         .create_timeout(Some(POOL_WAIT))
         .recycle_timeout(Some(POOL_WAIT))
         .runtime(Runtime::Tokio1)

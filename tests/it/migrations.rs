@@ -122,7 +122,7 @@ async fn a_dry_run_changes_nothing_and_a_rollback_of_data_wants_a_word() {
     let status: Value = world.cli(&["migrate", "status"]);
     assert_eq!(
         status["pending"],
-        json!([{ "version": 3, "name": "ledger" }])
+        json!([{ "version": 3, "name": "ledger" }, { "version": 5, "name": "ticket_search" }])
     );
     remove(&url).await;
 }
