@@ -13,11 +13,13 @@ use super::gates::{self, Verdict};
 use super::integrations::open_credentials;
 use super::job::{Job, Organization};
 use super::prepare;
-use crate::contract::{Command, Envelope, Event, EventData, IntegrationList, Outcome};
-use crate::domain::{ErrorCode, Failure, Integration, OrganizationId};
+use crate::contract::{
+    Command, Envelope, Event, EventData, IntegrationList, Outcome, TicketSearch,
+};
+use crate::domain::{ErrorCode, Failure, Integration, OrganizationId, TicketId};
 use crate::platforms::Cause;
 use crate::secrets::{KeyRing, mask};
-use crate::store::{Claimed, LoadedIntegration, OutboxKey, OutboxRow, StoreError, chain};
+use crate::store::{Claimed, LoadedIntegration, OutboxKey, OutboxRow, Searched, StoreError, chain};
 
 /// Answers one. Waits for the database as long as it takes: the delivery is acknowledged after it.
 pub(super) async fn answer(core: &Arc<Core>, envelope: Envelope) {
@@ -136,6 +138,8 @@ async fn read(
         Command::IntegrationList(filter) => {
             list(core, envelope.organization_id, filter).await.map(Ok)
         }
+        Command::TicketGet(id) => ticket(core, envelope.organization_id, *id).await,
+        Command::TicketSearch(wanted) => search(core, envelope.organization_id, wanted).await,
         Command::TicketCreate(_)
         | Command::TicketUpdate(_)
         | Command::TicketStatus(_)
@@ -152,6 +156,69 @@ async fn read(
             Ok(Err(Failure::new(ErrorCode::UnsupportedOperation, text)))
         }
     }
+}
+
+/// Why this organization's tickets cannot be read, if so.
+async fn tenant_fault(
+    core: &Core,
+    organization: OrganizationId,
+) -> Result<Option<Failure>, StoreError> {
+    Ok(match core.store.organization(organization).await? {
+        Some(true) => None,
+        Some(false) => Some(Failure::new(
+            ErrorCode::OrganizationDisabled,
+            "the organization is disabled",
+        )),
+        None => Some(Failure::new(
+            ErrorCode::OrganizationNotFound,
+            format!("no organization {organization}; it becomes known with its first integration"),
+        )),
+    })
+}
+
+async fn ticket(
+    core: &Core,
+    organization: OrganizationId,
+    id: TicketId,
+) -> Result<Answer, StoreError> {
+    if let Some(failure) = tenant_fault(core, organization).await? {
+        return Ok(Err(failure));
+    }
+    let found = core.store.ticket_in_full(Some(organization), id).await?;
+    Ok(found
+        .map(|ticket| json!({ "ticket": ticket }))
+        .ok_or_else(|| {
+            let text = format!("no ticket {id} in this organization");
+            Failure::new(ErrorCode::TicketNotFound, text)
+        }))
+}
+
+async fn search(
+    core: &Core,
+    organization: OrganizationId,
+    wanted: &TicketSearch,
+) -> Result<Answer, StoreError> {
+    if let Some(failure) = tenant_fault(core, organization).await? {
+        return Ok(Err(failure));
+    }
+    let found = core
+        .store
+        .search_tickets(Some(organization), wanted)
+        .await?;
+    Ok(match found {
+        Searched::Page(page) => {
+            Ok(json!({ "tickets": page.tickets, "next_cursor": page.next_cursor }))
+        }
+        Searched::TooSlow => Err(Failure::new(
+            ErrorCode::Timeout,
+            "the search took too long and was ended; narrow it: rarer words, another filter, or a span by \
+             created_after and created_before",
+        )),
+        Searched::Busy => Err(Failure::new(
+            ErrorCode::Timeout,
+            "too many searches at once; ask again in a moment",
+        )),
+    })
 }
 
 async fn list(
