@@ -207,10 +207,7 @@ fn moment(f: &mut Fields<'_>, name: &str) -> Option<DateTime<Utc>> {
     let text = f.text(name, 1, 64)?;
     let parsed = DateTime::parse_from_rfc3339(&text).map(|moment| moment.with_timezone(&Utc));
     if parsed.is_err() {
-        f.fault(
-            name,
-            "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z",
-        );
+        f.fault(name, "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z");
     }
     parsed.ok()
 }
@@ -270,10 +267,7 @@ mod tests {
             let mut other = other;
             other["cursor"] = json!(cursor);
             let faults = parse(other).unwrap_err();
-            assert!(
-                faults["cursor"].contains("another search"),
-                "{faults:#?}"
-            );
+            assert!(faults["cursor"].contains("another search"), "{faults:#?}");
         }
     }
 

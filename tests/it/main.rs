@@ -25,6 +25,7 @@ mod migrations;
 mod order;
 mod poison;
 mod retention;
+mod search;
 mod slack;
 mod tidy;
 mod webhook;
