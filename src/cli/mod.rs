@@ -15,6 +15,7 @@ mod platforms;
 mod run;
 mod sandbox;
 mod send;
+mod ticket;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ enum Subcommands {
     Migrate(migrate::Migrate),
     /// Integrations, directly in the database
     Integration(integration::Integration),
+    /// Tickets, directly from the database
+    Ticket(ticket::Ticket),
     /// Publish a command
     Send(send::Send),
     /// Read the result events
@@ -197,6 +200,7 @@ impl Subcommands {
             Self::Run(run) => run.execute(context).await,
             Self::Migrate(migrate) => migrate.execute(context).await,
             Self::Integration(integration) => integration.execute(context).await,
+            Self::Ticket(ticket) => ticket.execute(context).await,
             Self::Send(send) => send.execute(context).await,
             Self::Events(events) => events.execute(context).await,
             Self::Command(command) => command.execute(context).await,

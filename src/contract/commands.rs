@@ -9,7 +9,7 @@ use super::attachments::{self, Attachment};
 use super::bulk::{self, TicketBulkUpdate};
 use super::integration_update::{self, IntegrationUpdate};
 use super::route::{self, RouteQuery};
-use super::{CommandType, Faults, Fields};
+use super::{CommandType, Faults, Fields, TicketSearch};
 use crate::domain::{
     AnalysisInput, AuthType, IntegrationCategory, IntegrationId, IntegrationStatus, Platform,
     Priority, TicketCategory, TicketId, TicketPatch, TicketStatus,
@@ -78,6 +78,10 @@ pub enum ReadCommand {
     Integration(IntegrationId),
     /// `integration.list`
     Integrations(IntegrationList),
+    /// `ticket.get`
+    Ticket(TicketId),
+    /// `ticket.search`
+    Search(Box<TicketSearch>),
     /// `integration.route`
     Route(Box<RouteQuery>),
     /// `integration.fields`
@@ -433,6 +437,10 @@ impl Command {
             CommandType::IntegrationSync => {
                 Self::Own(OwnCommand::SyncIntegration(integration_sync(&mut f)))
             }
+            CommandType::TicketGet => Self::Read(ReadCommand::Ticket(ticket_id(&mut f))),
+            CommandType::TicketSearch => {
+                Self::Read(ReadCommand::Search(Box::new(TicketSearch::parse(&mut f))))
+            }
             CommandType::IntegrationGet => {
                 Self::Read(ReadCommand::Integration(integration_id(&mut f)))
             }
@@ -447,9 +455,7 @@ impl Command {
                 search: f.text("search", 1, 255),
             })),
             // Their fields are not known here yet, so none can be called unknown.
-            CommandType::TicketGet | CommandType::TicketSearch | CommandType::WebhookReceived => {
-                return Some(Self::Unwritten(command_type));
-            }
+            CommandType::WebhookReceived => return Some(Self::Unwritten(command_type)),
         };
         f.finish();
         (faults.len() == before).then_some(command)
@@ -484,7 +490,10 @@ impl Command {
             Self::Read(command) => match command {
                 ReadCommand::Integration(id) => Some(*id),
                 ReadCommand::Fields(fields) => Some(fields.integration_id),
-                ReadCommand::Integrations(_) | ReadCommand::Route(_) => None,
+                ReadCommand::Integrations(_)
+                | ReadCommand::Route(_)
+                | ReadCommand::Ticket(_)
+                | ReadCommand::Search(_) => None,
             },
             Self::Unwritten(_) => None,
         }
@@ -507,6 +516,7 @@ impl Command {
                 TicketCommand::Delete(ticket) => *ticket,
             }),
             Self::Read(ReadCommand::Route(query)) => query.ticket_id,
+            Self::Read(ReadCommand::Ticket(ticket)) => Some(*ticket),
             Self::Own(_) | Self::Read(_) | Self::Unwritten(_) => None,
         }
     }
@@ -525,8 +535,7 @@ impl Command {
     pub const fn is_read(&self) -> bool {
         match self {
             Self::Read(_) => true,
-            Self::Unwritten(t) => matches!(t, CommandType::TicketGet | CommandType::TicketSearch),
-            Self::Ticket(_) | Self::Own(_) => false,
+            Self::Ticket(_) | Self::Own(_) | Self::Unwritten(_) => false,
         }
     }
 }

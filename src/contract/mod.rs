@@ -12,6 +12,7 @@ mod fields;
 mod integration_update;
 mod notice;
 mod route;
+mod ticket_search;
 
 pub use crate::domain::CommandType;
 pub use attachments::{Attachment, AttachmentSource};
@@ -27,3 +28,4 @@ pub use fields::{Faults, Fields};
 pub use integration_update::{IntegrationUpdate, PlainChanges};
 pub use notice::{Notice, Subject, notice, transition_notices};
 pub use route::RouteQuery;
+pub use ticket_search::{Position, TicketFilter, TicketSearch, TicketSort};

@@ -2,13 +2,15 @@
 //! dead letter and a `rejected` event; reads and dry runs are answered here and leave nothing behind.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use futures_util::FutureExt;
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::task::TaskTracker;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::arrivals::{Arrival, Kind};
@@ -26,10 +28,13 @@ use crate::telemetry::{failpoint, metrics};
 
 /// Most deliveries a batch.
 const BATCH_MAX: usize = 256;
-/// Questions answered at once.
-const READERS_MAX: usize = 8;
 /// How long a command waits at the door for room before it is claimed as pending instead.
 const ROOM_WAIT: Duration = Duration::from_millis(250);
+/// Most reads in one process's hands; the intake waits while there are so many.
+const READS_MAX: usize = 256;
+/// A read that takes longer is acknowledged before it is answered: acknowledgements go in order, and it must not hold up
+/// those of the commands behind it. A process that dies in that moment leaves the question unanswered.
+const READ_ACK_AFTER: Duration = Duration::from_millis(250);
 /// Pauses between tries while Postgres is away.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -41,15 +46,11 @@ pub async fn run_intake(
 ) {
     let mut waiting: VecDeque<Arrival> = VecDeque::with_capacity(BATCH_MAX);
     let mut fresh = Vec::with_capacity(BATCH_MAX);
-    let readers = Readers {
-        free: Arc::new(Semaphore::new(READERS_MAX)),
-        tasks: TaskTracker::new(),
-    };
+    let mut reads = JoinSet::new();
     loop {
         if waiting.is_empty() {
             if deliveries.recv_many(&mut fresh, BATCH_MAX).await == 0 {
-                readers.tasks.close();
-                readers.tasks.wait().await;
+                while reads.join_next().await.is_some() {}
                 return;
             }
         } else {
@@ -70,8 +71,19 @@ pub async fn run_intake(
         );
         let count = admitted(&core, &waiting, now);
         if count > 0 {
-            let batch = waiting.drain(..count).collect();
-            take_in(&core, &consumer, &readers, batch).await;
+            let asked = take_in(&core, &consumer, waiting.drain(..count).collect()).await;
+            for (envelope, delivery) in asked {
+                while reads.try_join_next().is_some() {}
+                if reads.len() >= READS_MAX {
+                    drop(reads.join_next().await);
+                }
+                reads.spawn(answer(
+                    Arc::clone(&core),
+                    Arc::clone(&consumer),
+                    envelope,
+                    delivery,
+                ));
+            }
         } else if let Some(first) = waiting.front() {
             // A notification missed costs what is left of the limit.
             let limit = (first.at + ROOM_WAIT).saturating_duration_since(now);
@@ -105,17 +117,33 @@ struct Incoming {
     delivery: usize,
 }
 
+/// Answers a read or a dry run, beside the intake, and acknowledges it.
+async fn answer(core: Arc<Core>, consumer: Arc<Consumer>, envelope: Envelope, delivery: Delivery) {
+    let answering = AssertUnwindSafe(reads::answer(&core, envelope)).catch_unwind();
+    let mut answering = Box::pin(answering);
+    let in_time = tokio::time::timeout(READ_ACK_AFTER, &mut answering).await;
+    consumer.ack([&delivery]);
+    let answered = match in_time {
+        Ok(answered) => answered,
+        Err(_) => answering.await,
+    };
+    if answered.is_err() {
+        tracing::error!("a read ended in a panic; nobody was answered");
+    }
+}
+
+/// Takes a batch into the ledger, whatever it takes. Returns the reads among it, which are not acknowledged yet.
 async fn take_in(
     core: &Arc<Core>,
-    consumer: &Arc<Consumer>,
-    readers: &Readers,
+    consumer: &Consumer,
     batch: Vec<Arrival>,
-) {
+) -> Vec<(Envelope, Delivery)> {
     let mut deliveries = Vec::with_capacity(batch.len());
     let mut commands = Vec::with_capacity(batch.len());
     let mut rejected = Vec::new();
     let mut asked = Vec::new();
-    for (delivery, arrival) in batch.into_iter().enumerate() {
+    for arrival in batch {
+        let delivery = deliveries.len();
         match arrival.kind {
             Kind::Command(command) => {
                 let (envelope, row) = *command;
@@ -125,7 +153,10 @@ async fn take_in(
                     delivery,
                 });
             }
-            Kind::Asked(envelope) => asked.push((*envelope, delivery)),
+            Kind::Asked(envelope) => {
+                asked.push((*envelope, arrival.delivery));
+                continue;
+            }
             Kind::Rejected(rejection) => rejected.push((*rejection, delivery)),
         }
         deliveries.push(arrival.delivery);
@@ -144,34 +175,8 @@ async fn take_in(
         until_durable(core, || bury(core, &letters)).await;
     }
     failpoint("after_claim").await;
-    // A question that takes its time (a search, a platform's fields) must not keep the commands behind it at the door.
-    let asking: HashSet<usize> = asked.iter().map(|(_, delivery)| *delivery).collect();
-    consumer.ack(
-        deliveries
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !asking.contains(index))
-            .map(|(_, delivery)| delivery),
-    );
-    let mut deliveries: Vec<Option<Delivery>> = deliveries.into_iter().map(Some).collect();
-    for (envelope, index) in asked {
-        let Some(delivery) = deliveries.get_mut(index).and_then(Option::take) else {
-            continue;
-        };
-        let permit = readers.free.clone().acquire_owned().await;
-        let (core, consumer) = (Arc::clone(core), Arc::clone(consumer));
-        readers.tasks.spawn(async move {
-            reads::answer(&core, envelope).await;
-            consumer.ack([&delivery]);
-            drop(permit);
-        });
-    }
-}
-
-/// Questions being answered.
-struct Readers {
-    free: Arc<Semaphore>,
-    tasks: TaskTracker,
+    consumer.ack(&deliveries);
+    asked
 }
 
 /// Claims a batch, whatever it takes: repeats are answered, conflicts returned as rejections.

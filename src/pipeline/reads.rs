@@ -17,13 +17,13 @@ use super::routing::Routing;
 use super::tokens::TokenCache;
 use crate::contract::{
     Command, Envelope, Event, EventData, IntegrationFields, IntegrationList, Outcome, ReadCommand,
-    RouteQuery, TicketCommand,
+    RouteQuery, TicketCommand, TicketSearch,
 };
 use crate::domain::routing::Traits;
-use crate::domain::{ErrorCode, Failure, Integration, OrganizationId};
+use crate::domain::{ErrorCode, Failure, Integration, OrganizationId, TicketId};
 use crate::platforms::{Cause, Exchange, Operation, file};
 use crate::secrets::{KeyRing, mask};
-use crate::store::{Claimed, LoadedIntegration, OutboxKey, OutboxRow, StoreError, chain};
+use crate::store::{Claimed, LoadedIntegration, OutboxKey, OutboxRow, Searched, StoreError, chain};
 
 /// Answers one. Waits for the database as long as it takes: the delivery is acknowledged after it.
 pub(super) async fn answer(core: &Arc<Core>, envelope: Envelope) {
@@ -152,6 +152,8 @@ async fn read(
         ReadCommand::Integrations(filter) => {
             list(core, envelope.organization_id, filter).await.map(Ok)
         }
+        ReadCommand::Ticket(id) => ticket(core, envelope.organization_id, *id).await,
+        ReadCommand::Search(wanted) => search(core, envelope.organization_id, wanted).await,
         ReadCommand::Route(query) => route(core, envelope.organization_id, query).await,
         ReadCommand::Fields(asked) => fields(core, envelope.organization_id, asked, row).await,
     }
@@ -230,6 +232,69 @@ async fn fields(
             }
         },
     )
+}
+
+/// Why this organization's tickets cannot be read, if so.
+async fn tenant_fault(
+    core: &Core,
+    organization: OrganizationId,
+) -> Result<Option<Failure>, StoreError> {
+    Ok(match core.store.organization(organization).await? {
+        Some(true) => None,
+        Some(false) => Some(Failure::new(
+            ErrorCode::OrganizationDisabled,
+            "the organization is disabled",
+        )),
+        None => Some(Failure::new(
+            ErrorCode::OrganizationNotFound,
+            format!("no organization {organization}; it becomes known with its first integration"),
+        )),
+    })
+}
+
+async fn ticket(
+    core: &Core,
+    organization: OrganizationId,
+    id: TicketId,
+) -> Result<Answer, StoreError> {
+    if let Some(failure) = tenant_fault(core, organization).await? {
+        return Ok(Err(failure));
+    }
+    let found = core.store.ticket_in_full(Some(organization), id).await?;
+    Ok(found
+        .map(|ticket| json!({ "ticket": ticket }))
+        .ok_or_else(|| {
+            let text = format!("no ticket {id} in this organization");
+            Failure::new(ErrorCode::TicketNotFound, text)
+        }))
+}
+
+async fn search(
+    core: &Core,
+    organization: OrganizationId,
+    wanted: &TicketSearch,
+) -> Result<Answer, StoreError> {
+    if let Some(failure) = tenant_fault(core, organization).await? {
+        return Ok(Err(failure));
+    }
+    let found = core
+        .store
+        .search_tickets(Some(organization), wanted)
+        .await?;
+    Ok(match found {
+        Searched::Page(page) => {
+            Ok(json!({ "tickets": page.tickets, "next_cursor": page.next_cursor }))
+        }
+        Searched::TooSlow => Err(Failure::new(
+            ErrorCode::Timeout,
+            "the search took too long and was ended; narrow it: rarer words, another filter, or a span by \
+             created_after and created_before",
+        )),
+        Searched::Busy => Err(Failure::new(
+            ErrorCode::Timeout,
+            "too many searches at once; ask again in a moment",
+        )),
+    })
 }
 
 async fn list(

@@ -17,6 +17,7 @@ mod schedule;
 pub mod seals;
 mod settle;
 mod sync;
+mod ticket_search;
 mod tickets;
 mod tokens;
 mod workers;
@@ -44,6 +45,7 @@ pub use settle::{
     Settlement, TicketChange, TicketInsert, UsageTally,
 };
 pub use sync::{BoundTicket, SyncRecord, SyncedTicket};
+pub use ticket_search::{Searched, TicketPage};
 pub use tickets::StoredTicket;
 pub use tokens::{StoredTokens, TokenLock};
 pub use tokio_postgres::Client;
@@ -61,6 +63,8 @@ pub struct Store {
     hot: Pool,
     /// For everything a person asks.
     pool: Pool,
+    /// For searches, which may take long and are ended when they do.
+    search: Pool,
 }
 
 impl Store {
@@ -81,8 +85,15 @@ impl Store {
                    -c plan_cache_mode=force_generic_plan";
         let plain = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=20000 -c jit=off";
         Ok(Self {
-            hot: pool(url, pool_size, name, hot)?,
-            pool: pool(url, 4, name, plain)?,
+            hot: pool(url, pool_size, name, hot, POOL_WAIT)?,
+            pool: pool(url, 4, name, plain, POOL_WAIT)?,
+            search: pool(
+                url,
+                ticket_search::CONNECTIONS,
+                name,
+                ticket_search::SESSION,
+                ticket_search::CONNECTION_WAIT,
+            )?,
         })
     }
 
@@ -134,10 +145,17 @@ impl Store {
     pub fn forget_connections(&self) {
         self.hot.retain(|_, _| false);
         self.pool.retain(|_, _| false);
+        self.search.retain(|_, _| false);
     }
 }
 
-fn pool(url: &SecretString, size: usize, name: &str, options: &str) -> Result<Pool, StoreError> {
+fn pool(
+    url: &SecretString,
+    size: usize,
+    name: &str,
+    options: &str,
+    wait: Duration,
+) -> Result<Pool, StoreError> {
     let mut config = connect::configure(url, name)?;
     config.options(options);
     let manager = Manager::from_config(
@@ -149,7 +167,7 @@ fn pool(url: &SecretString, size: usize, name: &str, options: &str) -> Result<Po
     );
     Pool::builder(manager)
         .max_size(size)
-        .wait_timeout(Some(POOL_WAIT))
+        .wait_timeout(Some(wait))
         .create_timeout(Some(POOL_WAIT))
         .recycle_timeout(Some(POOL_WAIT))
         .runtime(Runtime::Tokio1)

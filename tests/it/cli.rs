@@ -55,6 +55,7 @@ fn bad_usage_exits_2_and_help_shows_examples() {
         "run",
         "migrate",
         "integration",
+        "ticket",
         "send",
         "events",
         "command",

@@ -29,6 +29,7 @@ mod migrations;
 mod order;
 mod poison;
 mod retention;
+mod search;
 mod slack;
 mod tickets;
 mod tidy;

@@ -64,7 +64,7 @@ static STEPS: [Step; 4] = [
 ];
 
 /// Indexes that are built concurrently, after the migrations.
-pub const INDEXES: &[Index] = &[];
+pub const INDEXES: &[Index] = super::ticket_search::INDEXES;
 
 /// The version that adopts the legacy tables or makes them, and its text.
 const ADOPTION: i32 = 1;

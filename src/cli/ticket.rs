@@ -1,0 +1,270 @@
+//! `ticketwire ticket`
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::{Context, Failed, failed, output};
+use crate::contract::{Command, CommandType, Faults, ReadCommand, TicketSearch};
+use crate::domain::{OrganizationId, TicketId};
+use crate::store::{CommandFilter, Searched, Store};
+
+/// Most commands of a ticket that `show` lists.
+const COMMANDS_SHOWN: i64 = 100;
+
+/// Tickets, directly from the database.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ticketwire ticket list --organization $ORG --status open --sort-by updated_at
+  ticketwire ticket list --q 'printer -paper' --created-after 2026-01-31T00:00:00Z
+  ticketwire ticket list --q SUP-17
+  ticketwire ticket show 9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10")]
+pub(super) struct Ticket {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Tickets that match, newest first; what ticket.search answers
+    List(Box<List>),
+    /// One in full, with its commands
+    Show {
+        /// Its id
+        id: Uuid,
+    },
+}
+
+#[derive(Args)]
+struct List {
+    /// Of one tenant
+    #[arg(long, value_name = "UUID")]
+    organization: Option<Uuid>,
+    /// Words of title and description ("a phrase", or, -not), or exactly the external id
+    #[arg(long, value_name = "WORDS")]
+    q: Option<String>,
+    /// new, open, in_progress, pending, resolved, closed or cancelled
+    #[arg(long)]
+    status: Option<String>,
+    /// technical, billing, bug, …
+    #[arg(long)]
+    category: Option<String>,
+    /// low, medium, high or critical
+    #[arg(long)]
+    priority: Option<String>,
+    /// low, medium, high or critical
+    #[arg(long)]
+    urgency: Option<String>,
+    /// Of exactly this department
+    #[arg(long)]
+    department: Option<String>,
+    /// Bound to this integration
+    #[arg(long, value_name = "UUID")]
+    integration: Option<String>,
+    /// Created at this time (2026-01-31T12:00:00Z) or later
+    #[arg(long, value_name = "TIME")]
+    created_after: Option<String>,
+    /// Created before this time
+    #[arg(long, value_name = "TIME")]
+    created_before: Option<String>,
+    /// Changed at this time or later
+    #[arg(long, value_name = "TIME")]
+    updated_after: Option<String>,
+    /// Last changed before this time
+    #[arg(long, value_name = "TIME")]
+    updated_before: Option<String>,
+    /// created_at or updated_at
+    #[arg(long)]
+    sort_by: Option<String>,
+    /// asc or desc
+    #[arg(long)]
+    sort_order: Option<String>,
+    /// At most so many, up to 100
+    #[arg(long)]
+    limit: Option<u16>,
+    /// Where the page before ended
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+impl Ticket {
+    pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
+        let store = context.store()?;
+        match self.action {
+            Action::List(wanted) => list(context, &store, *wanted).await,
+            Action::Show { id } => show(context, &store, TicketId::new(id)).await,
+        }
+    }
+}
+
+impl List {
+    /// The same search as a command's, validated by the same rules.
+    fn search(self) -> Result<TicketSearch, Failed> {
+        let mut data = Map::new();
+        for (name, value) in [
+            ("q", self.q),
+            ("status", self.status),
+            ("category", self.category),
+            ("priority", self.priority),
+            ("urgency", self.urgency),
+            ("department", self.department),
+            ("integration_id", self.integration),
+            ("created_after", self.created_after),
+            ("created_before", self.created_before),
+            ("updated_after", self.updated_after),
+            ("updated_before", self.updated_before),
+            ("sort_by", self.sort_by),
+            ("sort_order", self.sort_order),
+            ("cursor", self.cursor),
+        ] {
+            if let Some(value) = value {
+                data.insert(name.into(), Value::String(value));
+            }
+        }
+        if let Some(limit) = self.limit {
+            data.insert("limit".into(), json!(limit));
+        }
+        let mut faults = Faults::new();
+        match Command::parse(CommandType::TicketSearch, data, &mut faults) {
+            Some(Command::Read(ReadCommand::Search(search))) => Ok(*search),
+            _ => {
+                let flag = |name: &str| match name {
+                    "integration_id" => "integration".to_owned(),
+                    name => name.replace('_', "-"),
+                };
+                let listed: Vec<String> = faults
+                    .iter()
+                    .map(|(name, fault)| format!("--{} {fault}", flag(name)))
+                    .collect();
+                Err(Failed::Usage(listed.join("\n  ")))
+            }
+        }
+    }
+}
+
+async fn list(context: &Context, store: &Store, wanted: List) -> Result<(), Failed> {
+    let organization = wanted.organization.map(OrganizationId::new);
+    let search = wanted.search()?;
+    let found = store
+        .search_tickets(organization, &search)
+        .await
+        .map_err(failed)?;
+    let page = match found {
+        Searched::Page(page) => page,
+        Searched::TooSlow => {
+            return Err(Failed::Operation(
+                "the search took too long and was ended; narrow it: --organization, rarer words, another filter, \
+                 or a span by --created-after and --created-before"
+                    .into(),
+            ));
+        }
+        Searched::Busy => {
+            return Err(Failed::Operation(
+                "too many searches at once; ask again".into(),
+            ));
+        }
+    };
+    if context.json {
+        return Ok(output::json(
+            &json!({ "tickets": page.tickets, "next_cursor": page.next_cursor }),
+        )?);
+    }
+    let rows: Vec<Vec<String>> = page
+        .tickets
+        .iter()
+        .map(|ticket| {
+            let text = |name: &str| ticket[name].as_str().unwrap_or_default().to_owned();
+            let time = |name: &str| text(name).chars().take(19).collect::<String>();
+            vec![
+                text("ticket_id"),
+                text("status"),
+                text("priority"),
+                text("external_ticket_id"),
+                time("created_at").replace('T', " "),
+                time("updated_at").replace('T', " "),
+                one_line(&text("title"), 60),
+            ]
+        })
+        .collect();
+    output::table(
+        &[
+            "ID", "STATUS", "PRIORITY", "EXTERNAL", "CREATED", "UPDATED", "TITLE",
+        ],
+        &rows,
+    )?;
+    if let Some(cursor) = page.next_cursor {
+        output::note(&format!("more: the same with --cursor {cursor}"));
+    }
+    Ok(())
+}
+
+async fn show(context: &Context, store: &Store, id: TicketId) -> Result<(), Failed> {
+    let found = store.ticket_in_full(None, id).await.map_err(failed)?;
+    let Some(ticket) = found else {
+        return Err(Failed::Operation(format!(
+            "there is no ticket {id}; `ticketwire ticket list`"
+        )));
+    };
+    let filter = CommandFilter {
+        ticket_id: Some(id.uuid()),
+        ..CommandFilter::default()
+    };
+    let commands = store
+        .commands(&filter, COMMANDS_SHOWN)
+        .await
+        .map_err(failed)?;
+    if context.json {
+        let commands: Vec<Value> = commands
+            .iter()
+            .map(|row| {
+                json!({
+                    "id": row.id, "type": row.r#type, "state": row.state, "received_at": row.received_at,
+                    "error_code": row.error_code,
+                })
+            })
+            .collect();
+        return Ok(output::json(
+            &json!({ "ticket": ticket, "commands": commands }),
+        )?);
+    }
+    for (name, value) in ticket.as_object().into_iter().flatten() {
+        let shown = match value {
+            Value::Null => continue,
+            Value::String(text) => text.replace('\n', &format!("\n  {:<26}", "")),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                other.to_string()
+            }
+        };
+        output::line(&format!("  {name:<25} {shown}"))?;
+    }
+    output::line("")?;
+    let rows: Vec<Vec<String>> = commands
+        .iter()
+        .map(|row| {
+            vec![
+                row.id.to_string(),
+                row.r#type.clone(),
+                row.state.clone(),
+                row.received_at.format("%F %T").to_string(),
+                row.error_code.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    Ok(output::table(
+        &["COMMAND", "TYPE", "STATE", "RECEIVED", "ERROR"],
+        &rows,
+    )?)
+}
+
+/// A text for a table: its control characters as blanks, cut to so many characters.
+fn one_line(text: &str, max: usize) -> String {
+    let mut line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(max)
+        .collect();
+    if text.chars().count() > max {
+        line.push('…');
+    }
+    line
+}
