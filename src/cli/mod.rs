@@ -14,6 +14,7 @@ pub mod output;
 mod platforms;
 mod run;
 mod sandbox;
+mod schema;
 mod send;
 mod ticket;
 
@@ -64,6 +65,8 @@ enum Subcommands {
     Integration(integration::Integration),
     /// Tickets, directly from the database
     Ticket(ticket::Ticket),
+    /// The published contract, as AsyncAPI or JSON Schema
+    Schema(schema::Schema),
     /// Publish a command
     Send(send::Send),
     /// Read the result events
@@ -201,6 +204,7 @@ impl Subcommands {
             Self::Migrate(migrate) => migrate.execute(context).await,
             Self::Integration(integration) => integration.execute(context).await,
             Self::Ticket(ticket) => ticket.execute(context).await,
+            Self::Schema(schema) => schema.execute(context),
             Self::Send(send) => send.execute(context).await,
             Self::Events(events) => events.execute(context).await,
             Self::Command(command) => command.execute(context).await,

@@ -2,11 +2,12 @@
 //! [`Command::Unwritten`] and fails with `unsupported_operation`, so that nothing is lost and nobody is misled.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::attachments::{self, Attachment};
 use super::bulk::{self, TicketBulkUpdate};
+use super::fields::schema_of;
 use super::integration_update::{self, IntegrationUpdate};
 use super::route::{self, RouteQuery};
 use super::{CommandType, Faults, Fields, TicketSearch};
@@ -380,48 +381,63 @@ impl Command {
     ) -> Option<Self> {
         let before = faults.len();
         let mut f = Fields::new(data, faults);
-        let command = match command_type {
-            CommandType::TicketCreate => {
-                ticket(TicketCommand::Create(Box::new(ticket_create(&mut f))))
-            }
+        let command = Self::read(command_type, &mut f);
+        if matches!(command, Self::Unwritten(_)) {
+            // Their fields are not known here yet, so none can be called unknown.
+            return Some(command);
+        }
+        f.finish();
+        (faults.len() == before).then_some(command)
+    }
+
+    /// The JSON Schema of a command's data: what [`Command::parse`] takes. Beyond it, null counts as absent, and some
+    /// fields are judged beside others.
+    #[must_use]
+    pub fn schema(command_type: CommandType) -> Value {
+        schema_of(|f| Self::read(command_type, f))
+    }
+
+    fn read(command_type: CommandType, f: &mut Fields<'_>) -> Self {
+        match command_type {
+            CommandType::TicketCreate => ticket(TicketCommand::Create(Box::new(ticket_create(f)))),
             CommandType::TicketAiCreate => {
-                ticket(TicketCommand::AiCreate(Box::new(ticket_ai_create(&mut f))))
+                ticket(TicketCommand::AiCreate(Box::new(ticket_ai_create(f))))
             }
-            CommandType::TicketUpdate => ticket(TicketCommand::Update(ticket_update(&mut f))),
-            CommandType::TicketStatus => ticket(TicketCommand::Status(ticket_status(&mut f))),
-            CommandType::TicketAssign => ticket(TicketCommand::Assign(ticket_assign(&mut f))),
+            CommandType::TicketUpdate => ticket(TicketCommand::Update(ticket_update(f))),
+            CommandType::TicketStatus => ticket(TicketCommand::Status(ticket_status(f))),
+            CommandType::TicketAssign => ticket(TicketCommand::Assign(ticket_assign(f))),
             CommandType::TicketComment => ticket(TicketCommand::Comment(TicketComment {
-                ticket_id: ticket_id(&mut f),
+                ticket_id: ticket_id(f),
                 body: f.required_text("body", 1, TEXT_MAX),
                 public: f.boolean("public", true),
             })),
             CommandType::TicketAttach => ticket(TicketCommand::Attach(TicketAttach {
-                ticket_id: ticket_id(&mut f),
+                ticket_id: ticket_id(f),
                 attachments: {
-                    let attachments = attachments::read(&mut f);
+                    let attachments = attachments::read(f);
                     if attachments.is_empty() {
                         f.fault("attachments", "is required: at least one file");
                     }
                     attachments
                 },
             })),
-            CommandType::TicketDelete => ticket(TicketCommand::Delete(ticket_id(&mut f))),
+            CommandType::TicketDelete => ticket(TicketCommand::Delete(ticket_id(f))),
             CommandType::TicketBulkUpdate => {
-                Self::Own(OwnCommand::BulkUpdate(Box::new(bulk::read(&mut f))))
+                Self::Own(OwnCommand::BulkUpdate(Box::new(bulk::read(f))))
             }
             CommandType::IntegrationCreate => {
-                let create = integration_create(&mut f);
+                let create = integration_create(f);
                 Self::Own(OwnCommand::CreateIntegration(Box::new(create)))
             }
             CommandType::IntegrationUpdate => {
-                let update = integration_update::read(&mut f);
+                let update = integration_update::read(f);
                 Self::Own(OwnCommand::UpdateIntegration(Box::new(update)))
             }
             CommandType::IntegrationDelete => {
-                Self::Own(OwnCommand::DeleteIntegration(integration_id(&mut f)))
+                Self::Own(OwnCommand::DeleteIntegration(integration_id(f)))
             }
             CommandType::IntegrationStatus => {
-                let integration_id = integration_id(&mut f);
+                let integration_id = integration_id(f);
                 if !f.has("enabled") {
                     f.fault("enabled", "is required: true or false");
                 }
@@ -432,33 +448,28 @@ impl Command {
                 }))
             }
             CommandType::IntegrationTest => {
-                Self::Own(OwnCommand::TestIntegration(integration_test(&mut f)))
+                Self::Own(OwnCommand::TestIntegration(integration_test(f)))
             }
             CommandType::IntegrationSync => {
-                Self::Own(OwnCommand::SyncIntegration(integration_sync(&mut f)))
+                Self::Own(OwnCommand::SyncIntegration(integration_sync(f)))
             }
-            CommandType::TicketGet => Self::Read(ReadCommand::Ticket(ticket_id(&mut f))),
+            CommandType::TicketGet => Self::Read(ReadCommand::Ticket(ticket_id(f))),
             CommandType::TicketSearch => {
-                Self::Read(ReadCommand::Search(Box::new(TicketSearch::parse(&mut f))))
+                Self::Read(ReadCommand::Search(Box::new(TicketSearch::parse(f))))
             }
-            CommandType::IntegrationGet => {
-                Self::Read(ReadCommand::Integration(integration_id(&mut f)))
-            }
+            CommandType::IntegrationGet => Self::Read(ReadCommand::Integration(integration_id(f))),
             CommandType::IntegrationList => {
-                Self::Read(ReadCommand::Integrations(integration_list(&mut f)))
+                Self::Read(ReadCommand::Integrations(integration_list(f)))
             }
             CommandType::IntegrationRoute => {
-                Self::Read(ReadCommand::Route(Box::new(route::read(&mut f))))
+                Self::Read(ReadCommand::Route(Box::new(route::read(f))))
             }
             CommandType::IntegrationFields => Self::Read(ReadCommand::Fields(IntegrationFields {
-                integration_id: integration_id(&mut f),
+                integration_id: integration_id(f),
                 search: f.text("search", 1, 255),
             })),
-            // Their fields are not known here yet, so none can be called unknown.
-            CommandType::WebhookReceived => return Some(Self::Unwritten(command_type)),
-        };
-        f.finish();
-        (faults.len() == before).then_some(command)
+            CommandType::WebhookReceived => Self::Unwritten(command_type),
+        }
     }
 
     /// The integration the data names.
@@ -577,7 +588,16 @@ fn ticket_create(f: &mut Fields<'_>) -> TicketCreate {
 
 fn ticket_ai_create(f: &mut Fields<'_>) -> TicketAiCreate {
     let user_input = f.required_text("user_input", 1, TEXT_MAX);
-    let conversation = f.take("conversation_context");
+    let conversation = f.value("conversation_context", || {
+        let turn = json!({
+            "type": "object", "required": ["content"],
+            "properties": { "role": { "type": "string", "maxLength": 50 }, "content": { "type": "string" } },
+        });
+        json!({ "anyOf": [
+            { "type": "string" },
+            { "type": "array", "maxItems": 1000, "items": { "anyOf": [{ "type": "string" }, turn] } },
+        ] })
+    });
     let preferences = f.object("user_preferences");
     let input = AnalysisInput::read(user_input, conversation.as_ref(), preferences.as_ref());
     let input = input.unwrap_or_else(|faults| {
@@ -668,11 +688,9 @@ fn ticket_assign(f: &mut Fields<'_>) -> TicketAssign {
     }
     TicketAssign {
         ticket_id: ticket_id(f),
-        assigned_to_id: {
-            let id = f.uuid("assigned_to_id");
-            f.take("assigned_to_id");
-            id
-        },
+        assigned_to_id: f
+            .change("assigned_to_id", |f| f.uuid("assigned_to_id"))
+            .flatten(),
         reason: f.text("reason", 1, TEXT_MAX),
     }
 }
@@ -798,7 +816,9 @@ pub(super) fn base_url(f: &mut Fields<'_>) -> Option<String> {
 }
 
 pub(super) fn routing_rules(f: &mut Fields<'_>) -> Option<Value> {
-    let rules = f.take("routing_rules")?;
+    let rules = f.value("routing_rules", || {
+        json!({ "type": ["array", "object"], "description": "a list of rules, or an object with a list under rules" })
+    })?;
     if let Some(fault) = crate::domain::routing::fault(&rules) {
         f.fault("routing_rules", fault);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// What is wrong, by field.
@@ -23,15 +23,58 @@ const LEGACY_NAMES: [(&str, &str); 3] = [
 ];
 
 /// A JSON object being read: each getter takes its field out, [`Fields::finish`] names what nobody asked for.
+///
+/// It can also describe itself: then nothing is read, and every getter notes the JSON Schema of what it would take. So the
+/// published schemas are what the parser does, and cannot drift from it.
 pub struct Fields<'a> {
     map: Map<String, Value>,
     faults: &'a mut Faults,
+    shape: Option<&'a mut Properties>,
 }
+
+/// JSON Schemas by field.
+pub(super) type Properties = Map<String, Value>;
+
+/// The schema of an object that `read` reads: what it asks for, what it cannot do without, and nothing else.
+pub(super) fn schema_of<T>(read: impl Fn(&mut Fields<'_>) -> T) -> Value {
+    let (mut faults, mut properties) = (Faults::new(), Properties::new());
+    read(&mut Fields {
+        map: Map::new(),
+        faults: &mut faults,
+        shape: Some(&mut properties),
+    });
+    let mut missing = Faults::new();
+    read(&mut Fields::new(Map::new(), &mut missing));
+    let required: Vec<&String> = missing
+        .iter()
+        .filter(|(name, fault)| fault.starts_with(REQUIRED) && properties.contains_key(*name))
+        .map(|(name, _)| name)
+        .collect();
+    json!({
+        "type": "object", "required": required, "properties": properties, "additionalProperties": false,
+    })
+}
+
+/// How the fault of a missing field begins.
+const REQUIRED: &str = "is required";
 
 impl<'a> Fields<'a> {
     /// Reads `map`; faults are recorded by field name.
     pub const fn new(map: Map<String, Value>, faults: &'a mut Faults) -> Self {
-        Self { map, faults }
+        Self {
+            map,
+            faults,
+            shape: None,
+        }
+    }
+
+    /// Notes what a field would have to be, where this describes itself.
+    fn note(&mut self, name: &str, schema: impl FnOnce() -> Value) {
+        if let Some(shape) = &mut self.shape
+            && !shape.contains_key(name)
+        {
+            shape.insert(name.to_owned(), schema());
+        }
     }
 
     /// Records a fault.
@@ -44,13 +87,13 @@ impl<'a> Fields<'a> {
     /// Whether the field is there and not null.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.map.get(name).is_some_and(|value| !value.is_null())
+        self.shape.is_some() || self.map.get(name).is_some_and(|value| !value.is_null())
     }
 
     /// Whether the field is there, null or not.
     #[must_use]
     pub fn mentions(&self, name: &str) -> bool {
-        self.map.contains_key(name)
+        self.shape.is_some() || self.map.contains_key(name)
     }
 
     /// Takes a field; null counts as absent.
@@ -58,8 +101,18 @@ impl<'a> Fields<'a> {
         self.map.remove(name).filter(|value| !value.is_null())
     }
 
+    /// A field of a shape of its own, for whoever reads it further.
+    pub fn value(&mut self, name: &str, schema: impl FnOnce() -> Value) -> Option<Value> {
+        self.note(name, schema);
+        self.take(name)
+    }
+
     /// An optional text of `min` to `max` characters.
     pub fn text(&mut self, name: &str, min: usize, max: usize) -> Option<String> {
+        self.note(name, || match max {
+            usize::MAX => json!({ "type": "string", "minLength": min }),
+            _ => json!({ "type": "string", "minLength": min, "maxLength": max }),
+        });
         match self.take(name)? {
             Value::String(text) => match text_fault(&text, min, max) {
                 None => Some(text),
@@ -87,6 +140,7 @@ impl<'a> Fields<'a> {
 
     /// An optional UUID.
     pub fn uuid(&mut self, name: &str) -> Option<Uuid> {
+        self.note(name, || json!({ "type": "string", "format": "uuid" }));
         match self.take(name)? {
             Value::String(text) => match Uuid::parse_str(&text) {
                 Ok(id) => Some(id),
@@ -120,6 +174,7 @@ impl<'a> Fields<'a> {
 
     /// An optional true or false.
     pub fn boolean(&mut self, name: &str, default: bool) -> bool {
+        self.note(name, || json!({ "type": "boolean", "default": default }));
         match self.take(name) {
             None => default,
             Some(Value::Bool(flag)) => flag,
@@ -132,6 +187,10 @@ impl<'a> Fields<'a> {
 
     /// An optional whole number within a range.
     pub fn integer(&mut self, name: &str, range: std::ops::RangeInclusive<i32>) -> Option<i32> {
+        self.note(
+            name,
+            || json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() }),
+        );
         let value = self.take(name)?;
         let number = value
             .as_i64()
@@ -152,6 +211,7 @@ impl<'a> Fields<'a> {
 
     /// An optional moment.
     pub fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        self.note(name, || json!({ "type": "string", "format": "date-time" }));
         let text = self.text(name, 1, 64)?;
         match DateTime::parse_from_rfc3339(&text) {
             Ok(moment) => Some(moment.with_timezone(&Utc)),
@@ -168,6 +228,13 @@ impl<'a> Fields<'a> {
         name: &str,
         read: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<Option<T>> {
+        if self.shape.is_some() {
+            read(self);
+            if let Some(schema) = self.shape.as_mut().and_then(|shape| shape.get_mut(name)) {
+                *schema = json!({ "anyOf": [schema.take(), { "type": "null" }] });
+            }
+            return None;
+        }
         if !self.mentions(name) {
             return None;
         }
@@ -195,6 +262,13 @@ impl<'a> Fields<'a> {
         value
     }
 
+    /// An optional object, read as by [`Fields::within`].
+    pub fn nested<T>(&mut self, name: &str, read: impl Fn(&mut Fields<'_>) -> T) -> Option<T> {
+        self.note(name, || schema_of(&read));
+        let map = self.object(name)?;
+        Some(self.within(name, map, read))
+    }
+
     /// An optional list of objects, each read as by [`Fields::within`].
     pub fn objects<T>(
         &mut self,
@@ -202,6 +276,10 @@ impl<'a> Fields<'a> {
         count_max: usize,
         read: impl Fn(&mut Fields<'_>) -> T,
     ) -> Vec<T> {
+        self.note(
+            name,
+            || json!({ "type": "array", "maxItems": count_max, "items": schema_of(&read) }),
+        );
         let items = match self.take(name) {
             None => return Vec::new(),
             Some(Value::Array(items)) => items,
@@ -235,6 +313,14 @@ impl<'a> Fields<'a> {
         parse: fn(&str) -> Option<T>,
         spellings: fn() -> String,
     ) -> Option<T> {
+        self.note(name, || {
+            let all = spellings();
+            let members: Vec<&str> = all
+                .split([',', ':', ' '])
+                .filter(|word| parse(word).is_some())
+                .collect();
+            json!({ "type": "string", "enum": members })
+        });
         let parsed = match self.take(name)? {
             Value::String(text) => parse(&text),
             Value::Null
@@ -251,6 +337,7 @@ impl<'a> Fields<'a> {
 
     /// An optional object.
     pub fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+        self.note(name, || json!({ "type": "object" }));
         match self.take(name)? {
             Value::Object(map) => {
                 if contains_nul(&Value::Object(map.clone())) {
@@ -268,6 +355,10 @@ impl<'a> Fields<'a> {
 
     /// An optional list of texts of at most `max` characters each.
     pub fn texts(&mut self, name: &str, count_max: usize, max: usize) -> Option<Vec<String>> {
+        self.note(name, || {
+            let item = json!({ "type": "string", "minLength": 1, "maxLength": max });
+            json!({ "type": "array", "maxItems": count_max, "items": item })
+        });
         let Value::Array(items) = self.take(name)? else {
             self.fault(name, "must be a list of texts");
             return None;

@@ -12,6 +12,7 @@ mod fields;
 mod integration_update;
 mod notice;
 mod route;
+pub mod schema;
 mod ticket_search;
 
 pub use crate::domain::CommandType;

@@ -16,13 +16,13 @@ pub struct RouteQuery {
 /// Reads the data: `ticket` or `ticket_id`.
 pub(super) fn read(f: &mut Fields<'_>) -> RouteQuery {
     let ticket_id = f.uuid("ticket_id").map(TicketId::new);
-    let ticket = f.object("ticket");
-    match (&ticket_id, &ticket) {
-        (None, None) => f.fault("ticket", "or ticket_id is required"),
-        (Some(_), Some(_)) => f.fault("ticket", "and ticket_id exclude each other"),
-        (None, Some(_)) | (Some(_), None) => {}
+    let ticket = f.has("ticket");
+    let traits = f.nested("ticket", read_traits);
+    match (&ticket_id, ticket) {
+        (None, false) => f.fault("ticket", "or ticket_id is required"),
+        (Some(_), true) => f.fault("ticket", "and ticket_id exclude each other"),
+        (None, true) | (Some(_), false) => {}
     }
-    let traits = ticket.map(|map| f.within("ticket", map, read_traits));
     RouteQuery {
         ticket_id,
         traits: traits.unwrap_or_default(),

@@ -56,6 +56,7 @@ fn bad_usage_exits_2_and_help_shows_examples() {
         "migrate",
         "integration",
         "ticket",
+        "schema",
         "send",
         "events",
         "command",

@@ -29,6 +29,7 @@ mod migrations;
 mod order;
 mod poison;
 mod retention;
+mod schema;
 mod search;
 mod slack;
 mod tickets;

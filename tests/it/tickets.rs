@@ -115,6 +115,29 @@ async fn a_file_that_is_too_big_somewhere_else_or_not_what_it_says_is_refused_by
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_does_not_answer_is_not_held_against_the_platform() {
+    let world = World::new().await;
+    let files = FileServer::start().await;
+    let worker = world
+        .worker_with(&[("TICKETWIRE__CIRCUIT__FAILURE_THRESHOLD", "2")])
+        .await;
+    let (create, ticket) = world.create("With a file").await;
+    world.succeeds(create).await;
+
+    let data =
+        json!({ "ticket_id": ticket, "attachments": [{ "name": "a", "url": files.url("/away") }] });
+    let attach = world.publish("ticket.attach", data).await;
+    let event = world.fails(attach, "attempts_exhausted").await;
+
+    assert!(files.fetched("/away") > 3, "{event:#}");
+    let opened = world
+        .count("SELECT count(*) FROM integration_circuits WHERE failures > 0")
+        .await;
+    assert_eq!(opened, 0);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn faults_of_attachments_are_told_by_field_before_anything_is_done() {
     let world = World::new().await;
     let worker = world.worker().await;

@@ -24,9 +24,15 @@ enum Attached {
     /// Each has its outcome.
     All(Vec<(String, FileOutcome)>),
     /// One could not be brought to an end now: those before it have theirs.
-    Stopped(Vec<(String, FileOutcome)>, AdapterError),
+    Stopped(Vec<(String, FileOutcome)>, AdapterError, Culprit),
     /// One is in doubt, and the command waits.
     Settled(Box<Done>),
+}
+
+/// Whose failure it was. A storage that does not answer says nothing of the platform.
+enum Culprit {
+    Source,
+    Platform,
 }
 
 impl Run<'_> {
@@ -36,9 +42,11 @@ impl Run<'_> {
         self.spent = true;
         match self.attach_each(adapter, &ticket, files).await {
             Attached::Settled(done) => *done,
-            Attached::Stopped(files, error) => {
+            Attached::Stopped(files, error, culprit) => {
                 self.files = Some(shown(&files));
-                self.tally(&Err(error.clone()));
+                if matches!(culprit, Culprit::Platform) {
+                    self.tally(&Err(error.clone()));
+                }
                 let attached = files
                     .iter()
                     .any(|(_, outcome)| matches!(outcome, FileOutcome::Attached { .. }));
@@ -93,7 +101,7 @@ impl Run<'_> {
         self.job.doubt_since = doubt;
         let (mut outcomes, rest, in_doubt) = match attached {
             Attached::All(outcomes) => (shown(&outcomes), Vec::new(), false),
-            Attached::Stopped(outcomes, error) => {
+            Attached::Stopped(outcomes, error, _) => {
                 tracing::info!(command_id = %self.job.id, error = %error, "the item is there, a file of it not yet");
                 let rest = files.get(outcomes.len()..).unwrap_or_default().to_vec();
                 (shown(&outcomes), rest, true)
@@ -155,7 +163,7 @@ impl Run<'_> {
                     outcomes.push((name, FileOutcome::Refused(error.failure().finally())));
                     continue;
                 }
-                Err(error) => return Attached::Stopped(outcomes, error),
+                Err(error) => return Attached::Stopped(outcomes, error, Culprit::Source),
             };
             let operation = Operation::Attach {
                 ticket,
@@ -192,7 +200,7 @@ impl Run<'_> {
                         let done = self.stays_in_doubt(&error.public, None);
                         return Attached::Settled(Box::new(done));
                     }
-                    Err(error) => return Attached::Stopped(outcomes, error),
+                    Err(error) => return Attached::Stopped(outcomes, error, Culprit::Platform),
                 }
             }
             let result = {
@@ -206,7 +214,7 @@ impl Run<'_> {
                 Err(error) if is_final(&error) => {
                     outcomes.push((name, FileOutcome::Refused(error.failure().finally())));
                 }
-                Err(error) => return Attached::Stopped(outcomes, error),
+                Err(error) => return Attached::Stopped(outcomes, error, Culprit::Platform),
             }
         }
         Attached::All(outcomes)

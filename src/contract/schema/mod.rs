@@ -1,0 +1,257 @@
+//! The contract as JSON Schema and as an AsyncAPI document. What a command's data must be is what the parser says it takes
+//! ([`Command::schema`]); what is added here, defaults and examples, is tested against the parser.
+
+mod asyncapi;
+mod events;
+mod examples;
+
+use serde_json::{Map, Value, json};
+
+use super::{Command, CommandType};
+
+pub use asyncapi::asyncapi;
+pub use events::event_types;
+pub use examples::example;
+
+/// JSON Schema's dialect.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// What a field is when it is left out, by command type (`*`: any that has the field).
+pub(super) const DEFAULTS: [(&str, &str, &str); 22] = [
+    ("ticket.create", "category", r#""general""#),
+    ("ticket.create", "priority", r#""medium""#),
+    ("ticket.create", "urgency", r#""medium""#),
+    ("integration.create", "auth_type", r#""api_key""#),
+    ("integration.create", "default_priority", "100"),
+    ("integration.create", "sync_frequency_minutes", "60"),
+    ("integration.create", "failure_threshold", "5"),
+    ("integration.create", "environment", r#""production""#),
+    ("integration.create", "enabled", "true"),
+    ("integration.create", "sync_enabled", "false"),
+    ("integration.create", "auto_disable_on_error", "false"),
+    (
+        "integration.test",
+        "test_types",
+        r#"["connection","authentication"]"#,
+    ),
+    ("integration.test", "auto_activate_on_success", "true"),
+    ("integration.sync", "sync_type", r#""incremental""#),
+    ("integration.sync", "direction", r#""inbound""#),
+    ("integration.sync", "dry_run", "false"),
+    ("ticket.comment", "public", "true"),
+    ("ticket.create", "create_externally", "true"),
+    ("*", "limit", "20"),
+    ("*", "sort_by", r#""created_at""#),
+    ("*", "sort_order", r#""desc""#),
+    ("ticket.ai_create", "create_externally", "true"),
+];
+
+/// Texts that the parser takes from a closed list of its own.
+const WORDS: [(&str, &[&str]); 3] = [
+    ("sort_order", &["asc", "desc"]),
+    ("sync_type", &["incremental", "full"]),
+    ("direction", &["inbound", "outbound", "bidirectional"]),
+];
+
+/// The schema of a command's data.
+fn data(command_type: CommandType) -> Value {
+    let mut schema = Command::schema(command_type);
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        for (name, property) in properties.iter_mut() {
+            if let Some((_, words)) = WORDS.iter().find(|(field, _)| field == name) {
+                *property = json!({ "type": "string", "enum": words });
+            }
+            let default = DEFAULTS.iter().find(|(command, field, _)| {
+                field == name && (*command == "*" || *command == command_type.as_str())
+            });
+            // What an update leaves out stays as it is.
+            if let Some(members) = property.as_object_mut() {
+                members.remove("default");
+                let text = default.and_then(|(_, _, text)| serde_json::from_str(text).ok());
+                members.extend(text.map(|value: Value| ("default".to_owned(), value)));
+            }
+        }
+    }
+    if command_type == CommandType::WebhookReceived {
+        schema = json!({ "type": "object", "description": "not carried out by this version" });
+    }
+    schema
+}
+
+/// A CloudEvent with this data, self-contained; `None` where there is no such type.
+#[must_use]
+pub fn json_schema(event_type: &str) -> Option<Value> {
+    let body = match CommandType::parse(event_type) {
+        Some(command_type) => command(command_type),
+        None => events::schema(event_type)?,
+    };
+    let mut schema = Map::from_iter([
+        ("$schema".to_owned(), DIALECT.into()),
+        ("title".to_owned(), event_type.into()),
+    ]);
+    if let Value::Object(members) = body {
+        schema.extend(members);
+    }
+    Some(schema.into())
+}
+
+/// A command's envelope.
+fn command(command_type: CommandType) -> Value {
+    json!({
+        "type": "object",
+        "required": ["specversion", "id", "source", "type", "organizationid", "data"],
+        "properties": {
+            "specversion": { "const": "1.0" },
+            "id": { "type": "string", "format": "uuid", "description": "the idempotency key of a command that changes something" },
+            "source": { "type": "string", "minLength": 1 },
+            "type": { "const": command_type },
+            "organizationid": { "type": "string", "format": "uuid", "description": "the tenant" },
+            "time": { "type": "string", "format": "date-time" },
+            "subject": { "type": "string" },
+            "datacontenttype": { "type": "string" },
+            "expirytime": { "type": "string", "format": "date-time", "description": "not started by then: expired" },
+            "traceparent": { "type": "string" },
+            "tracestate": { "type": "string" },
+            "dryrun": { "type": "boolean", "default": false,
+                        "description": "validate, resolve, gate, and answer with the masked request; nothing is sent or changed" },
+            "data": data(command_type),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{Envelope, Faults, RawMessage};
+
+    fn parsed(command_type: CommandType, data: &Value) -> Result<Command, Faults> {
+        let mut faults = Faults::new();
+        let map = data.as_object().cloned().unwrap_or_default();
+        Command::parse(command_type, map, &mut faults).ok_or(faults)
+    }
+
+    #[test]
+    fn every_example_is_a_command_and_fits_its_schema() {
+        for command_type in CommandType::ALL {
+            let example = example(*command_type);
+            let body = example.to_string();
+            let raw = RawMessage {
+                routing_key: command_type.as_str(),
+                body: body.as_bytes(),
+                content_type: None,
+                traceparent: None,
+                tracestate: None,
+                reply_to: None,
+                correlation_id: None,
+            };
+            let parsed = Envelope::parse(&raw, 1 << 20, "ticketwire");
+            assert!(parsed.is_ok(), "{command_type}: {:?}", parsed.err());
+            let schema = json_schema(command_type.as_str()).unwrap();
+            let validator = jsonschema::validator_for(&schema).unwrap();
+            let fault = validator.validate(&example).err();
+            assert!(fault.is_none(), "{command_type}: {}", fault.unwrap());
+        }
+    }
+
+    #[test]
+    fn a_field_left_out_is_what_the_schema_says_it_is() {
+        for command_type in CommandType::ALL {
+            let schema = data(*command_type);
+            let example = example(*command_type)["data"].clone();
+            let Some(properties) = schema["properties"].as_object() else {
+                continue;
+            };
+            for (name, property) in properties {
+                let Some(default) = property.get("default") else {
+                    continue;
+                };
+                let (mut without, mut with) = (example.clone(), example.clone());
+                without.as_object_mut().unwrap().remove(name);
+                with[name] = default.clone();
+                let (without, with) = (
+                    parsed(*command_type, &without),
+                    parsed(*command_type, &with),
+                );
+                assert_eq!(without, with, "{command_type} {name}");
+                assert!(with.is_ok(), "{command_type} {name}: {with:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_schema_demands_the_parser_demands_and_what_it_does_not_know_is_refused() {
+        for command_type in CommandType::ALL {
+            let schema = data(*command_type);
+            let example = example(*command_type)["data"].clone();
+            let Some(properties) = schema["properties"].as_object() else {
+                continue;
+            };
+            for name in schema["required"].as_array().into_iter().flatten() {
+                let name = name.as_str().unwrap();
+                let mut without = example.clone();
+                without.as_object_mut().unwrap().remove(name);
+                assert!(
+                    parsed(*command_type, &without).is_err(),
+                    "{command_type} without {name}"
+                );
+            }
+            for (name, property) in properties {
+                // Of a type that no field has, or of none that this one has.
+                let kind = property["anyOf"].get(0).unwrap_or(property);
+                let wrong = match kind["type"].as_str() {
+                    Some("object") => json!([1]),
+                    _ => json!({ "": 1 }),
+                };
+                let anything = kind["type"].is_array();
+                let mut faulty = example.clone();
+                faulty[name] = wrong;
+                let refused = parsed(*command_type, &faulty).is_err();
+                assert!(
+                    refused || anything,
+                    "{command_type} takes anything as {name}"
+                );
+            }
+            let mut unknown = example.clone();
+            unknown["colour"] = json!("red");
+            assert!(
+                parsed(*command_type, &unknown).is_err(),
+                "{command_type} takes colours"
+            );
+        }
+    }
+
+    #[test]
+    fn the_parsers_fields_are_those_of_the_contract() {
+        let names = |command_type| {
+            let schema = data(command_type);
+            let properties = schema["properties"].as_object().unwrap();
+            properties.keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+
+        assert_eq!(
+            names(CommandType::TicketCreate),
+            "assigned_to_id attachments category create_externally created_by_id custom_fields department description \
+             integration_id priority route tags ticket_id title urgency"
+        );
+        assert_eq!(
+            names(CommandType::TicketUpdate),
+            "category custom_fields department description integration_id priority tags ticket_id title urgency"
+        );
+        let create = names(CommandType::IntegrationCreate);
+        let update = names(CommandType::IntegrationUpdate);
+        let of_create: Vec<&str> = create
+            .split(' ')
+            .filter(|name| *name != "platform_name")
+            .collect();
+        let of_update: Vec<&str> = update
+            .split(' ')
+            .filter(|name| *name != "integration_id")
+            .collect();
+        assert_eq!(of_create, of_update, "any of the above but the platform");
+        assert_eq!(
+            names(CommandType::IntegrationFields),
+            "integration_id search"
+        );
+        assert_eq!(names(CommandType::IntegrationRoute), "ticket ticket_id");
+    }
+}
