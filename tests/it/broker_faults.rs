@@ -191,3 +191,39 @@ async fn an_exchange_that_is_deleted_closes_the_channel_softly_and_is_declared_a
     assert!(worker.is_ready().await);
     drop(worker);
 }
+
+/// A delivery that is not acknowledged within the broker's `consumer_timeout` (30 minutes unless configured) costs the channel,
+/// over and over for as long as the database holds up the claim.
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_that_the_broker_takes_back_for_being_held_too_long_are_done_once() {
+    let rabbitmq = OwnService::rabbitmq();
+    // Read when a channel is opened; the tick is how often the broker looks.
+    rabbitmq.rabbitmqctl(
+        "eval 'application:set_env(rabbit, consumer_timeout, 500), application:set_env(rabbit, channel_tick_interval, 250).'",
+    );
+    let world = World::on(&services().0, &rabbitmq.url).await;
+    let worker = world.worker().await;
+    let (before, _) = world.create("Before").await;
+    world.succeeds(before).await;
+    let client = world.client().await;
+    client
+        .batch_execute("BEGIN; LOCK TABLE commands IN SHARE MODE")
+        .await
+        .unwrap();
+
+    let mut commands = vec![before];
+    for _ in 0..20 {
+        commands.push(world.create("Held too long").await.0);
+    }
+    wait_for("the broker to take them back more than once", async || {
+        let told = worker.log().matches("delivery acknowledgement").count();
+        (told >= 2).then_some(())
+    })
+    .await;
+    client.batch_execute("COMMIT").await.unwrap();
+    world.close_the_ledger(&commands).await;
+
+    assert_eq!(world.jira().issues.len(), commands.len());
+    assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert!(worker.stop().await.success());
+}
