@@ -25,12 +25,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest a single question takes.
 const ASK_MAX: Duration = Duration::from_secs(15);
 
-/// Waits for a state, bounded: asks again and again, and says what it waited for when it gives up.
+/// Waits for a state, bounded: asks again and again, and says what it waited for when it gives up. Prints how long it took, if
+/// that was long (`--nocapture`), which is how long a fault took to be noticed or mended.
 pub(crate) async fn wait_for<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         // A question that hangs is asked again: some end of a connection may be gone without a word.
         if let Ok(Some(found)) = tokio::time::timeout(ASK_MAX, ask()).await {
+            if began.elapsed() > Duration::from_millis(100) {
+                println!("{:>7} ms until: {what}", began.elapsed().as_millis());
+            }
             return found;
         }
         assert!(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -466,10 +466,13 @@ impl World {
     /// Closes the ledger: each of these commands has exactly one final event and one final row, events of a command
     /// came in order, and nothing is left anywhere.
     pub(crate) async fn close_the_ledger(&self, commands: &[Uuid]) {
+        let began = Instant::now();
         for command in commands {
             self.outcome(*command).await;
         }
         self.quiet().await;
+        let (took, of) = (began.elapsed().as_millis(), commands.len());
+        println!("{took:>7} ms until: all {of} commands done and told");
         for command in commands {
             let events = self.events_of(*command);
             let finals = events
