@@ -1,5 +1,6 @@
-//! Suspects run alone: a command that was running when its process died is run next in a process of its own, one at a
-//! time, so that a death tells on it and on nobody else, and its neighbours lose nothing meanwhile.
+//! Suspects run apart: commands that were running when their process died are run next in a process of their own, so
+//! that the others lose nothing if one of them is what killed it. First a few together, as most deaths are nobody's
+//! fault; those of a group whose process died too are run one at a time, so that a death tells on one and nobody else.
 //!
 //! The parent starts the child (`ticketwire run --alone`) when a suspect is due and buries it when it dies. The child
 //! ends by itself when no suspect is left, or when its standard input closes, which is how it learns that the parent
@@ -100,24 +101,40 @@ impl Alone {
     }
 }
 
-/// The child's side: runs suspects one at a time until none is due. Returns when it may end.
+/// How many suspects run together before any is run alone. So many at most are run one by one after the process of such
+/// a group died, and so much faster is a crash sorted out of which none of them is guilty, as of a kill.
+const TOGETHER: usize = 32;
+
+/// The child's side: runs suspects until none is due, those first that may run together. Returns when it may end.
 ///
 /// # Errors
 /// The database's.
 pub async fn run_suspects(core: &Arc<Core>) -> Result<(), StoreError> {
     loop {
-        let taken = {
+        let (taken, alone) = {
             let _claiming = core.claiming.lock().await;
-            let taken = core.store.take_suspect(core.me.id).await?;
+            let room = TOGETHER.saturating_sub(core.held_count());
+            let mut taken = core.store.take_suspects(core.me.id, false, room).await?;
+            let alone = taken.is_empty() && core.is_idle();
+            if alone {
+                taken = core.store.take_suspects(core.me.id, true, 1).await?;
+            }
             core.hold(taken.iter().map(|command| command.id));
-            taken
+            (taken, alone)
         };
-        let Some(taken) = taken else { return Ok(()) };
-        tracing::info!(command_id = %taken.id, deaths = taken.deaths, "running a suspect alone");
-        prepare::start_taken(core, vec![taken]).await;
-        while !core.is_idle() {
-            // The settler notifies when it lets go of the command; the limit only covers a notification missed.
+        if taken.is_empty() && core.is_idle() {
+            return Ok(());
+        }
+        for command in &taken {
+            tracing::info!(command_id = %command.id, alone, deaths = command.deaths, "running a suspect");
+        }
+        prepare::start_taken(core, taken).await;
+        // The settler notifies when it lets go of a command; the limit only covers a notification missed.
+        loop {
             drop(tokio::time::timeout(Duration::from_millis(100), core.room.notified()).await);
+            if core.is_idle() || !alone {
+                break;
+            }
         }
     }
 }

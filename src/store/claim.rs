@@ -440,23 +440,31 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Starts the oldest due suspect, to be run alone. Locks it, skips what is locked.
+    /// Starts due suspects, oldest first: at most `most` of those that no process died of since they became suspect, or,
+    /// with `alone`, the one that is longest due of those that were running when the process of such a group died. Locks
+    /// them, skips what is locked.
     ///
     /// # Errors
     /// As [`Store::take`].
-    pub async fn take_suspect(&self, owner: Uuid) -> Result<Option<Taken>, StoreError> {
+    pub async fn take_suspects(
+        &self,
+        owner: Uuid,
+        alone: bool,
+        most: usize,
+    ) -> Result<Vec<Taken>, StoreError> {
         const TAKE: &str = "UPDATE commands c SET state = 'running', owner = $1, take = c.take + 1, due_at = NULL, \
-             retry_at = NULL, decided_by = NULL, started_at = now(), alone = true \
-             FROM (SELECT id FROM commands WHERE suspect AND due_at IS NOT NULL AND due_at <= now() \
-             ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) p WHERE c.id = p.id RETURNING c.id";
+             retry_at = NULL, decided_by = NULL, started_at = now() \
+             FROM (SELECT id FROM commands WHERE suspect AND due_at IS NOT NULL AND due_at <= now() AND alone = $2 \
+             ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) p WHERE c.id = p.id RETURNING c.id";
+        let most = i64::try_from(if alone { 1 } else { most }).unwrap_or(i64::MAX);
         let client = self.hot().await?;
         let result = async {
-            let rows = limited(client.query(TAKE, &[&owner])).await?;
+            let rows = limited(client.query(TAKE, &[&owner, &alone, &most])).await?;
             let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
             if ids.is_empty() {
-                Ok(None)
+                Ok(Vec::new())
             } else {
-                Ok(load(&client, &ids, owner).await?.pop())
+                load(&client, &ids, owner).await
             }
         }
         .await;

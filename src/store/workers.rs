@@ -18,11 +18,11 @@ pub struct Incarnation {
 /// The key of a worker id's advisory lock.
 const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('ticketwire worker ' || $1, 0))";
 
-/// What a dead process leaves: its running commands are of unknown outcome and suspect. One that died while running a
-/// command alone tells on that command.
+/// What a dead process leaves: its running commands are of unknown outcome and suspect. Those that were suspect already
+/// run alone from now on, and a death while running one alone tells on it.
 const TAKE_OVER: &str = "UPDATE commands SET state = 'deferred', owner = NULL, due_at = now(), retry_at = now(), \
      take = take + 1, doubt_since = COALESCE(doubt_since, now()), suspect = true, \
-     deaths = deaths + CASE WHEN alone THEN 1 ELSE 0 END, alone = false, \
+     deaths = deaths + CASE WHEN alone THEN 1 ELSE 0 END, alone = suspect, \
      decided_by = 'the process that ran it died', error_code = 'outcome_unknown' \
      WHERE owner = $1 AND state = 'running' RETURNING id";
 

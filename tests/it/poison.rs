@@ -78,6 +78,39 @@ async fn a_command_that_aborts_the_process_is_quarantined_and_its_neighbours_are
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_ran_in_a_worker_that_was_killed_is_sorted_out_together_and_none_is_sent_twice() {
+    let world = World::new().await;
+    world.fault(json!({ "kind": "delay", "delay_ms": 3000, "times": 0 }));
+    let killed = world.worker().await;
+    let mut commands = Vec::new();
+    for _ in 0..16 {
+        commands.push(world.create("In flight").await.0);
+    }
+    wait_for("all of them to be sent", async || {
+        (world.jira().count("create_issue").received == 16).then_some(())
+    })
+    .await;
+    killed.kill();
+    let running = "SELECT count(*) FROM commands WHERE state = 'running'";
+    assert_eq!(world.count(running).await, 16);
+
+    // The platform is as slow as it was: one after the other would take 16 times as long.
+    let worker = world.worker().await;
+    wait_for("several of them to run at once", async || {
+        let at_once = "SELECT count(*) FROM commands WHERE state = 'running' AND suspect";
+        (world.count(at_once).await > 8).then_some(())
+    })
+    .await;
+    world.clear_faults();
+    world.close_the_ledger(&commands).await;
+
+    assert_eq!(world.jira().issues.len(), commands.len());
+    let blamed = "SELECT count(*) FROM commands WHERE suspect OR alone OR deaths > 0";
+    assert_eq!(world.count(blamed).await, 0);
+    assert!(worker.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quarantined_command_that_was_sent_is_looked_up_when_it_is_run_again() {
     let world = World::new().await;
     let trap = world.marker("trap");

@@ -17,7 +17,7 @@ WITH inp AS MATERIALIZED (
     finished_at = CASE WHEN i.finished THEN now() END,
     integration_id = COALESCE(i.integration, c.integration_id), 
     lane = CASE WHEN c.type LIKE 'integration.%' THEN c.lane ELSE COALESCE(i.integration, c.lane) END,
-    final_event = i.final_event, final_key = i.final_key, suspect = c.suspect AND NOT i.ran, alone = false
+    final_event = i.final_event, final_key = i.final_key, suspect = c.suspect AND NOT i.ran, alone = c.alone AND NOT i.ran
   FROM inp i
   -- Whoever has an owner is running; saying so would only invite the planner to walk commands_running.
   WHERE c.id = i.id AND c.owner = $1 AND c.take = i.take
