@@ -1,5 +1,6 @@
 //! The architecture's invariants, said as absences (docs/architecture.md): which room may know which.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The room a file is in: the first part of its path under `src/`.
@@ -193,4 +194,58 @@ fn every_script_is_named_in_the_readme() {
         let name = format!("scripts/{}", name.to_string_lossy());
         assert!(readme.contains(&name), "{name}");
     }
+}
+
+/// The words of a text that begin like this, each once.
+fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with(prefix) && word.len() > prefix.len())
+        .collect()
+}
+
+#[test]
+fn alerts_are_explained_and_name_metrics_that_exist() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    let metrics = read("src/telemetry/metrics.rs");
+    let known = words(&metrics, "ticketwire_");
+    let rules = read("docs/examples/prometheus/rules.yaml");
+    let operations = read("docs/operations.md");
+    let scaling = read("docs/scaling.md");
+
+    for text in [&rules, &operations, &scaling] {
+        for name in words(text, "ticketwire_") {
+            assert!(known.contains(name), "{name} is no metric");
+        }
+    }
+    assert!(words(&rules, "ticketwire_").len() > 4);
+    let alerts = |text| {
+        let mut found = words(text, "Ticketwire");
+        found.retain(|word| word.chars().filter(char::is_ascii_uppercase).count() > 1);
+        found
+    };
+    assert_eq!(
+        alerts(&rules),
+        alerts(&operations),
+        "alerts and their explanations"
+    );
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut documents = vec![root().join("README.md")];
+    files(&root().join("docs"), "md", &mut documents);
+    let mut checked = 0;
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let file = document.parent().unwrap().join(target);
+            assert!(file.exists(), "{}: {target}", document.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 20);
 }
