@@ -5,6 +5,7 @@ mod completions;
 mod dead;
 mod demo;
 mod doctor;
+mod erase;
 mod events;
 mod integration;
 mod keys;
@@ -75,6 +76,8 @@ enum Subcommands {
     Command(command::Command),
     /// Messages that could not become commands
     Dead(dead::Dead),
+    /// Removes a subject's data from every table
+    Erase(erase::Erase),
     /// Keys that seal credentials
     Keys(keys::Keys),
     /// What is known of each platform
@@ -209,6 +212,7 @@ impl Subcommands {
             Self::Events(events) => events.execute(context).await,
             Self::Command(command) => command.execute(context).await,
             Self::Dead(dead) => dead.execute(context).await,
+            Self::Erase(erase) => erase.execute(context).await,
             Self::Keys(keys) => keys.execute(context).await,
             Self::Platforms(platforms) => platforms.execute(context),
             Self::Doctor(doctor) => doctor.execute(context).await,

@@ -6,6 +6,7 @@ mod claim;
 mod connect;
 mod dead_letters;
 pub mod diagnosis;
+mod erase;
 mod error;
 mod integrations;
 mod lifecycle;
@@ -31,6 +32,7 @@ pub use circuits::{CircuitChange, CircuitTally};
 pub use claim::{Claimed, NewCommand, Phase2, Repeat, Rooms, Taken};
 pub use connect::{connect, connector, create_database};
 pub use dead_letters::{DeadLetter, DeadLetterRow};
+pub use erase::{Erased, Subject};
 pub use error::{StoreError, chain};
 pub use integrations::{
     IntegrationChange, IntegrationPage, IntegrationWrite, LoadedIntegration, NewIntegration,

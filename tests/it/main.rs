@@ -18,6 +18,7 @@ mod conformance;
 mod crashes;
 mod database_faults;
 mod doctor;
+mod erase;
 mod faults;
 mod jira;
 mod keys;

@@ -1,0 +1,158 @@
+//! `ticketwire erase`
+
+use std::io::{IsTerminal as _, Write as _};
+
+use clap::Args;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Context, Failed, failed, output};
+use crate::domain::{OrganizationId, TicketId};
+use crate::store::{Erased, StoreError, Subject, chain};
+
+/// How many ids are named before "and N more".
+const NAMED: usize = 20;
+
+const NOT_HERE: &str = "not reached from here: events already published (the stream is cut off by age and size), messages still in queues, \
+     the items at the platforms, backups, and logs, which hold ids";
+
+/// Removes a subject's data from every table
+#[derive(Args)]
+#[group(skip)]
+#[command(group(clap::ArgGroup::new("subject").required(true).args(["organization", "ticket"])))]
+#[command(after_help = "\
+Everything goes in one transaction, or nothing. It is counted and shown first; on a terminal you are asked, elsewhere --yes is needed.
+Commands that are not finished are in the way: cancel them, or wait. Forgotten command ids are new commands when they are sent
+again, so stop the subject's producers first. Exit status 1 where nothing of the subject is found.")]
+pub(super) struct Erase {
+    /// A tenant: its integrations with their credentials, tickets, commands, events, dead letters
+    #[arg(long, value_name = "ID")]
+    organization: Option<Uuid>,
+    /// A ticket, with its commands, events, dead letters
+    #[arg(long, value_name = "ID")]
+    ticket: Option<Uuid>,
+    /// Only shows what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// Does not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Erase {
+    pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
+        let subject = match (self.organization, self.ticket) {
+            (Some(id), _) => Subject::Organization(OrganizationId::new(id)),
+            (None, Some(id)) => Subject::Ticket(TicketId::new(id)),
+            (None, None) => return Err(Failed::Usage("name --organization or --ticket".into())),
+        };
+        let store = context.store()?;
+        let found = store.erase(subject, false).await.map_err(explained)?;
+        if found.rows.iter().all(|(_, count)| *count == 0) {
+            return Err(Failed::Operation("nothing of it is here".into()));
+        }
+        if !context.json {
+            show(&found)?;
+        }
+        refuse_unfinished(&found)?;
+        let really = !self.dry_run && self.confirmed(context)?;
+        let done = if really {
+            let done = store.erase(subject, true).await.map_err(explained)?;
+            refuse_unfinished(&done)?;
+            done
+        } else {
+            found
+        };
+        if context.json {
+            let rows: serde_json::Map<_, _> = done
+                .rows
+                .iter()
+                .map(|(table, count)| ((*table).to_owned(), json!(count)))
+                .collect();
+            return Ok(output::json(&json!({
+                "erased": really, "rows": rows, "elsewhere": done.elsewhere,
+                "organization_stays": done.organization_stays, "not_reached": NOT_HERE,
+            }))?);
+        }
+        output::note(if really {
+            "erased"
+        } else {
+            "nothing was removed"
+        });
+        output::note(NOT_HERE);
+        Ok(())
+    }
+
+    fn confirmed(&self, context: &Context) -> Result<bool, Failed> {
+        if self.yes {
+            return Ok(true);
+        }
+        if context.json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            output::note("add --yes to do it");
+            return Ok(false);
+        }
+        let mut out = std::io::stderr().lock();
+        write!(out, "Remove all of this for ever? [y/N] ").map_err(failed)?;
+        out.flush().map_err(failed)?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map_err(failed)?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+}
+
+fn show(found: &Erased) -> Result<(), Failed> {
+    let rows: Vec<Vec<String>> = found
+        .rows
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(table, count)| vec![(*table).to_owned(), count.to_string()])
+        .collect();
+    output::table(&["TABLE", "ROWS"], &rows)?;
+    if found.organization_stays {
+        output::line("the organization's own row stays: people of the application belong to it")?;
+    }
+    if !found.elsewhere.is_empty() {
+        output::line(&format!(
+            "{} still at their platforms: {}",
+            found.elsewhere.len(),
+            named(&found.elsewhere)
+        ))?;
+    }
+    Ok(())
+}
+
+fn refuse_unfinished(found: &Erased) -> Result<(), Failed> {
+    if found.unfinished.is_empty() {
+        return Ok(());
+    }
+    Err(Failed::Operation(format!(
+        "{} command(s) are not finished, so nothing was removed: {}\n→ wait for them, or `ticketwire command cancel ID`; \
+         one whose outcome nobody knows: `ticketwire command resolve ID`",
+        found.unfinished.len(),
+        named(&found.unfinished)
+    )))
+}
+
+/// A table that is not ours and refers to what would go is named by the server, in the error's detail.
+fn explained(error: StoreError) -> Failed {
+    if error.is_refusal() {
+        return Failed::Operation(format!(
+            "something outside of Ticketwire's tables refers to it, so nothing was removed: {}",
+            chain(&error)
+        ));
+    }
+    failed(error)
+}
+
+fn named<T: ToString>(all: &[T]) -> String {
+    let mut text = all
+        .iter()
+        .take(NAMED)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if all.len() > NAMED {
+        text.push_str(&format!(" and {} more", all.len() - NAMED));
+    }
+    text
+}
