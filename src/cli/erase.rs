@@ -71,7 +71,7 @@ impl Erase {
                 .collect();
             return Ok(output::json(&json!({
                 "erased": really, "rows": rows, "elsewhere": done.elsewhere,
-                "organization_stays": done.organization_stays, "not_reached": NOT_HERE,
+                "organization_stays": done.organization_stays, "arrived_meanwhile": done.arrived, "not_reached": NOT_HERE,
             }))?);
         }
         output::note(if really {
@@ -79,6 +79,12 @@ impl Erase {
         } else {
             "nothing was removed"
         });
+        if done.arrived > 0 {
+            output::note(&format!(
+                "{} command(s) came in meanwhile and stay: stop their producers, then erase again",
+                done.arrived
+            ));
+        }
         output::note(NOT_HERE);
         Ok(())
     }
@@ -140,6 +146,13 @@ fn explained(error: StoreError) -> Failed {
             "something outside of Ticketwire's tables refers to it, so nothing was removed: {}",
             chain(&error)
         ));
+    }
+    if matches!(error, StoreError::Contention(_)) {
+        return Failed::Operation(
+            "something of it was changed meanwhile, so nothing was removed\n→ stop its producers, wait until its commands are \
+             finished, and do it again"
+                .into(),
+        );
     }
     failed(error)
 }

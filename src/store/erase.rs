@@ -1,5 +1,6 @@
 //! Removing a subject's data from every table, in one transaction: all of it goes, or nothing.
 
+use tokio_postgres::IsolationLevel;
 use uuid::Uuid;
 
 use super::{Store, StoreError, keep_if_sound, limited};
@@ -23,6 +24,8 @@ pub struct Erased {
     pub unfinished: Vec<Uuid>,
     /// Where the platforms still have the tickets: URL, or else the id there.
     pub elsewhere: Vec<String>,
+    /// Commands that came in while it went on. They stay, whole.
+    pub arrived: i64,
     /// The organization's row stays, as rows of the application's other tables refer to it.
     pub organization_stays: bool,
 }
@@ -101,11 +104,17 @@ impl Store {
     /// Locks what it removes until it is done; takes as long as that takes.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where a row of a table that is not ours refers to one that would go; then nothing went.
+    /// [`StoreError::Refused`] where a row of a table that is not ours refers to one that would go, and
+    /// [`StoreError::Contention`] where something of the subject changed meanwhile; then nothing went.
     pub async fn erase(&self, subject: Subject, really: bool) -> Result<Erased, StoreError> {
         let mut client = self.get().await?;
         let result = async {
-            let transaction = limited(client.transaction()).await?;
+            // One view of everything: a command that comes in meanwhile stays whole, one that is worked on meanwhile makes
+            // this fail, and neither is lost.
+            let builder = client
+                .build_transaction()
+                .isolation_level(IsolationLevel::RepeatableRead);
+            let transaction = limited(builder.start()).await?;
             limited(transaction.batch_execute("SET LOCAL statement_timeout = 0")).await?;
             let (id, of, of_tickets) = match subject {
                 Subject::Organization(id) => {
@@ -146,11 +155,13 @@ impl Store {
                     );
                 }
             }
-            if really && erased.unfinished.is_empty() {
-                limited(transaction.commit()).await?;
-            } else {
+            if !really || !erased.unfinished.is_empty() {
                 limited(transaction.rollback()).await?;
+                return Ok(erased);
             }
+            limited(transaction.commit()).await?;
+            let sql = "SELECT count(*) FROM commands WHERE {of}".replace("{of}", of);
+            erased.arrived = client.query_one(&sql, &[&id]).await?.get(0);
             Ok(erased)
         }
         .await;

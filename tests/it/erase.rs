@@ -157,6 +157,51 @@ async fn an_erased_ticket_is_nowhere_and_one_with_unfinished_commands_is_refused
     assert!(worker.stop().await.success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_worked_on_during_an_erasure_is_not_lost() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (create, ticket) = world.create("Busy").await;
+    world.succeeds(create).await;
+    world.quiet().await;
+    let environment = world.environment();
+    let id = ticket.to_string();
+
+    // The erasure waits for the attempt's row; meanwhile another command of the ticket comes, and is done.
+    let client = world.client().await;
+    client
+        .batch_execute("BEGIN; SELECT 1 FROM command_attempts FOR UPDATE")
+        .await
+        .unwrap();
+    let arguments = ["erase", "--ticket", &id, "--yes"].map(str::to_owned);
+    let erasing = tokio::task::spawn_blocking(move || {
+        output(&environment, &arguments.each_ref().map(String::as_str))
+    });
+    crate::support::wait_for("the erasure to wait", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                       AND wait_event_type = 'Lock' AND query LIKE 'DELETE FROM command_attempts%'";
+        (world.count(waiting).await == 1).then_some(())
+    })
+    .await;
+    let update = json!({ "ticket_id": ticket, "title": "Busy still" });
+    let update = world.publish("ticket.update", update).await;
+    world.succeeds(update).await;
+    client.batch_execute("ROLLBACK").await.unwrap();
+
+    let refused = erasing.await.unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("changed meanwhile"), "{text}");
+    world.quiet().await;
+    assert_eq!(world.count("SELECT count(*) FROM commands").await, 2);
+
+    let done = world.cli(&["erase", "--ticket", &id, "--yes"]);
+    assert_eq!(done["rows"]["commands"], 2, "{done}");
+    assert_eq!(done["arrived_meanwhile"], 0, "{done}");
+    assert_eq!(holds(&world, &id).await, Vec::<String>::new());
+    assert!(worker.stop().await.success());
+}
+
 #[test]
 fn one_subject_must_be_named_and_only_one() {
     let nobody = output(&std::collections::BTreeMap::new(), &["erase"]);
