@@ -153,10 +153,10 @@ async fn ready(State(status): State<Arc<Status>>) -> Response {
 }
 
 async fn prometheus(State(status): State<Arc<Status>>) -> Response {
-    if status.counts_anew()
-        && let Ok(Ok(backlog)) = tokio::time::timeout(PING_MAX, status.store.backlog()).await
-    {
-        for (state, count) in backlog {
+    if status.counts_anew() {
+        let counted = tokio::time::timeout(PING_MAX, status.store.backlog()).await;
+        metrics::database(matches!(counted, Ok(Ok(_))));
+        for (state, count) in counted.into_iter().flatten().flatten() {
             metrics::backlog(&state, count);
         }
     }

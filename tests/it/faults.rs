@@ -8,7 +8,9 @@ use serde_json::json;
 use ticketwire::broker;
 use uuid::Uuid;
 
-use crate::support::{CutProxy, Message, OwnService, World, command, output, services, wait_for};
+use crate::support::{
+    CutProxy, Message, OwnService, World, command, http_get, output, services, wait_for,
+};
 
 /// Short leases, so that a test need not wait for long ones.
 const SHORT: [(&str, &str); 3] = [
@@ -121,7 +123,16 @@ async fn a_silent_database_is_noticed_and_nothing_is_lost() {
         (!worker.is_ready().await).then_some(())
     })
     .await;
+    let metric = async |line: &str| {
+        wait_for(line, async || {
+            let (_, metrics) = http_get(worker.address, "/metrics").await?;
+            metrics.contains(line).then_some(())
+        })
+        .await;
+    };
+    metric("ticketwire_database_up 0").await;
     proxy.freeze(false);
+    metric("ticketwire_database_up 1").await;
 
     world.close_the_ledger(&ids).await;
     assert_eq!(world.jira().issues.len(), ids.len());

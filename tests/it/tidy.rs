@@ -223,11 +223,23 @@ fn alerts_are_explained_and_name_metrics_that_exist() {
         found.retain(|word| word.chars().filter(char::is_ascii_uppercase).count() > 1);
         found
     };
-    assert_eq!(
-        alerts(&rules),
-        alerts(&operations),
-        "alerts and their explanations"
-    );
+    let named = alerts(&rules);
+    assert_eq!(named, alerts(&operations), "alerts and their explanations");
+
+    let mut pages = Vec::new();
+    files(&root().join("docs/alerts"), "md", &mut pages);
+    assert_eq!(pages.len(), named.len(), "a page for each: {pages:?}");
+    for alert in named {
+        let name = format!("docs/alerts/{alert}.md");
+        let page = read(&name);
+        for part in ["**Harm.**", "**Look.**", "| do |", "**Over when**"] {
+            assert!(page.contains(part), "{name}: {part}");
+        }
+        assert!(rules.contains(&format!("runbook: {name}")), "{name}");
+        for metric in words(&page, "ticketwire_") {
+            assert!(known.contains(metric), "{name}: {metric} is no metric");
+        }
+    }
 }
 
 #[test]
