@@ -272,7 +272,9 @@ impl Store {
     /// As the connection's.
     pub async fn backlog(&self) -> Result<Vec<(String, i64)>, StoreError> {
         const SQL: &str = "SELECT 'running', count(*) FROM commands WHERE state = 'running' \
-             UNION ALL SELECT 'due', count(*) FROM commands WHERE due_at IS NOT NULL \
+             UNION ALL SELECT s.state, s.count FROM (SELECT count(*) FILTER (WHERE due_at <= now()) AS due, \
+                 count(*) FILTER (WHERE due_at > now()) AS later FROM commands WHERE due_at IS NOT NULL) c, \
+                 LATERAL (VALUES ('due', c.due), ('later', c.later)) AS s (state, count) \
              UNION ALL SELECT 'waiting', count(*) FROM commands WHERE state = 'pending' AND NOT turn \
              UNION ALL SELECT 'outbox', count(*) FROM outbox";
         let client = self.hot().await?;

@@ -76,7 +76,7 @@ fn describe() {
     describe_gauge!(DATABASE_UP, "Whether the database answers within 2 s");
     describe_gauge!(LINK_UP, "Whether a connection to the broker stands");
     describe_gauge!(LINK_GENERATION, "How often it was made");
-    for state in ["running", "due", "waiting", "outbox"] {
+    for state in ["running", "due", "later", "waiting", "outbox"] {
         backlog(state, 0);
     }
     for outcome in ["claimed", "repeat", "rejected", "read"] {

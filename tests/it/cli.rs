@@ -271,6 +271,19 @@ async fn health_and_metrics_tell_what_was_done() {
         assert!(metrics.contains(line), "{line} in:\n{metrics}");
     }
     assert!(!metrics.contains(&create.to_string()), "ids are no labels");
+
+    // What waits for its time is no reason to wake anybody: it is not counted as due.
+    world.fault(json!({ "kind": "status", "status": 503, "times": 0 }));
+    let (deferred, _) = world.create("Later").await;
+    world.event(deferred, "deferred").await;
+    wait_for("the deferred command to be counted as such", async || {
+        let (_, metrics) = http_get(worker.address, "/metrics").await?;
+        let has = |line: &str| metrics.contains(line);
+        (has("ticketwire_backlog_rows{state=\"later\"} 1")
+            && has("ticketwire_backlog_rows{state=\"due\"} 0"))
+        .then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
