@@ -160,9 +160,8 @@ impl Core {
             .collect()
     }
 
-    /// Hands a finished job to the settler; waits while that is behind.
-    /// Hands a job's outcome to a settler. All of an integration go to the same one: the rows that count its usage and its
-    /// failures are hot, and two transactions would wait for each other there.
+    /// Hands a job's outcome to a settler; waits while that is behind. All of an integration go to the same one: the rows
+    /// that count its usage and its failures are hot, and two transactions would wait for each other there.
     pub(super) async fn finish(&self, done: Done) {
         let integration = done.settlement.integration_id.map_or(0, |id| {
             id.uuid()

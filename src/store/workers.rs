@@ -184,13 +184,12 @@ impl Store {
     /// # Errors
     /// As the connection's.
     pub async fn fold_usage(&self) -> Result<u64, StoreError> {
-        const SQL: &str = "WITH gone AS (SELECT integration_id, worker FROM integration_usage \
+        // What is added up is what was locked: another look at the rows would see them as they were when the statement
+        // began, without what was committed since.
+        const SQL: &str = "WITH gone AS (SELECT * FROM integration_usage \
                  WHERE total > 0 ORDER BY integration_id, worker LIMIT 500 FOR UPDATE SKIP LOCKED), \
-             zero AS (UPDATE integration_usage u SET total = 0, succeeded = 0, failed = 0 FROM gone, integration_usage o \
-                 WHERE u.integration_id = gone.integration_id AND u.worker = gone.worker \
-                 AND o.integration_id = u.integration_id AND o.worker = u.worker \
-                 RETURNING o.integration_id, o.total, o.succeeded, o.failed, o.last_request_at, o.last_success_at, \
-                 o.last_error_at, o.last_error_message), \
+             zero AS (UPDATE integration_usage u SET total = 0, succeeded = 0, failed = 0 FROM gone \
+                 WHERE u.integration_id = gone.integration_id AND u.worker = gone.worker RETURNING gone.*), \
              sums AS (SELECT integration_id, sum(total) AS total, sum(succeeded) AS succeeded, sum(failed) AS failed, \
                  max(last_request_at) AS at, max(last_success_at) AS success_at, max(last_error_at) AS error_at, \
                  max(last_error_message) AS error FROM zero GROUP BY 1) \

@@ -35,4 +35,5 @@ mod search;
 mod slack;
 mod tickets;
 mod tidy;
+mod usage;
 mod webhook;

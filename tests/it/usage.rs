@@ -1,0 +1,57 @@
+//! What is counted while the counts are being added up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ticketwire::domain::IntegrationId;
+use ticketwire::store::{Store, UsageTally};
+use uuid::Uuid;
+
+use crate::support::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_goes_uncounted_while_usage_is_added_up() {
+    const WRITERS: usize = 4;
+    const EACH: usize = 300;
+    let world = World::new().await;
+    let store = Store::new(&world.database_url.as_str().into(), WRITERS + 1, "tests").unwrap();
+    let usage = [(
+        IntegrationId::new(world.integration),
+        UsageTally {
+            succeeded: 1,
+            ..UsageTally::default()
+        },
+    )];
+    let ended = Arc::new(AtomicUsize::new(0));
+    let mut writers = Vec::new();
+    for writer in 0..WRITERS {
+        let (store, usage, ended) = (store.clone(), usage.clone(), Arc::clone(&ended));
+        writers.push(tokio::spawn(async move {
+            let worker = format!("w{}", writer % 2);
+            for _ in 0..EACH {
+                let nothing = store.settle(Uuid::nil(), &worker, &[], &usage).await;
+                nothing.unwrap();
+            }
+            ended.fetch_add(1, Ordering::Relaxed);
+        }));
+    }
+
+    let mut folded_under_way = 0;
+    while ended.load(Ordering::Relaxed) < WRITERS {
+        folded_under_way += store.fold_usage().await.unwrap();
+    }
+
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    store.fold_usage().await.unwrap();
+    assert!(
+        folded_under_way > 10,
+        "nothing was added up while it was counted"
+    );
+    let counted = "SELECT total_requests::bigint FROM integrations";
+    assert_eq!(
+        world.count(counted).await,
+        i64::try_from(WRITERS * EACH).unwrap()
+    );
+}
