@@ -126,10 +126,11 @@ impl Store {
     /// # Errors
     /// As the connection's.
     pub async fn keep_statistics(&self) -> Result<(), StoreError> {
+        // The size is asked of `t`: of `c`, the planner would have every table of the database measured.
         const GROWN: &str = "SELECT t.name, t.key FROM (VALUES ('commands', 'id'), ('command_attempts', 'command_id'), \
              ('outbox', 'command_id'), ('tickets', 'id'), ('integration_usage', 'integration_id')) AS t(name, key) \
              JOIN pg_class c ON c.oid = t.name::regclass \
-             WHERE pg_relation_size(c.oid) / 8192 > 2 * GREATEST(c.relpages, 0) + 32";
+             WHERE pg_relation_size(t.name::regclass) / 8192 > 2 * GREATEST(c.relpages, 0) + 32";
         let client = self.get().await?;
         for row in limited(client.query(GROWN, &[])).await? {
             let (table, key): (&str, &str) = (row.get(0), row.get(1));
