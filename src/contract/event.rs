@@ -156,8 +156,13 @@ impl Event {
             tracestate: self.trace.state.as_deref(),
             data: &self.data,
         };
-        // Every part is a string, number or JSON value: serialising it has no way to fail.
-        serde_json::to_string(&wire).unwrap_or_default()
+        // Made as large as most are, rather than growing to it a few times. Every part is a string, number or JSON value:
+        // serialising it has no way to fail.
+        let mut text = Vec::with_capacity(1024);
+        match serde_json::to_writer(&mut text, &wire) {
+            Ok(()) => String::from_utf8(text).unwrap_or_default(),
+            Err(_) => String::new(),
+        }
     }
 }
 

@@ -557,7 +557,10 @@ impl Request {
     pub fn json(mut self, body: &Value) -> Self {
         // Straight into bytes: `to_string` would go through the formatter, piece by piece. A value whose keys are text has
         // no way to fail.
-        let bytes = serde_json::to_vec(body).unwrap_or_else(|_| body.to_string().into_bytes());
+        let mut bytes = Vec::with_capacity(1024);
+        if serde_json::to_writer(&mut bytes, body).is_err() {
+            bytes = body.to_string().into_bytes();
+        }
         self.body = Body::Json(Bytes::from(bytes));
         self
     }

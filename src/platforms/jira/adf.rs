@@ -56,6 +56,34 @@ struct Builder {
 
 /// The document for a Markdown text.
 pub(super) fn document(markdown: &str) -> Value {
+    let content = prose(markdown).unwrap_or_else(|| parsed(markdown));
+    json!({ "type": "doc", "version": 1, "content": content })
+}
+
+/// Most tickets are plain prose, a line a paragraph: that needs no parser, which is a good part of what building a request
+/// costs. `None` where a character or the beginning of a line might mean something in Markdown.
+fn prose(text: &str) -> Option<Vec<Value>> {
+    let is_plain = |line: &str| {
+        line.starts_with(|first: char| first.is_ascii_alphabetic())
+            && !line.ends_with([' ', '\t'])
+            && !line.contains([
+                '\n', '\r', '\0', '*', '_', '`', '[', ']', '<', '>', '&', '\\', '~', '|', '$',
+            ])
+    };
+    text.split("\n\n")
+        .map(|line| {
+            is_plain(line).then(|| {
+                let mut paragraph = Node::new("paragraph");
+                paragraph
+                    .content
+                    .push(json!({ "type": "text", "text": line }));
+                paragraph.finish()
+            })
+        })
+        .collect()
+}
+
+fn parsed(markdown: &str) -> Vec<Value> {
     let mut builder = Builder {
         stack: vec![Node::new("doc")],
         strong: 0,
@@ -70,12 +98,11 @@ pub(super) fn document(markdown: &str) -> Value {
     while builder.stack.len() > 1 {
         builder.close();
     }
-    let content = builder
+    builder
         .stack
         .pop()
         .map(|doc| doc.content)
-        .unwrap_or_default();
-    json!({ "type": "doc", "version": 1, "content": content })
+        .unwrap_or_default()
 }
 
 impl Builder {
@@ -340,6 +367,26 @@ mod tests {
 
     fn paragraph(text: &str) -> Value {
         json!({ "type": "paragraph", "content": [{ "type": "text", "text": text }] })
+    }
+
+    proptest! {
+        #[test]
+        fn prose_is_what_the_parser_makes_of_it(text in "[a-zA-Z]([a-zA-Z0-9 .,;:!?()'\"/#%@+=é-]{0,30}(\n\n)?[a-zA-Z]?){1,4}") {
+            if let Some(content) = prose(&text) {
+                prop_assert_eq!(content, parsed(&text));
+            }
+        }
+    }
+
+    #[test]
+    fn prose_is_told_from_markdown() {
+        assert!(prose("Checkout fails: 3 of 4 cards (all banks).\n\nSince Monday!").is_some());
+        for text in [
+            "", "# Steps", "1. one", "- one", "    code", "a\nb", "a *b*", "a  ", "see <b>",
+            "a\n\n\nb",
+        ] {
+            assert!(prose(text).is_none(), "{text}");
+        }
     }
 
     #[test]
