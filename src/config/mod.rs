@@ -81,7 +81,7 @@ pub struct Amqp {
     pub url: SecretString,
     /// First part of every exchange and queue name. Default `ticketwire`.
     pub prefix: String,
-    /// Deliveries in hand and not yet durable, per queue. Default 1000, at most 2000 (what a quorum queue takes).
+    /// Deliveries in hand and not yet durable, per queue. Default 500, at most 2000 (what a quorum queue takes).
     pub prefetch: u16,
     /// Larger messages are rejected. Bytes, default 1 MiB.
     pub max_message_bytes: usize,
@@ -278,7 +278,7 @@ pub const KEYS: [(&str, &str); 37] = [
     ("database.pool_size", "6"),
     ("amqp.url", "amqp://guest:guest@127.0.0.1:5672/%2f"),
     ("amqp.prefix", "ticketwire"),
-    ("amqp.prefetch", "1000"),
+    ("amqp.prefetch", "500"),
     ("amqp.max_message_bytes", "1048576"),
     ("worker.id", ""),
     ("worker.drain_timeout", "45s"),

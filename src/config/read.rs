@@ -306,7 +306,7 @@ impl Reader {
             amqp: Amqp {
                 url: self.url("amqp.url", &["amqp", "amqps"]),
                 prefix: self.text("amqp.prefix"),
-                prefetch: u16::try_from(self.number("amqp.prefetch", 1..=2000)).unwrap_or(1000),
+                prefetch: u16::try_from(self.number("amqp.prefetch", 1..=2000)).unwrap_or(500),
                 max_message_bytes: self.number("amqp.max_message_bytes", 1024..=(16 << 20)),
             },
             worker: Worker {

@@ -18,6 +18,9 @@ use crate::platforms::HttpClient;
 use crate::secrets::KeyRing;
 use crate::store::{Incarnation, Store};
 
+/// Outcomes that wait for the settlers, beyond which nothing more comes in: two batches of each.
+const UNSETTLED_MAX: usize = 512;
+
 /// What the composition root gives.
 pub struct CoreParts {
     /// Every setting.
@@ -130,6 +133,20 @@ impl Core {
                 ),
             }
         }
+    }
+
+    /// How many more come in at the door. None while the settlers are behind: what would be claimed now would only wait for
+    /// them, in memory instead of with the broker.
+    pub(super) fn free_at_the_door(&self) -> usize {
+        let unsettled: usize = self
+            .done
+            .iter()
+            .map(|q| q.max_capacity() - q.capacity())
+            .sum();
+        if unsettled > UNSETTLED_MAX {
+            return 0;
+        }
+        self.free_memory()
     }
 
     /// How many more it takes.

@@ -98,7 +98,7 @@ pub async fn run_intake(
 /// the door. Once its lane has a backlog in the ledger, its commands do not wait here at all.
 fn admitted(core: &Core, waiting: &VecDeque<Arrival>, now: Instant) -> usize {
     let mut rooms = core.lanes.admission();
-    let mut free = core.free_memory();
+    let mut free = core.free_at_the_door();
     let fits = |arrival: &&Arrival| {
         let Some(lane) = arrival.lane() else {
             return true;
