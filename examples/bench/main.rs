@@ -413,7 +413,7 @@ async fn check(plan: &Plan, database: &str, requests: u64) -> Result<(), Error> 
     let (client, _connection) = connect(&database.into(), "ticketwire bench").await?;
     let counts = "SELECT (SELECT count(*) FROM commands WHERE state = 'succeeded' AND type <> 'history'), \
                   (SELECT count(*) FROM tickets), \
-                  (SELECT count(*) FROM outbox)";
+                  (SELECT count(*) FROM unsent_events)";
     let row = client.query_one(counts, &[]).await?;
     let found: (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
     let wanted = i64::try_from(plan.commands)?;

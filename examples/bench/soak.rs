@@ -22,9 +22,9 @@ const MINUTE: &str = "SELECT \
           WHERE finished_at > now() - interval '1 minute'), \
          (SELECT COALESCE(percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - received_at)::float8), 0) FROM commands \
           WHERE finished_at > now() - interval '1 minute'), \
-         (SELECT count(*) FROM commands), (SELECT count(*) FROM outbox), \
+         (SELECT count(*) FROM commands), (SELECT count(*) FROM unsent_events), \
          pg_total_relation_size('commands') + pg_total_relation_size('command_attempts') \
-         + pg_total_relation_size('outbox'), \
+         + pg_total_relation_size('outbox') + pg_total_relation_size('outbox_batches'), \
          (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())";
 
 pub(super) async fn run(stage: &Stage<'_>, sink: &Sink) -> Result<(), Error> {

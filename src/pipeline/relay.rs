@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::broker::{Link, Message, Publisher, Sent, Topology};
-use crate::store::{OutboxKey, OutboxRow, Store, chain};
+use crate::store::{OutboxBatch, OutboxKey, OutboxRow, Store, chain};
 use crate::telemetry::{failpoint, metrics};
 
 /// Most events a publish batch.
@@ -19,31 +20,65 @@ const MEMORY_MAX: usize = 8192;
 /// How often the sweep looks, and how much it takes at once.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 const SWEEP_MAX: i64 = 500;
+/// How many batches it takes at once, of up to [`BATCH_MAX`] events each.
+const SWEEP_BATCHES_MAX: i64 = 2;
+
+/// Events that were committed together.
+struct Parcel {
+    /// Names them in `outbox_batches`; else each is a row of `outbox`.
+    batch: Option<Uuid>,
+    rows: Vec<OutboxRow>,
+    /// Their room in memory, given back once the broker has answered.
+    room: OwnedSemaphorePermit,
+}
 
 /// Where events are handed in.
 #[derive(Clone)]
 pub struct Relay {
-    rows: mpsc::Sender<OutboxRow>,
+    parcels: mpsc::Sender<Parcel>,
+    room: Arc<Semaphore>,
 }
 
 /// What [`run_relay`] works off.
-pub struct RelayQueue(mpsc::Receiver<OutboxRow>);
+pub struct RelayQueue(mpsc::Receiver<Parcel>);
 
 impl Relay {
     /// A handle and its queue.
     #[must_use]
     pub fn new() -> (Self, RelayQueue) {
-        let (rows, queue) = mpsc::channel(MEMORY_MAX);
-        (Self { rows }, RelayQueue(queue))
+        let (parcels, queue) = mpsc::channel(MEMORY_MAX);
+        let room = Arc::new(Semaphore::new(MEMORY_MAX));
+        (Self { parcels, room }, RelayQueue(queue))
     }
 
     /// Publishes rows that are committed. Where there is no room they are left to the sweep, so that a dead dashboard
     /// or an absent broker holds up nobody.
     pub fn offer(&self, rows: Vec<OutboxRow>) {
-        for row in rows {
-            if self.rows.try_send(row).is_err() {
-                tracing::debug!("no room for an event in memory; the sweep will publish it");
+        self.hand_in(None, rows);
+    }
+
+    /// The same for the sole events of a settlement.
+    pub fn offer_batch(&self, batch: OutboxBatch) {
+        self.hand_in(Some(batch.id), batch.rows);
+    }
+
+    fn hand_in(&self, batch: Option<Uuid>, rows: Vec<OutboxRow>) {
+        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        if count == 0 {
+            return;
+        }
+        let handed_in = match Arc::clone(&self.room).try_acquire_many_owned(count) {
+            Ok(room) => {
+                let parcel = Parcel { batch, rows, room };
+                self.parcels.try_send(parcel).is_ok()
             }
+            Err(_) => false,
+        };
+        if !handed_in {
+            tracing::debug!(
+                events = count,
+                "no room for events in memory; the sweep will publish them"
+            );
         }
     }
 }
@@ -58,27 +93,38 @@ pub async fn run_relay(
 ) {
     let exchange: Arc<str> = topology.events().into();
     let mut sending: JoinSet<()> = JoinSet::new();
-    let mut batch = Vec::with_capacity(BATCH_MAX);
     loop {
-        let received = tokio::select! {
-            received = queue.0.recv_many(&mut batch, BATCH_MAX) => received,
+        let first = tokio::select! {
+            first = queue.0.recv() => first,
             () = stop.cancelled(), if !queue.0.is_closed() => {
                 queue.0.close();
                 continue;
             }
         };
-        if received == 0 {
-            break;
+        let Some(first) = first else { break };
+        // Small ones go together; a settlement's worth goes by itself.
+        let mut count = first.rows.len();
+        let mut parcels = vec![first];
+        while count < BATCH_MAX / 2
+            && let Ok(parcel) = queue.0.try_recv()
+        {
+            count += parcel.rows.len();
+            parcels.push(parcel);
         }
-        let rows = std::mem::take(&mut batch);
-        let (began, count) = (Instant::now(), rows.len());
-        let (messages, keys) = messages(rows, &exchange);
-        let answer = publisher.submit(messages).await;
+        let began = Instant::now();
+        let mut mail = Mail::with_capacity(count);
+        let mut rooms = Vec::with_capacity(parcels.len());
+        for parcel in parcels {
+            mail.add(parcel.batch, parcel.rows, &exchange);
+            rooms.push(parcel.room);
+        }
+        let answer = publisher.submit(std::mem::take(&mut mail.messages)).await;
         let store = store.clone();
         sending.spawn(async move {
             let sent = answer.await.unwrap_or_default();
             metrics::batch("publish", count, began.elapsed());
-            remove(&store, keys, &sent).await;
+            drop(rooms);
+            mail.settle(&store, &sent).await;
         });
         while sending.try_join_next().is_some() {}
     }
@@ -119,68 +165,119 @@ pub async fn flush(publisher: &Publisher, store: &Store, topology: &Topology, ow
 
 /// One round; true if there is likely more.
 async fn sweep(publisher: &Publisher, store: &Store, exchange: &Arc<str>) -> bool {
-    let rows = match store.sweep_events(SWEEP_MAX).await {
-        Ok(rows) => rows,
+    let found = async {
+        let rows = store.sweep_events(SWEEP_MAX).await?;
+        Ok::<_, crate::store::StoreError>((rows, store.sweep_batches(SWEEP_BATCHES_MAX).await?))
+    };
+    let (rows, batches) = match found.await {
+        Ok(found) => found,
         Err(error) => {
             tracing::debug!(error = chain(&error), "could not look for unsent events");
             return false;
         }
     };
-    if rows.is_empty() {
+    if rows.is_empty() && batches.is_empty() {
         return false;
     }
-    let (messages, keys) = messages(rows, exchange);
-    let sent = publisher.publish(messages).await;
+    let mut mail = Mail::with_capacity(rows.len());
+    mail.add(None, rows, exchange);
+    for batch in batches {
+        mail.add(Some(batch.id), batch.rows, exchange);
+    }
+    let sent = publisher.publish(std::mem::take(&mut mail.messages)).await;
     let all = sent.iter().all(|sent| *sent == Sent::Confirmed);
-    remove(store, keys, &sent).await;
+    mail.settle(store, &sent).await;
     all
 }
 
-fn messages(rows: Vec<OutboxRow>, exchange: &Arc<str>) -> (Vec<Message>, Vec<OutboxKey>) {
-    let mut messages = Vec::with_capacity(rows.len());
-    let mut keys = Vec::with_capacity(rows.len());
-    for row in rows {
-        let reply = !row.key.target.is_empty();
-        messages.push(Message {
-            exchange: if reply {
-                Arc::from("")
-            } else {
-                Arc::clone(exchange)
-            },
-            routing_key: row.routing_key,
-            body: row.body,
-            message_id: None,
-            correlation_id: Some(row.key.correlation_id.clone()).filter(|id| !id.is_empty()),
-            reply_to: None,
-            // The log takes every event; one that nobody takes means that the topology is gone. A caller that went
-            // away is no reason to keep its reply.
-            mandatory: !reply,
-        });
-        keys.push(row.key);
-    }
-    (messages, keys)
+/// Messages on their way, and what is to be removed once they are confirmed.
+struct Mail {
+    messages: Vec<Message>,
+    /// Of the messages, in order.
+    keys: Vec<OutboxKey>,
+    /// The batches among them, each with its place in `keys`; what is in none is a row of `outbox`.
+    batches: Vec<(Uuid, std::ops::Range<usize>)>,
 }
 
-async fn remove(store: &Store, keys: Vec<OutboxKey>, sent: &[Sent]) {
-    let count = keys.len();
-    let confirmed: Vec<OutboxKey> = keys
-        .into_iter()
-        .zip(sent)
-        .filter(|(_, sent)| **sent == Sent::Confirmed)
-        .map(|(key, _)| key)
-        .collect();
-    metrics::published(confirmed.len(), count - confirmed.len());
-    if confirmed.len() < count {
-        tracing::info!(
-            unsent = count - confirmed.len(),
-            "events were not confirmed; the sweep will publish them"
-        );
+impl Mail {
+    fn with_capacity(count: usize) -> Self {
+        Self {
+            messages: Vec::with_capacity(count),
+            keys: Vec::with_capacity(count),
+            batches: Vec::new(),
+        }
     }
-    if confirmed.is_empty() {
-        return;
+
+    fn add(&mut self, batch: Option<Uuid>, rows: Vec<OutboxRow>, exchange: &Arc<str>) {
+        let first = self.keys.len();
+        for row in rows {
+            let reply = !row.key.target.is_empty();
+            self.messages.push(Message {
+                exchange: if reply {
+                    Arc::from("")
+                } else {
+                    Arc::clone(exchange)
+                },
+                routing_key: row.routing_key,
+                body: row.body,
+                message_id: None,
+                correlation_id: Some(row.key.correlation_id.clone()).filter(|id| !id.is_empty()),
+                reply_to: None,
+                // The log takes every event; one that nobody takes means that the topology is gone. A caller that went
+                // away is no reason to keep its reply.
+                mandatory: !reply,
+            });
+            self.keys.push(row.key);
+        }
+        if let Some(batch) = batch {
+            self.batches.push((batch, first..self.keys.len()));
+        }
     }
-    failpoint("after_publish").await;
-    if let Err(error) = store.remove_events(&confirmed).await {
+
+    /// Removes what was confirmed and leaves the rest to the sweep.
+    async fn settle(self, store: &Store, sent: &[Sent]) {
+        let is_sent = |index: usize| sent.get(index) == Some(&Sent::Confirmed);
+        let confirmed = (0..self.keys.len()).filter(|index| is_sent(*index)).count();
+        let unsent = self.keys.len() - confirmed;
+        metrics::published(confirmed, unsent);
+        if unsent > 0 {
+            tracing::info!(
+                unsent,
+                "events were not confirmed; the sweep will publish them"
+            );
+        }
+        if confirmed > 0 {
+            failpoint("after_publish").await;
+        }
+        let mut done = Vec::new();
+        for (batch, range) in &self.batches {
+            let rest: Vec<Uuid> = range
+                .clone()
+                .filter(|index| !is_sent(*index))
+                .filter_map(|index| Some(self.keys.get(index)?.command_id))
+                .collect();
+            if rest.is_empty() {
+                done.push(*batch);
+            } else if rest.len() < range.len() {
+                note(store.keep_of_batch(*batch, &rest).await);
+            }
+        }
+        if !done.is_empty() {
+            note(store.remove_batches(&done).await);
+        }
+        let in_a_batch = |index: usize| self.batches.iter().any(|(_, r)| r.contains(&index));
+        let rows: Vec<OutboxKey> = (0..self.keys.len())
+            .filter(|index| is_sent(*index) && !in_a_batch(*index))
+            .filter_map(|index| self.keys.get(index).cloned())
+            .collect();
+        if !rows.is_empty() {
+            note(store.remove_events(&rows).await);
+        }
+    }
+}
+
+fn note(removed: Result<(), crate::store::StoreError>) {
+    if let Err(error) = removed {
         tracing::warn!(
             error = chain(&error),
             "could not mark events as sent; they go out once more"

@@ -11,7 +11,8 @@ use super::core::{Core, DoneQueue};
 use super::job::Done;
 use crate::domain::{CommandId, IntegrationId};
 use crate::store::{
-    CircuitTally, OutboxKey, OutboxRow, SettledBatch, Settlement, StoreError, UsageTally, chain,
+    CircuitTally, OutboxBatch, OutboxKey, OutboxRow, SettledBatch, Settlement, StoreError,
+    UsageTally, chain,
 };
 use crate::telemetry::{failpoint, metrics};
 
@@ -71,21 +72,22 @@ async fn settle_plain(core: &Arc<Core>, batch: Vec<Done>) {
         settlements.push(done.settlement);
     }
     // Sorted, so that two batches never lock in opposite orders.
-    settlements.sort_unstable_by_key(|settlement| settlement.id);
+    // By their keys: a settlement is a kilobyte, which sorting itself would move about.
+    settlements.sort_by_cached_key(|settlement| settlement.id);
     let usage: Vec<(IntegrationId, UsageTally)> = usage.into_iter().collect();
-    write(core, &settlements, &usage).await;
+    write(core, settlements, &usage).await;
     tally(core, circuits).await;
 }
 
 /// Writes a batch; a refused one is split until the row at fault stands alone.
-async fn write(core: &Arc<Core>, batch: &[Settlement], usage: &[(IntegrationId, UsageTally)]) {
+async fn write(core: &Arc<Core>, batch: Vec<Settlement>, usage: &[(IntegrationId, UsageTally)]) {
     let mut pending = vec![(batch, usage)];
     let mut pause = PAUSE.0;
-    while let Some((part, part_usage)) = pending.pop() {
+    while let Some((mut part, part_usage)) = pending.pop() {
         let began = Instant::now();
         match core
             .store
-            .settle(core.me.id, &core.me.worker, part, part_usage)
+            .settle(core.me.id, &core.me.worker, &part, part_usage)
             .await
         {
             Ok(settled) => {
@@ -98,9 +100,9 @@ async fn write(core: &Arc<Core>, batch: &[Settlement], usage: &[(IntegrationId, 
                     rows = part.len(),
                     "a settlement batch was refused; splitting it"
                 );
-                let (left, right) = part.split_at(part.len() / 2);
+                let right = part.split_off(part.len() / 2);
                 pending.push((right, &[]));
-                pending.push((left, part_usage));
+                pending.push((part, part_usage));
             }
             Err(error) if error.is_refusal() => {
                 for settlement in part {
@@ -123,15 +125,16 @@ async fn write(core: &Arc<Core>, batch: &[Settlement], usage: &[(IntegrationId, 
 }
 
 /// A settlement that Postgres refuses by itself: its extras are left out, so that the command does not run for ever.
-async fn give_up(core: &Arc<Core>, settlement: &Settlement, error: &StoreError) {
+async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
+    let id = settlement.id;
     tracing::error!(
-        command_id = %settlement.id, error = chain(error),
+        command_id = %id, error = chain(error),
         "a settlement was refused; settling without the ticket's row"
     );
     let bare = Settlement {
         ticket_insert: None,
         ticket_change: None,
-        ..settlement.clone()
+        ..settlement
     };
     match core
         .store
@@ -143,13 +146,13 @@ async fn give_up(core: &Arc<Core>, settlement: &Settlement, error: &StoreError) 
         )
         .await
     {
-        Ok(settled) => after_commit(core, std::slice::from_ref(&bare), settled).await,
+        Ok(settled) => after_commit(core, vec![bare], settled).await,
         Err(error) => {
             tracing::error!(
-                command_id = %settlement.id, error = chain(&error),
+                command_id = %id, error = chain(&error),
                 "left running; the next worker that takes over looks it up"
             );
-            core.release([settlement.id]);
+            core.release([id]);
         }
     }
 }
@@ -167,16 +170,16 @@ async fn settle_own(core: &Arc<Core>, done: Done) {
             .await
         {
             Ok(Some(settled)) => {
-                return after_commit(core, std::slice::from_ref(&done.settlement), settled).await;
+                return after_commit(core, vec![done.settlement], settled).await;
             }
             Ok(None) => {
                 let again = done.again.map_or(done.settlement, |again| *again);
-                return write(core, std::slice::from_ref(&again), &[]).await;
+                return write(core, vec![again], &[]).await;
             }
             Err(error) if error.is_refusal() => {
                 tracing::error!(command_id = %done.settlement.id, error = chain(&error), "a command's effect was refused");
                 let instead = done.instead.map_or(done.settlement, |instead| *instead);
-                return write(core, std::slice::from_ref(&instead), &[]).await;
+                return write(core, vec![instead], &[]).await;
             }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "could not settle yet; trying again");
@@ -189,25 +192,36 @@ async fn settle_own(core: &Arc<Core>, done: Done) {
 }
 
 /// Publishes from memory what was committed, and lets go of the commands.
-async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBatch) {
+async fn after_commit(core: &Arc<Core>, batch: Vec<Settlement>, settled: SettledBatch) {
     failpoint("after_settle").await;
     let fresh: HashMap<CommandId, bool> = settled
         .settled
         .iter()
         .map(|s| (s.id, !s.older_unsent))
         .collect();
-    let mut rows = Vec::with_capacity(batch.len());
+    let wakes = settled.turns_passed > 0 || batch.iter().any(|settlement| !settlement.finished);
+    let ids: Vec<CommandId> = batch.iter().map(|settlement| settlement.id).collect();
+    let mut rows = Vec::new();
+    let mut sole = OutboxBatch {
+        id: settled.batch,
+        rows: Vec::with_capacity(batch.len()),
+    };
     for settlement in batch {
+        let rows = if settlement.is_sole() {
+            &mut sole.rows
+        } else {
+            &mut rows
+        };
         match fresh.get(&settlement.id) {
-            Some(true) => rows.extend(settlement.events.iter().map(|event| OutboxRow {
+            Some(true) => rows.extend(settlement.events.into_iter().map(|event| OutboxRow {
                 key: OutboxKey {
                     command_id: settlement.id.uuid(),
                     number: event.number,
                     target: String::new(),
                     correlation_id: String::new(),
                 },
-                routing_key: event.routing_key.clone(),
-                body: event.body.clone(),
+                routing_key: event.routing_key,
+                body: event.body,
             })),
             // An older event of it is unsent: the sweep keeps the order.
             Some(false) => {}
@@ -228,9 +242,10 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
         body: reply.body,
     }));
     rows.extend(settled.extra);
+    core.relay.offer_batch(sole);
     core.relay.offer(rows);
-    core.release(batch.iter().map(|settlement| settlement.id));
-    if settled.turns_passed > 0 || batch.iter().any(|settlement| !settlement.finished) {
+    core.release(ids);
+    if wakes {
         core.due.notify_one();
     }
 }

@@ -94,7 +94,7 @@ pub async fn server(client: &Client) -> Result<Server, StoreError> {
               AND state LIKE 'idle in transaction%' AND now() - state_change > interval '1 minute'), \
              (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), \
              current_setting('max_connections')::bigint, \
-             ARRAY(SELECT t.name FROM unnest(ARRAY['commands', 'command_attempts', 'outbox', 'tickets', 'integrations', \
+             ARRAY(SELECT t.name FROM unnest(ARRAY['commands', 'command_attempts', 'outbox', 'outbox_batches', 'tickets', 'integrations', \
                    'dead_letters', 'workers']) AS t(name) \
                    WHERE NOT COALESCE(has_table_privilege(to_regclass(t.name)::oid, 'SELECT, INSERT, UPDATE, DELETE'), true))";
     let row = limited(client.query_one(SQL, &[])).await?;
@@ -122,8 +122,8 @@ pub async fn standing(client: &Client) -> Result<Standing, StoreError> {
              (SELECT count(*) FROM commands WHERE state = 'failed' AND error_code = 'quarantined' \
               AND finished_at > now() - interval '1 day'), \
              (SELECT count(*) FROM dead_letters WHERE received_at > now() - interval '1 day'), \
-             (SELECT count(*) FROM outbox WHERE created_at < now() - interval '1 minute'), \
-             (SELECT count(*) FROM outbox WHERE tries > 0)";
+             (SELECT count(*) FROM unsent_events WHERE created_at < now() - interval '1 minute'), \
+             (SELECT count(*) FROM unsent_events WHERE tries > 0)";
     let row = limited(client.query_one(SQL, &[])).await?;
     Ok(Standing {
         live_workers: row.get(0),

@@ -1,5 +1,8 @@
 //! Events between the commit and the broker's confirm.
 
+use deadpool_postgres::Object;
+use tokio_postgres::Statement;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{Store, StoreError, keep_if_sound, limited};
@@ -28,8 +31,67 @@ pub struct OutboxRow {
     pub body: String,
 }
 
+/// Sole events of a settlement: those of a row of `outbox_batches`.
+#[derive(Debug)]
+pub struct OutboxBatch {
+    /// Names it.
+    pub id: Uuid,
+    /// The events.
+    pub rows: Vec<OutboxRow>,
+}
+
+/// In a transaction that changes what stands in `commands` of these (`$1`): their sole events, if they are unsent, become
+/// rows of their own.
+pub(super) const DETACH: &str = "WITH hit AS (SELECT b.id, u.command_id FROM outbox_batches b \
+     CROSS JOIN LATERAL unnest(b.command_ids) AS u(command_id) WHERE u.command_id = ANY($1)), \
+     cut AS (UPDATE outbox_batches b SET command_ids = ARRAY(SELECT x FROM unnest(b.command_ids) AS x WHERE x <> ALL($1)) \
+     WHERE b.id IN (SELECT id FROM hit)) \
+     INSERT INTO outbox (command_id, number, routing_key, body) SELECT c.id, 1, c.final_key, c.final_event FROM hit \
+     JOIN commands c ON c.id = hit.command_id WHERE c.final_event IS NOT NULL ON CONFLICT DO NOTHING";
+
+/// In a transaction: what a process (`$1`) has not sent is the sweep's from now on.
+pub(super) const DISOWN: [&str; 2] = [
+    "UPDATE outbox SET owner = NULL WHERE owner = $1",
+    "UPDATE outbox_batches SET owner = NULL WHERE owner = $1",
+];
+
 /// How long a row of a living process is left to it before the sweep looks at it.
 const SWEEP_AFTER: &str = "5 seconds";
+
+impl OutboxRow {
+    /// The sole event of a command.
+    #[must_use]
+    pub fn sole(command_id: Uuid, routing_key: String, body: String) -> Self {
+        Self {
+            key: OutboxKey {
+                command_id,
+                number: 1,
+                target: String::new(),
+                correlation_id: String::new(),
+            },
+            routing_key,
+            body,
+        }
+    }
+}
+
+/// Executes a statement and commits it without waiting for the disk.
+async fn without_waiting(
+    client: &Object,
+    statement: &Statement,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<(), tokio_postgres::Error> {
+    let (begin, set, done, commit) = futures_util::join!(
+        client.batch_execute("BEGIN"),
+        client.batch_execute("SET LOCAL synchronous_commit = off"),
+        client.execute(statement, params),
+        client.batch_execute("COMMIT"),
+    );
+    begin?;
+    set?;
+    done?;
+    commit
+}
 
 impl Store {
     /// Adds events that belong to no settlement. Idempotent.
@@ -85,26 +147,81 @@ impl Store {
             let targets: Vec<&str> = keys.iter().map(|k| k.target.as_str()).collect();
             let correlations: Vec<&str> = keys.iter().map(|k| k.correlation_id.as_str()).collect();
             let statement = client.prepare_cached(SQL).await?;
-            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-                [&ids, &numbers, &targets, &correlations];
-            let work = async {
-                let (begin, set, delete, commit) = futures_util::join!(
-                    client.batch_execute("BEGIN"),
-                    client.batch_execute("SET LOCAL synchronous_commit = off"),
-                    client.execute(&statement, &params),
-                    client.batch_execute("COMMIT"),
-                );
-                begin?;
-                set?;
-                delete?;
-                commit
-            };
-            limited(work).await
+            let params: [&(dyn ToSql + Sync); 4] = [&ids, &numbers, &targets, &correlations];
+            limited(without_waiting(&client, &statement, &params)).await
         }
         .await;
         if result.as_ref().is_err_and(StoreError::is_refusal) {
             limited(client.batch_execute("ROLLBACK")).await?;
         }
+        keep_if_sound(client, result)
+    }
+
+    /// Removes batches whose events the broker confirmed, all of them. Committed asynchronously, as in
+    /// [`Store::remove_events`].
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn remove_batches(&self, ids: &[Uuid]) -> Result<(), StoreError> {
+        const SQL: &str = "DELETE FROM outbox_batches WHERE id = ANY($1)";
+        let client = self.hot().await?;
+        let result = async {
+            let statement = client.prepare_cached(SQL).await?;
+            let params: [&(dyn ToSql + Sync); 1] = [&ids];
+            limited(without_waiting(&client, &statement, &params)).await
+        }
+        .await;
+        if result.as_ref().is_err_and(StoreError::is_refusal) {
+            limited(client.batch_execute("ROLLBACK")).await?;
+        }
+        keep_if_sound(client, result)
+    }
+
+    /// Leaves the rest of a batch to the sweep: what the broker did not confirm.
+    ///
+    /// # Errors
+    /// As the connection's; the whole batch is then published again.
+    pub async fn keep_of_batch(&self, id: Uuid, commands: &[Uuid]) -> Result<(), StoreError> {
+        const SQL: &str = "UPDATE outbox_batches SET command_ids = $2, owner = NULL WHERE id = $1";
+        let client = self.hot().await?;
+        let result = limited(client.execute(SQL, &[&id, &commands])).await;
+        keep_if_sound(client, result).map(|_| ())
+    }
+
+    /// Unsent batches that no living process is publishing from memory; pushes them back as [`Store::sweep_events`] does.
+    /// What is gone from `commands` is gone from them.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn sweep_batches(&self, limit: i64) -> Result<Vec<OutboxBatch>, StoreError> {
+        const EVENTS: &str = "SELECT id, final_key, final_event FROM commands WHERE id = ANY($1) \
+             AND final_event IS NOT NULL ORDER BY arrival";
+        let sql = format!(
+            "UPDATE outbox_batches b SET tries = b.tries + 1, owner = NULL, \
+             due_at = now() + LEAST(interval '60 seconds', interval '5 seconds' * (b.tries + 1)) \
+             FROM (SELECT id FROM outbox_batches \
+             WHERE due_at <= now() AND (owner IS NULL OR created_at < now() - interval '{SWEEP_AFTER}') \
+             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) p WHERE b.id = p.id RETURNING b.id, b.command_ids"
+        );
+        let client = self.hot().await?;
+        let result = async {
+            let statement = client.prepare_cached(&sql).await?;
+            let mut batches = Vec::new();
+            for row in limited(client.query(&statement, &[&limit])).await? {
+                let ids: Vec<Uuid> = row.get(1);
+                let events = client.prepare_cached(EVENTS).await?;
+                let events = limited(client.query(&events, &[&ids])).await?;
+                batches.push(OutboxBatch {
+                    id: row.get(0),
+                    rows: events
+                        .iter()
+                        .map(|event| OutboxRow::sole(event.get(0), event.get(1), event.get(2)))
+                        .collect(),
+                });
+            }
+            Ok(batches)
+        }
+        .await;
         keep_if_sound(client, result)
     }
 
@@ -114,10 +231,14 @@ impl Store {
     /// As the connection's.
     pub async fn disown_events(&self, owner: Uuid) -> Result<(), StoreError> {
         let client = self.hot().await?;
-        let result =
-            limited(client.execute("UPDATE outbox SET owner = NULL WHERE owner = $1", &[&owner]))
-                .await;
-        keep_if_sound(client, result.map(|_| ()))
+        let result = async {
+            for sql in DISOWN {
+                limited(client.execute(sql, &[&owner])).await?;
+            }
+            Ok(())
+        }
+        .await;
+        keep_if_sound(client, result)
     }
 
     /// Unsent events that no living process is publishing from memory, each command's oldest first; pushes them back

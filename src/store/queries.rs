@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::outbox::DETACH;
 use super::{Store, StoreError, keep_if_sound, limited};
 use crate::contract::{Event, EventData, Outcome, Trace};
 use crate::domain::{
@@ -229,6 +230,7 @@ impl Store {
         let mut client = self.get().await?;
         let result = async {
             let transaction = limited(client.transaction()).await?;
+            limited(transaction.execute(DETACH, &[&ids])).await?;
             let deferred = limited(transaction.query(
                 "UPDATE commands SET due_at = now(), retry_at = now(), decided_by = 'command retry' \
                  WHERE id = ANY($1) AND state = 'deferred' RETURNING id",
@@ -276,7 +278,7 @@ impl Store {
                  count(*) FILTER (WHERE due_at > now()) AS later FROM commands WHERE due_at IS NOT NULL) c, \
                  LATERAL (VALUES ('due', c.due), ('later', c.later)) AS s (state, count) \
              UNION ALL SELECT 'waiting', count(*) FROM commands WHERE state = 'pending' AND NOT turn \
-             UNION ALL SELECT 'outbox', count(*) FROM outbox";
+             UNION ALL SELECT 'outbox', count(*) FROM unsent_events";
         let client = self.hot().await?;
         let result = limited(client.query(SQL, &[])).await;
         keep_if_sound(
@@ -387,6 +389,7 @@ impl Store {
             let Some(row) = limited(transaction.query_opt(sql.as_str(), &[&id.uuid()])).await? else {
                 return Ok(false);
             };
+            limited(transaction.execute(DETACH, &[&vec![id.uuid()]])).await?;
             let organization = OrganizationId::new(row.get(1));
             let ticket = row.get::<_, Option<Uuid>>(2).map(TicketId::new);
             let number: i32 = row.get::<_, i32>(6) + 1;

@@ -8,10 +8,12 @@ use super::{Store, StoreError, keep_if_sound, limited};
 const ALONE: &str = "SELECT pg_try_advisory_xact_lock(hashtextextended('ticketwire retention', 0))";
 
 /// Finished commands on a run of pages, with what belongs to them. A walk over the pages needs no index on the moment of
-/// finishing, which every command would have to be entered into.
+/// finishing, which every command would have to be entered into. What finished so long ago may be unsent only where something
+/// has been for minutes.
 const COMMANDS: &str = "WITH gone AS (DELETE FROM commands WHERE ctid >= $1::text::tid AND ctid < $2::text::tid \
          AND state IN ('succeeded', 'failed', 'cancelled') AND finished_at < now() - $3::float8 * interval '1 second' \
-         AND NOT EXISTS (SELECT FROM outbox WHERE outbox.command_id = commands.id) RETURNING id), \
+         AND NOT EXISTS (SELECT FROM outbox WHERE outbox.command_id = commands.id) \
+         AND NOT EXISTS (SELECT FROM outbox_batches WHERE created_at < now() - interval '5 minutes') RETURNING id), \
      attempts AS (DELETE FROM command_attempts USING gone WHERE command_id = gone.id), \
      replies AS (DELETE FROM command_replies USING gone WHERE command_id = gone.id) \
      SELECT count(*) FROM gone";

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::outbox::DISOWN;
 use super::{Store, StoreError, keep_if_sound, limited};
 
 /// A process's hold on its worker id. Random for each process: what it leaves behind can be told from what it holds.
@@ -61,7 +62,9 @@ impl Store {
             let mut taken = 0;
             if let Some(before) = before {
                 taken = limited(transaction.execute(TAKE_OVER, &[&before])).await?;
-                limited(transaction.execute("UPDATE outbox SET owner = NULL WHERE owner = $1", &[&before])).await?;
+                for sql in DISOWN {
+                    limited(transaction.execute(sql, &[&before])).await?;
+                }
             }
             limited(transaction.execute(
                 "INSERT INTO workers (id, incarnation, lease_until, version) \
@@ -111,7 +114,9 @@ impl Store {
             for row in &dead {
                 let incarnation: Uuid = row.get(1);
                 taken += limited(transaction.execute(TAKE_OVER, &[&incarnation])).await?;
-                limited(transaction.execute("UPDATE outbox SET owner = NULL WHERE owner = $1", &[&incarnation])).await?;
+                for sql in DISOWN {
+                    limited(transaction.execute(sql, &[&incarnation])).await?;
+                }
                 limited(transaction.execute("DELETE FROM workers WHERE incarnation = $1", &[&incarnation])).await?;
             }
             limited(transaction.commit()).await?;
@@ -138,11 +143,9 @@ impl Store {
             if let Some(row) = row {
                 let incarnation: Uuid = row.get(0);
                 taken = limited(transaction.execute(TAKE_OVER, &[&incarnation])).await?;
-                limited(transaction.execute(
-                    "UPDATE outbox SET owner = NULL WHERE owner = $1",
-                    &[&incarnation],
-                ))
-                .await?;
+                for sql in DISOWN {
+                    limited(transaction.execute(sql, &[&incarnation])).await?;
+                }
             }
             limited(transaction.commit()).await?;
             Ok(taken)

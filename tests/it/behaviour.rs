@@ -494,7 +494,7 @@ async fn a_stop_finishes_what_is_in_flight_and_leaves_the_rest_to_the_next() {
         .count("SELECT count(*) FROM commands WHERE state = 'succeeded'")
         .await;
     assert_eq!((made, made < 12), (done, true), "what was sent is settled");
-    assert_eq!(world.count("SELECT count(*) FROM outbox").await, 0);
+    assert_eq!(world.count("SELECT count(*) FROM unsent_events").await, 0);
     world.clear_faults();
     let next = world.worker().await;
     world.close_the_ledger(&commands).await;
@@ -661,5 +661,35 @@ async fn commands_of_a_ticket_keep_their_order_wherever_they_meet_its_create() {
             .collect();
         assert_eq!(said, expected, "{ticket}");
     }
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_keeps_the_event_of_the_run_before_that_is_not_out_yet() {
+    let world = World::new().await;
+    world
+        .fault(json!({ "kind": "status", "status": 422, "operation": "create_issue", "times": 0 }));
+    let worker = world.worker().await;
+    let (command, _) = world.create("Refused at first").await;
+    world.fails(command, "validation_failed").await;
+    world.quiet().await;
+    assert!(worker.stop().await.success());
+    // As a worker leaves it that died before the broker had it.
+    let unsent = "INSERT INTO outbox_batches (id, command_ids) VALUES ($1::uuid, ARRAY[$1::uuid]) RETURNING 1::bigint";
+    world.query(unsent, &[&command]).await;
+    world.clear_faults();
+
+    world.cli(&["command", "retry", &command.to_string()]);
+    let kept = "SELECT count(*) FROM outbox WHERE number = 1 AND body LIKE '%\"failed\"%'";
+    assert_eq!(
+        world.count(kept).await,
+        1,
+        "the first run's event stands by itself now"
+    );
+
+    let worker = world.worker().await;
+    let done = world.event(command, "succeeded").await;
+    assert_eq!(done["data"]["run"], 2);
+    world.quiet().await;
     drop(worker);
 }

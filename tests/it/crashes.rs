@@ -108,7 +108,7 @@ async fn survives(point: &str, situation: Situation) {
     let status = doomed.ended().await;
     assert!(!status.success() && marker.exists(), "{status}");
     world.clear_faults();
-    let unfinished = "SELECT (SELECT count(*) FROM commands WHERE finished_at IS NULL) + (SELECT count(*) FROM outbox)";
+    let unfinished = "SELECT (SELECT count(*) FROM commands WHERE finished_at IS NULL) + (SELECT count(*) FROM unsent_events)";
     wait_for("work that the crash left behind", async || {
         let left = world.count(unfinished).await + i64::from(world.waiting_messages().await?);
         (left > 0).then_some(())

@@ -217,7 +217,7 @@ async fn a_full_queue_of_a_dead_dashboard_holds_up_events_and_no_command() {
     })
     .await;
     assert!(
-        world.count("SELECT count(*) FROM outbox").await > 0,
+        world.count("SELECT count(*) FROM unsent_events").await > 0,
         "the events wait"
     );
     assert!(worker.is_ready().await);
@@ -247,7 +247,7 @@ async fn a_memory_alarm_lets_commands_in_and_holds_events_back() {
     })
     .await;
     assert!(
-        world.count("SELECT count(*) FROM outbox").await > 0,
+        world.count("SELECT count(*) FROM unsent_events").await > 0,
         "the events wait"
     );
     let shown = output(&world.environment(), &["doctor"]);

@@ -122,7 +122,10 @@ async fn a_dry_run_changes_nothing_and_a_rollback_of_data_wants_a_word() {
     let status: Value = world.cli(&["migrate", "status"]);
     assert_eq!(
         status["pending"],
-        json!([{ "version": 3, "name": "ledger" }, { "version": 4, "name": "integration_life" }])
+        json!([
+            { "version": 3, "name": "ledger" }, { "version": 4, "name": "integration_life" },
+            { "version": 5, "name": "write_path" },
+        ])
     );
     remove(&url).await;
 }
@@ -138,4 +141,67 @@ async fn a_worker_refuses_a_schema_that_is_not_its_own() {
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("ticketwire migrate up"), "{text}");
     remove(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tickets_refer_to_cannot_be_deleted_and_going_back_restores_the_foreign_keys() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (command, ticket) = world.create("Referring").await;
+    world.succeeds(command).await;
+    world.quiet().await;
+    assert!(worker.stop().await.success());
+    let client = world.client().await;
+
+    for table in ["integrations", "organizations"] {
+        let error = client
+            .execute(&format!("DELETE FROM {table}"), &[])
+            .await
+            .unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "23503", "{error}");
+        assert!(
+            error.message().contains("tickets still refer to"),
+            "{error}"
+        );
+    }
+    client
+        .batch_execute("DELETE FROM tickets; DELETE FROM integrations")
+        .await
+        .unwrap();
+    client
+        .execute(
+            "INSERT INTO tickets SELECT (jsonb_populate_record(NULL::tickets, $1)).*",
+            &[&json!({
+                "id": ticket, "organization_id": world.organization, "integration_id": Uuid::nil(), "title": "Astray",
+                "description": "", "status": "new", "priority": "low", "urgency": "low", "category": "bug",
+                "business_impact": "low", "communication_count": 0, "escalation_level": 0, "sla_breached": false,
+                "source_channel": "api", "is_deleted": false, "created_at": "2026-01-31T12:00:00Z",
+                "updated_at": "2026-01-31T12:00:00Z", "last_activity_at": "2026-01-31T12:00:00Z",
+            })],
+        )
+        .await
+        .unwrap();
+
+    let (status, text) = run(&world.environment(), &["migrate", "rollback", "--to", "4"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(
+        text.contains("lose their integration") && text.contains(&ticket.to_string()),
+        "{text}"
+    );
+    let (status, text) = run(
+        &world.environment(),
+        &["migrate", "rollback", "--to", "4", "--accept-loss"],
+    );
+    assert_eq!(status, Some(0), "{text}");
+
+    let keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = 'tickets'::regclass AND conname IN \
+                ('tickets_integration_id_fkey', 'tickets_organization_id_fkey')";
+    assert_eq!(world.count(keys).await, 2);
+    assert_eq!(
+        world
+            .count("SELECT count(*) FROM tickets WHERE integration_id IS NULL")
+            .await,
+        1
+    );
 }

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use ticketwire::broker;
 use ticketwire::contract::{Command, CommandType, Faults, Position, ReadCommand, TicketSearch};
 use ticketwire::domain::{OrganizationId, TicketId};
-use ticketwire::store::{Client, Searched, Store, StoreError, connect, create_database, migrate};
+use ticketwire::store::{
+    Client, Searched, Store, StoreError, Words, connect, create_database, migrate,
+};
 use uuid::Uuid;
 
 use crate::support::{World, command, output, services, wait_for};
@@ -712,6 +714,101 @@ impl Work {
     }
 }
 
+/// A text of what tickets have, put together at random; mostly of what is plain, or hardly a text would be.
+fn some_text(words: usize) -> String {
+    const WORDS: [&str; 15] = [
+        "printer", "Printer", "a", "I", "e", "3", "42", "007", "fire", "FIRE", "www", "http", "x1",
+        "1e5", "é",
+    ];
+    const GAPS: [&str; 20] = [
+        " ", "  ", " ", ", ", ",", ". ", ".", "; ", ": ", " (", ") ", "! ", "?\n", "\t", "'", "\"",
+        "-", "/", ":", "_",
+    ];
+    let one_of = |all: &[&'static str], plain: usize| {
+        all[rand::random_range(
+            0..if rand::random_ratio(1, 60) {
+                all.len()
+            } else {
+                plain
+            },
+        )]
+    };
+    (0..words)
+        .map(|_| one_of(&WORDS, 12).to_owned() + one_of(&GAPS, 16))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_split_by_the_worker_are_those_that_postgresql_splits() {
+    const SQL: &str = "SELECT u.title, u.description FROM unnest($1::uuid[], $2::text[], $3::text[], $4::tsvector[]) \
+         AS u(organization_id, title, description, words) WHERE u.words IS DISTINCT FROM \
+         array_to_tsvector(ARRAY[organization_id::text]) || to_tsvector('simple', title || ' ' || left(description, 1000))";
+    let world = World::new().await;
+    let mut texts: Vec<(String, String)> = (0..4000)
+        .map(|n| (some_text(1 + n % 5), some_text(n % 20)))
+        .collect();
+    texts.push(("same ".repeat(60), "same ".repeat(300)));
+    texts.push(("Cut".into(), "abcdefg ".repeat(200)));
+    texts.push((String::new(), String::new()));
+
+    let (mut organizations, mut titles, mut descriptions, mut words) =
+        (vec![], vec![], vec![], vec![]);
+    for (title, description) in texts {
+        let organization = Uuid::new_v4();
+        if let Some(split) = Words::of(organization, &title, &description) {
+            organizations.push(organization);
+            titles.push(title);
+            descriptions.push(description);
+            words.push(split);
+        }
+    }
+
+    assert!(titles.len() > 1000, "only {} texts are plain", titles.len());
+    let client = world.client().await;
+    let other = client
+        .query(SQL, &[&organizations, &titles, &descriptions, &words])
+        .await
+        .unwrap();
+    let other: Vec<(String, String)> = other.iter().map(|r| (r.get(0), r.get(1))).collect();
+    assert!(
+        other.is_empty(),
+        "{} differ, e.g. {:?}",
+        other.len(),
+        other.first()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_is_found_by_its_present_words_whoever_wrote_them() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let ticket = Uuid::new_v4();
+    let data = json!({
+        "ticket_id": ticket, "title": "Printer smoulders", "description": "Since Monday, all day.",
+        "integration_id": world.integration,
+    });
+    let command = world.publish("ticket.create", data).await;
+    world.succeeds(command).await;
+    let found = async |q: &str| ids(&world.search(json!({ "q": q })).await).contains(&ticket);
+
+    assert!(found("smoulders").await);
+    let split = "SELECT count(*) FROM tickets WHERE words IS NOT NULL";
+    assert_eq!(world.count(split).await, 1, "the worker splits plain words");
+
+    // As the legacy application does it.
+    let legacy = "UPDATE tickets SET title = 'Printer burns' WHERE id = $1 RETURNING 1::bigint";
+    world.query(legacy, &[&ticket]).await;
+    assert!(found("burns").await && !found("smoulders").await);
+    assert_eq!(world.count(split).await, 0);
+
+    let update = json!({ "ticket_id": ticket, "title": "Printer/scanner is out" });
+    let update = world.publish("ticket.update", update).await;
+    world.succeeds(update).await;
+    assert!(found("out").await && !found("burns").await);
+    world.quiet().await;
+    drop(worker);
+}
+
 fn parsed(data: &Value) -> TicketSearch {
     let mut faults = Faults::new();
     let map = data.as_object().unwrap().clone();
@@ -733,7 +830,7 @@ async fn every_filter_and_order_is_answered_from_an_index_on_a_million_tickets()
     fill_with_a_million(&client).await;
     println!("filled in {:?}", started.elapsed());
     let size = "SELECT sum(pg_relation_size(indexrelid) / 8192)::float8 FROM pg_index \
-                WHERE indexrelid::regclass::text IN ('tickets_search_created', 'tickets_search_text')";
+                WHERE indexrelid::regclass::text IN ('tickets_search_created', 'tickets_search_words')";
     let index_pages: f64 = client.query_one(size, &[]).await.unwrap().get(0);
     let large = OrganizationId::new(LARGE.parse().unwrap());
     let small = OrganizationId::new(of_text(&client, "o5").await);

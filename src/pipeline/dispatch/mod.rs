@@ -542,7 +542,6 @@ pub(super) fn hand_back(job: &Job) -> Done {
             error: None,
             doubt_since: job.doubt_since,
             lookups: job.lookups,
-            final_event: None,
             finished: false,
             waits: false,
             ran: false,

@@ -165,7 +165,6 @@ impl Run<'_> {
         done.settlement.events.clear();
         done.settlement.events_after = self.job.events;
         done.settlement.ticket_insert = None;
-        done.settlement.final_event = None;
         done
     }
 
@@ -211,7 +210,6 @@ impl Run<'_> {
             self.started.elapsed().as_secs_f64(),
         );
         let mut events = Vec::new();
-        let mut final_event = None;
         if announced {
             let number = self.job.events + 1;
             let event = Event {
@@ -240,9 +238,6 @@ impl Run<'_> {
                 routing_key: event.routing_key(),
                 body: event.to_json(),
             };
-            if outcome.is_final() {
-                final_event = Some((record.body.clone(), record.routing_key.clone()));
-            }
             events.push(record);
         }
         let attempt_record = self.spent.then(|| AttemptRecord {
@@ -275,7 +270,6 @@ impl Run<'_> {
             error: failure.and_then(|failure| serde_json::to_string(failure).ok()),
             doubt_since: self.job.doubt_since,
             lookups: self.job.lookups,
-            final_event,
             finished,
             waits: false,
             ran: self.spent || finished,

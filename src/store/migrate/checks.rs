@@ -200,6 +200,26 @@ pub(super) const INTEGRATION_LIFE: Losses = Losses {
     ],
 };
 
+/// Of what makes tickets cheap to write: the foreign keys come back.
+pub(super) const WRITE_PATH: Losses = Losses {
+    guarded: &["organizations", "integrations", "tickets", "workers"],
+    checks: &[
+        WORKERS,
+        loss(
+            "tickets go, as their organization is not there",
+            "SELECT format('%s: organization_id %s, %s', id, organization_id, left(title, 60)) FROM tickets t \
+             WHERE NOT EXISTS (SELECT FROM organizations o WHERE o.id = t.organization_id) ORDER BY created_at, id",
+            "make the organization, or give them an organization_id that is there",
+        ),
+        loss(
+            "tickets lose their integration, which is not there",
+            "SELECT format('%s: integration_id %s', id, integration_id) FROM tickets t WHERE integration_id IS NOT NULL \
+             AND NOT EXISTS (SELECT FROM integrations i WHERE i.id = t.integration_id) ORDER BY created_at, id",
+            "give them an integration_id that is there, or none",
+        ),
+    ],
+};
+
 /// A running worker is of its own schema, whichever that is.
 const WORKERS: Check = never(
     "workers are running",

@@ -56,11 +56,12 @@ macro_rules! step {
     };
 }
 
-static STEPS: [Step; 4] = [
+static STEPS: [Step; 5] = [
     step!(1, "legacy_shape", checks::LEGACY_SHAPE),
     step!(2, "integration_refactor", checks::REFACTOR),
     step!(3, "ledger", checks::LEDGER),
     step!(4, "integration_life", checks::INTEGRATION_LIFE),
+    step!(5, "write_path", checks::WRITE_PATH),
 ];
 
 /// Indexes that are built concurrently, after the migrations.
@@ -247,6 +248,10 @@ async fn go_up(client: &mut Client) -> Result<Done, MigrateError> {
     }
     run(client, &migrations, Target::Latest).await?;
     let indexes = build_indexes(client, INDEXES).await?;
+    for name in super::ticket_search::RETIRED_INDEXES {
+        let drop_it = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
+        client.batch_execute(&drop_it).await?;
+    }
     Ok(Done {
         migrations: status.pending.iter().map(named).collect(),
         found: status.found,

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{Params, Settlement, UsageTally};
 use crate::domain::{IntegrationId, TicketCategory, TicketStatus};
+use crate::store::Words;
 
 /// The columns of `sql/settle.sql`, one vector each.
 #[derive(Default)]
@@ -27,6 +28,11 @@ pub(super) struct SettleColumns<'a> {
     waits: Vec<bool>,
     ran: Vec<bool>,
     integrations: Vec<Option<Uuid>>,
+    /// Whether it has had events before these.
+    earlier: Vec<bool>,
+    /// Whether its event is the command's only one: see [`Settlement::is_sole`].
+    sole: Vec<bool>,
+    batch: Uuid,
     a_ids: Vec<Uuid>,
     a_runs: Vec<i32>,
     a_attempts: Vec<i32>,
@@ -42,11 +48,17 @@ pub(super) struct SettleColumns<'a> {
     e_numbers: Vec<i32>,
     e_keys: Vec<&'a str>,
     e_bodies: Vec<&'a str>,
+    tickets: InsertColumns<'a>,
 }
 
 impl<'a> SettleColumns<'a> {
-    pub(super) fn of(batch: &'a [Settlement]) -> Self {
-        let mut c = Self::default();
+    /// `id` names the row of `outbox_batches`.
+    pub(super) fn of(batch: &'a [Settlement], id: Uuid) -> Self {
+        let mut c = Self {
+            batch: id,
+            tickets: InsertColumns::of(batch),
+            ..Self::default()
+        };
         for s in batch {
             c.ids.push(s.id.uuid());
             c.takes.push(s.take);
@@ -59,10 +71,13 @@ impl<'a> SettleColumns<'a> {
             c.errors.push(s.error.as_deref());
             c.doubts.push(s.doubt_since);
             c.lookups.push(s.lookups);
-            c.finals
-                .push(s.final_event.as_ref().map(|(body, _)| body.as_str()));
+            let last = s.final_event();
+            c.finals.push(last.map(|event| event.body.as_str()));
             c.final_keys
-                .push(s.final_event.as_ref().map(|(_, key)| key.as_str()));
+                .push(last.map(|event| event.routing_key.as_str()));
+            let before = usize::try_from(s.events_after).unwrap_or(0);
+            c.earlier.push(before > s.events.len());
+            c.sole.push(s.is_sole());
             c.finished.push(s.finished);
             c.waits.push(s.waits);
             c.ran.push(s.ran);
@@ -81,7 +96,12 @@ impl<'a> SettleColumns<'a> {
                 c.a_retries.push(if s.finished { None } else { s.due_at });
                 c.a_decided.push(s.decided_by.as_deref());
             }
-            for e in &s.events {
+            let apart = if s.is_sole() {
+                &[]
+            } else {
+                s.events.as_slice()
+            };
+            for e in apart {
                 c.e_ids.push(s.id.uuid());
                 c.e_numbers.push(e.number);
                 c.e_keys.push(&e.routing_key);
@@ -92,7 +112,7 @@ impl<'a> SettleColumns<'a> {
     }
 
     pub(super) fn params<'b>(&'b self, owner: &'b Uuid, worker: &'b &'b str) -> Params<'b> {
-        vec![
+        let mut params: Params<'b> = vec![
             owner,
             &self.ids,
             &self.takes,
@@ -127,15 +147,19 @@ impl<'a> SettleColumns<'a> {
             &self.e_numbers,
             &self.e_keys,
             &self.e_bodies,
-        ]
+            &self.earlier,
+        ];
+        self.tickets.push_params(&mut params);
+        params.push(&self.sole);
+        params.push(&self.batch);
+        params
     }
 }
 
-/// The columns of `sql/tickets_insert.sql`.
+/// The columns of the ticket rows in `sql/settle.sql`.
 #[derive(Default)]
-pub(super) struct InsertColumns<'a> {
+struct InsertColumns<'a> {
     commands: Vec<Uuid>,
-    takes: Vec<i32>,
     ids: Vec<Uuid>,
     orgs: Vec<Uuid>,
     titles: Vec<&'a str>,
@@ -154,19 +178,24 @@ pub(super) struct InsertColumns<'a> {
     custom: Vec<Option<String>>,
     tags: Vec<Option<String>>,
     analyses: Vec<Option<String>>,
+    words: Vec<Option<Words>>,
 }
 
 impl<'a> InsertColumns<'a> {
-    pub(super) fn of(batch: &'a [Settlement]) -> Self {
+    fn of(batch: &'a [Settlement]) -> Self {
         let mut c = Self::default();
         for (s, t) in batch
             .iter()
             .filter_map(|s| Some((s, s.ticket_insert.as_deref()?)))
         {
             c.commands.push(s.id.uuid());
-            c.takes.push(s.take);
             c.ids.push(t.id.uuid());
             c.orgs.push(s.organization_id.uuid());
+            c.words.push(Words::of(
+                s.organization_id.uuid(),
+                &t.title,
+                &t.description,
+            ));
             c.titles.push(&t.title);
             c.descriptions.push(&t.description);
             c.priorities.push(t.priority);
@@ -199,14 +228,9 @@ impl<'a> InsertColumns<'a> {
         c
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
-    pub(super) fn params(&self) -> Params<'_> {
-        vec![
+    fn push_params<'b>(&'b self, params: &mut Params<'b>) {
+        let own: [&(dyn tokio_postgres::types::ToSql + Sync); 20] = [
             &self.commands,
-            &self.takes,
             &self.ids,
             &self.orgs,
             &self.titles,
@@ -225,7 +249,9 @@ impl<'a> InsertColumns<'a> {
             &self.custom,
             &self.tags,
             &self.analyses,
-        ]
+            &self.words,
+        ];
+        params.extend(own);
     }
 }
 

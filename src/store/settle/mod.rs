@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::columns::{ChangeColumns, InsertColumns, SettleColumns, UsageColumns};
+use self::columns::{ChangeColumns, SettleColumns, UsageColumns};
 use super::integrations::Made;
 use super::{
     IntegrationWrite, NewIntegration, OutboxRow, Store, StoreError, SyncRecord, Transit,
@@ -46,8 +46,6 @@ pub struct Settlement {
     pub doubt_since: Option<DateTime<Utc>>,
     /// Look-ups made since.
     pub lookups: i32,
-    /// The final event and its routing key.
-    pub final_event: Option<(String, String)>,
     /// Whether nothing comes after it.
     pub finished: bool,
     /// Gives its turn back and waits: its ticket is not known yet.
@@ -66,6 +64,20 @@ pub struct Settlement {
     pub ticket_insert: Option<Box<TicketInsert>>,
     /// What it changes of the ticket's row.
     pub ticket_change: Option<Box<TicketChange>>,
+}
+
+impl Settlement {
+    /// The event that ends it, if it is finished: what a repeat is answered with.
+    #[must_use]
+    pub fn final_event(&self) -> Option<&EventRecord> {
+        self.events.last().filter(|_| self.finished)
+    }
+
+    /// Whether its final event is the only one the command has ever had: such an event is not stored apart from it.
+    #[must_use]
+    pub fn is_sole(&self) -> bool {
+        self.finished && self.events_after == 1 && self.events.len() == 1
+    }
 }
 
 /// A row of `command_attempts`.
@@ -200,6 +212,8 @@ pub struct Reply {
 pub struct SettledBatch {
     /// The settlements that took effect; the others were somebody else's by then.
     pub settled: Vec<Settled>,
+    /// Names the sole events among them (see [`Settlement::is_sole`]) in the outbox.
+    pub batch: Uuid,
     /// Final events for callers that wait.
     pub replies: Vec<Reply>,
     /// Commands that got their ticket's turn and are due now.
@@ -292,7 +306,8 @@ async fn settle_one(
     effect: &OwnEffect,
 ) -> Result<Option<SettledBatch>, tokio_postgres::Error> {
     let batch = std::slice::from_ref(settlement);
-    let columns = SettleColumns::of(batch);
+    let batch_id = Uuid::now_v7();
+    let columns = SettleColumns::of(batch, batch_id);
     let settle = client
         .prepare_cached(include_str!("../sql/settle.sql"))
         .await?;
@@ -306,13 +321,6 @@ async fn settle_one(
     let Made::Done(extra) = super::integrations::make(client, effect, Some(owner)).await? else {
         return Ok(None);
     };
-    let inserts = InsertColumns::of(batch);
-    if !inserts.is_empty() {
-        let insert = client
-            .prepare_cached(include_str!("../sql/tickets_insert.sql"))
-            .await?;
-        client.execute(&insert, &inserts.params()).await?;
-    }
     let (orgs, tickets) = released_turns(batch);
     let mut turns_passed = 0;
     if !orgs.is_empty() {
@@ -330,6 +338,7 @@ async fn settle_one(
     }
     Ok(Some(SettledBatch {
         settled: settled.iter().map(read_settled).collect(),
+        batch: batch_id,
         replies: replies.iter().map(read_reply).collect(),
         turns_passed,
         extra,
@@ -363,9 +372,6 @@ async fn settle_batch(
     let settle = client
         .prepare_cached(include_str!("../sql/settle.sql"))
         .await?;
-    let insert = client
-        .prepare_cached(include_str!("../sql/tickets_insert.sql"))
-        .await?;
     let change = client
         .prepare_cached(include_str!("../sql/tickets_change.sql"))
         .await?;
@@ -375,8 +381,8 @@ async fn settle_batch(
     let replies = client.prepare_cached(REPLIES).await?;
     let tally = client.prepare_cached(USAGE).await?;
 
-    let columns = SettleColumns::of(batch);
-    let inserts = InsertColumns::of(batch);
+    let batch_id = Uuid::now_v7();
+    let columns = SettleColumns::of(batch, batch_id);
     let changes = ChangeColumns::of(batch);
     let (turn_orgs, turn_tickets) = released_turns(batch);
     let finished: Vec<Uuid> = batch
@@ -397,14 +403,6 @@ async fn settle_batch(
         let begin = client.batch_execute("BEGIN");
         let settled_params = columns.params(&owner, &worker);
         let settled = client.query(&settle, &settled_params);
-        let insert_params = inserts.params();
-        let inserted = async {
-            if inserts.is_empty() {
-                Ok(0)
-            } else {
-                client.execute(&insert, &insert_params).await
-            }
-        };
         let change_params = changes.params();
         let changed = async {
             if changes.is_empty() {
@@ -447,13 +445,12 @@ async fn settle_batch(
             }
         };
         let commit = client.batch_execute("COMMIT");
-        let (begin, settled, inserted, changed, counted, passed, answered, woken, commit) = futures_util::join!(
-            begin, settled, inserted, changed, counted, passed, answered, woken, commit
+        let (begin, settled, changed, counted, passed, answered, woken, commit) = futures_util::join!(
+            begin, settled, changed, counted, passed, answered, woken, commit
         );
         begin?;
         let settled = settled?;
         woken?;
-        inserted?;
         changed?;
         counted?;
         let passed = passed?;
@@ -473,6 +470,7 @@ async fn settle_batch(
     };
     Ok(SettledBatch {
         settled: settled.iter().map(read_settled).collect(),
+        batch: batch_id,
         replies: answered.iter().map(read_reply).collect(),
         turns_passed,
         extra: Vec::new(),

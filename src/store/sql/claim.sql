@@ -16,7 +16,9 @@ WITH inp AS MATERIALIZED (
           OR (t.id IS NOT NULL
               AND NOT EXISTS (SELECT FROM commands w WHERE w.organization_id = inp.org AND w.ticket_id = inp.ticket
                               AND w.state = 'pending' AND NOT w.turn))) AS ready
-  FROM inp LEFT JOIN tickets t ON t.id = inp.ticket AND t.organization_id = inp.org AND NOT t.is_deleted
+  -- Nobody asks for the ticket of a create, so it is not looked up.
+  FROM inp LEFT JOIN tickets t ON t.id = CASE WHEN NOT inp.creates THEN inp.ticket END AND t.organization_id = inp.org
+       AND NOT t.is_deleted
 ), lanes AS MATERIALIZED (
   SELECT d.lane, i.xmin::text::bigint AS version,
          CASE WHEN c.open_until IS NOT NULL

@@ -1,11 +1,11 @@
--- Settles a batch of attempts: command, attempt row, events, usage. Fenced: a command that somebody else has meanwhile
--- taken over is not touched and not returned, and neither is anything that hangs on it.
+-- Settles a batch of attempts: command, attempt row, events, the ticket rows of creates. Fenced: a command that somebody
+-- else has meanwhile taken over is not touched and not returned, and neither is anything that hangs on it.
 WITH inp AS MATERIALIZED (
   SELECT * FROM unnest($2::uuid[], $3::int[], $4::text[], $5::int[], $6::int[], $7::timestamptz[], $8::text[],
                        $9::text[], $10::text[], $11::timestamptz[], $12::int[], $13::text[], $14::text[], $15::bool[],
-                       $16::bool[], $17::bool[], $18::uuid[])
+                       $16::bool[], $17::bool[], $18::uuid[], $35::bool[], $56::bool[])
        AS u(id, take, state, attempt, events, due_at, decided_by, error_code, error, doubt_since, lookups, final_event,
-            final_key, finished, waits, ran, integration)
+            final_key, finished, waits, ran, integration, earlier, sole)
 ), upd AS (
   UPDATE commands c SET
     state = i.state, attempt = i.attempt, events = i.events, owner = NULL,
@@ -15,13 +15,13 @@ WITH inp AS MATERIALIZED (
     decided_by = i.decided_by, error_code = i.error_code, error = i.error,
     doubt_since = i.doubt_since, lookups = i.lookups,
     finished_at = CASE WHEN i.finished THEN now() END,
-    integration_id = COALESCE(i.integration, c.integration_id), 
+    integration_id = COALESCE(i.integration, c.integration_id),
     lane = CASE WHEN c.type LIKE 'integration.%' THEN c.lane ELSE COALESCE(i.integration, c.lane) END,
     final_event = i.final_event, final_key = i.final_key, suspect = c.suspect AND NOT i.ran, alone = c.alone AND NOT i.ran
   FROM inp i
   -- Whoever has an owner is running; saying so would only invite the planner to walk commands_running.
   WHERE c.id = i.id AND c.owner = $1 AND c.take = i.take
-  RETURNING c.id
+  RETURNING c.id, i.earlier, i.sole
 ), att AS (
   INSERT INTO command_attempts (command_id, run, attempt, worker, started_at, duration_ms, outcome, error_code, message,
                                 http_status, retry_at, decided_by)
@@ -32,14 +32,48 @@ WITH inp AS MATERIALIZED (
        AS a(id, run, attempt, started_at, duration_ms, outcome, error_code, message, http_status, retry_at, decided_by)
   JOIN upd ON upd.id = a.id
   ON CONFLICT DO NOTHING
+), bat AS (
+  -- Most have one event, the final one: it is in the command's row, so the outbox need only name those rows.
+  INSERT INTO outbox_batches (id, owner, command_ids)
+  SELECT $57, $1, array_agg(upd.id) FROM upd WHERE upd.sole HAVING count(*) > 0
 ), evt AS (
-  -- Behind an older event that is still unsent, an event belongs to the sweep, which keeps them in order.
+  -- Behind an older event that is still unsent, an event belongs to the sweep, which keeps them in order. Who has had
+  -- none before is not looked up.
   INSERT INTO outbox (command_id, number, routing_key, body, owner)
   SELECT e.id, e.number, e.routing_key, e.body,
-         CASE WHEN EXISTS (SELECT FROM outbox x WHERE x.command_id = e.id AND x.target = '') THEN NULL ELSE $1 END
+         CASE WHEN upd.earlier AND EXISTS (SELECT FROM outbox x WHERE x.command_id = e.id AND x.target = '') THEN NULL
+              ELSE $1 END
   FROM unnest($31::uuid[], $32::int[], $33::text[], $34::text[]) AS e(id, number, routing_key, body)
   JOIN upd ON upd.id = e.id
+), tik AS (
+  -- A ticket that exists unbound is bound; what the legacy application supplied as defaults is supplied here, as its
+  -- table has none.
+  INSERT INTO tickets (id, organization_id, title, description, status, priority, category, urgency, department,
+    created_by_id, assigned_to_id, integration_id, external_ticket_id, external_ticket_url, integration_result,
+    external_ref, custom_fields, tags, ai_confidence_score, ai_reasoning, ai_tags, ai_keywords, source_channel,
+    business_impact, communication_count, escalation_level, sla_breached, last_activity_at, created_at, updated_at,
+    is_deleted, words)
+  SELECT u.id, u.org, u.title, u.description, 'new', u.priority::ticketpriority, u.category::ticketcategory,
+    u.urgency::ticketpriority, u.department, u.created_by, u.assigned_to, u.integration, u.external_id, u.external_url,
+    u.integration_result::jsonb, u.external_ref::jsonb, u.custom_fields::json, u.tags::jsonb,
+    u.analysis::json ->> 'confidence', u.analysis::json ->> 'reasoning', u.analysis::json -> 'tags',
+    u.analysis::json -> 'keywords', 'api', 'low', 0, 0, false,
+    now(), now(), now(), false, u.words
+  FROM unnest($36::uuid[], $37::uuid[], $38::uuid[], $39::text[], $40::text[], $41::text[], $42::text[], $43::text[],
+              $44::text[], $45::uuid[], $46::uuid[], $47::uuid[], $48::text[], $49::text[], $50::text[], $51::text[],
+              $52::text[], $53::text[], $54::text[], $55::tsvector[])
+       AS u(command_id, id, org, title, description, priority, category, urgency, department, created_by, assigned_to,
+            integration, external_id, external_url, integration_result, external_ref, custom_fields, tags, analysis, words)
+  JOIN upd ON upd.id = u.command_id
+  ON CONFLICT (id) DO UPDATE SET
+    integration_id = COALESCE(excluded.integration_id, tickets.integration_id),
+    external_ticket_id = COALESCE(excluded.external_ticket_id, tickets.external_ticket_id),
+    external_ticket_url = COALESCE(excluded.external_ticket_url, tickets.external_ticket_url),
+    integration_result = COALESCE(excluded.integration_result, tickets.integration_result),
+    external_ref = COALESCE(excluded.external_ref, tickets.external_ref),
+    last_activity_at = now(), updated_at = now()
+  WHERE tickets.organization_id = excluded.organization_id AND tickets.external_ticket_id IS NULL
 )
 SELECT upd.id,
-       EXISTS (SELECT FROM outbox x WHERE x.command_id = upd.id AND x.target = '') AS older_unsent
+       upd.earlier AND EXISTS (SELECT FROM outbox x WHERE x.command_id = upd.id AND x.target = '') AS older_unsent
 FROM upd

@@ -435,7 +435,7 @@ impl World {
             "every command final, every event out, every queue empty",
             async || {
                 let left = "SELECT (SELECT count(*) FROM commands WHERE finished_at IS NULL) + \
-                        (SELECT count(*) FROM outbox) + (SELECT count(*) FROM command_replies)";
+                        (SELECT count(*) FROM unsent_events) + (SELECT count(*) FROM command_replies)";
                 let rows = self.try_query(left, &[]).await?;
                 let left: i64 = rows.first()?.get(0);
                 (left == 0 && self.waiting_messages().await? == 0).then_some(())
