@@ -1,5 +1,7 @@
 //! A steady stream for a long time: throughput and latency must stay, and nothing may grow for ever.
 
+use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lapin::options::ConfirmSelectOptions;
@@ -41,7 +43,8 @@ pub(super) async fn run(stage: &Stage<'_>, sink: &Sink) -> Result<(), Error> {
         stage.plan.rate, stage.plan.minutes
     );
     println!(
-        "minute  commands/s  p50 ms  p99 ms  worker MiB  ledger rows  ledger MiB  outbox  sessions  worker CPU %"
+        "minute  commands/s  p50 ms  p99 ms  worker MiB  ledger rows  ledger MiB  outbox  sessions  statements  bindings  \
+         connections  worker CPU %"
     );
     let mut clock = tokio::time::interval(Duration::from_secs(1) / TICKS);
     let share = usize::try_from(stage.plan.rate.div_ceil(TICKS))?;
@@ -64,6 +67,8 @@ pub(super) async fn run(stage: &Stage<'_>, sink: &Sink) -> Result<(), Error> {
                 &client,
                 minute,
                 worker.0.id(),
+                listen,
+                stage.topology.prefix(),
                 &now.since(&before),
                 began.elapsed(),
             )
@@ -106,6 +111,8 @@ async fn line(
     client: &Client,
     minute: u32,
     pid: u32,
+    listen: SocketAddr,
+    prefix: &str,
     spent: &Usage,
     took: Duration,
 ) -> Result<(), Error> {
@@ -113,8 +120,13 @@ async fn line(
     let milliseconds = |column: usize| row.get::<_, f64>(column) * 1e3;
     let (count, rows, outbox, bytes, sessions): (i64, i64, i64, i64, i64) =
         (row.get(0), row.get(3), row.get(4), row.get(5), row.get(6));
+    let metrics = usage::scrape(listen).await.unwrap_or_default();
+    let statements = usage::value(&metrics, "ticketwire_database_prepared_statements");
+    let bindings = at_the_broker("list_bindings", prefix);
+    let connections = at_the_broker("list_connections", "");
     println!(
-        "{minute:>6}  {:>10.0}  {:>6.1}  {:>6.1}  {:>10.1}  {rows:>11}  {:>10.1}  {outbox:>6}  {sessions:>8}  {:>12.1}",
+        "{minute:>6}  {:>10.0}  {:>6.1}  {:>6.1}  {:>10.1}  {rows:>11}  {:>10.1}  {outbox:>6}  {sessions:>8}  \
+         {statements:>10}  {bindings:>8}  {connections:>11}  {:>12.1}",
         count as f64 / 60.0,
         milliseconds(1),
         milliseconds(2),
@@ -123,4 +135,18 @@ async fn line(
         spent.by_process()[0].1 / took.as_secs_f64() * 100.0
     );
     Ok(())
+}
+
+/// How many lines of what the broker lists have this word; `-` where this machine has no `rabbitmqctl` for it.
+fn at_the_broker(list: &str, word: &str) -> String {
+    let listed = Command::new("rabbitmqctl").args(["-q", list]).output();
+    match listed {
+        Ok(listed) if listed.status.success() => String::from_utf8_lossy(&listed.stdout)
+            .lines()
+            .skip(1) // the names of the columns
+            .filter(|line| line.contains(word))
+            .count()
+            .to_string(),
+        Ok(_) | Err(_) => "-".into(),
+    }
 }

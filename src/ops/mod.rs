@@ -161,6 +161,7 @@ async fn prometheus(State(status): State<Arc<Status>>) -> Response {
         }
     }
     metrics::commands_in_memory(status.core.held_count());
+    metrics::prepared_statements(status.store.prepared_statements());
     metrics::broker_link(
         "consuming",
         status.links.consuming.is_up(),

@@ -146,6 +146,20 @@ impl Store {
         Ok(())
     }
 
+    /// How many statements are prepared in the idle connections, all together. A fixed set a connection: growth would be a
+    /// statement whose text varies.
+    #[must_use]
+    pub fn prepared_statements(&self) -> usize {
+        let mut count = 0;
+        for pool in [&self.hot, &self.pool, &self.search] {
+            pool.retain(|client, _| {
+                count += client.statement_cache.size();
+                true
+            });
+        }
+        count
+    }
+
     /// Drops the idle connections: after a failure the others are likely broken as well.
     pub fn forget_connections(&self) {
         self.hot.retain(|_, _| false);

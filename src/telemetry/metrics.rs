@@ -73,6 +73,10 @@ fn describe() {
         "Rows removed because they were older than retention.* says, by table"
     );
     describe_gauge!(MEMORY, "Commands in this process's hands");
+    describe_gauge!(
+        STATEMENTS,
+        "Statements prepared in idle connections to the database: a fixed set a connection"
+    );
     describe_gauge!(DATABASE_UP, "Whether the database answers within 2 s");
     describe_gauge!(LINK_UP, "Whether a connection to the broker stands");
     describe_gauge!(LINK_GENERATION, "How often it was made");
@@ -99,6 +103,7 @@ const DURATION: &str = "ticketwire_attempt_duration_seconds";
 const BACKLOG: &str = "ticketwire_backlog_rows";
 const REMOVED: &str = "ticketwire_rows_removed_total";
 const MEMORY: &str = "ticketwire_commands_in_memory";
+const STATEMENTS: &str = "ticketwire_database_prepared_statements";
 const DATABASE_UP: &str = "ticketwire_database_up";
 const LINK_UP: &str = "ticketwire_broker_connection_up";
 const LINK_GENERATION: &str = "ticketwire_broker_connection_generation";
@@ -152,6 +157,11 @@ pub fn removed(table: &'static str, rows: u64) {
 /// Commands in this process's hands.
 pub fn commands_in_memory(count: usize) {
     gauge!(MEMORY).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+/// Statements prepared in idle connections.
+pub fn prepared_statements(count: usize) {
+    gauge!(STATEMENTS).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
 }
 
 /// Whether the database answered when the backlog was last counted.
