@@ -106,10 +106,15 @@ pub async fn connect(url: &SecretString, name: &str) -> Result<Connection, Broke
 }
 
 /// Adds a heartbeat and a connection time-out where the URL has none: with the broker's default of 60 s a silent peer
-/// is noticed after two minutes.
+/// is noticed after two minutes. And a size of frames: lapin keeps 32 of them in each direction, which with the broker's
+/// 128 KiB is 16 MiB for two connections; larger messages come in several (RabbitMQ asks for 8 KiB at least).
 fn with_parameters(url: &str) -> String {
     let mut url = url.to_owned();
-    for (name, value) in [("heartbeat", "10"), ("connection_timeout", "5000")] {
+    for (name, value) in [
+        ("heartbeat", "10"),
+        ("connection_timeout", "5000"),
+        ("frame_max", "16384"),
+    ] {
         if !url.contains(&format!("{name}=")) {
             url.push(if url.contains('?') { '&' } else { '?' });
             url.push_str(name);

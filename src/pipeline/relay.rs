@@ -23,6 +23,10 @@ const SWEEP_MAX: i64 = 500;
 /// How many batches it takes at once, of up to [`BATCH_MAX`] events each.
 const SWEEP_BATCHES_MAX: i64 = 2;
 
+/// How long confirmed batches gather before they are removed: nobody waits for it, and at a low rate it spares PostgreSQL
+/// nine in ten of these transactions.
+const REMOVE_EVERY: Duration = Duration::from_millis(50);
+
 /// Events that were committed together.
 struct Parcel {
     /// Names them in `outbox_batches`; else each is a row of `outbox`.
@@ -93,6 +97,9 @@ pub async fn run_relay(
 ) {
     let exchange: Arc<str> = topology.events().into();
     let mut sending: JoinSet<()> = JoinSet::new();
+    let (confirmed, gathering) = mpsc::channel(1024);
+    let remover = remove_gathered(gathering, store.clone());
+    let mut remover = JoinSet::from_iter([remover]);
     loop {
         let first = tokio::select! {
             first = queue.0.recv() => first,
@@ -119,16 +126,38 @@ pub async fn run_relay(
             rooms.push(parcel.room);
         }
         let answer = publisher.submit(std::mem::take(&mut mail.messages)).await;
-        let store = store.clone();
+        let (store, confirmed) = (store.clone(), confirmed.clone());
         sending.spawn(async move {
             let sent = answer.await.unwrap_or_default();
             metrics::batch("publish", count, began.elapsed());
             drop(rooms);
-            mail.settle(&store, &sent).await;
+            let done = mail.settle(&store, &sent).await;
+            if !done.is_empty() && confirmed.send(done).await.is_err() {
+                tracing::debug!("confirmed events are left to the sweep");
+            }
         });
         while sending.try_join_next().is_some() {}
     }
     while sending.join_next().await.is_some() {}
+    drop(confirmed);
+    while remover.join_next().await.is_some() {}
+}
+
+/// Removes confirmed batches, until nobody can hand in more.
+async fn remove_gathered(mut gathering: mpsc::Receiver<Vec<Uuid>>, store: Store) {
+    let mut ids = Vec::new();
+    while let Some(first) = gathering.recv().await {
+        ids.extend(first);
+        // Ends at once when the last sender is gone.
+        let rest = async {
+            while let Some(more) = gathering.recv().await {
+                ids.extend(more);
+            }
+        };
+        drop(tokio::time::timeout(REMOVE_EVERY, rest).await);
+        note(store.remove_batches(&ids).await);
+        ids.clear();
+    }
 }
 
 /// Publishes what memory did not, until `stop` fires.
@@ -186,7 +215,10 @@ async fn sweep(publisher: &Publisher, store: &Store, exchange: &Arc<str>) -> boo
     }
     let sent = publisher.publish(std::mem::take(&mut mail.messages)).await;
     let all = sent.iter().all(|sent| *sent == Sent::Confirmed);
-    mail.settle(store, &sent).await;
+    let done = mail.settle(store, &sent).await;
+    if !done.is_empty() {
+        note(store.remove_batches(&done).await);
+    }
     all
 }
 
@@ -234,8 +266,9 @@ impl Mail {
         }
     }
 
-    /// Removes what was confirmed and leaves the rest to the sweep.
-    async fn settle(self, store: &Store, sent: &[Sent]) {
+    /// Removes what was confirmed and leaves the rest to the sweep. Returns the batches that were confirmed as a whole, which
+    /// are the caller's to remove.
+    async fn settle(self, store: &Store, sent: &[Sent]) -> Vec<Uuid> {
         let is_sent = |index: usize| sent.get(index) == Some(&Sent::Confirmed);
         let confirmed = (0..self.keys.len()).filter(|index| is_sent(*index)).count();
         let unsent = self.keys.len() - confirmed;
@@ -262,9 +295,6 @@ impl Mail {
                 note(store.keep_of_batch(*batch, &rest).await);
             }
         }
-        if !done.is_empty() {
-            note(store.remove_batches(&done).await);
-        }
         let in_a_batch = |index: usize| self.batches.iter().any(|(_, r)| r.contains(&index));
         let rows: Vec<OutboxKey> = (0..self.keys.len())
             .filter(|index| is_sent(*index) && !in_a_batch(*index))
@@ -273,6 +303,7 @@ impl Mail {
         if !rows.is_empty() {
             note(store.remove_events(&rows).await);
         }
+        done
     }
 }
 

@@ -158,22 +158,20 @@ impl Store {
     }
 
     /// Removes batches whose events the broker confirmed, all of them. Committed asynchronously, as in
-    /// [`Store::remove_events`].
+    /// [`Store::remove_events`], and in one message.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn remove_batches(&self, ids: &[Uuid]) -> Result<(), StoreError> {
-        const SQL: &str = "DELETE FROM outbox_batches WHERE id = ANY($1)";
+        const SQL: &str = "DELETE FROM outbox_batches WHERE id = ANY($1) \
+             AND set_config('synchronous_commit', 'off', true) IS NOT NULL";
         let client = self.hot().await?;
         let result = async {
             let statement = client.prepare_cached(SQL).await?;
-            let params: [&(dyn ToSql + Sync); 1] = [&ids];
-            limited(without_waiting(&client, &statement, &params)).await
+            limited(client.execute(&statement, &[&ids])).await?;
+            Ok(())
         }
         .await;
-        if result.as_ref().is_err_and(StoreError::is_refusal) {
-            limited(client.batch_execute("ROLLBACK")).await?;
-        }
         keep_if_sound(client, result)
     }
 

@@ -33,6 +33,7 @@ pub(super) struct SettleColumns<'a> {
     /// Whether its event is the command's only one: see [`Settlement::is_sole`].
     sole: Vec<bool>,
     batch: Uuid,
+    usage: UsageColumns<'a>,
     a_ids: Vec<Uuid>,
     a_runs: Vec<i32>,
     a_attempts: Vec<i32>,
@@ -53,9 +54,14 @@ pub(super) struct SettleColumns<'a> {
 
 impl<'a> SettleColumns<'a> {
     /// `id` names the row of `outbox_batches`.
-    pub(super) fn of(batch: &'a [Settlement], id: Uuid) -> Self {
+    pub(super) fn of(
+        batch: &'a [Settlement],
+        id: Uuid,
+        usage: &'a [(IntegrationId, UsageTally)],
+    ) -> Self {
         let mut c = Self {
             batch: id,
+            usage: UsageColumns::of(usage),
             tickets: InsertColumns::of(batch),
             ..Self::default()
         };
@@ -152,6 +158,7 @@ impl<'a> SettleColumns<'a> {
         self.tickets.push_params(&mut params);
         params.push(&self.sole);
         params.push(&self.batch);
+        self.usage.push_params(&mut params);
         params
     }
 }
@@ -360,7 +367,7 @@ impl<'a> ChangeColumns<'a> {
 }
 
 #[derive(Default)]
-pub(super) struct UsageColumns<'a> {
+struct UsageColumns<'a> {
     ids: Vec<Uuid>,
     succeeded: Vec<i64>,
     failed: Vec<i64>,
@@ -368,7 +375,7 @@ pub(super) struct UsageColumns<'a> {
 }
 
 impl<'a> UsageColumns<'a> {
-    pub(super) fn of(usage: &'a [(IntegrationId, UsageTally)]) -> Self {
+    fn of(usage: &'a [(IntegrationId, UsageTally)]) -> Self {
         let mut c = Self::default();
         for (id, tally) in usage {
             c.ids.push(id.uuid());
@@ -379,18 +386,10 @@ impl<'a> UsageColumns<'a> {
         c
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
-    pub(super) fn params<'b>(&'b self, worker: &'b &'b str) -> Params<'b> {
-        vec![
-            worker,
-            &self.ids,
-            &self.succeeded,
-            &self.failed,
-            &self.errors,
-        ]
+    fn push_params<'b>(&'b self, params: &mut Params<'b>) {
+        let own: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&self.ids, &self.succeeded, &self.failed, &self.errors];
+        params.extend(own);
     }
 }
 

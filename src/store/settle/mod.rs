@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::columns::{ChangeColumns, SettleColumns, UsageColumns};
+use self::columns::{ChangeColumns, SettleColumns};
 use super::integrations::Made;
 use super::{
     IntegrationWrite, NewIntegration, OutboxRow, Store, StoreError, SyncRecord, Transit,
@@ -307,7 +307,7 @@ async fn settle_one(
 ) -> Result<Option<SettledBatch>, tokio_postgres::Error> {
     let batch = std::slice::from_ref(settlement);
     let batch_id = Uuid::now_v7();
-    let columns = SettleColumns::of(batch, batch_id);
+    let columns = SettleColumns::of(batch, batch_id, &[]);
     let settle = client
         .prepare_cached(include_str!("../sql/settle.sql"))
         .await?;
@@ -321,26 +321,21 @@ async fn settle_one(
     let Made::Done(extra) = super::integrations::make(client, effect, Some(owner)).await? else {
         return Ok(None);
     };
+    let after = client.prepare_cached(AFTER).await?;
     let (orgs, tickets) = released_turns(batch);
-    let mut turns_passed = 0;
-    if !orgs.is_empty() {
-        let turns = client
-            .prepare_cached(include_str!("../sql/pass_turns.sql"))
-            .await?;
-        turns_passed = client.execute(&turns, &[&orgs, &tickets]).await?;
-    }
-    let mut replies = Vec::new();
-    if settlement.finished {
-        let statement = client.prepare_cached(REPLIES).await?;
-        replies = client
-            .query(&statement, &[&vec![settlement.id.uuid()], &owner])
-            .await?;
-    }
+    let finished: Vec<Uuid> = settlement
+        .finished
+        .then(|| settlement.id.uuid())
+        .into_iter()
+        .collect();
+    let after = client
+        .query(&after, &[&orgs, &tickets, &finished, &owner])
+        .await?;
     Ok(Some(SettledBatch {
         settled: settled.iter().map(read_settled).collect(),
         batch: batch_id,
-        replies: replies.iter().map(read_reply).collect(),
-        turns_passed,
+        replies: after.iter().filter_map(read_reply).collect(),
+        turns_passed: turns_of(&after),
         extra,
     }))
 }
@@ -352,14 +347,20 @@ fn read_settled(row: &tokio_postgres::Row) -> Settled {
     }
 }
 
-fn read_reply(row: &tokio_postgres::Row) -> Reply {
-    Reply {
-        command_id: CommandId::new(row.get(0)),
+/// A row of `sql/after.sql`; there is one without a reply where there is none.
+fn read_reply(row: &tokio_postgres::Row) -> Option<Reply> {
+    Some(Reply {
+        command_id: CommandId::new(row.get::<_, Option<Uuid>>(0)?),
         number: row.get(1),
         reply_to: row.get(2),
         correlation_id: row.get(3),
         body: row.get(4),
-    }
+    })
+}
+
+fn turns_of(after: &[tokio_postgres::Row]) -> u64 {
+    let turns = after.first().map_or(0, |row| row.get::<_, i64>(5));
+    u64::try_from(turns).unwrap_or(0)
 }
 
 async fn settle_batch(
@@ -375,14 +376,10 @@ async fn settle_batch(
     let change = client
         .prepare_cached(include_str!("../sql/tickets_change.sql"))
         .await?;
-    let turns = client
-        .prepare_cached(include_str!("../sql/pass_turns.sql"))
-        .await?;
-    let replies = client.prepare_cached(REPLIES).await?;
-    let tally = client.prepare_cached(USAGE).await?;
+    let after = client.prepare_cached(AFTER).await?;
 
     let batch_id = Uuid::now_v7();
-    let columns = SettleColumns::of(batch, batch_id);
+    let columns = SettleColumns::of(batch, batch_id, usage);
     let changes = ChangeColumns::of(batch);
     let (turn_orgs, turn_tickets) = released_turns(batch);
     let finished: Vec<Uuid> = batch
@@ -390,7 +387,6 @@ async fn settle_batch(
         .filter(|s| s.finished)
         .map(|s| s.id.uuid())
         .collect();
-    let used = UsageColumns::of(usage);
     let parents: Vec<Uuid> = batch
         .iter()
         .filter(|s| s.finished)
@@ -411,29 +407,13 @@ async fn settle_batch(
                 client.execute(&change, &change_params).await
             }
         };
-        let used_params = used.params(&worker);
-        let counted = async {
-            if used.is_empty() {
-                Ok(0)
-            } else {
-                client.execute(&tally, &used_params).await
-            }
-        };
-        let turn_params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
-            [&turn_orgs, &turn_tickets];
-        let passed = async {
-            if turn_orgs.is_empty() {
-                Ok(0)
-            } else {
-                client.execute(&turns, &turn_params).await
-            }
-        };
-        let reply_params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&finished, &owner];
-        let answered = async {
-            if finished.is_empty() {
+        let after_params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&turn_orgs, &turn_tickets, &finished, &owner];
+        let followed = async {
+            if turn_orgs.is_empty() && finished.is_empty() {
                 Ok(Vec::new())
             } else {
-                client.query(&replies, &reply_params).await
+                client.query(&after, &after_params).await
             }
         };
         let parent_params: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&parents];
@@ -445,20 +425,17 @@ async fn settle_batch(
             }
         };
         let commit = client.batch_execute("COMMIT");
-        let (begin, settled, changed, counted, passed, answered, woken, commit) = futures_util::join!(
-            begin, settled, changed, counted, passed, answered, woken, commit
-        );
+        let (begin, settled, changed, followed, woken, commit) =
+            futures_util::join!(begin, settled, changed, followed, woken, commit);
         begin?;
         let settled = settled?;
         woken?;
         changed?;
-        counted?;
-        let passed = passed?;
-        let answered = answered?;
+        let followed = followed?;
         commit?;
-        Ok((settled, answered, passed))
+        Ok((settled, followed))
     });
-    let (settled, answered, turns_passed) = match limited(transaction).await {
+    let (settled, followed) = match limited(transaction).await {
         Ok(rows) => rows,
         Err(error) => {
             if error.is_refusal() || matches!(error, StoreError::Contention(_)) {
@@ -471,8 +448,8 @@ async fn settle_batch(
     Ok(SettledBatch {
         settled: settled.iter().map(read_settled).collect(),
         batch: batch_id,
-        replies: answered.iter().map(read_reply).collect(),
-        turns_passed,
+        replies: followed.iter().filter_map(read_reply).collect(),
+        turns_passed: turns_of(&followed),
         extra: Vec::new(),
     })
 }
@@ -482,28 +459,8 @@ const WAKE_PARENTS: &str = "UPDATE commands p SET due_at = now(), retry_at = now
      WHERE p.id = ANY($1) AND p.state = 'deferred' AND p.due_at IS NOT NULL AND NOT EXISTS \
      (SELECT FROM commands c WHERE c.parent = p.id AND c.state IN ('pending', 'running', 'deferred'))";
 
-/// Takes the waiting callers of finished commands out of `command_replies` and into the outbox.
-const REPLIES: &str = "WITH gone AS (DELETE FROM command_replies r USING commands c \
-     WHERE r.command_id = ANY($1) AND c.id = r.command_id AND c.final_event IS NOT NULL \
-     RETURNING r.command_id, c.events, r.reply_to, r.correlation_id, c.final_event) \
-     INSERT INTO outbox (command_id, number, target, correlation_id, routing_key, body, owner) \
-     SELECT command_id, events, reply_to, correlation_id, reply_to, final_event, $2 FROM gone \
-     ON CONFLICT DO NOTHING \
-     RETURNING command_id, number, target, correlation_id, body";
-
-/// One narrow row per worker and integration, written once a batch.
-const USAGE: &str = "INSERT INTO integration_usage AS n (integration_id, worker, total, succeeded, failed, \
-     last_request_at, last_success_at, last_error_at, last_error_message) \
-     SELECT u.id, $1, u.succeeded + u.failed, u.succeeded, u.failed, now(), \
-     CASE WHEN u.succeeded > 0 THEN now() END, CASE WHEN u.failed > 0 THEN now() END, u.last_error \
-     FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::text[]) AS u(id, succeeded, failed, last_error) \
-     ORDER BY u.id \
-     ON CONFLICT (integration_id, worker) DO UPDATE SET total = n.total + excluded.total, \
-     succeeded = n.succeeded + excluded.succeeded, failed = n.failed + excluded.failed, \
-     last_request_at = excluded.last_request_at, \
-     last_success_at = COALESCE(excluded.last_success_at, n.last_success_at), \
-     last_error_at = COALESCE(excluded.last_error_at, n.last_error_at), \
-     last_error_message = COALESCE(excluded.last_error_message, n.last_error_message)";
+/// Turns and replies: two things a settlement leads to, one round trip.
+const AFTER: &str = include_str!("../sql/after.sql");
 
 type Params<'a> = Vec<&'a (dyn tokio_postgres::types::ToSql + Sync)>;
 

@@ -1,4 +1,4 @@
--- Settles a batch of attempts: command, attempt row, events, the ticket rows of creates. Fenced: a command that somebody
+-- Settles a batch of attempts: command, attempt row, usage, events, the ticket rows of creates. Fenced: a command that somebody
 -- else has meanwhile taken over is not touched and not returned, and neither is anything that hangs on it.
 WITH inp AS MATERIALIZED (
   SELECT * FROM unnest($2::uuid[], $3::int[], $4::text[], $5::int[], $6::int[], $7::timestamptz[], $8::text[],
@@ -32,6 +32,20 @@ WITH inp AS MATERIALIZED (
        AS a(id, run, attempt, started_at, duration_ms, outcome, error_code, message, http_status, retry_at, decided_by)
   JOIN upd ON upd.id = a.id
   ON CONFLICT DO NOTHING
+), usd AS (
+  -- One narrow row per worker and integration, written once a batch. Not fenced: what was sent was sent.
+  INSERT INTO integration_usage AS n (integration_id, worker, total, succeeded, failed, last_request_at,
+                                      last_success_at, last_error_at, last_error_message)
+  SELECT u.id, $19, u.succeeded + u.failed, u.succeeded, u.failed, now(), CASE WHEN u.succeeded > 0 THEN now() END,
+         CASE WHEN u.failed > 0 THEN now() END, u.last_error
+  FROM unnest($58::uuid[], $59::bigint[], $60::bigint[], $61::text[]) AS u(id, succeeded, failed, last_error)
+  ORDER BY u.id
+  ON CONFLICT (integration_id, worker) DO UPDATE SET total = n.total + excluded.total,
+    succeeded = n.succeeded + excluded.succeeded, failed = n.failed + excluded.failed,
+    last_request_at = excluded.last_request_at,
+    last_success_at = COALESCE(excluded.last_success_at, n.last_success_at),
+    last_error_at = COALESCE(excluded.last_error_at, n.last_error_at),
+    last_error_message = COALESCE(excluded.last_error_message, n.last_error_message)
 ), bat AS (
   -- Most have one event, the final one: it is in the command's row, so the outbox need only name those rows.
   INSERT INTO outbox_batches (id, owner, command_ids)
