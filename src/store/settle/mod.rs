@@ -347,7 +347,7 @@ fn read_settled(row: &tokio_postgres::Row) -> Settled {
     }
 }
 
-/// A row of `sql/after.sql`; there is one without a reply where there is none.
+/// A row of [`AFTER`]; there is one without a reply where there is none.
 fn read_reply(row: &tokio_postgres::Row) -> Option<Reply> {
     Some(Reply {
         command_id: CommandId::new(row.get::<_, Option<Uuid>>(0)?),
@@ -459,8 +459,14 @@ const WAKE_PARENTS: &str = "UPDATE commands p SET due_at = now(), retry_at = now
      WHERE p.id = ANY($1) AND p.state = 'deferred' AND p.due_at IS NOT NULL AND NOT EXISTS \
      (SELECT FROM commands c WHERE c.parent = p.id AND c.state IN ('pending', 'running', 'deferred'))";
 
-/// Turns and replies: two things a settlement leads to, one round trip.
-const AFTER: &str = include_str!("../sql/after.sql");
+/// What follows from a settlement, in its transaction and after it, so that it sees what was inserted while the rows were
+/// waited for: turns are passed on and callers answered, in one round trip.
+const AFTER: &str = concat!(
+    "WITH passed AS (\n",
+    include_str!("../sql/pass_turns.sql"),
+    "RETURNING c.id\n), ",
+    include_str!("../sql/replies.sql"),
+);
 
 type Params<'a> = Vec<&'a (dyn tokio_postgres::types::ToSql + Sync)>;
 
