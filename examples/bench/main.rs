@@ -275,6 +275,8 @@ impl Stage<'_> {
                 self.plan.in_flight.to_string(),
             )
             .env("TICKETWIRE__LOG__FILTER", "warn")
+            // The sink counts requests, and a check of an integration's health is two.
+            .env("TICKETWIRE__HEALTH__INTERVAL", "")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
