@@ -26,33 +26,33 @@ macro_rules! words {
     };
 }
 
-/// The indexes of the search, built concurrently after the migrations and dropped by their version's way back: name, definition.
-///
-/// The two orders carry every filter behind their key: PostgreSQL checks such a condition inside the index and visits
-/// the table for tickets that match and for no others, however rare they are.
-pub(super) const INDEXES: &[Index] = &[
-    Index {
-        version: 4,
-        name: "tickets_search_created",
-        sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_created ON tickets (organization_id, created_at, id, \
+/// The index of an order, which carries every filter behind its key: PostgreSQL checks such a condition inside the index
+/// and visits the table for tickets that match and for no others, however rare they are.
+pub(super) const CREATED_INDEX: Index = Index {
+    version: 4,
+    name: "tickets_search_created",
+    sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_created ON tickets (organization_id, created_at, id, \
          status, priority, urgency, category, integration_id, department, updated_at) WHERE NOT is_deleted",
-    },
-    Index {
-        version: 4,
-        name: "tickets_search_updated",
-        sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_updated ON tickets (organization_id, updated_at, id, \
+};
+
+/// The same of the other order.
+pub(super) const UPDATED_INDEX: Index = Index {
+    version: 4,
+    name: "tickets_search_updated",
+    sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_updated ON tickets (organization_id, updated_at, id, \
          status, priority, urgency, category, integration_id, department, created_at) WHERE NOT is_deleted",
-    },
-    Index {
-        version: 5,
-        name: "tickets_search_words",
-        sql: concat!(
-            "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_words ON tickets USING gin ((",
-            words!(),
-            ")) WHERE NOT is_deleted"
-        ),
-    },
-];
+};
+
+/// The words of title and description.
+pub(super) const WORDS_INDEX: Index = Index {
+    version: 5,
+    name: "tickets_search_words",
+    sql: concat!(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_words ON tickets USING gin ((",
+        words!(),
+        ")) WHERE NOT is_deleted"
+    ),
+};
 
 /// What an earlier version built, dropped once its successor is there.
 pub(super) const RETIRED_INDEXES: &[&str] = &["tickets_search_text"];

@@ -124,7 +124,7 @@ async fn a_dry_run_changes_nothing_and_a_rollback_of_data_wants_a_word() {
         status["pending"],
         json!([
             { "version": 3, "name": "ledger" }, { "version": 4, "name": "integration_life" },
-            { "version": 5, "name": "write_path" },
+            { "version": 5, "name": "write_path" }, { "version": 6, "name": "sparse_indexes" },
         ])
     );
     remove(&url).await;
@@ -204,4 +204,61 @@ async fn what_tickets_refer_to_cannot_be_deleted_and_going_back_restores_the_for
             .await,
         1
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn legacy_indexes_without_what_is_empty_find_what_they_found() {
+    let (url, environment) = empty().await;
+    let (status, text) = run(&environment, &["migrate", "up"]);
+    assert_eq!(status, Some(0), "{text}");
+    let (client, _connection) = connect(&url.as_str().into(), "tests").await.unwrap();
+    let settings = "SET enable_seqscan = off; SET enable_bitmapscan = off";
+    client.batch_execute(settings).await.unwrap();
+    let id = Uuid::new_v4();
+    let asked = [
+        ("assigned_to_id", format!("assigned_to_id = '{id}'")),
+        ("closed_at", "closed_at > now()".to_owned()),
+        (
+            "created_by_id",
+            format!("created_by_id IN ('{id}', '{id}')"),
+        ),
+        ("deleted_at", "deleted_at < now()".to_owned()),
+        ("department", "department = 'IT'".to_owned()),
+        (
+            "first_response_at",
+            "first_response_at BETWEEN now() AND now()".to_owned(),
+        ),
+        ("is_deleted", "is_deleted = true".to_owned()),
+        ("resolved_at", "resolved_at >= now()".to_owned()),
+        (
+            "sla_due_date",
+            "sla_due_date < now() AND status <> 'closed'".to_owned(),
+        ),
+    ];
+
+    for (column, condition) in &asked {
+        let explain = format!("EXPLAIN SELECT * FROM tickets WHERE {condition}");
+        let plan: Vec<String> = client
+            .query(&explain, &[])
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains(&format!("ix_tickets_{column} ")), "{plan}");
+    }
+    let sparse = "SELECT count(*) FROM pg_indexes WHERE tablename = 'tickets' AND starts_with(indexname, 'ix_tickets_') \
+                  AND indexdef LIKE '% WHERE %'";
+    let count: i64 = client.query_one(sparse, &[]).await.unwrap().get(0);
+    assert_eq!(count, 9);
+
+    let (status, text) = run(&environment, &["migrate", "rollback", "--to", "5"]);
+    assert_eq!(status, Some(0), "{text}");
+    let count: i64 = client.query_one(sparse, &[]).await.unwrap().get(0);
+    assert_eq!(count, 0);
+    let all = "SELECT count(*) FROM pg_indexes WHERE tablename = 'tickets' AND starts_with(indexname, 'ix_tickets_')";
+    let count: i64 = client.query_one(all, &[]).await.unwrap().get(0);
+    assert_eq!(count, 19, "as the legacy application made them");
+    remove(&url).await;
 }

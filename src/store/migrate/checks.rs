@@ -220,6 +220,12 @@ pub(super) const WRITE_PATH: Losses = Losses {
     ],
 };
 
+/// Of the indexes that leave out what is empty: nothing is lost, they are built anew.
+pub(super) const SPARSE_INDEXES: Losses = Losses {
+    guarded: &["tickets", "workers"],
+    checks: &[WORKERS],
+};
+
 /// A running worker is of its own schema, whichever that is.
 const WORKERS: Check = never(
     "workers are running",

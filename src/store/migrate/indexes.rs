@@ -3,6 +3,8 @@
 
 use tokio_postgres::{Client, GenericClient};
 
+use crate::store::ticket_search::{CREATED_INDEX, UPDATED_INDEX, WORDS_INDEX};
+
 /// An index and the version whose columns it needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Index {
@@ -13,6 +15,40 @@ pub struct Index {
     /// `CREATE INDEX CONCURRENTLY IF NOT EXISTS <name> …`
     pub sql: &'static str,
 }
+
+/// A legacy index on a column that is empty in most tickets, without these.
+macro_rules! sparse {
+    ($column:literal, $condition:literal) => {
+        Index {
+            version: 6,
+            name: concat!("ix_tickets_", $column),
+            sql: concat!(
+                "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_tickets_",
+                $column,
+                " ON tickets (",
+                $column,
+                ") WHERE ",
+                $condition
+            ),
+        }
+    };
+}
+
+/// All of them.
+pub const INDEXES: &[Index] = &[
+    CREATED_INDEX,
+    UPDATED_INDEX,
+    WORDS_INDEX,
+    sparse!("assigned_to_id", "assigned_to_id IS NOT NULL"),
+    sparse!("closed_at", "closed_at IS NOT NULL"),
+    sparse!("created_by_id", "created_by_id IS NOT NULL"),
+    sparse!("deleted_at", "deleted_at IS NOT NULL"),
+    sparse!("department", "department IS NOT NULL"),
+    sparse!("first_response_at", "first_response_at IS NOT NULL"),
+    sparse!("is_deleted", "is_deleted"),
+    sparse!("resolved_at", "resolved_at IS NOT NULL"),
+    sparse!("sla_due_date", "sla_due_date IS NOT NULL"),
+];
 
 /// How an index stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

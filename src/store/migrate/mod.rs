@@ -18,7 +18,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 
 use self::checks::Losses;
-pub use self::indexes::{Index, IndexState, build_indexes, index_states};
+pub use self::indexes::{INDEXES, Index, IndexState, build_indexes, index_states};
 pub use self::recognise::Start;
 pub use self::refusal::{Finding, Refusal};
 
@@ -56,16 +56,14 @@ macro_rules! step {
     };
 }
 
-static STEPS: [Step; 5] = [
+static STEPS: [Step; 6] = [
     step!(1, "legacy_shape", checks::LEGACY_SHAPE),
     step!(2, "integration_refactor", checks::REFACTOR),
     step!(3, "ledger", checks::LEDGER),
     step!(4, "integration_life", checks::INTEGRATION_LIFE),
     step!(5, "write_path", checks::WRITE_PATH),
+    step!(6, "sparse_indexes", checks::SPARSE_INDEXES),
 ];
-
-/// Indexes that are built concurrently, after the migrations.
-pub const INDEXES: &[Index] = super::ticket_search::INDEXES;
 
 /// The version that adopts the legacy tables or makes them, and its text.
 const ADOPTION: i32 = 1;

@@ -1,0 +1,9 @@
+CREATE INDEX ix_tickets_assigned_to_id    ON tickets (assigned_to_id);
+CREATE INDEX ix_tickets_closed_at         ON tickets (closed_at);
+CREATE INDEX ix_tickets_created_by_id     ON tickets (created_by_id);
+CREATE INDEX ix_tickets_deleted_at        ON tickets (deleted_at);
+CREATE INDEX ix_tickets_department        ON tickets (department);
+CREATE INDEX ix_tickets_first_response_at ON tickets (first_response_at);
+CREATE INDEX ix_tickets_is_deleted        ON tickets (is_deleted);
+CREATE INDEX ix_tickets_resolved_at       ON tickets (resolved_at);
+CREATE INDEX ix_tickets_sla_due_date      ON tickets (sla_due_date);
