@@ -1,10 +1,10 @@
 -- Makes a batch of commands durable and starts those that may start at once. One statement, so one round trip and one
 -- commit. A row that is not returned is a repeat, or its ticket's turn is taken: the caller tells them apart.
+-- What is only stored joins at the insert: each step copies its rows.
 WITH inp AS MATERIALIZED (
   SELECT u.*, nextval('command_arrivals') AS arrival
-  FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bool[], $7::bytea[], $8::text[],
-              $9::timestamptz[], $10::text[], $11::text[])
-       AS u(id, type, org, integ, ticket, creates, digest, data, expires_at, traceparent, tracestate)
+  FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bool[]) WITH ORDINALITY
+       AS u(id, type, org, integ, ticket, creates, n)
 ), res AS MATERIALIZED (
   SELECT inp.*,
          COALESCE(inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) AS integration,
@@ -31,8 +31,8 @@ WITH inp AS MATERIALIZED (
 ), ranked AS (
   SELECT res.*, l.lane, l.version,
          res.ready
-           AND row_number() OVER (PARTITION BY l.lane ORDER BY res.ready DESC, res.arrival) <= l.room
-           AND row_number() OVER (ORDER BY res.arrival) <= $15 AS runs
+           AND row_number() OVER (PARTITION BY l.lane ORDER BY res.ready DESC, res.n) <= l.room
+           AND res.n <= $15 AS runs
   FROM res JOIN lanes l ON l.lane = COALESCE(res.in_lane, '00000000-0000-0000-0000-000000000000')
 ), ins AS (
   INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, state, turn, take, owner, lane,
@@ -41,7 +41,9 @@ WITH inp AS MATERIALIZED (
          CASE WHEN runs THEN 1 ELSE 0 END, CASE WHEN runs THEN $16::uuid END, lane,
          CASE WHEN ready AND NOT runs THEN now() END, CASE WHEN NOT ready THEN now() + interval '1 second' END,
          CASE WHEN runs THEN now() END, expires_at, digest, data, traceparent, tracestate
-  FROM ranked ORDER BY org, ticket, id -- everybody in the same order: no deadlocks at the turn index
+  FROM ranked JOIN unnest($7::bytea[], $8::text[], $9::timestamptz[], $10::text[], $11::text[]) WITH ORDINALITY
+       AS stored(digest, data, expires_at, traceparent, tracestate, n) USING (n)
+  ORDER BY org, ticket, id -- everybody in the same order: no deadlocks at the turn index
   ON CONFLICT DO NOTHING
   RETURNING id, state, integration_id, lane, organization_id, received_at, turn
 )
