@@ -180,7 +180,9 @@ impl Store {
     /// # Errors
     /// As the connection's; the whole batch is then published again.
     pub async fn keep_of_batch(&self, id: Uuid, commands: &[Uuid]) -> Result<(), StoreError> {
-        const SQL: &str = "UPDATE outbox_batches SET command_ids = $2, owner = NULL WHERE id = $1";
+        // Of what is still in it: what a retry has taken out meanwhile is a row of its own.
+        const SQL: &str = "UPDATE outbox_batches SET owner = NULL, \
+             command_ids = ARRAY(SELECT x FROM unnest(command_ids) AS x WHERE x = ANY($2)) WHERE id = $1";
         let client = self.hot().await?;
         let result = limited(client.execute(SQL, &[&id, &commands])).await;
         keep_if_sound(client, result).map(|_| ())
