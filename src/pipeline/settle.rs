@@ -83,11 +83,13 @@ async fn settle_plain(core: &Arc<Core>, batch: Vec<Done>) {
 async fn write(core: &Arc<Core>, batch: Vec<Settlement>, usage: &[(IntegrationId, UsageTally)]) {
     let mut pending = vec![(batch, usage)];
     let mut pause = PAUSE.0;
+    // Whether an earlier try may have been committed.
+    let mut again = false;
     while let Some((mut part, part_usage)) = pending.pop() {
         let began = Instant::now();
         match core
             .store
-            .settle(core.me.id, &core.me.worker, &part, part_usage)
+            .settle(core.me.id, &core.me.worker, &part, part_usage, again)
             .await
         {
             Ok(settled) => {
@@ -117,6 +119,7 @@ async fn write(core: &Arc<Core>, batch: Vec<Settlement>, usage: &[(IntegrationId
                 );
                 core.store.forget_connections();
                 pending.push((part, part_usage));
+                again = true;
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE.1);
             }
@@ -143,6 +146,7 @@ async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
             &core.me.worker,
             std::slice::from_ref(&bare),
             &[],
+            false,
         )
         .await
     {

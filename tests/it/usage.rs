@@ -29,7 +29,7 @@ async fn no_request_goes_uncounted_while_usage_is_added_up() {
         writers.push(tokio::spawn(async move {
             let worker = format!("w{}", writer % 2);
             for _ in 0..EACH {
-                let nothing = store.settle(Uuid::nil(), &worker, &[], &usage).await;
+                let nothing = store.settle(Uuid::nil(), &worker, &[], &usage, false).await;
                 nothing.unwrap();
             }
             ended.fetch_add(1, Ordering::Relaxed);
@@ -54,4 +54,27 @@ async fn no_request_goes_uncounted_while_usage_is_added_up() {
         world.count(counted).await,
         i64::try_from(WRITERS * EACH).unwrap()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_again_and_was_settled_before_is_not_counted_again() {
+    let world = World::new().await;
+    let store = Store::new(&world.database_url.as_str().into(), 1, "tests").unwrap();
+    let usage = [(
+        IntegrationId::new(world.integration),
+        UsageTally {
+            succeeded: 1,
+            ..UsageTally::default()
+        },
+    )];
+    let counted = "SELECT COALESCE(sum(total), 0)::bigint FROM integration_usage";
+
+    for (again, expected) in [(false, 1), (true, 1), (false, 2)] {
+        // Nothing of the batch is left to settle: as after a commit whose answer was lost.
+        store
+            .settle(Uuid::nil(), "w1", &[], &usage, again)
+            .await
+            .unwrap();
+        assert_eq!(world.count(counted).await, expected, "again: {again}");
+    }
 }

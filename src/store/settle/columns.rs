@@ -117,7 +117,12 @@ impl<'a> SettleColumns<'a> {
         c
     }
 
-    pub(super) fn params<'b>(&'b self, owner: &'b Uuid, worker: &'b &'b str) -> Params<'b> {
+    pub(super) fn params<'b>(
+        &'b self,
+        owner: &'b Uuid,
+        worker: &'b &'b str,
+        again: &'b bool,
+    ) -> Params<'b> {
         let mut params: Params<'b> = vec![
             owner,
             &self.ids,
@@ -159,6 +164,7 @@ impl<'a> SettleColumns<'a> {
         params.push(&self.sole);
         params.push(&self.batch);
         self.usage.push_params(&mut params);
+        params.push(again);
         params
     }
 }

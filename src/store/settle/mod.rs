@@ -256,16 +256,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After [`StoreError::Unavailable`]
     /// or [`StoreError::Timeout`] the commit is in doubt: settle again; what was committed is then not returned, and
-    /// its events are the sweep's.
+    /// its events are the sweep's. Say so (`again`), so that its usage is not counted twice.
     pub async fn settle(
         &self,
         owner: Uuid,
         worker: &str,
         batch: &[Settlement],
         usage: &[(IntegrationId, UsageTally)],
+        again: bool,
     ) -> Result<SettledBatch, StoreError> {
         let client = self.hot().await?;
-        let result = settle_batch(&client, owner, worker, batch, usage).await;
+        let result = settle_batch(&client, owner, worker, batch, (usage, again)).await;
         keep_if_sound(client, result)
     }
 
@@ -312,7 +313,7 @@ async fn settle_one(
         .prepare_cached(include_str!("../sql/settle.sql"))
         .await?;
     let settled = client
-        .query(&settle, &columns.params(&owner, &worker))
+        .query(&settle, &columns.params(&owner, &worker, &false))
         .await?;
     if settled.is_empty() {
         // Somebody else's by now: its effect is theirs, too.
@@ -368,7 +369,7 @@ async fn settle_batch(
     owner: Uuid,
     worker: &str,
     batch: &[Settlement],
-    usage: &[(IntegrationId, UsageTally)],
+    (usage, again): (&[(IntegrationId, UsageTally)], bool),
 ) -> Result<SettledBatch, StoreError> {
     let settle = client
         .prepare_cached(include_str!("../sql/settle.sql"))
@@ -397,7 +398,7 @@ async fn settle_batch(
     // the futures half way (the limit) leaves the connection in an unknown state, so it is not given back then.
     let transaction = Box::pin(async {
         let begin = client.batch_execute("BEGIN");
-        let settled_params = columns.params(&owner, &worker);
+        let settled_params = columns.params(&owner, &worker, &again);
         let settled = client.query(&settle, &settled_params);
         let change_params = changes.params();
         let changed = async {

@@ -1,12 +1,6 @@
 -- Settles a batch of attempts: command, attempt row, usage, events, the ticket rows of creates. Fenced: a command that somebody
 -- else has meanwhile taken over is not touched and not returned, and neither is anything that hangs on it.
-WITH inp AS MATERIALIZED (
-  SELECT * FROM unnest($2::uuid[], $3::int[], $4::text[], $5::int[], $6::int[], $7::timestamptz[], $8::text[],
-                       $9::text[], $10::text[], $11::timestamptz[], $12::int[], $13::text[], $14::text[], $15::bool[],
-                       $16::bool[], $17::bool[], $18::uuid[], $35::bool[], $56::bool[])
-       AS u(id, take, state, attempt, events, due_at, decided_by, error_code, error, doubt_since, lookups, final_event,
-            final_key, finished, waits, ran, integration, earlier, sole)
-), upd AS (
+WITH upd AS (
   UPDATE commands c SET
     state = i.state, attempt = i.attempt, events = i.events, owner = NULL,
     turn = NOT (i.finished OR i.waits),
@@ -18,7 +12,11 @@ WITH inp AS MATERIALIZED (
     integration_id = COALESCE(i.integration, c.integration_id),
     lane = CASE WHEN c.type LIKE 'integration.%' THEN c.lane ELSE COALESCE(i.integration, c.lane) END,
     final_event = i.final_event, final_key = i.final_key, suspect = c.suspect AND NOT i.ran, alone = c.alone AND NOT i.ran
-  FROM inp i
+  FROM unnest($2::uuid[], $3::int[], $4::text[], $5::int[], $6::int[], $7::timestamptz[], $8::text[], $9::text[],
+              $10::text[], $11::timestamptz[], $12::int[], $13::text[], $14::text[], $15::bool[], $16::bool[],
+              $17::bool[], $18::uuid[], $35::bool[], $56::bool[])
+       AS i(id, take, state, attempt, events, due_at, decided_by, error_code, error, doubt_since, lookups, final_event,
+            final_key, finished, waits, ran, integration, earlier, sole)
   -- Whoever has an owner is running; saying so would only invite the planner to walk commands_running.
   WHERE c.id = i.id AND c.owner = $1 AND c.take = i.take
   RETURNING c.id, i.earlier, i.sole
@@ -33,12 +31,14 @@ WITH inp AS MATERIALIZED (
   JOIN upd ON upd.id = a.id
   ON CONFLICT DO NOTHING
 ), usd AS (
-  -- One narrow row per worker and integration, written once a batch. Not fenced: what was sent was sent.
+  -- One narrow row per worker and integration, written once a batch. Not fenced, what was sent was sent; but a batch that
+  -- is written again, as the answer to its commit was lost, and finds nothing left to settle, was counted then.
   INSERT INTO integration_usage AS n (integration_id, worker, total, succeeded, failed, last_request_at,
                                       last_success_at, last_error_at, last_error_message)
   SELECT u.id, $19, u.succeeded + u.failed, u.succeeded, u.failed, now(), CASE WHEN u.succeeded > 0 THEN now() END,
          CASE WHEN u.failed > 0 THEN now() END, u.last_error
   FROM unnest($58::uuid[], $59::bigint[], $60::bigint[], $61::text[]) AS u(id, succeeded, failed, last_error)
+  WHERE NOT $62 OR EXISTS (SELECT FROM upd)
   ORDER BY u.id
   ON CONFLICT (integration_id, worker) DO UPDATE SET total = n.total + excluded.total,
     succeeded = n.succeeded + excluded.succeeded, failed = n.failed + excluded.failed,
