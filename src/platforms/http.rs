@@ -5,6 +5,7 @@
 //! connections, reads, a 429 with a short `Retry-After`, a stale token. Everything else is the pipeline's to decide.
 
 use std::error::Error as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use reqwest::header::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::backoff::{Verdict, in_place};
@@ -31,6 +33,11 @@ use crate::telemetry::failpoint;
 const BODY_MAX: usize = 2 << 20;
 /// Longest a TCP and TLS connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request holds a starting place for this long, or until it is answered. In a flood the answers come sooner, and a few
+/// dozen connections do what would else be one for every command, of 20 KiB each; a slow platform holds nobody up.
+const STARTING: Duration = Duration::from_millis(2);
+/// Starting places of a worker: 32,000 requests a second, if no answer comes in time.
+const STARTING_PLACES: usize = 64;
 /// A `Retry-After` up to this is waited for in place; a longer one ends the attempt.
 const SHORT_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// How much of a vendor's answer the log may quote.
@@ -177,6 +184,7 @@ pub struct HttpClient {
     client: reqwest::Client,
     egress: EgressPolicy,
     request_timeout: Duration,
+    starting: Arc<Semaphore>,
 }
 
 impl HttpClient {
@@ -208,6 +216,7 @@ impl HttpClient {
             client,
             egress,
             request_timeout,
+            starting: Arc::new(Semaphore::new(STARTING_PLACES)),
         })
     }
 }
@@ -319,8 +328,10 @@ impl Exchange<'_> {
             Effect::Idempotent | Effect::Create => "before_send",
         })
         .await;
+        let place = self.client.starting.acquire().await.ok();
         self.permit.check(limit).map_err(fail)?;
-        match tokio::time::timeout(limit, self.transfer(prepared, request.effect)).await {
+        let transfer = self.transfer(prepared, request.effect, place);
+        match tokio::time::timeout(limit, transfer).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(trouble(request, &error)),
             Err(_) => {
@@ -412,8 +423,15 @@ impl Exchange<'_> {
         &self,
         request: reqwest::Request,
         effect: Effect,
+        place: Option<SemaphorePermit<'_>>,
     ) -> Result<Response, reqwest::Error> {
-        let mut answer = self.client.client.execute(request).await?;
+        let mut executing = pin!(self.client.client.execute(request));
+        let in_time = tokio::time::timeout(STARTING, &mut executing).await;
+        drop(place);
+        let mut answer = match in_time {
+            Ok(answer) => answer?,
+            Err(_) => executing.await?,
+        };
         // The platform has it, and nobody has read what it said.
         failpoint(match effect {
             Effect::Read => "after_read",
