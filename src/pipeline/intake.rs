@@ -19,10 +19,10 @@ use super::job::Job;
 use super::{prepare, reads};
 use crate::broker::{Consumer, Delivery};
 use crate::contract::{Envelope, Rejection, rejected_event};
-use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId};
+use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId, TicketId};
 use crate::secrets::mask_members;
 use crate::store::{
-    Claimed, DeadLetter, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, chain,
+    Claimed, DeadLetter, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, StoredTicket, chain,
 };
 use crate::telemetry::{failpoint, metrics};
 
@@ -219,19 +219,8 @@ async fn claim_until_durable(
         loop {
             match claim(core, &part).await {
                 Ok(claim) => {
-                    let (repeats, jobs, versions) = claim;
-                    conflicts.extend(
-                        after_claim(
-                            core,
-                            part,
-                            &repeats,
-                            &mut callers,
-                            jobs,
-                            versions,
-                            deliveries,
-                        )
-                        .await,
-                    );
+                    conflicts
+                        .extend(after_claim(core, part, claim, &mut callers, deliveries).await);
                     break;
                 }
                 Err(error) if error.is_refusal() && part.len() > 1 => {
@@ -273,10 +262,18 @@ async fn claim_until_durable(
     conflicts
 }
 
-type Claim = (Vec<Repeat>, HashMap<CommandId, Claimed>, HashMap<Uuid, i64>);
+/// What came of claiming a batch.
+struct ClaimedBatch {
+    repeats: Vec<Repeat>,
+    claimed: HashMap<CommandId, Claimed>,
+    /// Of the integrations' rows.
+    versions: HashMap<Uuid, i64>,
+    /// As in [`crate::store::Claim`].
+    tickets: Option<Vec<StoredTicket>>,
+}
 
 /// One try. Commands it started are held before anybody else can look for rows that nobody holds.
-async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError> {
+async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<ClaimedBatch, StoreError> {
     // The claim takes one command a ticket; those behind it follow in the order of their arrival.
     let mut tickets = HashSet::new();
     let (first, behind): (Vec<&Incoming>, Vec<&Incoming>) = part.iter().partition(|incoming| {
@@ -286,7 +283,12 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
             .is_none_or(|ticket| tickets.insert((incoming.row.organization_id, ticket)))
     });
     let rows: Vec<&NewCommand> = first.iter().map(|incoming| &incoming.row).collect();
-    let claimed = {
+    let asked: Vec<Uuid> = first
+        .iter()
+        .filter(|incoming| prepare::needs_ticket(&incoming.envelope.command, false))
+        .filter_map(|incoming| incoming.row.ticket_id.map(TicketId::uuid))
+        .collect();
+    let (claimed, tickets) = {
         let _claiming = core.claiming.lock().await;
         let mut rooms = core.lanes.rooms(core.free_memory());
         if !core.lease.stands() {
@@ -294,15 +296,16 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
             rooms.total = 0;
         }
         let began = Instant::now();
-        let claimed = core.store.claim(&rows, &rooms, core.me.id).await?;
+        let claim = core.store.claim(&rows, &rooms, core.me.id, &asked).await?;
         metrics::batch("claim", rows.len(), began.elapsed());
+        let claimed = claim.claimed;
         core.hold(
             claimed
                 .iter()
                 .filter(|claimed| claimed.running)
                 .map(|claimed| claimed.id),
         );
-        claimed
+        (claimed, claim.tickets)
     };
     let versions = claimed
         .iter()
@@ -328,12 +331,17 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
         .filter(|row| !claimed.contains_key(&row.id))
         .collect();
     rest.extend(behind.iter().map(|incoming| &incoming.row));
-    let mut repeats = Vec::new();
+    let mut done = ClaimedBatch {
+        repeats: Vec::new(),
+        claimed,
+        versions,
+        tickets,
+    };
     if !rest.is_empty() {
         loop {
             match core.store.claim_rest(&rest).await {
                 Ok(phase) => {
-                    repeats = phase.repeats;
+                    done.repeats = phase.repeats;
                     if !phase.waiting.is_empty() {
                         core.due.notify_one();
                     }
@@ -344,13 +352,13 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<Claim, StoreError>
                 }
                 Err(error) => {
                     // What the first statement started is in this process's hands; the next try finds it a repeat.
-                    start(core, part, &claimed, &versions).await;
+                    start(core, part, &done).await;
                     return Err(error);
                 }
             }
         }
     }
-    Ok((repeats, claimed, versions))
+    Ok(done)
 }
 
 /// A turn that was being released while a command came to wait for it would be nobody's until the fallback clock looks.
@@ -380,43 +388,41 @@ async fn offer_turns(core: &Core, rows: &[&NewCommand], claimed: &[Claimed]) {
     }
 }
 
-async fn start(
-    core: &Arc<Core>,
-    part: &[Incoming],
-    claimed: &HashMap<CommandId, Claimed>,
-    versions: &HashMap<Uuid, i64>,
-) {
+async fn start(core: &Arc<Core>, part: &[Incoming], claim: &ClaimedBatch) {
     let jobs: Vec<Job> = part
         .iter()
         .filter_map(|incoming| {
-            let claimed = claimed
+            let claimed = claim
+                .claimed
                 .get(&incoming.envelope.id)
                 .filter(|claimed| claimed.running)?;
             Some(Job::claimed(incoming.envelope.clone(), claimed))
         })
         .collect();
-    prepare::start(core, jobs, versions).await;
+    prepare::start(core, jobs, &claim.versions, claim.tickets.as_deref()).await;
 }
 
 async fn after_claim(
     core: &Arc<Core>,
     part: Vec<Incoming>,
-    repeats: &[Repeat],
+    claim: ClaimedBatch,
     callers: &mut Vec<(CommandId, String, String)>,
-    claimed: HashMap<CommandId, Claimed>,
-    versions: HashMap<Uuid, i64>,
     deliveries: &[Delivery],
 ) -> Vec<(Rejection, usize)> {
-    metrics::received("repeat", repeats.len());
-    metrics::received("claimed", part.len().saturating_sub(repeats.len()));
-    let repeats: HashMap<CommandId, &Repeat> =
-        repeats.iter().map(|repeat| (repeat.id, repeat)).collect();
+    let repeats: HashMap<CommandId, &Repeat> = claim
+        .repeats
+        .iter()
+        .map(|repeat| (repeat.id, repeat))
+        .collect();
+    metrics::received("repeat", claim.repeats.len());
+    metrics::received("claimed", part.len().saturating_sub(claim.repeats.len()));
     let mut conflicts = Vec::new();
     let mut jobs = Vec::with_capacity(part.len());
     let mut answers = Vec::new();
     for incoming in part {
         let id = incoming.envelope.id;
-        if let Some(claimed) = claimed.get(&id).filter(|claimed| claimed.running) {
+        let claimed = claim.claimed.get(&id);
+        if let Some(claimed) = claimed.filter(|claimed| claimed.running) {
             jobs.push(Job::claimed(incoming.envelope, claimed));
         } else if let Some(repeat) = repeats.get(&id) {
             let row = &incoming.row;
@@ -449,7 +455,7 @@ async fn after_claim(
         until_durable(core, || core.store.add_events(&answers, core.me.id)).await;
         core.relay.offer(answers);
     }
-    prepare::start(core, jobs, &versions).await;
+    prepare::start(core, jobs, &claim.versions, claim.tickets.as_deref()).await;
     conflicts
 }
 

@@ -95,16 +95,8 @@ impl Job {
         (job, failure)
     }
 
-    /// Whether the ticket's row has to be read: not for a create that makes its own id, which nobody else can know.
     fn needs_ticket(&self) -> bool {
-        match &*self.command {
-            Command::Ticket(TicketCommand::Create(create)) => {
-                create.ticket_id.is_some() || self.take > 1
-            }
-            Command::Ticket(TicketCommand::AiCreate(_)) => self.take > 1,
-            Command::Ticket(_) => true,
-            Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => false,
-        }
+        needs_ticket(&self.command, self.take > 1)
     }
 
     fn people_named(&self) -> impl Iterator<Item = Uuid> {
@@ -122,33 +114,36 @@ impl Job {
     }
 }
 
-/// Fills in integrations, tickets and people. Runs after the claim or take has committed, so that it sees what the
-/// command before in the ticket's turn has written.
+/// Whether the ticket's row has to be read: not for a create that makes its own id, which nobody else can know.
+pub(super) fn needs_ticket(command: &Command, ran_before: bool) -> bool {
+    match command {
+        Command::Ticket(TicketCommand::Create(create)) => create.ticket_id.is_some() || ran_before,
+        Command::Ticket(TicketCommand::AiCreate(_)) => ran_before,
+        Command::Ticket(_) => true,
+        Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => false,
+    }
+}
+
+/// Fills in integrations, tickets and people. What is read here is read after the claim or take has committed, so that it
+/// shows what the command before in the ticket's turn has written; so are the tickets that the claim itself has `read`.
 pub(super) async fn fill(
     core: &Core,
     jobs: &mut [Job],
     versions: &HashMap<Uuid, i64>,
+    read: Option<&[StoredTicket]>,
 ) -> Result<(), StoreError> {
-    let mut tickets: Vec<Uuid> = jobs
-        .iter()
-        .filter(|job| job.needs_ticket())
-        .filter_map(|job| job.ticket_id.map(TicketId::uuid))
-        .collect();
-    tickets.sort_unstable();
-    tickets.dedup();
     let mut people: Vec<Uuid> = jobs.iter().flat_map(Job::people_named).collect();
     people.sort_unstable();
     people.dedup();
-    let tickets: HashMap<Uuid, StoredTicket> = if tickets.is_empty() {
-        HashMap::new()
-    } else {
-        core.store
-            .tickets(&tickets)
-            .await?
-            .into_iter()
-            .map(|ticket| (ticket.view.id.uuid(), ticket))
-            .collect()
+    let found = match read {
+        Some(_) => Vec::new(),
+        None => tickets_of(core, jobs).await?,
     };
+    let tickets: HashMap<Uuid, &StoredTicket> = read
+        .unwrap_or(&found)
+        .iter()
+        .map(|ticket| (ticket.view.id.uuid(), ticket))
+        .collect();
     let people: Vec<UserRef> = if people.is_empty() {
         Vec::new()
     } else {
@@ -161,7 +156,7 @@ pub(super) async fn fill(
             if !job.command.creates_ticket() && stored.organization_id == job.organization_id {
                 job.integration_id = stored.integration_id.or(job.integration_id);
             }
-            job.ticket = Some(Box::new(stored.clone()));
+            job.ticket = Some(Box::new((*stored).clone()));
         }
         let named: Vec<Uuid> = job.people_named().collect();
         job.people = people
@@ -188,6 +183,20 @@ pub(super) async fn fill(
     Ok(())
 }
 
+async fn tickets_of(core: &Core, jobs: &[Job]) -> Result<Vec<StoredTicket>, StoreError> {
+    let mut ids: Vec<Uuid> = jobs
+        .iter()
+        .filter(|job| job.needs_ticket())
+        .filter_map(|job| job.ticket_id.map(TicketId::uuid))
+        .collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    core.store.tickets(&ids).await
+}
+
 /// Puts taken commands to work. They are held already.
 pub(super) async fn start_taken(core: &Arc<Core>, taken: Vec<Taken>) {
     let mut versions = HashMap::new();
@@ -202,12 +211,17 @@ pub(super) async fn start_taken(core: &Arc<Core>, taken: Vec<Taken>) {
             Some(failure) => core.finish(dispatch::refuse(core, job, failure)).await,
         }
     }
-    start(core, jobs, &versions).await;
+    start(core, jobs, &versions, None).await;
 }
 
 /// Fills jobs in and runs them; while Postgres is away they wait here, held.
-pub(super) async fn start(core: &Arc<Core>, mut jobs: Vec<Job>, versions: &HashMap<Uuid, i64>) {
-    while let Err(error) = fill(core, &mut jobs, versions).await {
+pub(super) async fn start(
+    core: &Arc<Core>,
+    mut jobs: Vec<Job>,
+    versions: &HashMap<Uuid, i64>,
+    tickets: Option<&[StoredTicket]>,
+) {
+    while let Err(error) = fill(core, &mut jobs, versions, tickets).await {
         tracing::warn!(
             error = chain(&error),
             "could not read what commands need; trying again"

@@ -374,7 +374,7 @@ async fn dry_run(
         Some(true) => Organization::Enabled,
     };
     let mut jobs = [job];
-    prepare::fill(core, &mut jobs, &HashMap::new()).await?;
+    prepare::fill(core, &mut jobs, &HashMap::new(), None).await?;
     let [job] = jobs;
     let answer = match gates::ticket(&job, Utc::now()) {
         Verdict::Refuse(failure) | Verdict::Later(_, failure) => Err(failure),

@@ -1,9 +1,11 @@
 //! Commands coming in: the claim, repeats, turns, and taking what is due.
 
 use chrono::{DateTime, Utc};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Store, StoreError, keep_if_sound, limited};
+use super::tickets::{READ as READ_TICKETS, read as read_ticket};
+use super::{Store, StoreError, StoredTicket, keep_if_sound, limited};
 use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId};
 
 /// A command to be made durable.
@@ -71,6 +73,15 @@ pub struct Claimed {
     pub organization_enabled: bool,
     /// Whether it waits for its ticket, or for the ticket's turn: see [`Store::offer_turns`].
     pub waits: bool,
+}
+
+/// What came of a claim.
+#[derive(Debug, Default)]
+pub struct Claim {
+    /// The commands that it made durable.
+    pub claimed: Vec<Claimed>,
+    /// The tickets that exist among those asked for; `None` where they could not be read.
+    pub tickets: Option<Vec<StoredTicket>>,
 }
 
 /// A command whose id the ledger had already.
@@ -153,6 +164,9 @@ impl Store {
     /// Makes a batch durable and starts what may start (`sql/claim.sql`). At most one command a ticket; ids distinct.
     /// What is not in the answer goes to [`Store::claim_rest`]. Locks the new rows until its commit; idempotent.
     ///
+    /// `tickets` are read right after that commit, in the same round trip: whoever held their turn before has committed
+    /// by then, so a create finds a ticket that another has made.
+    ///
     /// # Errors
     /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After [`StoreError::Unavailable`] or
     /// [`StoreError::Timeout`] the commit is in doubt: do not acknowledge; the redelivery finds repeats.
@@ -161,10 +175,12 @@ impl Store {
         batch: &[&NewCommand],
         rooms: &Rooms,
         owner: Uuid,
-    ) -> Result<Vec<Claimed>, StoreError> {
+        tickets: &[Uuid],
+    ) -> Result<Claim, StoreError> {
         let client = self.hot().await?;
         let result = async {
             let statement = client.prepare_cached(include_str!("sql/claim.sql")).await?;
+            let reading = client.prepare_cached(READ_TICKETS).await?;
             let ids: Vec<Uuid> = batch.iter().map(|c| c.id.uuid()).collect();
             let types: Vec<&str> = batch.iter().map(|c| c.command_type).collect();
             let orgs: Vec<Uuid> = batch.iter().map(|c| c.organization_id.uuid()).collect();
@@ -172,7 +188,7 @@ impl Store {
                 .iter()
                 .map(|c| c.integration_id.map(IntegrationId::uuid))
                 .collect();
-            let tickets: Vec<Option<Uuid>> = batch
+            let named: Vec<Option<Uuid>> = batch
                 .iter()
                 .map(|c| c.ticket_id.map(TicketId::uuid))
                 .collect();
@@ -183,29 +199,39 @@ impl Store {
             let parents: Vec<Option<&str>> =
                 batch.iter().map(|c| c.traceparent.as_deref()).collect();
             let states: Vec<Option<&str>> = batch.iter().map(|c| c.tracestate.as_deref()).collect();
-            let rows = limited(client.query(
-                &statement,
-                &[
-                    &ids,
-                    &types,
-                    &orgs,
-                    &integrations,
-                    &tickets,
-                    &creates,
-                    &digests,
-                    &data,
-                    &expires,
-                    &parents,
-                    &states,
-                    &rooms.lanes,
-                    &rooms.rooms,
-                    &rooms.default,
-                    &rooms.total,
-                    &owner,
-                ],
-            ))
+            let params: [&(dyn ToSql + Sync); 16] = [
+                &ids,
+                &types,
+                &orgs,
+                &integrations,
+                &named,
+                &creates,
+                &digests,
+                &data,
+                &expires,
+                &parents,
+                &states,
+                &rooms.lanes,
+                &rooms.rooms,
+                &rooms.default,
+                &rooms.total,
+                &owner,
+            ];
+            // Sent in one go, and run one after the other, each in a transaction of its own.
+            let (rows, found) = limited(async {
+                let claim = client.query(&statement, &params);
+                let find = async {
+                    if tickets.is_empty() {
+                        Ok(Vec::new())
+                    } else {
+                        client.query(&reading, &[&tickets]).await
+                    }
+                };
+                let (rows, found) = futures_util::join!(claim, find);
+                Ok((rows?, found))
+            })
             .await?;
-            Ok(rows
+            let claimed = rows
                 .iter()
                 .map(|row| Claimed {
                     id: CommandId::new(row.get(0)),
@@ -217,7 +243,16 @@ impl Store {
                     organization_enabled: row.get(6),
                     waits: row.get(7),
                 })
-                .collect())
+                .collect();
+            let tickets = match found {
+                Ok(rows) => Some(rows.iter().map(read_ticket).collect()),
+                Err(error) => {
+                    // The claim stands; whoever starts the commands reads them then.
+                    tracing::debug!(error = %error, "could not read tickets behind a claim");
+                    None
+                }
+            };
+            Ok(Claim { claimed, tickets })
         }
         .await;
         keep_if_sound(client, result)

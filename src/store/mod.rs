@@ -30,7 +30,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use secrecy::SecretString;
 
 pub use circuits::{CircuitChange, CircuitTally};
-pub use claim::{Claimed, NewCommand, Phase2, Repeat, Rooms, Taken};
+pub use claim::{Claim, Claimed, NewCommand, Phase2, Repeat, Rooms, Taken};
 pub use connect::{connect, connector, create_database};
 pub use dead_letters::{DeadLetter, DeadLetterRow};
 pub use erase::{Erased, Subject};

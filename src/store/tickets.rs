@@ -22,21 +22,23 @@ pub struct StoredTicket {
     pub is_deleted: bool,
 }
 
+/// Tickets by id (`$1`), with the people they name.
+pub(super) const READ: &str = "SELECT t.id, t.organization_id, t.integration_id, t.is_deleted, t.title, t.description, \
+     t.status::text, t.priority::text, t.urgency::text, t.category::text, t.department, t.external_ticket_id, \
+     t.external_ticket_url, t.external_ref, t.tags, t.custom_fields, t.assigned_to_id, a.email, a.full_name, \
+     t.created_by_id, b.email, b.full_name \
+     FROM unnest($1::uuid[]) AS u(id) JOIN tickets t ON t.id = u.id \
+     LEFT JOIN users a ON a.id = t.assigned_to_id LEFT JOIN users b ON b.id = t.created_by_id";
+
 impl Store {
     /// The tickets that exist among `ids`, whichever organization they belong to, with the people they name.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn tickets(&self, ids: &[Uuid]) -> Result<Vec<StoredTicket>, StoreError> {
-        const SQL: &str = "SELECT t.id, t.organization_id, t.integration_id, t.is_deleted, t.title, t.description, \
-             t.status::text, t.priority::text, t.urgency::text, t.category::text, t.department, t.external_ticket_id, \
-             t.external_ticket_url, t.external_ref, t.tags, t.custom_fields, t.assigned_to_id, a.email, a.full_name, \
-             t.created_by_id, b.email, b.full_name \
-             FROM unnest($1::uuid[]) AS u(id) JOIN tickets t ON t.id = u.id \
-             LEFT JOIN users a ON a.id = t.assigned_to_id LEFT JOIN users b ON b.id = t.created_by_id";
         let client = self.hot().await?;
         let result = async {
-            let statement = client.prepare_cached(SQL).await?;
+            let statement = client.prepare_cached(READ).await?;
             let rows = limited(client.query(&statement, &[&ids])).await?;
             Ok(rows.iter().map(read).collect())
         }
@@ -78,7 +80,7 @@ impl Store {
     }
 }
 
-fn read(row: &tokio_postgres::Row) -> StoredTicket {
+pub(super) fn read(row: &tokio_postgres::Row) -> StoredTicket {
     let text = |index: usize| row.get::<_, &str>(index);
     let person = |id: usize| {
         row.get::<_, Option<Uuid>>(id).map(|user| UserRef {

@@ -38,7 +38,8 @@ async fn a_newcomer_does_not_pass_one_that_missed_its_turn() {
     };
     // The first comes while the ticket is not known; the create's settlement, which makes it known, did not see it.
     let first = comment(world.organization, ticket);
-    let claimed = store.claim(&[&first], &rooms(), me).await.unwrap();
+    let claim = store.claim(&[&first], &rooms(), me, &[]).await.unwrap();
+    let claimed = claim.claimed;
     assert!(claimed[0].waits && !claimed[0].running);
     let known = "INSERT INTO tickets (id, organization_id, title, description, status, priority, category, urgency, \
          source_channel, business_impact, communication_count, escalation_level, sla_breached, last_activity_at, \
@@ -47,7 +48,12 @@ async fn a_newcomer_does_not_pass_one_that_missed_its_turn() {
     world.query(known, &[&ticket, &world.organization]).await;
 
     let second = comment(world.organization, ticket);
-    let claimed = store.claim(&[&second], &rooms(), me).await.unwrap();
+    let claim = store
+        .claim(&[&second], &rooms(), me, &[ticket])
+        .await
+        .unwrap();
+    let claimed = claim.claimed;
+    assert_eq!(claim.tickets.unwrap().len(), 1);
 
     assert!(
         claimed[0].waits && !claimed[0].running,
