@@ -26,7 +26,7 @@ mod workers;
 
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime};
 use secrecy::SecretString;
 
 pub use circuits::{CircuitChange, CircuitTally};
@@ -186,6 +186,8 @@ fn pool(
     );
     Pool::builder(manager)
         .max_size(size)
+        // The one used last is the warmest: its plans here and in the server's cache, its buffers as large as they get.
+        .queue_mode(QueueMode::Lifo)
         .wait_timeout(Some(wait))
         .create_timeout(Some(POOL_WAIT))
         .recycle_timeout(Some(POOL_WAIT))
