@@ -35,5 +35,6 @@ mod search;
 mod slack;
 mod tickets;
 mod tidy;
+mod tls;
 mod usage;
 mod webhook;
