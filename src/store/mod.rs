@@ -26,7 +26,9 @@ mod workers;
 
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime,
+};
 use secrecy::SecretString;
 
 pub use circuits::{CircuitChange, CircuitTally};
