@@ -18,8 +18,8 @@ use crate::platforms::HttpClient;
 use crate::secrets::KeyRing;
 use crate::store::{Incarnation, Store};
 
-/// Outcomes that wait for the settlers, beyond which nothing more comes in: two batches of each.
-const UNSETTLED_MAX: usize = 512;
+/// Commands that wait for their request to start or for a settler, beyond which nothing more comes in: a batch.
+const WAITING_MAX: usize = 256;
 
 /// What the composition root gives.
 pub struct CoreParts {
@@ -135,15 +135,15 @@ impl Core {
         }
     }
 
-    /// How many more come in at the door. None while the settlers are behind: what would be claimed now would only wait for
-    /// them, in memory instead of with the broker.
+    /// How many more come in at the door. None while requests or settlers are behind: what would be claimed now would only
+    /// wait for them, in memory instead of with the broker.
     pub(super) fn free_at_the_door(&self) -> usize {
         let unsettled: usize = self
             .done
             .iter()
             .map(|q| q.max_capacity() - q.capacity())
             .sum();
-        if unsettled > UNSETTLED_MAX {
+        if unsettled + self.http.waiting_to_start() > WAITING_MAX {
             return 0;
         }
         self.free_memory()

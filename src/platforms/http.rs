@@ -7,6 +7,7 @@
 use std::error::Error as _;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -184,7 +185,37 @@ pub struct HttpClient {
     client: reqwest::Client,
     egress: EgressPolicy,
     request_timeout: Duration,
-    starting: Arc<Semaphore>,
+    starting: Arc<Starting>,
+}
+
+/// The places in which requests start: see [`STARTING`].
+#[derive(Debug)]
+struct Starting {
+    places: Semaphore,
+    waiting: AtomicUsize,
+}
+
+impl Starting {
+    fn new(places: usize) -> Self {
+        Self {
+            places: Semaphore::new(places),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        /// Counts one who waits, for as long as it does.
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        // Never closed: with or without a place, the request goes on.
+        self.places.acquire().await.ok()
+    }
 }
 
 impl HttpClient {
@@ -216,8 +247,14 @@ impl HttpClient {
             client,
             egress,
             request_timeout,
-            starting: Arc::new(Semaphore::new(STARTING_PLACES)),
+            starting: Arc::new(Starting::new(STARTING_PLACES)),
         })
+    }
+
+    /// Requests that wait for a place to start in.
+    #[must_use]
+    pub fn waiting_to_start(&self) -> usize {
+        self.starting.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -328,7 +365,7 @@ impl Exchange<'_> {
             Effect::Idempotent | Effect::Create => "before_send",
         })
         .await;
-        let place = self.client.starting.acquire().await.ok();
+        let place = self.client.starting.place().await;
         self.permit.check(limit).map_err(fail)?;
         let transfer = self.transfer(prepared, request.effect, place);
         match tokio::time::timeout(limit, transfer).await {
@@ -741,6 +778,8 @@ impl Response {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn response(status: u16, headers: &[(&'static str, &str)]) -> Response {
@@ -759,6 +798,24 @@ mod tests {
             body: Bytes::new(),
             truncated: false,
         }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_starting_place_is_counted_until_it_has_one_or_gives_up() {
+        let starting = Starting::new(1);
+        let first = starting.place().await;
+        assert!(first.is_some());
+
+        let mut second = Box::pin(starting.place());
+        assert!(second.as_mut().now_or_never().is_none());
+        let mut third = Box::pin(starting.place());
+        assert!(third.as_mut().now_or_never().is_none());
+        assert_eq!(starting.waiting.load(Ordering::Relaxed), 2);
+
+        drop(third);
+        drop(first);
+        assert!(second.await.is_some());
+        assert_eq!(starting.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[test]
