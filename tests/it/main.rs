@@ -28,6 +28,7 @@ mod lifecycle;
 mod main_job;
 mod migrations;
 mod order;
+mod outbox;
 mod poison;
 mod retention;
 mod schema;

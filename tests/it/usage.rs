@@ -1,10 +1,8 @@
 //! What is counted while the counts are being added up.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use ticketwire::domain::IntegrationId;
 use ticketwire::store::{Store, UsageTally};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::support::World;
@@ -22,22 +20,20 @@ async fn no_request_goes_uncounted_while_usage_is_added_up() {
             ..UsageTally::default()
         },
     )];
-    let ended = Arc::new(AtomicUsize::new(0));
     let mut writers = Vec::new();
     for writer in 0..WRITERS {
-        let (store, usage, ended) = (store.clone(), usage.clone(), Arc::clone(&ended));
+        let (store, usage) = (store.clone(), usage.clone());
         writers.push(tokio::spawn(async move {
             let worker = format!("w{}", writer % 2);
             for _ in 0..EACH {
                 let nothing = store.settle(Uuid::nil(), &worker, &[], &usage, false).await;
                 nothing.unwrap();
             }
-            ended.fetch_add(1, Ordering::Relaxed);
         }));
     }
 
     let mut folded_under_way = 0;
-    while ended.load(Ordering::Relaxed) < WRITERS {
+    while !writers.iter().all(JoinHandle::is_finished) {
         folded_under_way += store.fold_usage().await.unwrap();
     }
 
