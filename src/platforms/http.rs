@@ -351,6 +351,13 @@ impl Exchange<'_> {
         token: Option<&SecretString>,
     ) -> Result<Response, Verdict<Again>> {
         let fail = |error| Verdict::Final(Again::Error(error));
+        let prepared = self.prepare(request, token).map_err(fail)?;
+        failpoint(match request.effect {
+            Effect::Read => "before_read",
+            Effect::Idempotent | Effect::Create => "before_send",
+        })
+        .await;
+        let place = self.client.starting.place().await;
         let limit = self
             .client
             .request_timeout
@@ -359,13 +366,6 @@ impl Exchange<'_> {
             let text = "the attempt's time was used up before the request was sent";
             return Err(fail(AdapterError::new(ErrorClass::Timeout, text)));
         }
-        let prepared = self.prepare(request, token).map_err(fail)?;
-        failpoint(match request.effect {
-            Effect::Read => "before_read",
-            Effect::Idempotent | Effect::Create => "before_send",
-        })
-        .await;
-        let place = self.client.starting.place().await;
         self.permit.check(limit).map_err(fail)?;
         let transfer = self.transfer(prepared, request.effect, place);
         match tokio::time::timeout(limit, transfer).await {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::Utc;
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, select, select_all};
 use secrecy::SecretString;
 use serde_json::{Map, json};
 use ticketwire::domain::{
@@ -583,6 +585,36 @@ async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_block
             let error = adapter.execute(&exchange, &operation).await.unwrap_err();
             assert_eq!(class(&error), "egress", "{address}: {error:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_that_never_answers_keeps_no_other_from_starting() {
+    let mut bench = Bench::new().await;
+    let egress = EgressPolicy {
+        allow: vec!["127.0.0.0/8".parse().unwrap()],
+        allow_http: true,
+    };
+    // The exchange's deadline, five seconds, is then what ends a request that nobody answers.
+    bench.client = HttpClient::new(egress, Duration::from_secs(60), 4).unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let row = platforms().remove(0);
+    let (sick, ticket) = (bench.adapter(&row, &url), ticket());
+    // More than start at once.
+    let mut waiting: Vec<_> = (0..200)
+        .map(|_| Box::pin(bench.operate(sick.as_ref(), Kind::Create, &ticket)))
+        .collect();
+    for request in &mut waiting {
+        assert!(request.as_mut().now_or_never().is_none());
+    }
+    assert!(bench.client.waiting_to_start() > 100, "they queue");
+
+    let well = bench.adapter(&row, &bench.sandbox.url(&row.site("well")));
+    let answered = bench.operate(well.as_ref(), Kind::Create, &ticket);
+    match select(Box::pin(answered), select_all(waiting)).await {
+        Either::Left((made, _)) => drop(made.unwrap()),
+        Either::Right(((ended, _, _), _)) => panic!("it waited for the silent one: {ended:?}"),
     }
 }
 

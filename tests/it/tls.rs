@@ -34,6 +34,11 @@ async fn broker_and_database_are_reached_over_tls_with_a_certificate_that_is_kno
         2,
         "both say what is wrong with the certificate: {text}"
     );
+    assert_eq!(
+        text.matches("SSL_CERT_FILE").count(),
+        2,
+        "and how to mend it: {text}"
+    );
 
     let file = world.marker("authority.pem");
     authority.write(&file);

@@ -22,7 +22,9 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
                 | StoreError::Contention(_)
                 | StoreError::Refused(_) => "start PostgreSQL, or mend database.url (DATABASE_URL)",
             };
-            return vec![Finding::fault("postgresql", chain(&error), remedy)];
+            let text = chain(&error);
+            let remedy = super::connecting(&text, remedy);
+            return vec![Finding::fault("postgresql", text, remedy)];
         }
     };
     let mut findings = Vec::new();

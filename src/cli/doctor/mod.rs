@@ -57,6 +57,20 @@ enum Level {
     Fault(String),
 }
 
+/// What mends a connection that did not come about: the certificate where that was at fault, else what is usual.
+fn connecting(text: &str, usual: &'static str) -> &'static str {
+    // As rustls calls them.
+    if text.contains("UnknownIssuer") {
+        "nobody this machine trusts has signed its certificate: add the authority's to the system's store \
+         (update-ca-certificates), or name it in SSL_CERT_FILE"
+    } else if text.contains("invalid peer certificate") {
+        "its certificate is refused for what it says there: the host in the URL must be one that it names, and it must be \
+         in force today"
+    } else {
+        usual
+    }
+}
+
 impl Finding {
     fn ok(what: &'static str, text: impl Into<String>) -> Self {
         Self {

@@ -12,7 +12,9 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
         Ok(connection) => connection,
         Err(error) => {
             let remedy = "start RabbitMQ, or mend amqp.url (AMQP_URL): user, password and virtual host included";
-            return vec![Finding::fault("rabbitmq", error.to_string(), remedy)];
+            let text = error.to_string();
+            let remedy = super::connecting(&text, remedy);
+            return vec![Finding::fault("rabbitmq", text, remedy)];
         }
     };
     let mut findings = Vec::new();
