@@ -66,6 +66,8 @@ fn connecting(text: &str, usual: &'static str) -> &'static str {
     } else if text.contains("invalid peer certificate") {
         "its certificate is refused for what it says there: the host in the URL must be one that it names, and it must be \
          in force today"
+    } else if text.contains("InvalidContentType") {
+        "that port does not speak TLS: name the one that does (RabbitMQ's is 5671), or connect without"
     } else {
         usual
     }
