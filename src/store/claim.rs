@@ -1,7 +1,7 @@
 //! Commands coming in: the claim, repeats, turns, and taking what is due.
 
 use chrono::{DateTime, Utc};
-use tokio_postgres::types::ToSql;
+use postgres_types::ToSql;
 use uuid::Uuid;
 
 use super::tickets::{READ as READ_TICKETS, read as read_ticket};
@@ -39,6 +39,58 @@ pub struct NewCommand {
     pub parent: Option<CommandId>,
     /// Since when what it is to do may have been done: it looks before it acts.
     pub doubt_since: Option<DateTime<Utc>>,
+}
+
+/// What the claim decides by. The type of `V7__row_types.sql`, as the next.
+#[derive(Debug, ToSql)]
+#[postgres(name = "claim_head")]
+struct ClaimHead<'a> {
+    id: Uuid,
+    r#type: &'a str,
+    organization: Uuid,
+    integration: Option<Uuid>,
+    ticket: Option<Uuid>,
+    creates: bool,
+}
+
+impl<'a> ClaimHead<'a> {
+    fn of(c: &'a NewCommand) -> Self {
+        Self {
+            id: c.id.uuid(),
+            r#type: c.command_type,
+            organization: c.organization_id.uuid(),
+            integration: c.integration_id.map(IntegrationId::uuid),
+            ticket: c.ticket_id.map(TicketId::uuid),
+            creates: c.creates,
+        }
+    }
+}
+
+/// What it only stores.
+#[derive(Debug, ToSql)]
+#[postgres(name = "claim_body")]
+struct ClaimBody<'a> {
+    digest: &'a [u8],
+    data: &'a str,
+    expires_at: Option<DateTime<Utc>>,
+    traceparent: Option<&'a str>,
+    tracestate: Option<&'a str>,
+    parent: Option<Uuid>,
+    doubt_since: Option<DateTime<Utc>>,
+}
+
+impl<'a> ClaimBody<'a> {
+    fn of(c: &'a NewCommand) -> Self {
+        Self {
+            digest: &c.digest,
+            data: &c.data,
+            expires_at: c.expires_at,
+            traceparent: c.traceparent.as_deref(),
+            tracestate: c.tracestate.as_deref(),
+            parent: c.parent.map(CommandId::uuid),
+            doubt_since: c.doubt_since,
+        }
+    }
 }
 
 /// How many more commands this process takes, by lane and in all.
@@ -181,36 +233,11 @@ impl Store {
         let result = async {
             let statement = client.prepare_cached(include_str!("sql/claim.sql")).await?;
             let reading = client.prepare_cached(READ_TICKETS).await?;
-            let ids: Vec<Uuid> = batch.iter().map(|c| c.id.uuid()).collect();
-            let types: Vec<&str> = batch.iter().map(|c| c.command_type).collect();
-            let orgs: Vec<Uuid> = batch.iter().map(|c| c.organization_id.uuid()).collect();
-            let integrations: Vec<Option<Uuid>> = batch
-                .iter()
-                .map(|c| c.integration_id.map(IntegrationId::uuid))
-                .collect();
-            let named: Vec<Option<Uuid>> = batch
-                .iter()
-                .map(|c| c.ticket_id.map(TicketId::uuid))
-                .collect();
-            let creates: Vec<bool> = batch.iter().map(|c| c.creates).collect();
-            let digests: Vec<&[u8]> = batch.iter().map(|c| c.digest.as_slice()).collect();
-            let data: Vec<&str> = batch.iter().map(|c| c.data.as_str()).collect();
-            let expires: Vec<Option<DateTime<Utc>>> = batch.iter().map(|c| c.expires_at).collect();
-            let parents: Vec<Option<&str>> =
-                batch.iter().map(|c| c.traceparent.as_deref()).collect();
-            let states: Vec<Option<&str>> = batch.iter().map(|c| c.tracestate.as_deref()).collect();
-            let params: [&(dyn ToSql + Sync); 16] = [
-                &ids,
-                &types,
-                &orgs,
-                &integrations,
-                &named,
-                &creates,
-                &digests,
-                &data,
-                &expires,
-                &parents,
-                &states,
+            let heads: Vec<ClaimHead<'_>> = batch.iter().map(|c| ClaimHead::of(c)).collect();
+            let bodies: Vec<ClaimBody<'_>> = batch.iter().map(|c| ClaimBody::of(c)).collect();
+            let params: [&(dyn ToSql + Sync); 7] = [
+                &heads,
+                &bodies,
                 &rooms.lanes,
                 &rooms.rooms,
                 &rooms.default,
@@ -270,9 +297,8 @@ impl Store {
              doubt_since) SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
              COALESCE(i.integration, '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
              u.expires_at, u.digest, u.data, u.traceparent, u.tracestate, u.parent, u.doubt \
-             FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::uuid[], $2::text[], $3::uuid[], \
-             $4::uuid[], $5::uuid[], $6::bytea[], $7::text[], $8::timestamptz[], $9::text[], $10::text[], $11::uuid[], $12::timestamptz[]) \
-             AS x(id, type, org, integ, ticket, digest, data, expires_at, traceparent, tracestate, parent, doubt)) u \
+             FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::claim_head[], $2::claim_body[]) \
+             AS x(id, type, org, integ, ticket, creates, digest, data, expires_at, traceparent, tracestate, parent, doubt)) u \
              CROSS JOIN LATERAL (SELECT COALESCE(u.integ, CASE WHEN u.type NOT IN ('ticket.create', 'ticket.ai_create') THEN \
              (SELECT t.integration_id FROM tickets t WHERE t.id = u.ticket AND t.organization_id = u.org) END) \
              AS integration) i \
@@ -296,46 +322,11 @@ impl Store {
                     .iter()
                     .map(|c| c.ticket_id.map(TicketId::uuid))
                     .collect();
-                let fresh_ids: Vec<Uuid> = fresh.iter().map(|c| c.id.uuid()).collect();
-                let types: Vec<&str> = fresh.iter().map(|c| c.command_type).collect();
-                let integrations: Vec<Option<Uuid>> = fresh
-                    .iter()
-                    .map(|c| c.integration_id.map(IntegrationId::uuid))
-                    .collect();
-                let digests: Vec<&[u8]> = fresh.iter().map(|c| c.digest.as_slice()).collect();
-                let data: Vec<&str> = fresh.iter().map(|c| c.data.as_str()).collect();
-                let expires: Vec<Option<DateTime<Utc>>> =
-                    fresh.iter().map(|c| c.expires_at).collect();
-                let parents: Vec<Option<&str>> =
-                    fresh.iter().map(|c| c.traceparent.as_deref()).collect();
-                let states: Vec<Option<&str>> =
-                    fresh.iter().map(|c| c.tracestate.as_deref()).collect();
-                let children: Vec<Option<Uuid>> = fresh
-                    .iter()
-                    .map(|c| c.parent.map(CommandId::uuid))
-                    .collect();
-                let doubts: Vec<Option<DateTime<Utc>>> =
-                    fresh.iter().map(|c| c.doubt_since).collect();
+                let heads: Vec<ClaimHead<'_>> = fresh.iter().map(|c| ClaimHead::of(c)).collect();
+                let bodies: Vec<ClaimBody<'_>> = fresh.iter().map(|c| ClaimBody::of(c)).collect();
                 let transaction = limited(client.transaction()).await?;
                 limited(transaction.execute(LOCK_HOLDERS, &[&orgs, &tickets])).await?;
-                let rows = limited(transaction.query(
-                    INSERT,
-                    &[
-                        &fresh_ids,
-                        &types,
-                        &orgs,
-                        &integrations,
-                        &tickets,
-                        &digests,
-                        &data,
-                        &expires,
-                        &parents,
-                        &states,
-                        &children,
-                        &doubts,
-                    ],
-                ))
-                .await?;
+                let rows = limited(transaction.query(INSERT, &[&heads, &bodies])).await?;
                 waiting = rows.iter().map(|row| CommandId::new(row.get(0))).collect();
                 let (orgs, tickets) = distinct_tickets(&fresh);
                 limited(

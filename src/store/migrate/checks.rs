@@ -226,6 +226,12 @@ pub(super) const SPARSE_INDEXES: Losses = Losses {
     checks: &[WORKERS],
 };
 
+/// Of the types of what the pipeline hands over: nothing is stored in them.
+pub(super) const ROW_TYPES: Losses = Losses {
+    guarded: &["workers"],
+    checks: &[WORKERS],
+};
+
 /// A running worker is of its own schema, whichever that is.
 const WORKERS: Check = never(
     "workers are running",

@@ -56,13 +56,14 @@ macro_rules! step {
     };
 }
 
-static STEPS: [Step; 6] = [
+static STEPS: [Step; 7] = [
     step!(1, "legacy_shape", checks::LEGACY_SHAPE),
     step!(2, "integration_refactor", checks::REFACTOR),
     step!(3, "ledger", checks::LEDGER),
     step!(4, "integration_life", checks::INTEGRATION_LIFE),
     step!(5, "write_path", checks::WRITE_PATH),
     step!(6, "sparse_indexes", checks::SPARSE_INDEXES),
+    step!(7, "row_types", checks::ROW_TYPES),
 ];
 
 /// The version that adopts the legacy tables or makes them, and its text.

@@ -1,12 +1,13 @@
 //! Settling attempts: one transaction a batch for command, attempt row, ticket, events, turns and replies.
 
-mod columns;
+mod rows;
 
 use chrono::{DateTime, Utc};
+use postgres_types::ToSql;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::columns::{ChangeColumns, SettleColumns};
+use self::rows::{ChangeRow, SettleRows};
 use super::integrations::Made;
 use super::{
     IntegrationWrite, NewIntegration, OutboxRow, Store, StoreError, SyncRecord, Transit,
@@ -308,12 +309,25 @@ async fn settle_one(
 ) -> Result<Option<SettledBatch>, tokio_postgres::Error> {
     let batch = std::slice::from_ref(settlement);
     let batch_id = Uuid::now_v7();
-    let columns = SettleColumns::of(batch, batch_id, &[]);
+    let rows = SettleRows::of(batch, &[]);
     let settle = client
         .prepare_cached(include_str!("../sql/settle.sql"))
         .await?;
     let settled = client
-        .query(&settle, &columns.params(&owner, &worker, &false))
+        .query(
+            &settle,
+            &[
+                &owner,
+                &worker,
+                &rows.commands,
+                &rows.attempts,
+                &rows.usage,
+                &false,
+                &batch_id,
+                &rows.events,
+                &rows.tickets,
+            ],
+        )
         .await?;
     if settled.is_empty() {
         // Somebody else's by now: its effect is theirs, too.
@@ -380,8 +394,8 @@ async fn settle_batch(
     let after = client.prepare_cached(AFTER).await?;
 
     let batch_id = Uuid::now_v7();
-    let columns = SettleColumns::of(batch, batch_id, usage);
-    let changes = ChangeColumns::of(batch);
+    let rows = SettleRows::of(batch, usage);
+    let changes: Vec<ChangeRow<'_>> = batch.iter().filter_map(ChangeRow::of).collect();
     let (turn_orgs, turn_tickets) = released_turns(batch);
     let finished: Vec<Uuid> = batch
         .iter()
@@ -398,9 +412,19 @@ async fn settle_batch(
     // the futures half way (the limit) leaves the connection in an unknown state, so it is not given back then.
     let transaction = Box::pin(async {
         let begin = client.batch_execute("BEGIN");
-        let settled_params = columns.params(&owner, &worker, &again);
+        let settled_params: Params<'_, 9> = [
+            &owner,
+            &worker,
+            &rows.commands,
+            &rows.attempts,
+            &rows.usage,
+            &again,
+            &batch_id,
+            &rows.events,
+            &rows.tickets,
+        ];
         let settled = client.query(&settle, &settled_params);
-        let change_params = changes.params();
+        let change_params: Params<'_, 1> = [&changes];
         let changed = async {
             if changes.is_empty() {
                 Ok(0)
@@ -408,8 +432,7 @@ async fn settle_batch(
                 client.execute(&change, &change_params).await
             }
         };
-        let after_params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-            [&turn_orgs, &turn_tickets, &finished, &owner];
+        let after_params: Params<'_, 4> = [&turn_orgs, &turn_tickets, &finished, &owner];
         let followed = async {
             if turn_orgs.is_empty() && finished.is_empty() {
                 Ok(Vec::new())
@@ -417,7 +440,7 @@ async fn settle_batch(
                 client.query(&after, &after_params).await
             }
         };
-        let parent_params: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&parents];
+        let parent_params: Params<'_, 1> = [&parents];
         let woken = async {
             if parents.is_empty() {
                 Ok(0)
@@ -469,7 +492,7 @@ const AFTER: &str = concat!(
     include_str!("../sql/replies.sql"),
 );
 
-type Params<'a> = Vec<&'a (dyn tokio_postgres::types::ToSql + Sync)>;
+type Params<'a, const N: usize> = [&'a (dyn ToSql + Sync); N];
 
 fn released_turns(batch: &[Settlement]) -> (Vec<Uuid>, Vec<Uuid>) {
     let mut pairs: Vec<(Uuid, Uuid)> = batch

@@ -3,8 +3,7 @@
 -- What is only stored joins at the insert: each step copies its rows.
 WITH inp AS MATERIALIZED (
   SELECT u.*, nextval('command_arrivals') AS arrival
-  FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bool[]) WITH ORDINALITY
-       AS u(id, type, org, integ, ticket, creates, n)
+  FROM unnest($1::claim_head[]) WITH ORDINALITY AS u(id, type, org, integ, ticket, creates, n)
 ), res AS MATERIALIZED (
   SELECT inp.*,
          COALESCE(inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) AS integration,
@@ -23,26 +22,26 @@ WITH inp AS MATERIALIZED (
   SELECT d.lane, i.xmin::text::bigint AS version,
          CASE WHEN c.open_until IS NOT NULL
                 OR EXISTS (SELECT FROM commands b WHERE b.lane = d.lane AND b.due_at <= now())
-              THEN 0 ELSE COALESCE(r.room, $14) END AS room
+              THEN 0 ELSE COALESCE(r.room, $5) END AS room
   FROM (SELECT DISTINCT COALESCE(in_lane, '00000000-0000-0000-0000-000000000000') AS lane FROM res) d
   LEFT JOIN integrations i ON i.id = d.lane
   LEFT JOIN integration_circuits c ON c.integration_id = d.lane
-  LEFT JOIN unnest($12::uuid[], $13::int[]) AS r(lane, room) ON r.lane = d.lane
+  LEFT JOIN unnest($3::uuid[], $4::int[]) AS r(lane, room) ON r.lane = d.lane
 ), ranked AS (
   SELECT res.*, l.lane, l.version,
          res.ready
            AND row_number() OVER (PARTITION BY l.lane ORDER BY res.ready DESC, res.n) <= l.room
-           AND res.n <= $15 AS runs
+           AND res.n <= $6 AS runs
   FROM res JOIN lanes l ON l.lane = COALESCE(res.in_lane, '00000000-0000-0000-0000-000000000000')
 ), ins AS (
   INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, state, turn, take, owner, lane,
                         due_at, retry_at, started_at, expires_at, digest, data, traceparent, tracestate)
   SELECT id, arrival, type, org, integration, ticket, CASE WHEN runs THEN 'running' ELSE 'pending' END, ready,
-         CASE WHEN runs THEN 1 ELSE 0 END, CASE WHEN runs THEN $16::uuid END, lane,
+         CASE WHEN runs THEN 1 ELSE 0 END, CASE WHEN runs THEN $7::uuid END, lane,
          CASE WHEN ready AND NOT runs THEN now() END, CASE WHEN NOT ready THEN now() + interval '1 second' END,
          CASE WHEN runs THEN now() END, expires_at, digest, data, traceparent, tracestate
-  FROM ranked JOIN unnest($7::bytea[], $8::text[], $9::timestamptz[], $10::text[], $11::text[]) WITH ORDINALITY
-       AS stored(digest, data, expires_at, traceparent, tracestate, n) USING (n)
+  FROM ranked JOIN unnest($2::claim_body[]) WITH ORDINALITY
+       AS stored(digest, data, expires_at, traceparent, tracestate, parent, doubt, n) USING (n)
   ORDER BY org, ticket, id -- everybody in the same order: no deadlocks at the turn index
   ON CONFLICT DO NOTHING
   RETURNING id, state, integration_id, lane, organization_id, received_at, turn

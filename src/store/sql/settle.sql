@@ -12,33 +12,26 @@ WITH upd AS (
     integration_id = COALESCE(i.integration, c.integration_id),
     lane = CASE WHEN c.type LIKE 'integration.%' THEN c.lane ELSE COALESCE(i.integration, c.lane) END,
     final_event = i.final_event, final_key = i.final_key, suspect = c.suspect AND NOT i.ran, alone = c.alone AND NOT i.ran
-  FROM unnest($2::uuid[], $3::int[], $4::text[], $5::int[], $6::int[], $7::timestamptz[], $8::text[], $9::text[],
-              $10::text[], $11::timestamptz[], $12::int[], $13::text[], $14::text[], $15::bool[], $16::bool[],
-              $17::bool[], $18::uuid[], $35::bool[], $56::bool[])
-       AS i(id, take, state, attempt, events, due_at, decided_by, error_code, error, doubt_since, lookups, final_event,
-            final_key, finished, waits, ran, integration, earlier, sole)
+  FROM unnest($3::settle_command[]) AS i
   -- Whoever has an owner is running; saying so would only invite the planner to walk commands_running.
   WHERE c.id = i.id AND c.owner = $1 AND c.take = i.take
   RETURNING c.id, i.earlier, i.sole
 ), att AS (
   INSERT INTO command_attempts (command_id, run, attempt, worker, started_at, duration_ms, outcome, error_code, message,
                                 http_status, retry_at, decided_by)
-  SELECT a.id, a.run, a.attempt, $19, a.started_at, a.duration_ms, a.outcome, a.error_code, a.message, a.http_status,
+  SELECT a.id, a.run, a.attempt, $2, a.started_at, a.duration_ms, a.outcome, a.error_code, a.message, a.http_status,
          a.retry_at, a.decided_by
-  FROM unnest($20::uuid[], $21::int[], $22::int[], $23::timestamptz[], $24::bigint[], $25::text[], $26::text[],
-              $27::text[], $28::int[], $29::timestamptz[], $30::text[])
-       AS a(id, run, attempt, started_at, duration_ms, outcome, error_code, message, http_status, retry_at, decided_by)
-  JOIN upd ON upd.id = a.id
+  FROM unnest($4::settle_attempt[]) AS a JOIN upd ON upd.id = a.id
   ON CONFLICT DO NOTHING
 ), usd AS (
   -- One narrow row per worker and integration, written once a batch. Not fenced, what was sent was sent; but a batch that
   -- is written again, as the answer to its commit was lost, and finds nothing left to settle, was counted then.
   INSERT INTO integration_usage AS n (integration_id, worker, total, succeeded, failed, last_request_at,
                                       last_success_at, last_error_at, last_error_message)
-  SELECT u.id, $19, u.succeeded + u.failed, u.succeeded, u.failed, now(), CASE WHEN u.succeeded > 0 THEN now() END,
+  SELECT u.id, $2, u.succeeded + u.failed, u.succeeded, u.failed, now(), CASE WHEN u.succeeded > 0 THEN now() END,
          CASE WHEN u.failed > 0 THEN now() END, u.last_error
-  FROM unnest($58::uuid[], $59::bigint[], $60::bigint[], $61::text[]) AS u(id, succeeded, failed, last_error)
-  WHERE NOT $62 OR EXISTS (SELECT FROM upd)
+  FROM unnest($5::settle_usage[]) AS u
+  WHERE NOT $6 OR EXISTS (SELECT FROM upd)
   ORDER BY u.id
   ON CONFLICT (integration_id, worker) DO UPDATE SET total = n.total + excluded.total,
     succeeded = n.succeeded + excluded.succeeded, failed = n.failed + excluded.failed,
@@ -49,7 +42,7 @@ WITH upd AS (
 ), bat AS (
   -- Most have one event, the final one: it is in the command's row, so the outbox need only name those rows.
   INSERT INTO outbox_batches (id, owner, command_ids)
-  SELECT $57, $1, array_agg(upd.id) FROM upd WHERE upd.sole HAVING count(*) > 0
+  SELECT $7, $1, array_agg(upd.id) FROM upd WHERE upd.sole HAVING count(*) > 0
 ), evt AS (
   -- Behind an older event that is still unsent, an event belongs to the sweep, which keeps them in order. Who has had
   -- none before is not looked up.
@@ -57,8 +50,7 @@ WITH upd AS (
   SELECT e.id, e.number, e.routing_key, e.body,
          CASE WHEN upd.earlier AND EXISTS (SELECT FROM outbox x WHERE x.command_id = e.id AND x.target = '') THEN NULL
               ELSE $1 END
-  FROM unnest($31::uuid[], $32::int[], $33::text[], $34::text[]) AS e(id, number, routing_key, body)
-  JOIN upd ON upd.id = e.id
+  FROM unnest($8::settle_event[]) AS e JOIN upd ON upd.id = e.id
 ), tik AS (
   -- A ticket that exists unbound is bound; what the legacy application supplied as defaults is supplied here, as its
   -- table has none.
@@ -67,18 +59,13 @@ WITH upd AS (
     external_ref, custom_fields, tags, ai_confidence_score, ai_reasoning, ai_tags, ai_keywords, source_channel,
     business_impact, communication_count, escalation_level, sla_breached, last_activity_at, created_at, updated_at,
     is_deleted, words)
-  SELECT u.id, u.org, u.title, u.description, 'new', u.priority::ticketpriority, u.category::ticketcategory,
+  SELECT u.id, u.organization, u.title, u.description, 'new', u.priority::ticketpriority, u.category::ticketcategory,
     u.urgency::ticketpriority, u.department, u.created_by, u.assigned_to, u.integration, u.external_id, u.external_url,
     u.integration_result::jsonb, u.external_ref::jsonb, u.custom_fields::json, u.tags::jsonb,
     u.analysis::json ->> 'confidence', u.analysis::json ->> 'reasoning', u.analysis::json -> 'tags',
     u.analysis::json -> 'keywords', 'api', 'low', 0, 0, false,
     now(), now(), now(), false, u.words
-  FROM unnest($36::uuid[], $37::uuid[], $38::uuid[], $39::text[], $40::text[], $41::text[], $42::text[], $43::text[],
-              $44::text[], $45::uuid[], $46::uuid[], $47::uuid[], $48::text[], $49::text[], $50::text[], $51::text[],
-              $52::text[], $53::text[], $54::text[], $55::tsvector[])
-       AS u(command_id, id, org, title, description, priority, category, urgency, department, created_by, assigned_to,
-            integration, external_id, external_url, integration_result, external_ref, custom_fields, tags, analysis, words)
-  JOIN upd ON upd.id = u.command_id
+  FROM unnest($9::settle_ticket[]) AS u JOIN upd ON upd.id = u.command_id
   ON CONFLICT (id) DO UPDATE SET
     integration_id = COALESCE(excluded.integration_id, tickets.integration_id),
     external_ticket_id = COALESCE(excluded.external_ticket_id, tickets.external_ticket_id),

@@ -30,11 +30,6 @@ UPDATE tickets t SET
   is_deleted = t.is_deleted OR u.deletes,
   deleted_at = CASE WHEN u.deletes THEN COALESCE(t.deleted_at, now()) ELSE t.deleted_at END,
   last_activity_at = now(), updated_at = now()
-FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-            $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::bool[], $17::uuid[],
-            $18::bool[], $19::text[], $20::text[], $21::text[], $22::text[], $23::bool[])
-     AS u(command_id, take, id, org, title, description, category, priority, urgency, department, custom_fields, tags,
-          status, resolution_summary, internal_notes, assigns, assigned_to, comments, external_id, external_url,
-          external_ref, integration_result, deletes)
+FROM unnest($1::change_ticket[]) AS u
 JOIN commands c ON c.id = u.command_id AND c.take = u.take AND c.owner IS NULL
-WHERE t.id = u.id AND t.organization_id = u.org
+WHERE t.id = u.id AND t.organization_id = u.organization
