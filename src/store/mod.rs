@@ -18,9 +18,11 @@ mod schedule;
 pub mod seals;
 mod settle;
 mod sync;
+mod take;
 mod ticket_search;
 mod tickets;
 mod tokens;
+mod turns;
 mod words;
 mod workers;
 
@@ -32,7 +34,7 @@ use deadpool_postgres::{
 use secrecy::SecretString;
 
 pub use circuits::{CircuitChange, CircuitTally};
-pub use claim::{Claim, Claimed, NewCommand, Phase2, Repeat, Rooms, Taken};
+pub use claim::{Claim, Claimed, NewCommand, Phase2, Repeat, Rooms};
 pub use connect::{connect, connector, create_database};
 pub use dead_letters::{DeadLetter, DeadLetterRow};
 pub use erase::{Erased, Subject};
@@ -50,6 +52,7 @@ pub use settle::{
     Settlement, TicketChange, TicketInsert, UsageTally,
 };
 pub use sync::{BoundTicket, SyncRecord, SyncedTicket};
+pub use take::Taken;
 pub use ticket_search::{Searched, TicketPage};
 pub use tickets::StoredTicket;
 pub use tokens::{StoredTokens, TokenLock};
