@@ -6,23 +6,21 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use futures_util::FutureExt;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::arrivals::{Arrival, Kind};
 use super::core::Core;
+use super::dead_letters::{bury, letter};
 use super::job::Job;
 use super::{prepare, reads};
 use crate::broker::{Consumer, Delivery};
-use crate::contract::{Envelope, Rejection, rejected_event};
+use crate::contract::{Envelope, Rejection};
 use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId, TicketId};
-use crate::secrets::mask_members;
 use crate::store::{
-    Claimed, DeadLetter, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, StoredTicket, chain,
+    Claimed, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, StoredTicket, chain,
 };
 use crate::telemetry::{failpoint, metrics};
 
@@ -490,7 +488,7 @@ async fn answer_callers(
 
 /// Repeats a step that must not be skipped until the database takes it. Only trouble with the connection or a lost
 /// race is waited out; a refusal is logged and left, as trying again would not end.
-async fn until_durable<F: Future<Output = Result<(), StoreError>>>(
+pub(super) async fn until_durable<F: Future<Output = Result<(), StoreError>>>(
     core: &Core,
     step: impl Fn() -> F,
 ) {
@@ -533,132 +531,4 @@ fn rejection_of(
         },
         index,
     ))
-}
-
-/// Keeps rejected messages and tells about them, in this order: an event without its row would explain nothing.
-async fn bury(core: &Core, letters: &[(&Rejection, DeadLetter)]) -> Result<(), StoreError> {
-    let rows: Vec<DeadLetter> = letters.iter().map(|(_, letter)| letter.clone()).collect();
-    core.store.bury_letters(&rows).await?;
-    let now = Utc::now();
-    let mut events = Vec::new();
-    for (rejection, _) in letters {
-        tracing::info!(
-            command_id = rejection.command_id.map(|id| id.to_string()), error_code = %rejection.failure.code,
-            fields = rejection.failure.fields.keys().cloned().collect::<Vec<_>>().join(","), "rejected a message"
-        );
-        let event = rejected_event(rejection, now);
-        let body = event.to_json();
-        let row = |target: &str, correlation: &str, key: String| OutboxRow {
-            key: OutboxKey {
-                command_id: event.id,
-                number: 0,
-                target: target.to_owned(),
-                correlation_id: correlation.to_owned(),
-            },
-            routing_key: key,
-            body: body.clone(),
-        };
-        events.push(row("", "", event.routing_key()));
-        if let Some(reply_to) = &rejection.reply_to {
-            events.push(row(
-                reply_to,
-                rejection.correlation_id.as_deref().unwrap_or_default(),
-                reply_to.clone(),
-            ));
-        }
-    }
-    core.store.add_events(&events, core.me.id).await?;
-    core.relay.offer(events);
-    Ok(())
-}
-
-fn letter(rejection: &Rejection, delivery: &Delivery) -> DeadLetter {
-    let reason = rejection.failure.code.as_str();
-    DeadLetter {
-        reason: reason.to_owned(),
-        message: rejection.failure.message.clone(),
-        command_id: rejection.command_id,
-        organization_id: rejection.organization_id,
-        origin: Some("the worker".into()),
-        routing_key: delivery.routing_key().to_owned(),
-        headers: delivery.headers_json(),
-        content_type: delivery.content_type().map(str::to_owned),
-        payload: masked_payload(delivery.body()),
-        fingerprint: DeadLetter::fingerprint(reason, delivery.routing_key(), delivery.body()),
-    }
-}
-
-/// Most characters of a dead letter's body that are kept.
-const PAYLOAD_MAX: usize = 1 << 20;
-
-/// A message's body fit to be kept: secrets masked where it is JSON; where it is not, nobody can tell what in it is
-/// secret, and it is kept as it is.
-fn masked_payload(body: &[u8]) -> String {
-    let text = match serde_json::from_slice::<Value>(body) {
-        Ok(mut value) => {
-            if let Some(Value::Object(data)) = value.get_mut("data") {
-                mask_members(data);
-            }
-            value.to_string()
-        }
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
-    };
-    text.chars().take(PAYLOAD_MAX).collect()
-}
-
-/// Drains the broker's dead letters into the ledger: unroutable, expired, over the delivery limit. Never requeues; while
-/// Postgres is away it waits with what it has in hand.
-pub async fn run_dead_letters(
-    core: Arc<Core>,
-    consumer: Arc<Consumer>,
-    mut deliveries: mpsc::Receiver<Delivery>,
-) {
-    let mut batch = Vec::new();
-    while deliveries.recv_many(&mut batch, 100).await > 0 {
-        let letters: Vec<DeadLetter> = batch.iter().map(broker_letter).collect();
-        until_durable(&core, || core.store.bury_letters(&letters)).await;
-        consumer.ack(&batch);
-        batch.clear();
-    }
-}
-
-fn broker_letter(delivery: &Delivery) -> DeadLetter {
-    let (reason, message, origin) = match delivery.death() {
-        Some((reason, queue)) if reason == "expired" => (
-            "expired".to_owned(),
-            "its per-message expiration passed while it waited; use expirytime instead".to_owned(),
-            Some(queue),
-        ),
-        Some((reason, queue)) => (
-            reason.clone(),
-            format!("the broker gave the message up: {reason}"),
-            Some(queue),
-        ),
-        None => (
-            "unroutable".to_owned(),
-            "no queue takes this routing key; it must be a command type, e.g. ticket.create"
-                .to_owned(),
-            None,
-        ),
-    };
-    let parsed: Option<Value> = serde_json::from_slice(delivery.body()).ok();
-    let uuid = |name: &str| {
-        parsed
-            .as_ref()
-            .and_then(|value| value.get(name))
-            .and_then(Value::as_str)
-            .and_then(|t| Uuid::parse_str(t).ok())
-    };
-    DeadLetter {
-        message,
-        command_id: uuid("id").map(CommandId::new),
-        organization_id: uuid("organizationid").map(crate::domain::OrganizationId::new),
-        origin,
-        routing_key: delivery.routing_key().to_owned(),
-        headers: delivery.headers_json(),
-        content_type: delivery.content_type().map(str::to_owned),
-        payload: masked_payload(delivery.body()),
-        fingerprint: DeadLetter::fingerprint(&reason, delivery.routing_key(), delivery.body()),
-        reason,
-    }
 }

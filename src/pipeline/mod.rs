@@ -2,7 +2,7 @@
 //!
 //! [`intake`] parses and claims · [`prepare`] gathers what dispatch needs · [`lanes`] hold commands, fairly by
 //! integration · [`dispatch`] passes the gates and calls the platform · [`settle`] writes what happened, in batches ·
-//! [`relay`] publishes it · [`schedule`] takes what is due. [`lease`] says whether this process may act at all.
+//! [`relay`] publishes it · [`schedule`] takes what is due · [`dead_letters`] keep what can never be a command. [`lease`] says whether this process may act at all.
 //!
 //! Batches form by themselves: while one is being written, the next gathers. There is no flush timer.
 
@@ -10,6 +10,7 @@ pub mod alone;
 mod arrivals;
 mod circuits;
 mod core;
+mod dead_letters;
 mod dispatch;
 mod gates;
 mod intake;
@@ -31,7 +32,7 @@ mod settle;
 mod tokens;
 
 pub use self::core::{Core, CoreParts, DoneQueue};
-pub use intake::run_dead_letters;
+pub use dead_letters::run_dead_letters;
 pub use intake::run_intake;
 pub use integrations::open_credentials;
 pub use lease::{Hold, Lease, LeaseError};

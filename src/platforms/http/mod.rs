@@ -4,127 +4,40 @@
 //! Retried *in place* (crate `backoff`, within the attempt's deadline) is only what surely had no effect: refused
 //! connections, reads, a 429 with a short `Retry-After`, a stale token. Everything else is the pipeline's to decide.
 
+mod request;
+mod response;
+mod starting;
+
 use std::error::Error as _;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
-use chrono::{DateTime, Utc};
-use reqwest::Method;
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-};
+use bytes::BytesMut;
+use chrono::Utc;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use url::Url;
+use tokio::sync::SemaphorePermit;
 
+use self::request::host;
+pub use self::request::{Auth, Body, Effect, Request};
+pub use self::response::Response;
+use self::response::lost;
+use self::starting::{STARTING, Starting};
 use super::backoff::{Verdict, in_place};
 use super::egress::{GuardedResolver, Refused};
-use super::{AdapterError, EgressPolicy, ErrorClass, File};
+use super::{AdapterError, EgressPolicy, ErrorClass};
 use crate::telemetry::failpoint;
 
 /// Most bytes of an answer that are read, after decompression.
 const BODY_MAX: usize = 2 << 20;
 /// Longest a TCP and TLS connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request holds a starting place for this long, or until it is answered. In a flood the answers come sooner, and a few
-/// dozen connections do what would else be one for every command, of 20 KiB each; a slow platform holds nobody up.
-const STARTING: Duration = Duration::from_millis(2);
-/// Starting places of a worker: 32,000 requests a second, if no answer comes in time.
-const STARTING_PLACES: usize = 64;
 /// A `Retry-After` up to this is waited for in place; a longer one ends the attempt.
 const SHORT_RETRY_AFTER: Duration = Duration::from_secs(2);
-/// How much of a vendor's answer the log may quote.
-const QUOTE_MAX: usize = 500;
-
-/// What a request does to the platform if it arrives: decides how a lost answer is classified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Changes nothing: may be repeated in place.
-    Read,
-    /// Changes something, but a second time changes nothing more (setting a field): a lost answer is transient.
-    Idempotent,
-    /// Makes something: a lost answer is of unknown outcome.
-    Create,
-}
-
-/// How a request proves who sends it. The driver adds the header; nothing else sees the secret.
-#[derive(Debug, Clone)]
-pub enum Auth {
-    /// Not at all.
-    None,
-    /// `Authorization: Basic`.
-    Basic {
-        /// User name or e-mail address.
-        user: String,
-        /// Password or token.
-        secret: SecretString,
-    },
-    /// `Authorization: Bearer` with a fixed token.
-    Bearer(SecretString),
-    /// `Authorization: Bearer` with the access token of the integration's OAuth flow, cached and refreshed once for
-    /// all waiters and workers; a 401 refreshes it once more in place.
-    OAuth,
-}
-
-/// A request body.
-#[derive(Debug, Clone)]
-pub enum Body {
-    /// None.
-    Empty,
-    /// Serialised JSON; sets `Content-Type: application/json`.
-    Json(Bytes),
-    /// `application/x-www-form-urlencoded`.
-    Form(Vec<(String, SecretString)>),
-    /// `multipart/form-data` with one file.
-    Multipart {
-        /// Name of the part.
-        part: &'static str,
-        /// The file.
-        file: File,
-    },
-    /// The bytes of a file and nothing else.
-    Raw(File),
-}
-
-/// A request as an adapter builds it: data, not yet IO.
-#[derive(Clone)]
-pub struct Request {
-    /// Method.
-    pub method: Method,
-    /// Absolute URL with its query.
-    pub url: Url,
-    /// Headers besides `User-Agent`, `Content-Type` and `Authorization`.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Body.
-    pub body: Body,
-    /// Credentials.
-    pub auth: Auth,
-    /// What it does if it arrives.
-    pub effect: Effect,
-    /// Whether the URL is itself a credential: nobody is shown more of it than its host.
-    pub url_is_secret: bool,
-}
-
-/// An answer: any status; the whole body, capped.
-#[derive(Debug, Clone)]
-pub struct Response {
-    /// Status code.
-    pub status: u16,
-    /// Headers.
-    pub headers: HeaderMap,
-    /// Body, at most the client's cap.
-    pub body: Bytes,
-    /// Whether there was more of it.
-    pub truncated: bool,
-}
 
 /// What an OAuth token endpoint gave.
 #[derive(Debug, Clone)]
@@ -188,36 +101,6 @@ pub struct HttpClient {
     starting: Arc<Starting>,
 }
 
-/// The places in which requests start: see [`STARTING`].
-#[derive(Debug)]
-struct Starting {
-    places: Semaphore,
-    waiting: AtomicUsize,
-}
-
-impl Starting {
-    fn new(places: usize) -> Self {
-        Self {
-            places: Semaphore::new(places),
-            waiting: AtomicUsize::new(0),
-        }
-    }
-
-    async fn place(&self) -> Option<SemaphorePermit<'_>> {
-        /// Counts one who waits, for as long as it does.
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        // Never closed: with or without a place, the request goes on.
-        self.places.acquire().await.ok()
-    }
-}
-
 impl HttpClient {
     /// Sets the client up. `idle_per_host` connections are kept for each host.
     ///
@@ -247,14 +130,14 @@ impl HttpClient {
             client,
             egress,
             request_timeout,
-            starting: Arc::new(Starting::new(STARTING_PLACES)),
+            starting: Arc::new(Starting::new()),
         })
     }
 
     /// Requests that wait for a place to start in.
     #[must_use]
     pub fn waiting_to_start(&self) -> usize {
-        self.starting.waiting.load(Ordering::Relaxed)
+        self.starting.waiting()
     }
 }
 
@@ -514,7 +397,7 @@ fn trouble(request: &Request, error: &reqwest::Error) -> Verdict<Again> {
         source = cause.source();
     }
     // The chain names hosts and causes, never headers; the URL is left out, as its query might hold a token.
-    let internal = crate_chain(error);
+    let internal = causes(error);
     if error.is_connect() {
         let text = format!("{} cannot be reached", host(request));
         let class = ErrorClass::Transient { retry_after: None };
@@ -535,19 +418,7 @@ fn trouble(request: &Request, error: &reqwest::Error) -> Verdict<Again> {
     }
 }
 
-/// The class of a lost answer.
-fn lost(effect: Effect, harmless: ErrorClass) -> ErrorClass {
-    match effect {
-        Effect::Read | Effect::Idempotent => harmless,
-        Effect::Create => ErrorClass::Unknown,
-    }
-}
-
-fn host(request: &Request) -> &str {
-    request.url.host_str().unwrap_or("the platform")
-}
-
-fn crate_chain(error: &reqwest::Error) -> String {
+fn causes(error: &reqwest::Error) -> String {
     let mut texts = Vec::new();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -555,332 +426,4 @@ fn crate_chain(error: &reqwest::Error) -> String {
         source = cause.source();
     }
     texts.join(": ")
-}
-
-impl std::fmt::Debug for Request {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Request")
-            .field("method", &self.method)
-            .field("url", &self.shown_url())
-            .field("headers", &self.headers)
-            .field("body", &self.body)
-            .field("auth", &self.auth)
-            .field("effect", &self.effect)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Request {
-    /// A request without body.
-    #[must_use]
-    pub const fn new(method: Method, url: Url, auth: Auth, effect: Effect) -> Self {
-        Self {
-            method,
-            url,
-            headers: Vec::new(),
-            body: Body::Empty,
-            auth,
-            effect,
-            url_is_secret: false,
-        }
-    }
-
-    /// A POST without body yet.
-    #[must_use]
-    pub const fn post(url: Url, auth: Auth, effect: Effect) -> Self {
-        Self::new(Method::POST, url, auth, effect)
-    }
-
-    /// Says that the URL is itself a credential.
-    #[must_use]
-    pub const fn secret_url(mut self) -> Self {
-        self.url_is_secret = true;
-        self
-    }
-
-    /// The URL as anybody may see it.
-    fn shown_url(&self) -> String {
-        if self.url_is_secret {
-            format!("{}://{}/••••", self.url.scheme(), host(self))
-        } else {
-            self.url.to_string()
-        }
-    }
-
-    /// Adds a JSON body.
-    #[must_use]
-    pub fn json(mut self, body: &Value) -> Self {
-        // Straight into bytes: `to_string` would go through the formatter, piece by piece. A value whose keys are text has
-        // no way to fail.
-        let mut bytes = Vec::with_capacity(1024);
-        if serde_json::to_writer(&mut bytes, body).is_err() {
-            bytes = body.to_string().into_bytes();
-        }
-        self.body = Body::Json(Bytes::from(bytes));
-        self
-    }
-
-    /// Adds a header.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
-        self
-    }
-
-    /// For people: what would be sent, without a secret in it.
-    #[must_use]
-    pub fn masked(&self) -> Value {
-        let headers: serde_json::Map<String, Value> = self
-            .headers
-            .iter()
-            .map(|(name, value)| {
-                let shown = value.to_str().ok().filter(|_| !value.is_sensitive());
-                (name.to_string(), shown.unwrap_or("••••").into())
-            })
-            .collect();
-        let authorization = match &self.auth {
-            Auth::None => Value::Null,
-            Auth::Basic { .. } => "Basic ••••".into(),
-            Auth::Bearer(_) | Auth::OAuth => "Bearer ••••".into(),
-        };
-        let body = match &self.body {
-            Body::Empty => Value::Null,
-            Body::Json(bytes) => serde_json::from_slice(bytes).unwrap_or(Value::Null),
-            Body::Form(fields) => fields
-                .iter()
-                .map(|(name, _)| (name.clone(), Value::from("••••")))
-                .collect::<serde_json::Map<_, _>>()
-                .into(),
-            Body::Multipart { file, .. } | Body::Raw(file) => {
-                json!({ "file": file.name, "media_type": file.media_type })
-            }
-        };
-        json!({
-            "method": self.method.as_str(), "url": self.shown_url(), "headers": headers,
-            "authorization": authorization, "body": body,
-        })
-    }
-}
-
-impl Response {
-    /// Whether it is a 2xx.
-    #[must_use]
-    pub const fn is_success(&self) -> bool {
-        self.status >= 200 && self.status < 300
-    }
-
-    /// The body of a success as JSON.
-    ///
-    /// # Errors
-    /// An answer that cannot be read is not to be trusted: [`ErrorClass::Unknown`] after a create, else transient.
-    pub fn json<T: DeserializeOwned>(&self, effect: Effect) -> Result<T, AdapterError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let text = format!(
-                "the platform answered {} with a body that cannot be read",
-                self.status
-            );
-            let class = lost(effect, ErrorClass::Transient { retry_after: None });
-            let error = AdapterError::new(class, text)
-                .with_status(self.status)
-                .with_internal(error.to_string());
-            if self.truncated {
-                error.with_internal(format!("the body has more than {BODY_MAX} bytes"))
-            } else {
-                error
-            }
-        })
-    }
-
-    /// A header as text.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// `Retry-After` in either form, as a wait from `now`.
-    #[must_use]
-    pub fn retry_after(&self, now: DateTime<Utc>) -> Option<Duration> {
-        let text = self.header("retry-after")?.trim();
-        if let Ok(seconds) = text.parse::<u64>() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let at = DateTime::parse_from_rfc2822(text).ok()?;
-        Some((at.with_timezone(&Utc) - now).to_std().unwrap_or_default())
-    }
-
-    /// What the log may quote of it.
-    #[must_use]
-    pub fn quote(&self) -> String {
-        let text: String = String::from_utf8_lossy(&self.body)
-            .chars()
-            .take(QUOTE_MAX)
-            .collect();
-        format!("{}: {text}", self.status)
-    }
-
-    /// The class that a status has on any platform.
-    ///
-    /// # Errors
-    /// Always, but for a 2xx.
-    pub fn check(&self, effect: Effect, what: &str) -> Result<(), AdapterError> {
-        if self.is_success() {
-            return Ok(());
-        }
-        let retry_after = self.retry_after(Utc::now());
-        let status = self.status;
-        let (class, text) = match status {
-            401 => (
-                ErrorClass::Authentication,
-                format!("{what}: the platform does not take the credentials"),
-            ),
-            403 => (
-                ErrorClass::Permission,
-                format!("{what}: the credentials are not permitted to do this"),
-            ),
-            404 | 410 => (
-                ErrorClass::NotFound,
-                format!("{what}: not found on the platform, or not visible"),
-            ),
-            409 => (
-                ErrorClass::Conflict,
-                format!("{what}: the platform reports a conflict"),
-            ),
-            429 => (
-                ErrorClass::RateLimited { retry_after },
-                format!("{what}: the platform's rate limit is reached"),
-            ),
-            408 | 425 => (
-                lost(effect, ErrorClass::Transient { retry_after }),
-                format!("{what}: the platform gave up waiting ({status})"),
-            ),
-            300..=399 => (
-                ErrorClass::Validation {
-                    fields: [("base_url".into(), "leads to a redirect".into())].into(),
-                },
-                format!("{what}: the platform redirects, which is not followed; check base_url"),
-            ),
-            500..=599 => (
-                lost(effect, ErrorClass::Transient { retry_after }),
-                format!("{what}: the platform failed ({status})"),
-            ),
-            _ => (
-                ErrorClass::Validation {
-                    fields: std::collections::BTreeMap::new(),
-                },
-                format!("{what}: the platform does not take the data ({status})"),
-            ),
-        };
-        Err(AdapterError::new(class, text)
-            .with_status(status)
-            .with_internal(self.quote()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    fn response(status: u16, headers: &[(&'static str, &str)]) -> Response {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_str(value).unwrap(),
-                )
-            })
-            .collect();
-        Response {
-            status,
-            headers,
-            body: Bytes::new(),
-            truncated: false,
-        }
-    }
-
-    #[tokio::test]
-    async fn who_waits_for_a_starting_place_is_counted_until_it_has_one_or_gives_up() {
-        let starting = Starting::new(1);
-        let first = starting.place().await;
-        assert!(first.is_some());
-
-        let mut second = Box::pin(starting.place());
-        assert!(second.as_mut().now_or_never().is_none());
-        let mut third = Box::pin(starting.place());
-        assert!(third.as_mut().now_or_never().is_none());
-        assert_eq!(starting.waiting.load(Ordering::Relaxed), 2);
-
-        drop(third);
-        drop(first);
-        assert!(second.await.is_some());
-        assert_eq!(starting.waiting.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn retry_after_is_read_in_both_forms() {
-        let now = DateTime::parse_from_rfc3339("2026-01-31T12:00:00Z")
-            .unwrap()
-            .with_timezone(&Utc);
-        let wait = |text: &str| response(429, &[("retry-after", text)]).retry_after(now);
-
-        assert_eq!(wait("17"), Some(Duration::from_secs(17)));
-        assert_eq!(
-            wait("Sat, 31 Jan 2026 12:00:30 GMT"),
-            Some(Duration::from_secs(30))
-        );
-        assert_eq!(wait("Sat, 31 Jan 2026 11:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(wait("soon"), None);
-    }
-
-    #[test]
-    fn a_server_error_is_unknown_after_a_create_and_transient_after_anything_else() {
-        let class = |status, effect| response(status, &[]).check(effect, "x").unwrap_err().class;
-
-        assert_eq!(class(503, Effect::Create), ErrorClass::Unknown);
-        assert_eq!(
-            class(503, Effect::Idempotent),
-            ErrorClass::Transient { retry_after: None }
-        );
-        assert_eq!(class(408, Effect::Create), ErrorClass::Unknown);
-        assert_eq!(class(401, Effect::Create), ErrorClass::Authentication);
-        assert_eq!(class(403, Effect::Read), ErrorClass::Permission);
-        assert_eq!(class(404, Effect::Read), ErrorClass::NotFound);
-        assert_eq!(class(409, Effect::Create), ErrorClass::Conflict);
-        assert!(matches!(
-            class(302, Effect::Create),
-            ErrorClass::Validation { .. }
-        ));
-        assert!(matches!(
-            class(422, Effect::Create),
-            ErrorClass::Validation { .. }
-        ));
-        assert_eq!(
-            class(429, Effect::Create),
-            ErrorClass::RateLimited { retry_after: None }
-        );
-    }
-
-    #[test]
-    fn a_masked_request_shows_no_secret() {
-        let auth = Auth::Basic {
-            user: "a@b".into(),
-            secret: "t0ps3cret".into(),
-        };
-        let request = Request::new(
-            Method::POST,
-            "https://x.example/y".parse().unwrap(),
-            auth,
-            Effect::Create,
-        )
-        .json(&json!({"a": 1}));
-
-        let shown = format!("{} {request:?}", request.masked());
-
-        assert!(
-            shown.contains("Basic ••••") && !shown.contains("t0ps3cret"),
-            "{shown}"
-        );
-    }
 }

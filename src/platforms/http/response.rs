@@ -1,0 +1,218 @@
+//! An answer, and what its status means on any platform.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use reqwest::header::HeaderMap;
+use serde::de::DeserializeOwned;
+
+use super::{BODY_MAX, Effect};
+use crate::platforms::{AdapterError, ErrorClass};
+
+/// How much of a vendor's answer the log may quote.
+const QUOTE_MAX: usize = 500;
+
+/// An answer: any status; the whole body, capped.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, at most the client's cap.
+    pub body: Bytes,
+    /// Whether there was more of it.
+    pub truncated: bool,
+}
+
+impl Response {
+    /// Whether it is a 2xx.
+    #[must_use]
+    pub const fn is_success(&self) -> bool {
+        self.status >= 200 && self.status < 300
+    }
+
+    /// The body of a success as JSON.
+    ///
+    /// # Errors
+    /// An answer that cannot be read is not to be trusted: [`ErrorClass::Unknown`] after a create, else transient.
+    pub fn json<T: DeserializeOwned>(&self, effect: Effect) -> Result<T, AdapterError> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let text = format!(
+                "the platform answered {} with a body that cannot be read",
+                self.status
+            );
+            let class = lost(effect, ErrorClass::Transient { retry_after: None });
+            let error = AdapterError::new(class, text)
+                .with_status(self.status)
+                .with_internal(error.to_string());
+            if self.truncated {
+                error.with_internal(format!("the body has more than {BODY_MAX} bytes"))
+            } else {
+                error
+            }
+        })
+    }
+
+    /// A header as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// `Retry-After` in either form, as a wait from `now`.
+    #[must_use]
+    pub fn retry_after(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let text = self.header("retry-after")?.trim();
+        if let Ok(seconds) = text.parse::<u64>() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let at = DateTime::parse_from_rfc2822(text).ok()?;
+        Some((at.with_timezone(&Utc) - now).to_std().unwrap_or_default())
+    }
+
+    /// What the log may quote of it.
+    #[must_use]
+    pub fn quote(&self) -> String {
+        let text: String = String::from_utf8_lossy(&self.body)
+            .chars()
+            .take(QUOTE_MAX)
+            .collect();
+        format!("{}: {text}", self.status)
+    }
+
+    /// The class that a status has on any platform.
+    ///
+    /// # Errors
+    /// Always, but for a 2xx.
+    pub fn check(&self, effect: Effect, what: &str) -> Result<(), AdapterError> {
+        if self.is_success() {
+            return Ok(());
+        }
+        let retry_after = self.retry_after(Utc::now());
+        let status = self.status;
+        let (class, text) = match status {
+            401 => (
+                ErrorClass::Authentication,
+                format!("{what}: the platform does not take the credentials"),
+            ),
+            403 => (
+                ErrorClass::Permission,
+                format!("{what}: the credentials are not permitted to do this"),
+            ),
+            404 | 410 => (
+                ErrorClass::NotFound,
+                format!("{what}: not found on the platform, or not visible"),
+            ),
+            409 => (
+                ErrorClass::Conflict,
+                format!("{what}: the platform reports a conflict"),
+            ),
+            429 => (
+                ErrorClass::RateLimited { retry_after },
+                format!("{what}: the platform's rate limit is reached"),
+            ),
+            408 | 425 => (
+                lost(effect, ErrorClass::Transient { retry_after }),
+                format!("{what}: the platform gave up waiting ({status})"),
+            ),
+            300..=399 => (
+                ErrorClass::Validation {
+                    fields: [("base_url".into(), "leads to a redirect".into())].into(),
+                },
+                format!("{what}: the platform redirects, which is not followed; check base_url"),
+            ),
+            500..=599 => (
+                lost(effect, ErrorClass::Transient { retry_after }),
+                format!("{what}: the platform failed ({status})"),
+            ),
+            _ => (
+                ErrorClass::Validation {
+                    fields: std::collections::BTreeMap::new(),
+                },
+                format!("{what}: the platform does not take the data ({status})"),
+            ),
+        };
+        Err(AdapterError::new(class, text)
+            .with_status(status)
+            .with_internal(self.quote()))
+    }
+}
+
+/// The class of a lost answer.
+pub(super) fn lost(effect: Effect, harmless: ErrorClass) -> ErrorClass {
+    match effect {
+        Effect::Read | Effect::Idempotent => harmless,
+        Effect::Create => ErrorClass::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn response(status: u16, headers: &[(&'static str, &str)]) -> Response {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect();
+        Response {
+            status,
+            headers,
+            body: Bytes::new(),
+            truncated: false,
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = DateTime::parse_from_rfc3339("2026-01-31T12:00:00Z")
+            .unwrap()
+            .with_timezone(&Utc);
+        let wait = |text: &str| response(429, &[("retry-after", text)]).retry_after(now);
+
+        assert_eq!(wait("17"), Some(Duration::from_secs(17)));
+        assert_eq!(
+            wait("Sat, 31 Jan 2026 12:00:30 GMT"),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(wait("Sat, 31 Jan 2026 11:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(wait("soon"), None);
+    }
+
+    #[test]
+    fn a_server_error_is_unknown_after_a_create_and_transient_after_anything_else() {
+        let class = |status, effect| response(status, &[]).check(effect, "x").unwrap_err().class;
+
+        assert_eq!(class(503, Effect::Create), ErrorClass::Unknown);
+        assert_eq!(
+            class(503, Effect::Idempotent),
+            ErrorClass::Transient { retry_after: None }
+        );
+        assert_eq!(class(408, Effect::Create), ErrorClass::Unknown);
+        assert_eq!(class(401, Effect::Create), ErrorClass::Authentication);
+        assert_eq!(class(403, Effect::Read), ErrorClass::Permission);
+        assert_eq!(class(404, Effect::Read), ErrorClass::NotFound);
+        assert_eq!(class(409, Effect::Create), ErrorClass::Conflict);
+        assert!(matches!(
+            class(302, Effect::Create),
+            ErrorClass::Validation { .. }
+        ));
+        assert!(matches!(
+            class(422, Effect::Create),
+            ErrorClass::Validation { .. }
+        ));
+        assert_eq!(
+            class(429, Effect::Create),
+            ErrorClass::RateLimited { retry_after: None }
+        );
+    }
+}
