@@ -24,7 +24,7 @@ pub struct Message {
     /// Where to.
     pub routing_key: String,
     /// JSON.
-    pub body: String,
+    pub body: Arc<str>,
     /// AMQP `message_id`.
     pub message_id: Option<String>,
     /// AMQP `correlation_id`.

@@ -30,7 +30,7 @@ pub(super) async fn bury(
             fields = rejection.failure.fields.keys().cloned().collect::<Vec<_>>().join(","), "rejected a message"
         );
         let event = rejected_event(rejection, now);
-        let body = event.to_json();
+        let body: Arc<str> = event.to_json().into();
         let row = |target: &str, correlation: &str, key: String| OutboxRow {
             key: OutboxKey {
                 command_id: event.id,
@@ -39,7 +39,7 @@ pub(super) async fn bury(
                 correlation_id: correlation.to_owned(),
             },
             routing_key: key,
-            body: body.clone(),
+            body: Arc::clone(&body),
         };
         events.push(row("", "", event.routing_key()));
         if let Some(reply_to) = &rejection.reply_to {

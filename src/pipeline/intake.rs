@@ -435,7 +435,7 @@ async fn after_claim(
                             correlation_id: String::new(),
                         },
                         routing_key: key.clone(),
-                        body: body.clone(),
+                        body: body.as_str().into(),
                     });
                 }
             } else {
@@ -474,7 +474,7 @@ async fn answer_callers(
                     correlation_id: correlation.clone(),
                 },
                 routing_key: reply_to.clone(),
-                body: event.clone(),
+                body: event.as_str().into(),
             },
         ));
     }

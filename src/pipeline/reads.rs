@@ -94,7 +94,7 @@ async fn try_answer(core: &Arc<Core>, envelope: &Envelope) -> Result<(), StoreEr
     let mut rows = vec![OutboxRow {
         key: key("", ""),
         routing_key: published.routing_key(),
-        body: published.to_json(),
+        body: published.to_json().into(),
     }];
     if let Some(reply_to) = &envelope.reply_to {
         let full = Event {
@@ -107,7 +107,7 @@ async fn try_answer(core: &Arc<Core>, envelope: &Envelope) -> Result<(), StoreEr
                 envelope.correlation_id.as_deref().unwrap_or_default(),
             ),
             routing_key: reply_to.clone(),
-            body: full.to_json(),
+            body: full.to_json().into(),
         });
     }
     core.store.add_events(&rows, core.me.id).await?;

@@ -185,6 +185,10 @@ async fn round(
         }
         Err(error) => return Err(error),
     }
+    let left = core.store.answer_left_callers().await?;
+    if left > 0 {
+        tracing::info!(callers = left, "answering callers that were left behind");
+    }
     let troubled: HashSet<_> = core
         .store
         .troubled_circuits()

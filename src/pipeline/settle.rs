@@ -11,8 +11,8 @@ use super::core::{Core, DoneQueue};
 use super::job::Done;
 use crate::domain::{CommandId, IntegrationId};
 use crate::store::{
-    CircuitTally, OutboxBatch, OutboxKey, OutboxRow, SettledBatch, Settlement, StoreError,
-    UsageTally, chain,
+    CircuitTally, Followed, OutboxBatch, OutboxKey, OutboxRow, SettledBatch, Settlement,
+    StoreError, UsageTally, chain,
 };
 use crate::telemetry::{failpoint, metrics};
 
@@ -89,13 +89,19 @@ async fn write(core: &Arc<Core>, batch: Vec<Settlement>, usage: &[(IntegrationId
         let began = Instant::now();
         match core
             .store
-            .settle(core.me.id, &core.me.worker, &part, part_usage, again)
+            .settle(
+                core.me.id,
+                &core.me.worker,
+                &part,
+                (part_usage, again),
+                async |settled| {
+                    metrics::batch("settle", part.len(), began.elapsed());
+                    after_commit(core, &part, settled).await;
+                },
+            )
             .await
         {
-            Ok(settled) => {
-                metrics::batch("settle", part.len(), began.elapsed());
-                after_commit(core, part, settled).await;
-            }
+            Ok(followed) => follow(core, followed),
             Err(error) if error.is_refusal() && part.len() > 1 => {
                 tracing::warn!(
                     error = chain(&error),
@@ -145,12 +151,12 @@ async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
             core.me.id,
             &core.me.worker,
             std::slice::from_ref(&bare),
-            &[],
-            false,
+            (&[], false),
+            async |settled| after_commit(core, std::slice::from_ref(&bare), settled).await,
         )
         .await
     {
-        Ok(settled) => after_commit(core, vec![bare], settled).await,
+        Ok(followed) => follow(core, followed),
         Err(error) => {
             tracing::error!(
                 command_id = %id, error = chain(&error),
@@ -173,8 +179,9 @@ async fn settle_own(core: &Arc<Core>, done: Done) {
             .settle_with(core.me.id, &core.me.worker, &done.settlement, &effect)
             .await
         {
-            Ok(Some(settled)) => {
-                return after_commit(core, vec![done.settlement], settled).await;
+            Ok(Some((settled, followed))) => {
+                after_commit(core, std::slice::from_ref(&done.settlement), settled).await;
+                return follow(core, followed);
             }
             Ok(None) => {
                 let again = done.again.map_or(done.settlement, |again| *again);
@@ -196,15 +203,13 @@ async fn settle_own(core: &Arc<Core>, done: Done) {
 }
 
 /// Publishes from memory what was committed, and lets go of the commands.
-async fn after_commit(core: &Arc<Core>, batch: Vec<Settlement>, settled: SettledBatch) {
+async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBatch) {
     failpoint("after_settle").await;
     let fresh: HashMap<CommandId, bool> = settled
         .settled
         .iter()
         .map(|s| (s.id, !s.older_unsent))
         .collect();
-    let wakes = settled.turns_passed > 0 || batch.iter().any(|settlement| !settlement.finished);
-    let ids: Vec<CommandId> = batch.iter().map(|settlement| settlement.id).collect();
     let mut rows = Vec::new();
     let mut sole = OutboxBatch {
         id: settled.batch,
@@ -217,15 +222,15 @@ async fn after_commit(core: &Arc<Core>, batch: Vec<Settlement>, settled: Settled
             &mut rows
         };
         match fresh.get(&settlement.id) {
-            Some(true) => rows.extend(settlement.events.into_iter().map(|event| OutboxRow {
+            Some(true) => rows.extend(settlement.events.iter().map(|event| OutboxRow {
                 key: OutboxKey {
                     command_id: settlement.id.uuid(),
                     number: event.number,
                     target: String::new(),
                     correlation_id: String::new(),
                 },
-                routing_key: event.routing_key,
-                body: event.body,
+                routing_key: event.routing_key.clone(),
+                body: Arc::clone(&event.body),
             })),
             // An older event of it is unsent: the sweep keeps the order.
             Some(false) => {}
@@ -235,7 +240,18 @@ async fn after_commit(core: &Arc<Core>, batch: Vec<Settlement>, settled: Settled
             ),
         }
     }
-    rows.extend(settled.replies.into_iter().map(|reply| OutboxRow {
+    rows.extend(settled.extra);
+    core.relay.offer_batch(sole);
+    core.relay.offer(rows);
+    core.release(batch.iter().map(|settlement| settlement.id));
+    if batch.iter().any(|settlement| !settlement.finished) {
+        core.due.notify_one();
+    }
+}
+
+/// Answers callers, and sees to it that whoever got a turn runs.
+fn follow(core: &Arc<Core>, followed: Followed) {
+    let replies = followed.replies.into_iter().map(|reply| OutboxRow {
         key: OutboxKey {
             command_id: reply.command_id.uuid(),
             number: reply.number,
@@ -243,13 +259,10 @@ async fn after_commit(core: &Arc<Core>, batch: Vec<Settlement>, settled: Settled
             correlation_id: reply.correlation_id,
         },
         routing_key: reply.reply_to,
-        body: reply.body,
-    }));
-    rows.extend(settled.extra);
-    core.relay.offer_batch(sole);
-    core.relay.offer(rows);
-    core.release(ids);
-    if wakes {
+        body: reply.body.into(),
+    });
+    core.relay.offer(replies.collect());
+    if followed.turns_passed > 0 {
         core.due.notify_one();
     }
 }

@@ -257,7 +257,7 @@ pub(super) async fn insert_events(
                     &key.target,
                     &key.correlation_id,
                     &row.routing_key,
-                    &row.body,
+                    &&*row.body,
                     &owner,
                 ],
             )
@@ -276,7 +276,7 @@ impl From<crate::contract::Notice> for OutboxRow {
                 correlation_id: String::new(),
             },
             routing_key: notice.routing_key,
-            body: notice.body,
+            body: notice.body.into(),
         }
     }
 }

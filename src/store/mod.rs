@@ -48,7 +48,7 @@ pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable};
 pub use retention::Swept;
 pub use schedule::{Child, Task};
 pub use settle::{
-    AnalysisColumns, AttemptRecord, EventRecord, OwnEffect, Reply, Settled, SettledBatch,
+    AnalysisColumns, AttemptRecord, EventRecord, Followed, OwnEffect, Reply, Settled, SettledBatch,
     Settlement, TicketChange, TicketInsert, UsageTally,
 };
 pub use sync::{BoundTicket, SyncRecord, SyncedTicket};

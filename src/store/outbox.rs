@@ -1,5 +1,7 @@
 //! Events between the commit and the broker's confirm.
 
+use std::sync::Arc;
+
 use deadpool_postgres::Object;
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
@@ -28,7 +30,7 @@ pub struct OutboxRow {
     /// Where it is published.
     pub routing_key: String,
     /// The CloudEvent.
-    pub body: String,
+    pub body: Arc<str>,
 }
 
 /// Sole events of a settlement: those of a row of `outbox_batches`.
@@ -61,7 +63,7 @@ const SWEEP_AFTER: &str = "5 seconds";
 impl OutboxRow {
     /// The sole event of a command.
     #[must_use]
-    pub fn sole(command_id: Uuid, routing_key: String, body: String) -> Self {
+    pub fn sole(command_id: Uuid, routing_key: String, body: Arc<str>) -> Self {
         Self {
             key: OutboxKey {
                 command_id,
@@ -110,7 +112,7 @@ impl Store {
             let correlations: Vec<&str> =
                 rows.iter().map(|r| r.key.correlation_id.as_str()).collect();
             let keys: Vec<&str> = rows.iter().map(|r| r.routing_key.as_str()).collect();
-            let bodies: Vec<&str> = rows.iter().map(|r| r.body.as_str()).collect();
+            let bodies: Vec<&str> = rows.iter().map(|r| &*r.body).collect();
             let statement = client.prepare_cached(SQL).await?;
             limited(client.execute(
                 &statement,
@@ -215,7 +217,13 @@ impl Store {
                     id: row.get(0),
                     rows: events
                         .iter()
-                        .map(|event| OutboxRow::sole(event.get(0), event.get(1), event.get(2)))
+                        .map(|event| {
+                            OutboxRow::sole(
+                                event.get(0),
+                                event.get(1),
+                                event.get::<_, &str>(2).into(),
+                            )
+                        })
                         .collect(),
                 });
             }
@@ -273,7 +281,7 @@ impl Store {
                         correlation_id: row.get(3),
                     },
                     routing_key: row.get(4),
-                    body: row.get(5),
+                    body: row.get::<_, &str>(5).into(),
                 })
                 .collect())
         }

@@ -26,7 +26,9 @@ async fn no_request_goes_uncounted_while_usage_is_added_up() {
         writers.push(tokio::spawn(async move {
             let worker = format!("w{}", writer % 2);
             for _ in 0..EACH {
-                let nothing = store.settle(Uuid::nil(), &worker, &[], &usage, false).await;
+                let nothing = store
+                    .settle(Uuid::nil(), &worker, &[], (&usage, false), async |_| ())
+                    .await;
                 nothing.unwrap();
             }
         }));
@@ -68,7 +70,7 @@ async fn what_is_written_again_and_was_settled_before_is_not_counted_again() {
     for (again, expected) in [(false, 1), (true, 1), (false, 2)] {
         // Nothing of the batch is left to settle: as after a commit whose answer was lost.
         store
-            .settle(Uuid::nil(), "w1", &[], &usage, again)
+            .settle(Uuid::nil(), "w1", &[], (&usage, again), async |_| ())
             .await
             .unwrap();
         assert_eq!(world.count(counted).await, expected, "again: {again}");

@@ -236,7 +236,7 @@ impl Run<'_> {
             let record = EventRecord {
                 number,
                 routing_key: event.routing_key(),
-                body: event.to_json(),
+                body: event.to_json().into(),
             };
             events.push(record);
         }

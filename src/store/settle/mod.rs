@@ -2,6 +2,8 @@
 
 mod rows;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use postgres_types::ToSql;
 use serde_json::{Map, Value};
@@ -105,8 +107,8 @@ pub struct EventRecord {
     pub number: i32,
     /// Where it is published.
     pub routing_key: String,
-    /// The CloudEvent.
-    pub body: String,
+    /// The CloudEvent; shared, as it is published while its row is still written.
+    pub body: Arc<str>,
 }
 
 /// A ticket row to be made.
@@ -215,12 +217,17 @@ pub struct SettledBatch {
     pub settled: Vec<Settled>,
     /// Names the sole events among them (see [`Settlement::is_sole`]) in the outbox.
     pub batch: Uuid,
+    /// Events of an effect.
+    pub extra: Vec<OutboxRow>,
+}
+
+/// What followed from it.
+#[derive(Debug, Clone, Default)]
+pub struct Followed {
     /// Final events for callers that wait.
     pub replies: Vec<Reply>,
     /// Commands that got their ticket's turn and are due now.
     pub turns_passed: u64,
-    /// Events of an effect.
-    pub extra: Vec<OutboxRow>,
 }
 
 /// Requests to one integration in one batch.
@@ -250,29 +257,32 @@ pub enum OwnEffect {
 }
 
 impl Store {
-    /// Settles a batch in one transaction: `sql/settle.sql`, the ticket rows, usage, turns, replies. The statements
-    /// are sent in one go. Locks the commands' and tickets' rows. What somebody else has taken over is left alone and
-    /// not returned.
+    /// Settles a batch in one transaction, `sql/settle.sql` and changes of tickets' rows, and then passes turns on and
+    /// answers callers. All of it is sent in one go; `committed` is called as soon as the first is durable. Locks the
+    /// commands' and tickets' rows. What somebody else has taken over is left alone and not returned.
+    ///
+    /// What follows is not waited for by those whose events are to go out, and is made up for by the clock where it is
+    /// lost ([`Store::check_waiting`], [`Store::answer_left_callers`]).
     ///
     /// # Errors
     /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After [`StoreError::Unavailable`]
     /// or [`StoreError::Timeout`] the commit is in doubt: settle again; what was committed is then not returned, and
-    /// its events are the sweep's. Say so (`again`), so that its usage is not counted twice.
+    /// its events are the sweep's. Say so (`again`), so that its usage is not counted twice. `committed` was not called.
     pub async fn settle(
         &self,
         owner: Uuid,
         worker: &str,
         batch: &[Settlement],
-        usage: &[(IntegrationId, UsageTally)],
-        again: bool,
-    ) -> Result<SettledBatch, StoreError> {
+        (usage, again): (&[(IntegrationId, UsageTally)], bool),
+        committed: impl AsyncFnOnce(SettledBatch),
+    ) -> Result<Followed, StoreError> {
         let client = self.hot().await?;
-        let result = settle_batch(&client, owner, worker, batch, (usage, again)).await;
+        let result = settle_batch(&client, (owner, worker), batch, (usage, again), committed).await;
         keep_if_sound(client, result)
     }
 
-    /// Settles one command together with its effect on our own tables. `None`: the integration was not any more what it
-    /// was when this was decided, and nothing is written.
+    /// Settles one command together with its effect on our own tables, and what follows with it. `None`: the integration
+    /// was not any more what it was when this was decided, and nothing is written.
     ///
     /// # Errors
     /// As [`Store::settle`].
@@ -282,7 +292,7 @@ impl Store {
         worker: &str,
         settlement: &Settlement,
         effect: &OwnEffect,
-    ) -> Result<Option<SettledBatch>, StoreError> {
+    ) -> Result<Option<(SettledBatch, Followed)>, StoreError> {
         let client = self.hot().await?;
         let work = async {
             client.batch_execute("BEGIN").await?;
@@ -296,6 +306,22 @@ impl Store {
         let result = limited(work).await;
         keep_if_sound(client, result)
     }
+
+    /// Hands callers of finished commands to the sweep whose answer was left behind: a process died, or lost its
+    /// connection, between a settlement and what follows from it. Returns how many.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn answer_left_callers(&self) -> Result<u64, StoreError> {
+        const SQL: &str = "WITH gone AS (DELETE FROM command_replies r USING commands c WHERE c.id = r.command_id \
+             AND c.final_event IS NOT NULL AND c.finished_at < now() - interval '1 second' \
+             RETURNING r.command_id, c.events, r.reply_to, r.correlation_id, c.final_event) \
+             INSERT INTO outbox (command_id, number, target, correlation_id, routing_key, body) \
+             SELECT command_id, events, reply_to, correlation_id, reply_to, final_event FROM gone ON CONFLICT DO NOTHING";
+        let client = self.hot().await?;
+        let result = limited(client.execute(SQL, &[])).await;
+        keep_if_sound(client, result)
+    }
 }
 
 /// Inside a transaction: the command's settlement, then its effect, one after the other, as the effect depends on what
@@ -306,7 +332,7 @@ async fn settle_one(
     worker: &str,
     settlement: &Settlement,
     effect: &OwnEffect,
-) -> Result<Option<SettledBatch>, tokio_postgres::Error> {
+) -> Result<Option<(SettledBatch, Followed)>, tokio_postgres::Error> {
     let batch = std::slice::from_ref(settlement);
     let batch_id = Uuid::now_v7();
     let rows = SettleRows::of(batch, &[]);
@@ -331,28 +357,18 @@ async fn settle_one(
         .await?;
     if settled.is_empty() {
         // Somebody else's by now: its effect is theirs, too.
-        return Ok(Some(SettledBatch::default()));
+        return Ok(Some(Default::default()));
     }
     let Made::Done(extra) = super::integrations::make(client, effect, Some(owner)).await? else {
         return Ok(None);
     };
-    let after = client.prepare_cached(AFTER).await?;
-    let (orgs, tickets) = released_turns(batch);
-    let finished: Vec<Uuid> = settlement
-        .finished
-        .then(|| settlement.id.uuid())
-        .into_iter()
-        .collect();
-    let after = client
-        .query(&after, &[&orgs, &tickets, &finished, &owner])
-        .await?;
-    Ok(Some(SettledBatch {
+    let followed = Following::of(batch).run(client, owner).await?;
+    let settled = SettledBatch {
         settled: settled.iter().map(read_settled).collect(),
         batch: batch_id,
-        replies: after.iter().filter_map(read_reply).collect(),
-        turns_passed: turns_of(&after),
         extra,
-    }))
+    };
+    Ok(Some((settled, followed)))
 }
 
 fn read_settled(row: &tokio_postgres::Row) -> Settled {
@@ -380,102 +396,140 @@ fn turns_of(after: &[tokio_postgres::Row]) -> u64 {
 
 async fn settle_batch(
     client: &deadpool_postgres::Object,
-    owner: Uuid,
-    worker: &str,
+    (owner, worker): (Uuid, &str),
     batch: &[Settlement],
     (usage, again): (&[(IntegrationId, UsageTally)], bool),
-) -> Result<SettledBatch, StoreError> {
+    committed: impl AsyncFnOnce(SettledBatch),
+) -> Result<Followed, StoreError> {
     let settle = client
         .prepare_cached(include_str!("../sql/settle.sql"))
         .await?;
     let change = client
         .prepare_cached(include_str!("../sql/tickets_change.sql"))
         .await?;
-    let after = client.prepare_cached(AFTER).await?;
+    client.prepare_cached(AFTER).await?;
 
     let batch_id = Uuid::now_v7();
     let rows = SettleRows::of(batch, usage);
     let changes: Vec<ChangeRow<'_>> = batch.iter().filter_map(ChangeRow::of).collect();
-    let (turn_orgs, turn_tickets) = released_turns(batch);
-    let finished: Vec<Uuid> = batch
-        .iter()
-        .filter(|s| s.finished)
-        .map(|s| s.id.uuid())
-        .collect();
-    let parents: Vec<Uuid> = batch
-        .iter()
-        .filter(|s| s.finished)
-        .filter_map(|s| s.parent.map(CommandId::uuid))
-        .collect();
-
-    // Sent in one go: the server runs them one after the other, and an error in one fails those behind it. Dropping
-    // the futures half way (the limit) leaves the connection in an unknown state, so it is not given back then.
-    let transaction = Box::pin(async {
-        let begin = client.batch_execute("BEGIN");
-        let settled_params: Params<'_, 9> = [
-            &owner,
-            &worker,
-            &rows.commands,
-            &rows.attempts,
-            &rows.usage,
-            &again,
-            &batch_id,
-            &rows.events,
-            &rows.tickets,
-        ];
-        let settled = client.query(&settle, &settled_params);
+    let params: Params<'_, 9> = [
+        &owner,
+        &worker,
+        &rows.commands,
+        &rows.attempts,
+        &rows.usage,
+        &again,
+        &batch_id,
+        &rows.events,
+        &rows.tickets,
+    ];
+    // Most batches change no ticket: their one statement is a transaction by itself.
+    let transaction = limited(async {
+        if changes.is_empty() {
+            return client.query(&settle, &params).await;
+        }
         let change_params: Params<'_, 1> = [&changes];
-        let changed = async {
-            if changes.is_empty() {
-                Ok(0)
-            } else {
-                client.execute(&change, &change_params).await
-            }
-        };
-        let after_params: Params<'_, 4> = [&turn_orgs, &turn_tickets, &finished, &owner];
-        let followed = async {
-            if turn_orgs.is_empty() && finished.is_empty() {
-                Ok(Vec::new())
-            } else {
-                client.query(&after, &after_params).await
-            }
-        };
-        let parent_params: Params<'_, 1> = [&parents];
-        let woken = async {
-            if parents.is_empty() {
-                Ok(0)
-            } else {
-                client.execute(WAKE_PARENTS, &parent_params).await
-            }
-        };
-        let commit = client.batch_execute("COMMIT");
-        let (begin, settled, changed, followed, woken, commit) =
-            futures_util::join!(begin, settled, changed, followed, woken, commit);
+        let (begin, settled, changed, commit) = futures_util::join!(
+            client.batch_execute("BEGIN"),
+            client.query(&settle, &params),
+            client.execute(&change, &change_params),
+            client.batch_execute("COMMIT"),
+        );
         begin?;
         let settled = settled?;
-        woken?;
         changed?;
-        let followed = followed?;
         commit?;
-        Ok((settled, followed))
+        Ok(settled)
     });
-    let (settled, followed) = match limited(transaction).await {
-        Ok(rows) => rows,
-        Err(error) => {
-            if error.is_refusal() || matches!(error, StoreError::Contention(_)) {
-                // COMMIT of a failed transaction has rolled it back; a failed BEGIN has left none.
-                limited(client.batch_execute("ROLLBACK")).await?;
+    let settling = async {
+        match transaction.await {
+            Ok(settled) => {
+                let settled = SettledBatch {
+                    settled: settled.iter().map(read_settled).collect(),
+                    batch: batch_id,
+                    extra: Vec::new(),
+                };
+                committed(settled).await;
+                Ok(())
             }
-            return Err(error);
+            Err(error) => Err(error),
         }
     };
-    Ok(SettledBatch {
-        settled: settled.iter().map(read_settled).collect(),
-        batch: batch_id,
-        replies: followed.iter().filter_map(read_reply).collect(),
-        turns_passed: turns_of(&followed),
-        extra: Vec::new(),
-    })
+    // Sent in one go, in this order: the server runs them one after the other. Dropping the futures half way (the limit)
+    // leaves the connection in an unknown state, so it is not given back then.
+    let following = Following::of(batch);
+    let following = limited(following.run(client, owner));
+    let (settled, followed) = futures_util::join!(settling, following);
+    if let Err(error) = settled {
+        if !changes.is_empty() && (error.is_refusal() || matches!(error, StoreError::Contention(_)))
+        {
+            // COMMIT of a failed transaction has rolled it back; a failed BEGIN has left none.
+            limited(client.batch_execute("ROLLBACK")).await?;
+        }
+        return Err(error);
+    }
+    Ok(followed.unwrap_or_else(|error| {
+        tracing::debug!(
+            error = super::chain(&error),
+            "what follows from a settlement is left to the clock"
+        );
+        Followed::default()
+    }))
+}
+
+/// What follows from a settlement, after it, so that it sees what was inserted while the rows were waited for: turns are
+/// passed on, callers answered, parents woken.
+struct Following {
+    /// Of the turns that are released.
+    organizations: Vec<Uuid>,
+    tickets: Vec<Uuid>,
+    finished: Vec<Uuid>,
+    parents: Vec<Uuid>,
+}
+
+impl Following {
+    fn of(batch: &[Settlement]) -> Self {
+        let (organizations, tickets) = released_turns(batch);
+        let finished = || batch.iter().filter(|s| s.finished);
+        Self {
+            organizations,
+            tickets,
+            finished: finished().map(|s| s.id.uuid()).collect(),
+            parents: finished()
+                .filter_map(|s| s.parent.map(CommandId::uuid))
+                .collect(),
+        }
+    }
+
+    async fn run(
+        &self,
+        client: &deadpool_postgres::Object,
+        owner: Uuid,
+    ) -> Result<Followed, tokio_postgres::Error> {
+        let after = client.prepare_cached(AFTER).await?;
+        let params: Params<'_, 4> = [&self.organizations, &self.tickets, &self.finished, &owner];
+        let parent_params: Params<'_, 1> = [&self.parents];
+        let (followed, woken) = futures_util::join!(
+            async {
+                if self.tickets.is_empty() && self.finished.is_empty() {
+                    return Ok(Vec::new());
+                }
+                client.query(&after, &params).await
+            },
+            async {
+                if self.parents.is_empty() {
+                    return Ok(0);
+                }
+                client.execute(WAKE_PARENTS, &parent_params).await
+            }
+        );
+        woken?;
+        let followed = followed?;
+        Ok(Followed {
+            replies: followed.iter().filter_map(read_reply).collect(),
+            turns_passed: turns_of(&followed),
+        })
+    }
 }
 
 /// A parent sums up as soon as its last child is done.
@@ -483,8 +537,7 @@ const WAKE_PARENTS: &str = "UPDATE commands p SET due_at = now(), retry_at = now
      WHERE p.id = ANY($1) AND p.state = 'deferred' AND p.due_at IS NOT NULL AND NOT EXISTS \
      (SELECT FROM commands c WHERE c.parent = p.id AND c.state IN ('pending', 'running', 'deferred'))";
 
-/// What follows from a settlement, in its transaction and after it, so that it sees what was inserted while the rows were
-/// waited for: turns are passed on and callers answered, in one round trip.
+/// Turns and callers, in one round trip.
 const AFTER: &str = concat!(
     "WITH passed AS (\n",
     include_str!("../sql/pass_turns.sql"),

@@ -73,7 +73,7 @@ impl<'a> CommandRow<'a> {
             error: s.error.as_deref(),
             doubt_since: s.doubt_since,
             lookups: s.lookups,
-            final_event: last.map(|event| event.body.as_str()),
+            final_event: last.map(|event| &*event.body),
             final_key: last.map(|event| event.routing_key.as_str()),
             finished: s.finished,
             waits: s.waits,
