@@ -55,7 +55,8 @@ async fn a_caller_whom_a_dead_process_left_behind_a_settlement_is_answered_by_th
     let declared = channel.queue_declare("".into(), own, FieldTable::default());
     let queue = declared.await.unwrap().name().as_str().to_owned();
     // The settlement was committed, and the process died before it came to the callers.
-    let insert = "INSERT INTO command_replies (command_id, reply_to, correlation_id) VALUES ($1, $2, 'c-1')";
+    let insert =
+        "INSERT INTO command_replies (command_id, reply_to, correlation_id) VALUES ($1, $2, 'c-1')";
     world.query(insert, &[&create, &queue]).await;
 
     let worker = world.worker().await;

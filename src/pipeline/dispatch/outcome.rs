@@ -344,6 +344,7 @@ impl Run<'_> {
                 .analysis
                 .as_ref()
                 .map(|found| found.columns.clone()),
+            known: self.job.ticket.is_some(),
         }))
     }
 

@@ -2,7 +2,7 @@
 
 mod rows;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
 use postgres_types::ToSql;
@@ -81,6 +81,17 @@ impl Settlement {
     pub fn is_sole(&self) -> bool {
         self.finished && self.events_after == 1 && self.events.len() == 1
     }
+
+    /// Whether nothing that it writes can be there already: it ends a command that nobody ran before, whose ticket, if it
+    /// makes one, was not there when it began.
+    fn is_first_try(&self) -> bool {
+        self.take == 1
+            && self.is_sole()
+            && self
+                .ticket_insert
+                .as_ref()
+                .is_none_or(|ticket| !ticket.known)
+    }
 }
 
 /// A row of `command_attempts`.
@@ -144,6 +155,8 @@ pub struct TicketInsert {
     pub tags: Vec<String>,
     /// What an analysis found.
     pub analysis: Option<AnalysisColumns>,
+    /// Whether the ticket was there already when the command began.
+    pub known: bool,
 }
 
 /// The `ai_*` columns of a ticket.
@@ -277,7 +290,15 @@ impl Store {
         committed: impl AsyncFnOnce(SettledBatch),
     ) -> Result<Followed, StoreError> {
         let client = self.hot().await?;
-        let result = settle_batch(&client, (owner, worker), batch, (usage, again), committed).await;
+        let mut committed = Some(committed);
+        let first = !again && batch.iter().all(Settlement::is_first_try);
+        let by = (owner, worker);
+        let mut result =
+            settle_batch(&client, by, batch, (usage, again), first, &mut committed).await;
+        if first && matches!(&result, Err(error) if error.is_refusal()) {
+            // A ticket that somebody else has made meanwhile is bound, not refused.
+            result = settle_batch(&client, by, batch, (usage, again), false, &mut committed).await;
+        }
         keep_if_sound(client, result)
     }
 
@@ -324,6 +345,22 @@ impl Store {
     }
 }
 
+const SETTLE: &str = include_str!("../sql/settle.sql");
+
+/// The same for batches of nothing but first tries ([`Settlement::is_first_try`]): without the marked parts.
+static FIRST_TRIES: LazyLock<String> = LazyLock::new(|| {
+    let mut left_out = false;
+    let lines = SETTLE.lines().filter(|line| {
+        left_out |= *line == "--[";
+        let kept = !left_out;
+        left_out &= *line != "--]";
+        kept
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
+});
+/// It takes so many of the parameters.
+const FIRST_TRIES_PARAMS: usize = 7;
+
 /// Inside a transaction: the command's settlement, then its effect, one after the other, as the effect depends on what
 /// is there. Not for the hot path.
 async fn settle_one(
@@ -336,24 +373,9 @@ async fn settle_one(
     let batch = std::slice::from_ref(settlement);
     let batch_id = Uuid::now_v7();
     let rows = SettleRows::of(batch, &[]);
-    let settle = client
-        .prepare_cached(include_str!("../sql/settle.sql"))
-        .await?;
+    let settle = client.prepare_cached(SETTLE).await?;
     let settled = client
-        .query(
-            &settle,
-            &[
-                &owner,
-                &worker,
-                &rows.commands,
-                &rows.attempts,
-                &rows.usage,
-                &false,
-                &batch_id,
-                &rows.events,
-                &rows.tickets,
-            ],
-        )
+        .query(&settle, &rows.params(&owner, &worker, &batch_id, &false))
         .await?;
     if settled.is_empty() {
         // Somebody else's by now: its effect is theirs, too.
@@ -374,7 +396,8 @@ async fn settle_one(
 fn read_settled(row: &tokio_postgres::Row) -> Settled {
     Settled {
         id: CommandId::new(row.get(0)),
-        older_unsent: row.get(1),
+        // Not asked of first tries.
+        older_unsent: row.len() > 1 && row.get(1),
     }
 }
 
@@ -399,10 +422,11 @@ async fn settle_batch(
     (owner, worker): (Uuid, &str),
     batch: &[Settlement],
     (usage, again): (&[(IntegrationId, UsageTally)], bool),
-    committed: impl AsyncFnOnce(SettledBatch),
+    first: bool,
+    committed: &mut Option<impl AsyncFnOnce(SettledBatch)>,
 ) -> Result<Followed, StoreError> {
     let settle = client
-        .prepare_cached(include_str!("../sql/settle.sql"))
+        .prepare_cached(if first { &FIRST_TRIES } else { SETTLE })
         .await?;
     let change = client
         .prepare_cached(include_str!("../sql/tickets_change.sql"))
@@ -412,26 +436,21 @@ async fn settle_batch(
     let batch_id = Uuid::now_v7();
     let rows = SettleRows::of(batch, usage);
     let changes: Vec<ChangeRow<'_>> = batch.iter().filter_map(ChangeRow::of).collect();
-    let params: Params<'_, 9> = [
-        &owner,
-        &worker,
-        &rows.commands,
-        &rows.attempts,
-        &rows.usage,
-        &again,
-        &batch_id,
-        &rows.events,
-        &rows.tickets,
-    ];
+    let params = rows.params(&owner, &worker, &batch_id, &again);
+    let params = if first {
+        &params[..FIRST_TRIES_PARAMS]
+    } else {
+        &params[..]
+    };
     // Most batches change no ticket: their one statement is a transaction by itself.
     let transaction = limited(async {
         if changes.is_empty() {
-            return client.query(&settle, &params).await;
+            return client.query(&settle, params).await;
         }
         let change_params: Params<'_, 1> = [&changes];
         let (begin, settled, changed, commit) = futures_util::join!(
             client.batch_execute("BEGIN"),
-            client.query(&settle, &params),
+            client.query(&settle, params),
             client.execute(&change, &change_params),
             client.batch_execute("COMMIT"),
         );
@@ -449,7 +468,9 @@ async fn settle_batch(
                     batch: batch_id,
                     extra: Vec::new(),
                 };
-                committed(settled).await;
+                if let Some(committed) = committed.take() {
+                    committed(settled).await;
+                }
                 Ok(())
             }
             Err(error) => Err(error),

@@ -5,7 +5,7 @@ use postgres_types::ToSql;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Settlement, UsageTally};
+use super::{Params, Settlement, UsageTally};
 use crate::domain::{IntegrationId, Priority, TicketCategory, TicketStatus};
 use crate::store::Words;
 
@@ -27,6 +27,27 @@ impl<'a> SettleRows<'a> {
             events: batch.iter().flat_map(EventRow::of).collect(),
             tickets: batch.iter().filter_map(InsertRow::of).collect(),
         }
+    }
+
+    /// The parameters of `sql/settle.sql`; `batch` names the row of `outbox_batches`.
+    pub(super) fn params<'b>(
+        &'b self,
+        owner: &'b Uuid,
+        worker: &'b &'b str,
+        batch: &'b Uuid,
+        again: &'b bool,
+    ) -> Params<'b, 9> {
+        [
+            owner,
+            worker,
+            &self.commands,
+            &self.attempts,
+            &self.usage,
+            batch,
+            &self.tickets,
+            &self.events,
+            again,
+        ]
     }
 }
 

@@ -1,5 +1,8 @@
 -- Settles a batch of attempts: command, attempt row, usage, events, the ticket rows of creates. Fenced: a command that somebody
 -- else has meanwhile taken over is not touched and not returned, and neither is anything that hangs on it.
+--
+-- What stands between --[ and --] is left out where all are first tries (`FIRST_TRIES` in settle/mod.rs): there is nothing yet that
+-- it could find, and to look for it is a tenth of what a settlement costs.
 WITH upd AS (
   UPDATE commands c SET
     state = i.state, attempt = i.attempt, events = i.events, owner = NULL,
@@ -22,7 +25,9 @@ WITH upd AS (
   SELECT a.id, a.run, a.attempt, $2, a.started_at, a.duration_ms, a.outcome, a.error_code, a.message, a.http_status,
          a.retry_at, a.decided_by
   FROM unnest($4::settle_attempt[]) AS a JOIN upd ON upd.id = a.id
+--[
   ON CONFLICT DO NOTHING
+--]
 ), usd AS (
   -- One narrow row per worker and integration, written once a batch. Not fenced, what was sent was sent; but a batch that
   -- is written again, as the answer to its commit was lost, and finds nothing left to settle, was counted then.
@@ -31,7 +36,9 @@ WITH upd AS (
   SELECT u.id, $2, u.succeeded + u.failed, u.succeeded, u.failed, now(), CASE WHEN u.succeeded > 0 THEN now() END,
          CASE WHEN u.failed > 0 THEN now() END, u.last_error
   FROM unnest($5::settle_usage[]) AS u
-  WHERE NOT $6 OR EXISTS (SELECT FROM upd)
+--[
+  WHERE NOT $9 OR EXISTS (SELECT FROM upd)
+--]
   ORDER BY u.id
   ON CONFLICT (integration_id, worker) DO UPDATE SET total = n.total + excluded.total,
     succeeded = n.succeeded + excluded.succeeded, failed = n.failed + excluded.failed,
@@ -42,7 +49,8 @@ WITH upd AS (
 ), bat AS (
   -- Most have one event, the final one: it is in the command's row, so the outbox need only name those rows.
   INSERT INTO outbox_batches (id, owner, command_ids)
-  SELECT $7, $1, array_agg(upd.id) FROM upd WHERE upd.sole HAVING count(*) > 0
+  SELECT $6, $1, array_agg(upd.id) FROM upd WHERE upd.sole HAVING count(*) > 0
+--[
 ), evt AS (
   -- Behind an older event that is still unsent, an event belongs to the sweep, which keeps them in order. Who has had
   -- none before is not looked up.
@@ -51,6 +59,7 @@ WITH upd AS (
          CASE WHEN upd.earlier AND EXISTS (SELECT FROM outbox x WHERE x.command_id = e.id AND x.target = '') THEN NULL
               ELSE $1 END
   FROM unnest($8::settle_event[]) AS e JOIN upd ON upd.id = e.id
+--]
 ), tik AS (
   -- A ticket that exists unbound is bound; what the legacy application supplied as defaults is supplied here, as its
   -- table has none.
@@ -65,7 +74,8 @@ WITH upd AS (
     u.analysis::json ->> 'confidence', u.analysis::json ->> 'reasoning', u.analysis::json -> 'tags',
     u.analysis::json -> 'keywords', 'api', 'low', 0, 0, false,
     now(), now(), now(), false, u.words
-  FROM unnest($9::settle_ticket[]) AS u JOIN upd ON upd.id = u.command_id
+  FROM unnest($7::settle_ticket[]) AS u JOIN upd ON upd.id = u.command_id
+--[
   ON CONFLICT (id) DO UPDATE SET
     integration_id = COALESCE(excluded.integration_id, tickets.integration_id),
     external_ticket_id = COALESCE(excluded.external_ticket_id, tickets.external_ticket_id),
@@ -74,7 +84,10 @@ WITH upd AS (
     external_ref = COALESCE(excluded.external_ref, tickets.external_ref),
     last_activity_at = now(), updated_at = now()
   WHERE tickets.organization_id = excluded.organization_id AND tickets.external_ticket_id IS NULL
+--]
 )
-SELECT upd.id,
-       upd.earlier AND EXISTS (SELECT FROM outbox x WHERE x.command_id = upd.id AND x.target = '') AS older_unsent
+SELECT upd.id
+--[
+       , upd.earlier AND EXISTS (SELECT FROM outbox x WHERE x.command_id = upd.id AND x.target = '') AS older_unsent
+--]
 FROM upd
