@@ -4,7 +4,7 @@ use ticketwire::domain::{CommandId, OrganizationId, TicketId};
 use ticketwire::store::{NewCommand, Rooms, Store};
 use uuid::Uuid;
 
-use crate::support::World;
+use crate::support::{World, wait_for};
 
 fn comment(organization: Uuid, ticket: Uuid) -> NewCommand {
     NewCommand {
@@ -66,4 +66,43 @@ async fn a_newcomer_does_not_pass_one_that_missed_its_turn() {
     assert_eq!(holders.len(), 1);
     assert_eq!(holders[0].get::<_, Uuid>(0), first.id.uuid());
     assert_eq!(store.offer_turns(&pairs).await.unwrap(), 0, "one at a time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_two_give_to_one_command_does_not_make_it_due_once_it_runs() {
+    let world = World::new().await;
+    let store = Store::new(&world.database_url.as_str().into(), 2, "tests").unwrap();
+    let (me, ticket) = (Uuid::new_v4(), Uuid::new_v4());
+    let first = NewCommand {
+        command_type: "ticket.create",
+        ..comment(world.organization, ticket)
+    };
+    let waits = "INSERT INTO commands (id, arrival, type, organization_id, ticket_id, state, turn, lane, retry_at, digest, \
+         data) VALUES ($1, 1, 'ticket.create', $2, $3, 'pending', false, $4, now() + interval '1 hour', '', '{}')";
+    let id = first.id.uuid();
+    world
+        .query(waits, &[&id, &world.organization, &ticket, &Uuid::nil()])
+        .await;
+
+    // One gives it the turn, and before it has committed, another sets about the same.
+    let mut client = world.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let gives = "UPDATE commands SET turn = true, due_at = now(), retry_at = NULL WHERE id = $1";
+    transaction.execute(gives, &[&id]).await.unwrap();
+    let pairs = [(first.organization_id, TicketId::new(ticket))];
+    let other = tokio::spawn(async move { store.offer_turns(&pairs).await });
+    wait_for("the other to meet the first at the row", async || {
+        let blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        (world.count(blocked).await == 1).then_some(())
+    })
+    .await;
+    // It runs at once.
+    let starts =
+        "UPDATE commands SET state = 'running', owner = $2, take = 1, due_at = NULL WHERE id = $1";
+    transaction.execute(starts, &[&id, &me]).await.unwrap();
+    transaction.commit().await.unwrap();
+
+    assert_eq!(other.await.unwrap().unwrap(), 0);
+    let due = "SELECT count(*) FROM commands WHERE due_at IS NOT NULL";
+    assert_eq!(world.count(due).await, 0, "it would be taken a second time");
 }

@@ -518,3 +518,33 @@ async fn a_parent_whose_worker_dies_sums_up_under_the_next_one() {
     );
     drop(worker);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_somebody_else_makes_while_the_platform_is_asked_is_bound_and_not_refused() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    world.fault(json!({ "kind": "delay", "delay_ms": 1500, "delay_at": "after_store", "operation": "create_issue" }));
+    let (create, ticket) = world.create("Made twice").await;
+    let (beside, _) = world.create("Beside it").await;
+    wait_for("the platform to be asked", async || {
+        (!world.jira().issues.is_empty()).then_some(())
+    })
+    .await;
+    let made = "INSERT INTO tickets (id, organization_id, title, description, status, priority, category, urgency, \
+         source_channel, business_impact, communication_count, escalation_level, sla_breached, last_activity_at, \
+         created_at, updated_at, is_deleted) VALUES ($1, $2, 'Theirs', 'd', 'new', 'low', 'general', 'low', 'api', 'low', \
+         0, 0, false, now(), now(), now(), false)";
+    world.query(made, &[&ticket, &world.organization]).await;
+
+    world.succeeds(create).await;
+    world.succeeds(beside).await;
+
+    let rows =
+        "SELECT title, external_ticket_id IS NOT NULL, integration_id FROM tickets WHERE id = $1";
+    let rows = world.query(rows, &[&ticket]).await;
+    assert_eq!(rows[0].get::<_, &str>(0), "Theirs", "what they wrote stays");
+    assert!(rows[0].get::<_, bool>(1));
+    assert_eq!(rows[0].get::<_, Uuid>(2), world.integration);
+    world.close_the_ledger(&[create, beside]).await;
+    assert!(worker.stop().await.success());
+}

@@ -242,10 +242,7 @@ fn told(
     // The same change seen again by the next sync's overlap is the same event.
     let name = format!("{event_type} {} {:?}", item.external_id, item.updated_at);
     let id = Uuid::new_v5(&subject.id.uuid(), name.as_bytes());
-    told.body = told
-        .body
-        .replace(&told.id.to_string(), &id.to_string())
-        .into();
+    told.body = told.body.replace(&told.id.to_string(), &id.to_string());
     told.id = id;
     OutboxRow::from(told)
 }

@@ -293,11 +293,13 @@ impl Store {
         let mut committed = Some(committed);
         let first = !again && batch.iter().all(Settlement::is_first_try);
         let by = (owner, worker);
-        let mut result =
-            settle_batch(&client, by, batch, (usage, again), first, &mut committed).await;
+        // On the heap: it is big, and all that waits for it would be.
+        let settling = settle_batch(&client, by, batch, (usage, again), first, &mut committed);
+        let mut result = Box::pin(settling).await;
         if first && matches!(&result, Err(error) if error.is_refusal()) {
             // A ticket that somebody else has made meanwhile is bound, not refused.
-            result = settle_batch(&client, by, batch, (usage, again), false, &mut committed).await;
+            let careful = settle_batch(&client, by, batch, (usage, again), false, &mut committed);
+            result = Box::pin(careful).await;
         }
         keep_if_sound(client, result)
     }
@@ -478,8 +480,15 @@ async fn settle_batch(
     };
     // Sent in one go, in this order: the server runs them one after the other. Dropping the futures half way (the limit)
     // leaves the connection in an unknown state, so it is not given back then.
-    let following = Following::of(batch);
-    let following = limited(following.run(client, owner));
+    let following = async {
+        let following = Following::of(batch);
+        let done = limited(following.run(client, owner)).await;
+        if matches!(&done, Err(StoreError::Contention(_))) {
+            // Somebody else took or gave the turn of a ticket; the callers have not been answered yet.
+            return limited(following.run(client, owner)).await;
+        }
+        done
+    };
     let (settled, followed) = futures_util::join!(settling, following);
     if let Err(error) = settled {
         if !changes.is_empty() && (error.is_refusal() || matches!(error, StoreError::Contention(_)))
