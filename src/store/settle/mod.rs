@@ -1,5 +1,6 @@
 //! Settling attempts: one transaction a batch for command, attempt row, ticket, events, turns and replies.
 
+mod following;
 mod rows;
 
 use std::sync::{Arc, LazyLock};
@@ -9,6 +10,8 @@ use postgres_types::ToSql;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use self::following::Following;
+pub use self::following::{Followed, Reply};
 use self::rows::{ChangeRow, SettleRows};
 use super::integrations::Made;
 use super::{
@@ -208,21 +211,6 @@ pub struct Settled {
     pub older_unsent: bool,
 }
 
-/// A final event for a caller that waits.
-#[derive(Debug, Clone)]
-pub struct Reply {
-    /// The command.
-    pub command_id: CommandId,
-    /// The event's number.
-    pub number: i32,
-    /// The caller's queue.
-    pub reply_to: String,
-    /// Given back.
-    pub correlation_id: String,
-    /// The final event.
-    pub body: String,
-}
-
 /// What came of settling a batch.
 #[derive(Debug, Clone, Default)]
 pub struct SettledBatch {
@@ -232,15 +220,6 @@ pub struct SettledBatch {
     pub batch: Uuid,
     /// Events of an effect.
     pub extra: Vec<OutboxRow>,
-}
-
-/// What followed from it.
-#[derive(Debug, Clone, Default)]
-pub struct Followed {
-    /// Final events for callers that wait.
-    pub replies: Vec<Reply>,
-    /// Commands that got their ticket's turn and are due now.
-    pub turns_passed: u64,
 }
 
 /// Requests to one integration in one batch.
@@ -329,22 +308,6 @@ impl Store {
         let result = limited(work).await;
         keep_if_sound(client, result)
     }
-
-    /// Hands callers of finished commands to the sweep whose answer was left behind: a process died, or lost its
-    /// connection, between a settlement and what follows from it. Returns how many.
-    ///
-    /// # Errors
-    /// As the connection's.
-    pub async fn answer_left_callers(&self) -> Result<u64, StoreError> {
-        const SQL: &str = "WITH gone AS (DELETE FROM command_replies r USING commands c WHERE c.id = r.command_id \
-             AND c.final_event IS NOT NULL AND c.finished_at < now() - interval '1 second' \
-             RETURNING r.command_id, c.events, r.reply_to, r.correlation_id, c.final_event) \
-             INSERT INTO outbox (command_id, number, target, correlation_id, routing_key, body) \
-             SELECT command_id, events, reply_to, correlation_id, reply_to, final_event FROM gone ON CONFLICT DO NOTHING";
-        let client = self.hot().await?;
-        let result = limited(client.execute(SQL, &[])).await;
-        keep_if_sound(client, result)
-    }
 }
 
 const SETTLE: &str = include_str!("../sql/settle.sql");
@@ -403,22 +366,6 @@ fn read_settled(row: &tokio_postgres::Row) -> Settled {
     }
 }
 
-/// A row of [`AFTER`]; there is one without a reply where there is none.
-fn read_reply(row: &tokio_postgres::Row) -> Option<Reply> {
-    Some(Reply {
-        command_id: CommandId::new(row.get::<_, Option<Uuid>>(0)?),
-        number: row.get(1),
-        reply_to: row.get(2),
-        correlation_id: row.get(3),
-        body: row.get(4),
-    })
-}
-
-fn turns_of(after: &[tokio_postgres::Row]) -> u64 {
-    let turns = after.first().map_or(0, |row| row.get::<_, i64>(5));
-    u64::try_from(turns).unwrap_or(0)
-}
-
 async fn settle_batch(
     client: &deadpool_postgres::Object,
     (owner, worker): (Uuid, &str),
@@ -433,7 +380,7 @@ async fn settle_batch(
     let change = client
         .prepare_cached(include_str!("../sql/tickets_change.sql"))
         .await?;
-    client.prepare_cached(AFTER).await?;
+    Following::prepare(client).await?;
 
     let batch_id = Uuid::now_v7();
     let rows = SettleRows::of(batch, usage);
@@ -507,83 +454,4 @@ async fn settle_batch(
     }))
 }
 
-/// What follows from a settlement, after it, so that it sees what was inserted while the rows were waited for: turns are
-/// passed on, callers answered, parents woken.
-struct Following {
-    /// Of the turns that are released.
-    organizations: Vec<Uuid>,
-    tickets: Vec<Uuid>,
-    finished: Vec<Uuid>,
-    parents: Vec<Uuid>,
-}
-
-impl Following {
-    fn of(batch: &[Settlement]) -> Self {
-        let (organizations, tickets) = released_turns(batch);
-        let finished = || batch.iter().filter(|s| s.finished);
-        Self {
-            organizations,
-            tickets,
-            finished: finished().map(|s| s.id.uuid()).collect(),
-            parents: finished()
-                .filter_map(|s| s.parent.map(CommandId::uuid))
-                .collect(),
-        }
-    }
-
-    async fn run(
-        &self,
-        client: &deadpool_postgres::Object,
-        owner: Uuid,
-    ) -> Result<Followed, tokio_postgres::Error> {
-        let after = client.prepare_cached(AFTER).await?;
-        let params: Params<'_, 4> = [&self.organizations, &self.tickets, &self.finished, &owner];
-        let parent_params: Params<'_, 1> = [&self.parents];
-        let (followed, woken) = futures_util::join!(
-            async {
-                if self.tickets.is_empty() && self.finished.is_empty() {
-                    return Ok(Vec::new());
-                }
-                client.query(&after, &params).await
-            },
-            async {
-                if self.parents.is_empty() {
-                    return Ok(0);
-                }
-                client.execute(WAKE_PARENTS, &parent_params).await
-            }
-        );
-        woken?;
-        let followed = followed?;
-        Ok(Followed {
-            replies: followed.iter().filter_map(read_reply).collect(),
-            turns_passed: turns_of(&followed),
-        })
-    }
-}
-
-/// A parent sums up as soon as its last child is done.
-const WAKE_PARENTS: &str = "UPDATE commands p SET due_at = now(), retry_at = now() \
-     WHERE p.id = ANY($1) AND p.state = 'deferred' AND p.due_at IS NOT NULL AND NOT EXISTS \
-     (SELECT FROM commands c WHERE c.parent = p.id AND c.state IN ('pending', 'running', 'deferred'))";
-
-/// Turns and callers, in one round trip.
-const AFTER: &str = concat!(
-    "WITH passed AS (\n",
-    include_str!("../sql/pass_turns.sql"),
-    "RETURNING c.id\n), ",
-    include_str!("../sql/replies.sql"),
-);
-
 type Params<'a, const N: usize> = [&'a (dyn ToSql + Sync); N];
-
-fn released_turns(batch: &[Settlement]) -> (Vec<Uuid>, Vec<Uuid>) {
-    let mut pairs: Vec<(Uuid, Uuid)> = batch
-        .iter()
-        .filter(|s| s.finished || s.waits)
-        .filter_map(|s| Some((s.organization_id.uuid(), s.ticket_id?.uuid())))
-        .collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    pairs.into_iter().unzip()
-}
