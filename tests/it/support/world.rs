@@ -326,6 +326,28 @@ impl World {
         .await
     }
 
+    /// Waits for an event about an integration that is not an outcome of a command.
+    pub(crate) async fn told(&self, event_type: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        wait_for(&format!("the event {event_type}"), async || {
+            let all = self.events.all().into_iter();
+            all.map(|(_, event)| event)
+                .find(|event| event["type"] == event_type && fits(&event["data"]))
+        })
+        .await
+    }
+
+    /// What became of an integration's row.
+    pub(crate) async fn integration_row(&self, id: Uuid) -> Value {
+        let sql = "SELECT to_jsonb(i)::text FROM integrations i WHERE id = $1";
+        serde_json::from_str(&self.text(sql, &[&id]).await.unwrap()).unwrap()
+    }
+
+    /// How often that was told.
+    pub(crate) fn told_count(&self, event_type: &str) -> usize {
+        let all = self.events.all().into_iter();
+        all.filter(|(_, event)| event["type"] == event_type).count()
+    }
+
     /// Waits for a command's final event.
     pub(crate) async fn outcome(&self, command: Uuid) -> Value {
         wait_for(&format!("the final event of {command}"), async || {
