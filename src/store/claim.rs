@@ -176,8 +176,11 @@ impl Store {
     ) -> Result<Claim, StoreError> {
         let client = self.hot().await?;
         let result = async {
-            let statement = client.prepare_cached(include_str!("sql/claim.sql")).await?;
-            let reading = client.prepare_cached(READ_TICKETS).await?;
+            // At once: on a new connection each asks for its types, one after the other.
+            let (statement, reading) = futures_util::try_join!(
+                client.prepare_cached(include_str!("sql/claim.sql")),
+                client.prepare_cached(READ_TICKETS),
+            )?;
             let heads: Vec<ClaimHead<'_>> = batch.iter().map(|c| ClaimHead::of(c)).collect();
             let bodies: Vec<ClaimBody<'_>> = batch.iter().map(|c| ClaimBody::of(c)).collect();
             let params: [&(dyn ToSql + Sync); 7] = [

@@ -374,13 +374,11 @@ async fn settle_batch(
     first: bool,
     committed: &mut Option<impl AsyncFnOnce(SettledBatch)>,
 ) -> Result<Followed, StoreError> {
-    let settle = client
-        .prepare_cached(if first { &FIRST_TRIES } else { SETTLE })
-        .await?;
-    let change = client
-        .prepare_cached(include_str!("../sql/tickets_change.sql"))
-        .await?;
-    Following::prepare(client).await?;
+    let (settle, change, _) = futures_util::try_join!(
+        client.prepare_cached(if first { &FIRST_TRIES } else { SETTLE }),
+        client.prepare_cached(include_str!("../sql/tickets_change.sql")),
+        Following::prepare(client),
+    )?;
 
     let batch_id = Uuid::now_v7();
     let rows = SettleRows::of(batch, usage);
