@@ -172,7 +172,7 @@ async fn what_the_original_refactoring_left_is_recognised_and_cleared_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_taken_is_refused_by_name_and_not_touched() {
-    let cases: [(&str, &str, &[&str]); 19] = [
+    let cases: [(&str, &str, &[&str]); 20] = [
         (
             "8: a label by hand, in use",
             "ALTER TYPE integrationtype ADD VALUE 'pagerduty'; INSERT INTO integrations SELECT (i).* FROM (SELECT \
@@ -269,6 +269,11 @@ async fn what_cannot_be_taken_is_refused_by_name_and_not_touched() {
             "a table of a name that is ours",
             "CREATE TABLE commands (id int)",
             &["commands is there already", "V3__ledger"],
+        ),
+        (
+            "a type of a name that is ours",
+            "CREATE TYPE claim_head AS (a int)",
+            &["claim_head is there already", "V7__row_types"],
         ),
         (
             "a column of a name that is ours",

@@ -67,7 +67,7 @@ pub(super) fn enums(sql: &str) -> Vec<(&str, Vec<&str>)> {
 /// Something that a migration makes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Made<'a> {
-    /// A table, an index or a sequence: one name space.
+    /// A table, an index, a sequence or a type of rows: one name space.
     Relation(&'a str),
     /// A column of a table.
     Column(&'a str, &'a str),
@@ -87,6 +87,7 @@ pub(super) fn made(sql: &str) -> Vec<Made<'_>> {
             "CREATE SEQUENCE ",
             "CREATE INDEX ",
             "CREATE UNIQUE INDEX ",
+            "CREATE TYPE ",
         ] {
             if let Some(rest) = line.strip_prefix(word) {
                 let name = rest.split(|c: char| c.is_whitespace() || c == '(').next();

@@ -1,4 +1,4 @@
-//! Settling attempts: one transaction a batch for command, attempt row, ticket, events, turns and replies.
+//! Settling attempts: one transaction a batch for command, attempt row, ticket and events; turns and replies right behind it.
 
 mod following;
 mod rows;
