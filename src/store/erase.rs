@@ -76,6 +76,10 @@ const OF_ORGANIZATION: &[(&str, &str)] = &[
         "DELETE FROM integration_circuits WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
     ),
     (
+        "integration_token_leases",
+        "DELETE FROM integration_token_leases WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
+    ),
+    (
         "integration_tokens",
         "DELETE FROM integration_tokens WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
     ),

@@ -232,6 +232,12 @@ pub(super) const ROW_TYPES: Losses = Losses {
     checks: &[WORKERS],
 };
 
+/// Of the limits that workers share: a pause that is lost costs one more refusal, a lease one more refresh.
+pub(super) const SHARED_LIMITS: Losses = Losses {
+    guarded: &["workers"],
+    checks: &[WORKERS],
+};
+
 /// A running worker is of its own schema, whichever that is.
 const WORKERS: Check = never(
     "workers are running",

@@ -59,7 +59,7 @@ macro_rules! step {
     };
 }
 
-static STEPS: [Step; 7] = [
+static STEPS: [Step; 8] = [
     step!(1, "legacy_shape", checks::LEGACY_SHAPE),
     step!(2, "integration_refactor", checks::REFACTOR),
     step!(3, "ledger", checks::LEDGER),
@@ -67,6 +67,7 @@ static STEPS: [Step; 7] = [
     step!(5, "write_path", checks::WRITE_PATH),
     step!(6, "sparse_indexes", checks::SPARSE_INDEXES),
     step!(7, "row_types", checks::ROW_TYPES),
+    step!(8, "shared_limits", checks::SHARED_LIMITS),
 ];
 
 /// The version that adopts the legacy tables or makes them, and its text.
