@@ -62,8 +62,13 @@ impl Topology {
         [
             (format!("{}.tickets", self.prefix), "ticket.#"),
             (format!("{}.integrations", self.prefix), "integration.#"),
-            (format!("{}.webhooks", self.prefix), "webhook.#"),
+            (self.webhooks(), "webhook.#"),
         ]
+    }
+
+    /// `P.webhooks`: order does not matter there, as each delivery says what it is about and when it was.
+    fn webhooks(&self) -> String {
+        format!("{}.webhooks", self.prefix)
     }
 
     /// Declares all of it.
@@ -97,6 +102,11 @@ impl Topology {
             arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
             arguments.insert("x-overflow".into(), text("reject-publish"));
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(1000));
+            if name != self.webhooks() {
+                // With competing consumers, neighbours would be stored in either order.
+                let single = AMQPValue::Boolean(true);
+                arguments.insert("x-single-active-consumer".into(), single);
+            }
             self.queue(channel, &name, binding, &self.commands(), arguments)
                 .await?;
         }

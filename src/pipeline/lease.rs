@@ -2,14 +2,16 @@
 //! one row, renewed. A process that lost the connection sends nothing until it holds the lock again; one that was
 //! taken over stops.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::platforms::{AdapterError, ErrorClass, SendPermit};
-use crate::store::{Client, Incarnation, Store, StoreError, chain, connect};
+use crate::store::{Client, Incarnation, Store, StoreError, Wake, chain, connect_hearing};
 
 /// How long a held id is tried before the next number is: a restarted worker takes over its own leases at once.
 const HELD_ID_RETRY: Duration = Duration::from_secs(2);
@@ -39,6 +41,17 @@ pub struct Lease {
     valid_until_ms: AtomicU64,
     locked: AtomicBool,
     length: Duration,
+    /// Other workers alive when the lease was last renewed.
+    peers: AtomicUsize,
+    /// What the others told.
+    heard: Arc<Heard>,
+}
+
+/// What other workers told, for whoever it concerns.
+#[derive(Debug, Default)]
+struct Heard {
+    due: Notify,
+    workers: Notify,
 }
 
 impl Lease {
@@ -50,6 +63,44 @@ impl Lease {
             valid_until_ms: AtomicU64::new(0),
             locked: AtomicBool::new(false),
             length,
+            peers: AtomicUsize::new(0),
+            heard: Arc::new(Heard::default()),
+        }
+    }
+
+    /// How many other workers were alive a moment ago.
+    #[must_use]
+    pub fn peers(&self) -> usize {
+        self.peers.load(Ordering::Acquire)
+    }
+
+    /// Resolves when another worker has stored commands that it has no capacity for.
+    pub(super) async fn work_heard_of(&self) {
+        self.heard.due.notified().await;
+    }
+
+    /// The connection that holds the worker id, and that hears the other workers.
+    async fn connect(
+        &self,
+        url: &SecretString,
+        worker: &str,
+    ) -> Result<(Client, tokio::task::JoinHandle<()>), StoreError> {
+        let heard = Arc::clone(&self.heard);
+        connect_hearing(
+            url,
+            &format!("ticketwire {worker} lock"),
+            move |wake| match wake {
+                Wake::Due => heard.due.notify_one(),
+                Wake::Workers => heard.workers.notify_one(),
+            },
+        )
+        .await
+    }
+
+    /// Tells the others that a worker has come or goes; they find out by their clocks if they do not hear it.
+    pub async fn announce(&self, store: &Store) {
+        if let Err(error) = store.wake(Wake::Workers).await {
+            tracing::debug!(error = chain(&error), "the other workers were not told");
         }
     }
 
@@ -100,7 +151,7 @@ impl Lease {
         let mut number = 1u32;
         loop {
             let worker = configured.map_or_else(|| format!("{host}-{number}"), str::to_owned);
-            let (client, connection) = connect(url, &format!("ticketwire {worker} lock")).await?;
+            let (client, connection) = self.connect(url, &worker).await?;
             let asked = Instant::now();
             while !Store::try_lock_worker(&client, &worker).await? {
                 if asked.elapsed() >= patience {
@@ -124,6 +175,7 @@ impl Lease {
                 }
                 self.renewed(renewed);
                 self.locked.store(true, Ordering::Release);
+                self.announce(store).await;
                 return Ok((
                     me,
                     Hold {
@@ -156,6 +208,7 @@ impl Lease {
         loop {
             tokio::select! {
                 _ = tick.tick() => self.renew(store, me).await?,
+                () = self.heard.workers.notified() => self.renew(store, me).await?,
                 // The connection's end is the lock's end.
                 _ = &mut hold.connection => {
                     self.locked.store(false, Ordering::Release);
@@ -173,11 +226,12 @@ impl Lease {
     async fn renew(&self, store: &Store, me: &Incarnation) -> Result<(), LeaseError> {
         let asked = Instant::now();
         match store.renew_lease(me, self.length).await {
-            Ok(true) => {
+            Ok(Some(peers)) => {
                 self.renewed(asked);
+                self.peers.store(peers, Ordering::Release);
                 Ok(())
             }
-            Ok(false) => {
+            Ok(None) => {
                 self.locked.store(false, Ordering::Release);
                 Err(LeaseError::TakenOver(me.worker.clone()))
             }
@@ -220,19 +274,19 @@ impl Lease {
         url: &SecretString,
         me: &Incarnation,
     ) -> Result<Option<Hold>, LeaseError> {
-        let (client, connection) = connect(url, &format!("ticketwire {} lock", me.worker)).await?;
+        let (client, connection) = self.connect(url, &me.worker).await?;
         if !Store::try_lock_worker(&client, &me.worker).await? {
             // Somebody holds it: either our own dead connection, which the server has yet to notice, or another
             // process, which then has registered.
             let asked = Instant::now();
-            if !store.renew_lease(me, self.length).await? {
+            if store.renew_lease(me, self.length).await?.is_none() {
                 return Err(LeaseError::TakenOver(me.worker.clone()));
             }
             self.renewed(asked);
             return Ok(None);
         }
         let asked = Instant::now();
-        if !store.renew_lease(me, self.length).await? {
+        if store.renew_lease(me, self.length).await?.is_none() {
             return Err(LeaseError::TakenOver(me.worker.clone()));
         }
         self.renewed(asked);

@@ -22,6 +22,8 @@ pub struct NewCommand {
     pub integration_id: Option<IntegrationId>,
     /// The ticket it is about.
     pub ticket_id: Option<TicketId>,
+    /// The lane, where the message alone decides it: that of a management command. `None`: its integration's.
+    pub lane: Option<Uuid>,
     /// Whether it makes the ticket, and so need not wait for it to be known.
     pub creates: bool,
     /// Tells a repeat from another command under the same id.
@@ -42,9 +44,9 @@ pub struct NewCommand {
     pub doubt_since: Option<DateTime<Utc>>,
 }
 
-/// What the claim decides by. The type of `V7__row_types.sql`, as the next.
+/// What the claim decides by. The type of `V8__shared_limits.sql`.
 #[derive(Debug, ToSql)]
-#[postgres(name = "claim_head")]
+#[postgres(name = "enqueue_head")]
 struct ClaimHead<'a> {
     id: Uuid,
     r#type: &'a str,
@@ -52,6 +54,7 @@ struct ClaimHead<'a> {
     integration: Option<Uuid>,
     ticket: Option<Uuid>,
     creates: bool,
+    lane: Option<Uuid>,
 }
 
 impl<'a> ClaimHead<'a> {
@@ -63,11 +66,12 @@ impl<'a> ClaimHead<'a> {
             integration: c.integration_id.map(IntegrationId::uuid),
             ticket: c.ticket_id.map(TicketId::uuid),
             creates: c.creates,
+            lane: c.lane,
         }
     }
 }
 
-/// What it only stores.
+/// What it only stores. The type of `V7__row_types.sql`.
 #[derive(Debug, ToSql)]
 #[postgres(name = "claim_body")]
 struct ClaimBody<'a> {
@@ -105,6 +109,8 @@ pub struct Rooms {
     pub default: i32,
     /// The room in all.
     pub total: i64,
+    /// Organizations that have their share of this process's memory: nothing more of theirs is started.
+    pub full_organizations: Vec<Uuid>,
 }
 
 /// A command that is durable now.
@@ -148,6 +154,15 @@ pub struct Repeat {
     pub final_event: Option<(String, String)>,
 }
 
+/// Whether the commands of a batch came in an order that has to be kept over all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArrivalOrder {
+    /// They were delivered: they are numbered under the fence of `sql/claim.sql`.
+    Kept,
+    /// They are made by a command of ours.
+    Free,
+}
+
 /// What became of commands that the claim could not start by itself.
 #[derive(Debug, Default)]
 pub struct Phase2 {
@@ -183,7 +198,7 @@ impl Store {
             )?;
             let heads: Vec<ClaimHead<'_>> = batch.iter().map(|c| ClaimHead::of(c)).collect();
             let bodies: Vec<ClaimBody<'_>> = batch.iter().map(|c| ClaimBody::of(c)).collect();
-            let params: [&(dyn ToSql + Sync); 7] = [
+            let params: [&(dyn ToSql + Sync); 8] = [
                 &heads,
                 &bodies,
                 &rooms.lanes,
@@ -191,6 +206,7 @@ impl Store {
                 &rooms.default,
                 &rooms.total,
                 &owner,
+                &rooms.full_organizations,
             ];
             // Sent in one go, and run one after the other, each in a transaction of its own.
             let (rows, found) = limited(async {
@@ -239,19 +255,26 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Contention`] when a race for a turn was lost: repeat it.
-    pub async fn claim_rest(&self, batch: &[&NewCommand]) -> Result<Phase2, StoreError> {
+    pub async fn claim_rest(
+        &self,
+        batch: &[&NewCommand],
+        order: ArrivalOrder,
+    ) -> Result<Phase2, StoreError> {
         const INSERT: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, \
              state, turn, lane, due_at, retry_at, expires_at, digest, data, traceparent, tracestate, parent, \
              doubt_since) SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
-             COALESCE(i.integration, '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
+             COALESCE(u.lane, i.integration, '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
              u.expires_at, u.digest, u.data, u.traceparent, u.tracestate, u.parent, u.doubt \
-             FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::claim_head[], $2::claim_body[]) \
-             AS x(id, type, org, integ, ticket, creates, digest, data, expires_at, traceparent, tracestate, parent, doubt)) u \
+             FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::enqueue_head[], $2::claim_body[]) \
+             AS x(id, type, org, integ, ticket, creates, lane, digest, data, expires_at, traceparent, tracestate, parent, doubt)) u \
              CROSS JOIN LATERAL (SELECT COALESCE(u.integ, CASE WHEN u.type NOT IN ('ticket.create', 'ticket.ai_create') THEN \
              (SELECT t.integration_id FROM tickets t WHERE t.id = u.ticket AND t.organization_id = u.org) END) \
              AS integration) i \
              ON CONFLICT (id) DO NOTHING RETURNING id";
-        let mut client = self.hot().await?;
+        // As in `sql/claim.sql`.
+        const FENCE: &str =
+            "SELECT pg_advisory_xact_lock(hashtextextended('ticketwire enqueue', 0))";
+        let client = self.hot().await?;
         let ids: Vec<Uuid> = batch.iter().map(|c| c.id.uuid()).collect();
         let result = async {
             let known =
@@ -272,16 +295,50 @@ impl Store {
                     .collect();
                 let heads: Vec<ClaimHead<'_>> = fresh.iter().map(|c| ClaimHead::of(c)).collect();
                 let bodies: Vec<ClaimBody<'_>> = fresh.iter().map(|c| ClaimBody::of(c)).collect();
-                let transaction = limited(client.transaction()).await?;
-                limited(transaction.execute(LOCK_HOLDERS, &[&orgs, &tickets])).await?;
-                let rows = limited(transaction.query(INSERT, &[&heads, &bodies])).await?;
-                waiting = rows.iter().map(|row| CommandId::new(row.get(0))).collect();
-                let (orgs, tickets) = distinct_tickets(&fresh);
-                limited(
-                    transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets]),
-                )
-                .await?;
-                limited(transaction.commit()).await?;
+                let (turn_orgs, turn_tickets) = distinct_tickets(&fresh);
+                let (fence, lock, insert, pass) = futures_util::try_join!(
+                    client.prepare_cached(FENCE),
+                    client.prepare_cached(LOCK_HOLDERS),
+                    client.prepare_cached(INSERT),
+                    client.prepare_cached(include_str!("sql/pass_turns.sql")),
+                )?;
+                let holders: [&(dyn ToSql + Sync); 2] = [&orgs, &tickets];
+                let rows: [&(dyn ToSql + Sync); 2] = [&heads, &bodies];
+                let turns: [&(dyn ToSql + Sync); 2] = [&turn_orgs, &turn_tickets];
+                // Sent in one go: a process that is paused in between would hold the fence, and nobody could store.
+                let inserted = limited(async {
+                    let (begin, fenced, locked, inserted, passed, commit) = futures_util::join!(
+                        client.batch_execute("BEGIN"),
+                        async {
+                            match order {
+                                ArrivalOrder::Kept => client.execute(&fence, &[]).await,
+                                ArrivalOrder::Free => Ok(0),
+                            }
+                        },
+                        client.execute(&lock, &holders),
+                        client.query(&insert, &rows),
+                        client.execute(&pass, &turns),
+                        client.batch_execute("COMMIT"),
+                    );
+                    begin?;
+                    fenced?;
+                    locked?;
+                    let inserted = inserted?;
+                    passed?;
+                    commit?;
+                    Ok(inserted)
+                })
+                .await;
+                if let Err(error) = &inserted
+                    && (error.is_refusal() || matches!(error, StoreError::Contention(_)))
+                {
+                    // COMMIT of a failed transaction has rolled it back; a failed BEGIN has left none.
+                    limited(client.batch_execute("ROLLBACK")).await?;
+                }
+                waiting = inserted?
+                    .iter()
+                    .map(|row| CommandId::new(row.get(0)))
+                    .collect();
             }
             let inserted: std::collections::HashSet<Uuid> =
                 waiting.iter().map(|id| id.uuid()).collect();
@@ -309,15 +366,14 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Adds a command of our own making that waits for no ticket: due at once, in the lane of those that call for no
-    /// place. Idempotent by its id.
+    /// Adds a command of our own making that waits for no ticket: due at once. Idempotent by its id.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn add_command(&self, row: &NewCommand) -> Result<(), StoreError> {
         const SQL: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, state, turn, lane, \
              due_at, digest, data) VALUES ($1, nextval('command_arrivals'), $2, $3, $4, 'pending', true, \
-             '00000000-0000-0000-0000-000000000000', now(), $5, $6) ON CONFLICT DO NOTHING";
+             COALESCE($7::uuid, '00000000-0000-0000-0000-000000000000'), now(), $5, $6) ON CONFLICT DO NOTHING";
         let client = self.hot().await?;
         let result = limited(client.execute(
             SQL,
@@ -328,6 +384,7 @@ impl Store {
                 &row.integration_id.map(IntegrationId::uuid),
                 &row.digest,
                 &row.data,
+                &row.lane,
             ],
         ))
         .await;

@@ -79,11 +79,7 @@ pub async fn connect(
     url: &SecretString,
     name: &str,
 ) -> Result<(Client, tokio::task::JoinHandle<()>), StoreError> {
-    let config = configure(url, name)?;
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT * 2, config.connect(connector()));
-    let (client, connection) = connected
-        .await
-        .map_err(|_| StoreError::Timeout(CONNECT_TIMEOUT * 2))??;
+    let (client, connection) = open(url, name).await?;
     let driver = tokio::task::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = %error, "a PostgreSQL connection ended");
@@ -91,6 +87,24 @@ pub async fn connect(
     });
     Ok((client, driver))
 }
+
+/// A connection that nothing drives yet.
+pub(super) async fn open(
+    url: &SecretString,
+    name: &str,
+) -> Result<(Client, Connection), StoreError> {
+    let config = configure(url, name)?;
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT * 2, config.connect(connector()));
+    Ok(connected
+        .await
+        .map_err(|_| StoreError::Timeout(CONNECT_TIMEOUT * 2))??)
+}
+
+/// What drives a connection of this module's.
+pub(super) type Connection = tokio_postgres::Connection<
+    tokio_postgres::Socket,
+    <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+>;
 
 /// Makes the database a URL names, where it does not exist yet.
 ///

@@ -23,6 +23,7 @@ mod ticket_search;
 mod tickets;
 mod tokens;
 mod turns;
+mod wake;
 mod words;
 mod workers;
 
@@ -34,7 +35,7 @@ use deadpool_postgres::{
 use secrecy::SecretString;
 
 pub use circuits::{CircuitChange, CircuitTally};
-pub use claim::{Claim, Claimed, NewCommand, Phase2, Repeat, Rooms};
+pub use claim::{ArrivalOrder, Claim, Claimed, NewCommand, Phase2, Repeat, Rooms};
 pub use connect::{connect, connector, create_database};
 pub use dead_letters::{DeadLetter, DeadLetterRow};
 pub use erase::{Erased, Subject};
@@ -48,15 +49,16 @@ pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable};
 pub use retention::Swept;
 pub use schedule::{Child, Task};
 pub use settle::{
-    AnalysisColumns, AttemptRecord, EventRecord, Followed, OwnEffect, Reply, Settled, SettledBatch,
-    Settlement, TicketChange, TicketInsert, UsageTally,
+    AnalysisColumns, AttemptRecord, EventRecord, Followed, OwnEffect, Reply, Report, Settled,
+    SettledBatch, Settlement, TicketChange, TicketInsert, UsageTally,
 };
 pub use sync::{BoundTicket, SyncRecord, SyncedTicket};
 pub use take::Taken;
 pub use ticket_search::{Searched, TicketPage};
 pub use tickets::StoredTicket;
-pub use tokens::{StoredTokens, TokenLock};
+pub use tokens::{StoredTokens, TokenLease};
 pub use tokio_postgres::Client;
+pub use wake::{Wake, connect_hearing};
 pub use words::Words;
 pub use workers::Incarnation;
 
@@ -74,6 +76,8 @@ pub struct Store {
     pool: Pool,
     /// For searches, which may take long and are ended when they do.
     search: Pool,
+    /// For health questions: the answer must not wait behind whatever keeps the others busy.
+    health: Pool,
 }
 
 impl Store {
@@ -103,6 +107,7 @@ impl Store {
                 ticket_search::SESSION,
                 ticket_search::CONNECTION_WAIT,
             )?,
+            health: pool(url, 1, name, plain, POOL_WAIT)?,
         })
     }
 
@@ -121,9 +126,9 @@ impl Store {
     /// # Errors
     /// As the connection's.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let client = self.get().await?;
-        limited(client.simple_query("SELECT 1")).await?;
-        Ok(())
+        let client = self.health.get().await?;
+        let result = limited(client.simple_query("SELECT 1")).await;
+        keep_if_sound(client, result).map(|_| ())
     }
 
     /// Analyses the tables of the hot path that have grown eightfold since they were last analysed. Autovacuum would too, a
@@ -156,7 +161,7 @@ impl Store {
     #[must_use]
     pub fn prepared_statements(&self) -> usize {
         let mut count = 0;
-        for pool in [&self.hot, &self.pool, &self.search] {
+        for pool in [&self.hot, &self.pool, &self.search, &self.health] {
             pool.retain(|client, _| {
                 count += client.statement_cache.size();
                 true
@@ -170,6 +175,7 @@ impl Store {
         self.hot.retain(|_, _| false);
         self.pool.retain(|_, _| false);
         self.search.retain(|_, _| false);
+        self.health.retain(|_, _| false);
     }
 }
 

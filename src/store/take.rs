@@ -82,6 +82,7 @@ impl Store {
                     &rooms.total,
                     &owner,
                     &probes,
+                    &rooms.full_organizations,
                 ],
             ))
             .await?;

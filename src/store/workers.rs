@@ -81,17 +81,27 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Renews the lease. False: somebody has taken over, and nothing of this incarnation is its own any more.
+    /// Renews the lease; returns how many other workers are alive. `None`: somebody has taken over, and nothing of this
+    /// incarnation is its own any more. Processes that run commands isolated are not counted: they take none in.
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn renew_lease(&self, me: &Incarnation, lease: Duration) -> Result<bool, StoreError> {
+    pub async fn renew_lease(
+        &self,
+        me: &Incarnation,
+        lease: Duration,
+    ) -> Result<Option<usize>, StoreError> {
         let client = self.hot().await?;
-        let sql = "UPDATE workers SET lease_until = now() + $3::float8 * interval '1 second' \
-                   WHERE id = $1 AND incarnation = $2";
-        let result = limited(client.execute(sql, &[&me.worker, &me.id, &lease.as_secs_f64()]))
+        let sql = "WITH mine AS (UPDATE workers SET lease_until = now() + $3::float8 * interval '1 second' \
+                   WHERE id = $1 AND incarnation = $2 RETURNING id) \
+                   SELECT EXISTS (SELECT FROM mine), (SELECT count(*) FROM workers \
+                   WHERE lease_until > now() AND id <> $1 AND id NOT LIKE '%/alone')";
+        let result = limited(client.query_one(sql, &[&me.worker, &me.id, &lease.as_secs_f64()]))
             .await
-            .map(|rows| rows == 1);
+            .map(|row| {
+                let peers = usize::try_from(row.get::<_, i64>(1)).unwrap_or(0);
+                row.get::<_, bool>(0).then_some(peers)
+            });
         keep_if_sound(client, result)
     }
 

@@ -13,6 +13,7 @@ fn comment(organization: Uuid, ticket: Uuid) -> NewCommand {
         organization_id: OrganizationId::new(organization),
         integration_id: None,
         ticket_id: Some(TicketId::new(ticket)),
+        lane: None,
         creates: false,
         digest: vec![0; 32],
         older_digests: Vec::new(),
@@ -35,6 +36,7 @@ async fn a_newcomer_does_not_pass_one_that_missed_its_turn() {
         rooms: Vec::new(),
         default: 10,
         total: 10,
+        full_organizations: Vec::new(),
     };
     // The first comes while the ticket is not known; the create's settlement, which makes it known, did not see it.
     let first = comment(world.organization, ticket);

@@ -1,15 +1,20 @@
 -- Makes a batch of commands durable and starts those that may start at once. One statement, so one round trip and one
 -- commit. A row that is not returned is a repeat, or its ticket's turn is taken: the caller tells them apart.
 -- What is only stored joins at the insert: each step copies its rows.
-WITH inp AS MATERIALIZED (
+--
+-- The fence keeps the order of arrival where two workers store at once: one that was paused goes on with deliveries that the
+-- broker has meanwhile given to another. Whoever comes second finds repeats. Arrivals are numbered under the fence.
+WITH fence AS MATERIALIZED (
+  SELECT pg_advisory_xact_lock(hashtextextended('ticketwire enqueue', 0)) AS held
+), inp AS MATERIALIZED (
   SELECT u.*, nextval('command_arrivals') AS arrival
-  FROM unnest($1::claim_head[]) WITH ORDINALITY AS u(id, type, org, integ, ticket, creates, n)
+  FROM fence, unnest($1::enqueue_head[]) WITH ORDINALITY AS u(id, type, org, integ, ticket, creates, named_lane, n)
 ), res AS MATERIALIZED (
   SELECT inp.*,
          COALESCE(inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) AS integration,
-         -- What changes or tests an integration does not wait behind its tickets, nor for its circuit.
-         CASE WHEN inp.type NOT LIKE 'integration.%' THEN
-           COALESCE(inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) END AS in_lane,
+         -- What changes or tests an integration has a lane of its own: it does not wait behind its tickets, nor for its
+         -- circuit.
+         COALESCE(inp.named_lane, inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) AS in_lane,
          -- A create passes those that wait for it; nothing else passes one that waits for the turn.
          (inp.ticket IS NULL OR inp.creates
           OR (t.id IS NOT NULL
@@ -20,7 +25,7 @@ WITH inp AS MATERIALIZED (
        AND NOT t.is_deleted
 ), lanes AS MATERIALIZED (
   SELECT d.lane, i.xmin::text::bigint AS version,
-         CASE WHEN c.open_until IS NOT NULL
+         CASE WHEN c.open_until IS NOT NULL OR c.paused_until IS NOT NULL
                 OR EXISTS (SELECT FROM commands b WHERE b.lane = d.lane AND b.due_at <= now())
               THEN 0 ELSE COALESCE(r.room, $5) END AS room
   FROM (SELECT DISTINCT COALESCE(in_lane, '00000000-0000-0000-0000-000000000000') AS lane FROM res) d
@@ -31,7 +36,9 @@ WITH inp AS MATERIALIZED (
   SELECT res.*, l.lane, l.version,
          res.ready
            AND row_number() OVER (PARTITION BY l.lane ORDER BY res.ready DESC, res.n) <= l.room
-           AND res.n <= $6 AS runs
+           AND res.n <= $6
+           -- An organization that has its share of this process's memory goes on in the ledger.
+           AND NOT res.org = ANY ($8::uuid[]) AS runs
   FROM res JOIN lanes l ON l.lane = COALESCE(res.in_lane, '00000000-0000-0000-0000-000000000000')
 ), ins AS (
   INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, state, turn, take, owner, lane,

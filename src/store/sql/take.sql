@@ -1,12 +1,13 @@
--- Starts due commands, oldest first, fair by lane: each lane gives at most its room, a lane whose circuit is open gives
--- nothing, one that is half open gives the one probe the caller won. Skips what others are taking.
+-- Starts due commands, oldest first, fair by lane: each lane gives at most its room, a lane whose circuit is open or whose
+-- integration is paused gives nothing, one that is half open gives the one probe the caller won. Skips what others are
+-- taking, and organizations that have their share of this process's memory.
 WITH RECURSIVE found(lane) AS (
   (SELECT lane FROM commands WHERE due_at IS NOT NULL ORDER BY lane LIMIT 1)
   UNION ALL
   SELECT (SELECT c.lane FROM commands c WHERE c.due_at IS NOT NULL AND c.lane > f.lane ORDER BY c.lane LIMIT 1)
   FROM found f WHERE f.lane IS NOT NULL
 ), lanes AS (
-  SELECT f.lane, CASE WHEN k.open_until IS NULL THEN COALESCE(r.room, $3)
+  SELECT f.lane, CASE WHEN k.open_until IS NULL AND k.paused_until IS NULL THEN COALESCE(r.room, $3)
                       WHEN f.lane = ANY ($6::uuid[]) THEN LEAST(1, COALESCE(r.room, $3))
                       ELSE 0 END AS room
   FROM found f
@@ -17,6 +18,7 @@ WITH RECURSIVE found(lane) AS (
   SELECT p.id FROM lanes l CROSS JOIN LATERAL (
     SELECT c.id, c.due_at FROM commands c
     WHERE c.lane = l.lane AND c.due_at <= now() AND NOT c.suspect
+      AND NOT c.organization_id = ANY ($7::uuid[])
     ORDER BY c.due_at, c.arrival LIMIT l.room
     FOR UPDATE SKIP LOCKED
   ) p WHERE l.room > 0
