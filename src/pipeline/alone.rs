@@ -119,7 +119,11 @@ pub async fn run_suspects(core: &Arc<Core>) -> Result<(), StoreError> {
             if alone {
                 taken = core.store.take_suspects(core.me.id, true, 1).await?;
             }
-            core.hold(taken.iter().map(|command| command.id));
+            core.hold(
+                taken
+                    .iter()
+                    .map(|command| (command.id, command.organization_id)),
+            );
             (taken, alone)
         };
         if taken.is_empty() && core.is_idle() {

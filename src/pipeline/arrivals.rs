@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::core::Core;
+use super::lanes::lane_of_type;
 use super::own;
 use crate::broker::Delivery;
 use crate::contract::{Command, Envelope, OwnCommand, RawMessage, Rejection};
@@ -86,6 +87,11 @@ fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
         organization_id: envelope.organization_id,
         integration_id: envelope.command.integration_id(),
         ticket_id: envelope.command.ticket_id(envelope.id),
+        lane: lane_of_type(
+            envelope.command_type,
+            envelope.organization_id,
+            envelope.command.integration_id(),
+        ),
         creates: envelope.command.creates_ticket(),
         digest,
         older_digests: digests,

@@ -1,6 +1,7 @@
 //! What all steps share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
@@ -13,13 +14,15 @@ use super::lease::Lease;
 use super::relay::Relay;
 use crate::config::Config;
 use crate::contract::CommandType;
-use crate::domain::{CommandId, IntegrationId};
+use crate::domain::{CommandId, IntegrationId, OrganizationId};
 use crate::platforms::HttpClient;
 use crate::secrets::KeyRing;
-use crate::store::{Incarnation, Store};
+use crate::store::{Incarnation, Store, Wake};
 
 /// Commands that wait for their request to start or for a settler, beyond which nothing more comes in: a batch.
 const WAITING_MAX: usize = 256;
+/// Between two notifications to the other workers. Once they are at work, their lanes ask for more by themselves.
+const WAKE_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// What the composition root gives.
 pub struct CoreParts {
@@ -39,6 +42,13 @@ pub struct CoreParts {
     pub relay: Relay,
 }
 
+/// Commands in this process's hands, each with its organization, and how many each organization has.
+#[derive(Default)]
+struct Held {
+    commands: HashMap<Uuid, Uuid>,
+    by_organization: HashMap<Uuid, usize>,
+}
+
 /// What all steps share. One a process.
 pub struct Core {
     pub(super) config: Arc<Config>,
@@ -48,13 +58,13 @@ pub struct Core {
     pub(super) me: Incarnation,
     pub(super) lease: Arc<Lease>,
     pub(super) relay: Relay,
-    pub(super) lanes: Lanes,
+    pub(super) lanes: Arc<Lanes>,
     pub(super) integrations: Integrations,
     pub(super) tokens: super::tokens::TokenMemory,
     pub(super) places: super::places::Places,
     /// Commands in this process's hands, from the claim or take to the commit of their settlement. Guarded by
     /// `claiming` where rows are taken, so that a row of ours that is not in here was surely left behind.
-    held: Mutex<HashSet<Uuid>>,
+    held: Mutex<Held>,
     /// Integrations with failures on record: a success of any other has nothing to reset.
     troubled: Mutex<HashSet<IntegrationId>>,
     /// Taken around every claim and take.
@@ -63,7 +73,11 @@ pub struct Core {
     pub(super) due: Notify,
     /// Wakes the intake when memory is free again.
     pub(super) room: Notify,
-    done: [mpsc::Sender<Done>; 2],
+    /// Whether the other workers have just been woken.
+    waking: AtomicBool,
+    /// Two for the settlements of tickets' commands, one for those that change something of ours: such a change is a
+    /// transaction of its own, and a flood of them must not hold up the others.
+    done: [mpsc::Sender<Done>; 3],
 }
 
 impl Core {
@@ -71,10 +85,11 @@ impl Core {
     #[must_use]
     pub fn new(parts: CoreParts) -> (Arc<Self>, DoneQueue) {
         let ((one, first), (two, second)) = (mpsc::channel(1024), mpsc::channel(1024));
-        let lanes = Lanes::new(
+        let (admin, third) = mpsc::channel(1024);
+        let lanes = Arc::new(Lanes::new(
             parts.config.dispatch.max_in_flight_per_integration,
             parts.config.dispatch.queue_per_integration,
-        );
+        ));
         let core = Self {
             integrations: Integrations::new(parts.store.clone(), Arc::clone(&parts.ring)),
             config: parts.config,
@@ -87,14 +102,15 @@ impl Core {
             lanes,
             tokens: super::tokens::TokenMemory::default(),
             places: super::places::Places::default(),
-            held: Mutex::new(HashSet::new()),
+            held: Mutex::new(Held::default()),
             troubled: Mutex::new(HashSet::new()),
             claiming: tokio::sync::Mutex::new(()),
             due: Notify::new(),
             room: Notify::new(),
-            done: [one, two],
+            waking: AtomicBool::new(false),
+            done: [one, two, admin],
         };
-        (Arc::new(core), DoneQueue([first, second]))
+        (Arc::new(core), DoneQueue([first, second, third]))
     }
 
     /// Whether nothing is in this process's hands.
@@ -109,7 +125,26 @@ impl Core {
         self.held
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .commands
             .len()
+    }
+
+    /// Organizations that hold as much of this process's memory as is still free. So one alone may have half of it, two
+    /// have a third each, and however many want more, some is left for the next.
+    pub(super) fn full_organizations(&self) -> Vec<Uuid> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = self
+            .config
+            .worker
+            .memory
+            .saturating_sub(held.commands.len());
+        if held.commands.len() < free {
+            return Vec::new();
+        }
+        let full = held.by_organization.iter();
+        full.filter(|(_, count)| **count >= free)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// Ends the work in hand: what was not begun goes back, what runs may finish until `deadline`; the rest is handed
@@ -141,6 +176,7 @@ impl Core {
         let unsettled: usize = self
             .done
             .iter()
+            .take(2)
             .map(|q| q.max_capacity() - q.capacity())
             .sum();
         if unsettled + self.http.waiting_to_start() > WAITING_MAX {
@@ -154,15 +190,28 @@ impl Core {
         self.config.worker.memory.saturating_sub(self.held_count())
     }
 
-    pub(super) fn hold(&self, ids: impl IntoIterator<Item = CommandId>) {
+    pub(super) fn hold(&self, ids: impl IntoIterator<Item = (CommandId, OrganizationId)>) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend(ids.into_iter().map(CommandId::uuid));
+        for (id, organization) in ids {
+            let organization = organization.uuid();
+            if held.commands.insert(id.uuid(), organization).is_none() {
+                *held.by_organization.entry(organization).or_default() += 1;
+            }
+        }
     }
 
     pub(super) fn release(&self, ids: impl IntoIterator<Item = CommandId>) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for id in ids {
-            held.remove(&id.uuid());
+            let Some(organization) = held.commands.remove(&id.uuid()) else {
+                continue;
+            };
+            if let Some(count) = held.by_organization.get_mut(&organization) {
+                *count -= 1;
+                if *count == 0 {
+                    held.by_organization.remove(&organization);
+                }
+            }
         }
         drop(held);
         self.room.notify_one();
@@ -172,7 +221,8 @@ impl Core {
         self.held
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .iter()
+            .commands
+            .keys()
             .copied()
             .collect()
     }
@@ -186,8 +236,10 @@ impl Core {
                 .iter()
                 .fold(0u8, |sum, byte| sum ^ byte)
         });
-        let [one, two] = &self.done;
-        let settler = if integration.count_ones().is_multiple_of(2) {
+        let [one, two, admin] = &self.done;
+        let settler = if done.effect.is_some() {
+            admin
+        } else if integration.count_ones().is_multiple_of(2) {
             one
         } else {
             two
@@ -197,6 +249,24 @@ impl Core {
             // and the next process takes it over.
             tracing::warn!("a command ended after the settler; the next worker looks it up");
         }
+    }
+
+    /// Tells the other workers, if there are any, that the ledger holds what this one has no capacity for.
+    pub(super) fn wake_peers(self: &Arc<Self>) {
+        if self.lease.peers() == 0 || self.waking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let core = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = core.store.wake(Wake::Due).await {
+                tracing::debug!(
+                    error = crate::store::chain(&error),
+                    "the others find out by their clocks"
+                );
+            }
+            tokio::time::sleep(WAKE_PAUSE).await;
+            core.waking.store(false, Ordering::Release);
+        });
     }
 
     pub(super) fn is_troubled(&self, id: IntegrationId) -> bool {
@@ -227,7 +297,7 @@ impl Core {
 }
 
 /// What the settler works off.
-pub struct DoneQueue(pub(super) [mpsc::Receiver<Done>; 2]);
+pub struct DoneQueue(pub(super) [mpsc::Receiver<Done>; 3]);
 
 /// The contract's type of a stored command; the database holds no other.
 pub(super) fn stored_type(text: &str) -> CommandType {

@@ -2,37 +2,34 @@
 //! dead letter and a `rejected` event; reads and dry runs are answered here and leave nothing behind.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::arrivals::{Arrival, Kind};
 use super::core::Core;
 use super::dead_letters::{bury, letter};
 use super::job::Job;
-use super::{prepare, reads};
+use super::prepare;
+use super::reading::Reads;
 use crate::broker::{Consumer, Delivery};
 use crate::contract::{Envelope, Rejection};
-use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId, TicketId};
+use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId, OrganizationId, TicketId};
 use crate::store::{
-    Claimed, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, StoredTicket, chain,
+    ArrivalOrder, Claimed, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, StoredTicket,
+    chain,
 };
 use crate::telemetry::{failpoint, metrics};
 
 /// Most deliveries a batch.
 const BATCH_MAX: usize = 256;
-/// How long a command waits at the door for room before it is claimed as pending instead.
-const ROOM_WAIT: Duration = Duration::from_millis(250);
-/// Most reads in one process's hands; the intake waits while there are so many.
-const READS_MAX: usize = 256;
-/// A read that takes longer is acknowledged before it is answered: acknowledgements go in order, and it must not hold up
-/// those of the commands behind it. A process that dies in that moment leaves the question unanswered.
-const READ_ACK_AFTER: Duration = Duration::from_millis(250);
+/// How long a command waits for capacity in its lane before it is stored as pending instead: a lane that frees no slot in
+/// that time is slow, and those behind it must not wait for it.
+const CAPACITY_WAIT: Duration = Duration::from_millis(50);
+/// The same while other workers are alive: what this one has no capacity for, they may have.
+const CAPACITY_WAIT_WITH_PEERS: Duration = Duration::from_millis(10);
 /// Pauses between tries while Postgres is away.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -44,11 +41,11 @@ pub async fn run_intake(
 ) {
     let mut waiting: VecDeque<Arrival> = VecDeque::with_capacity(BATCH_MAX);
     let mut fresh = Vec::with_capacity(BATCH_MAX);
-    let mut reads = JoinSet::new();
+    let mut reads = Reads::new();
     loop {
         if waiting.is_empty() {
             if deliveries.recv_many(&mut fresh, BATCH_MAX).await == 0 {
-                while reads.join_next().await.is_some() {}
+                reads.finish().await;
                 return;
             }
         } else {
@@ -70,31 +67,29 @@ pub async fn run_intake(
         let count = admitted(&core, &waiting, now);
         if count > 0 {
             let asked = take_in(&core, &consumer, waiting.drain(..count).collect()).await;
-            for (envelope, delivery) in asked {
-                while reads.try_join_next().is_some() {}
-                if reads.len() >= READS_MAX {
-                    drop(reads.join_next().await);
-                }
-                reads.spawn(answer(
-                    Arc::clone(&core),
-                    Arc::clone(&consumer),
-                    envelope,
-                    delivery,
-                ));
-            }
+            reads.start(&core, &consumer, asked).await;
         } else if let Some(first) = waiting.front() {
             // A notification missed costs what is left of the limit.
-            let limit = (first.at + ROOM_WAIT).saturating_duration_since(now);
+            let limit = (first.at + capacity_wait(&core)).saturating_duration_since(now);
             drop(tokio::time::timeout(limit, core.room.notified()).await);
         }
     }
 }
 
-/// How many of the waiting, in their order, are claimed now: as long as there is room for them, in their integration's
-/// lane and in memory, so that they start at once. Who has waited long enough is claimed all the same, as pending:
-/// what this process cannot run it can still make durable, and a slow platform must not keep the others' commands at
-/// the door. Once its lane has a backlog in the ledger, its commands do not wait here at all.
+fn capacity_wait(core: &Core) -> Duration {
+    if core.lease.peers() > 0 {
+        CAPACITY_WAIT_WITH_PEERS
+    } else {
+        CAPACITY_WAIT
+    }
+}
+
+/// How many of the waiting, in their order, are stored now. A command starts at once where its integration's lane and the
+/// memory have capacity. Otherwise it waits a moment for that and is then stored as pending: what this process cannot run it
+/// can still make durable, and a slow platform must not keep the others' commands waiting. Once its lane has a backlog in
+/// the ledger, its commands do not wait here at all.
 fn admitted(core: &Core, waiting: &VecDeque<Arrival>, now: Instant) -> usize {
+    let wait = capacity_wait(core);
     let mut rooms = core.lanes.admission();
     let mut free = core.free_at_the_door();
     let fits = |arrival: &&Arrival| {
@@ -103,7 +98,7 @@ fn admitted(core: &Core, waiting: &VecDeque<Arrival>, now: Instant) -> usize {
         };
         let fits = free > 0 && rooms.enter(lane);
         free = free.saturating_sub(1);
-        fits || arrival.at + ROOM_WAIT <= now
+        fits || arrival.at + wait <= now
     };
     waiting.iter().take_while(fits).count()
 }
@@ -113,21 +108,6 @@ struct Incoming {
     envelope: Envelope,
     row: NewCommand,
     delivery: usize,
-}
-
-/// Answers a read or a dry run, beside the intake, and acknowledges it.
-async fn answer(core: Arc<Core>, consumer: Arc<Consumer>, envelope: Envelope, delivery: Delivery) {
-    let answering = AssertUnwindSafe(reads::answer(&core, envelope)).catch_unwind();
-    let mut answering = Box::pin(answering);
-    let in_time = tokio::time::timeout(READ_ACK_AFTER, &mut answering).await;
-    consumer.ack([&delivery]);
-    let answered = match in_time {
-        Ok(answered) => answered,
-        Err(_) => answering.await,
-    };
-    if answered.is_err() {
-        tracing::error!("a read ended in a panic; nobody was answered");
-    }
 }
 
 /// Takes a batch into the ledger, whatever it takes. Returns the reads among it, which are not acknowledged yet.
@@ -283,12 +263,14 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<ClaimedBatch, Stor
     let rows: Vec<&NewCommand> = first.iter().map(|incoming| &incoming.row).collect();
     let asked: Vec<Uuid> = first
         .iter()
-        .filter(|incoming| prepare::needs_ticket(&incoming.envelope.command, false))
+        .filter(|incoming| prepare::needs_ticket(&incoming.envelope.command))
         .filter_map(|incoming| incoming.row.ticket_id.map(TicketId::uuid))
         .collect();
     let (claimed, tickets) = {
         let _claiming = core.claiming.lock().await;
-        let mut rooms = core.lanes.rooms(core.free_memory());
+        let mut rooms = core
+            .lanes
+            .rooms(core.free_memory(), core.full_organizations());
         if !core.lease.stands() {
             // Durable, but not this process's to run.
             rooms.total = 0;
@@ -297,11 +279,15 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<ClaimedBatch, Stor
         let claim = core.store.claim(&rows, &rooms, core.me.id, &asked).await?;
         metrics::batch("claim", rows.len(), began.elapsed());
         let claimed = claim.claimed;
+        let organizations: HashMap<CommandId, OrganizationId> = rows
+            .iter()
+            .map(|row| (row.id, row.organization_id))
+            .collect();
         core.hold(
             claimed
                 .iter()
                 .filter(|claimed| claimed.running)
-                .map(|claimed| claimed.id),
+                .filter_map(|claimed| Some((claimed.id, *organizations.get(&claimed.id)?))),
         );
         (claimed, claim.tickets)
     };
@@ -315,9 +301,13 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<ClaimedBatch, Stor
             .filter(|c| !c.running && !c.waits)
             .filter_map(|c| c.integration_id.map(IntegrationId::uuid))
             .collect();
+        let waits_for_capacity = !lanes.is_empty();
         core.lanes.note_backlog(lanes.iter().copied());
         core.lanes.expect_more(lanes);
         core.due.notify_one();
+        if waits_for_capacity {
+            core.wake_peers();
+        }
     }
     offer_turns(core, &rows, &claimed).await;
     let claimed: HashMap<CommandId, Claimed> = claimed
@@ -337,7 +327,7 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<ClaimedBatch, Stor
     };
     if !rest.is_empty() {
         loop {
-            match core.store.claim_rest(&rest).await {
+            match core.store.claim_rest(&rest, ArrivalOrder::Kept).await {
                 Ok(phase) => {
                     done.repeats = phase.repeats;
                     if !phase.waiting.is_empty() {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::integrations::Handle;
+use super::lanes::lane_of_type;
 use crate::contract::{Command, CommandType, Trace};
 use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId, UserRef};
 use crate::store::{
@@ -48,12 +49,11 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Whose places it takes. What changes or tests an integration does not wait behind its tickets.
+    /// Whose slots it takes. What changes or tests an integration does not wait behind its tickets.
     pub(super) fn lane(&self) -> Uuid {
-        match (&*self.command, self.integration_id) {
-            (Command::Own(_), _) | (_, None) => Uuid::nil(),
-            (Command::Ticket(_) | Command::Read(_) | Command::Unwritten(_), Some(id)) => id.uuid(),
-        }
+        lane_of_type(self.command_type, self.organization_id, self.integration_id)
+            .or(self.integration_id.map(IntegrationId::uuid))
+            .unwrap_or_default()
     }
 }
 

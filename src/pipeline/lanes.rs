@@ -1,6 +1,10 @@
-//! Lanes: one an integration, so that a slow or sick platform holds no place of a healthy one. A lane runs at most
+//! Lanes: one an integration, so that a slow or sick platform holds no slot of a healthy one. A lane runs at most
 //! `max_in_flight_per_integration` commands and keeps a short queue before them; what exceeds both stays `pending` in
 //! Postgres.
+//!
+//! Management commands have lanes of their own: one an organization for what changes only our tables, one an integration
+//! for what calls its platform (`integration.test`, `integration.sync`). They wait neither behind tickets nor for a
+//! circuit, and a platform that never answers holds up its own tests alone.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +15,59 @@ use uuid::Uuid;
 use super::core::Core;
 use super::dispatch;
 use super::job::Job;
+use crate::contract::{Command, CommandType};
+use crate::domain::{IntegrationId, OrganizationId};
 use crate::store::Rooms;
 
-/// Room of the lane of commands that call no platform: they only pass through.
-const OWN_LANE_ROOM: i32 = 1024;
+/// Capacity of the lane of tickets that are on no platform: their commands only pass through.
+const LOCAL_LANE_CAPACITY: i32 = 1024;
+/// Platform calls of one integration's management commands at once, and reads of it besides.
+const ADMIN_IN_FLIGHT_MAX: usize = 4;
+/// Reads of one integration's platform at once.
+const READS_PER_INTEGRATION: usize = 4;
+
+/// The lane of an organization's commands that change only our own tables.
+pub(super) fn admin_lane(organization: OrganizationId) -> Uuid {
+    Uuid::new_v5(&organization.uuid(), b"ticketwire admin lane")
+}
+
+/// The lane of an integration's management commands that call its platform.
+pub(super) fn check_lane(integration: IntegrationId) -> Uuid {
+    Uuid::new_v5(&integration.uuid(), b"ticketwire check lane")
+}
+
+/// The lane that a command's type decides; `None`: its integration's.
+pub(super) fn lane_of_type(
+    command_type: CommandType,
+    organization: OrganizationId,
+    integration: Option<IntegrationId>,
+) -> Option<Uuid> {
+    match command_type {
+        CommandType::IntegrationTest | CommandType::IntegrationSync => {
+            Some(integration.map_or_else(|| admin_lane(organization), check_lane))
+        }
+        CommandType::IntegrationCreate
+        | CommandType::IntegrationUpdate
+        | CommandType::IntegrationDelete
+        | CommandType::IntegrationStatus
+        | CommandType::TicketBulkUpdate => Some(admin_lane(organization)),
+        CommandType::TicketCreate
+        | CommandType::TicketAiCreate
+        | CommandType::TicketUpdate
+        | CommandType::TicketStatus
+        | CommandType::TicketAssign
+        | CommandType::TicketComment
+        | CommandType::TicketAttach
+        | CommandType::TicketDelete
+        | CommandType::TicketGet
+        | CommandType::TicketSearch
+        | CommandType::IntegrationGet
+        | CommandType::IntegrationList
+        | CommandType::IntegrationRoute
+        | CommandType::IntegrationFields
+        | CommandType::WebhookReceived => None,
+    }
+}
 
 #[derive(Default)]
 struct Lane {
@@ -29,6 +82,9 @@ pub(super) struct Lanes {
     lanes: Mutex<HashMap<Uuid, Lane>>,
     /// Lanes of which the ledger holds due commands: newcomers go behind those.
     backlogged: Mutex<HashSet<Uuid>>,
+    /// Reads under way of each integration's platform, by who asks: an organization that names another's integration finds
+    /// nothing there, and must not take its slots for the moment that takes.
+    reads: Mutex<HashMap<(Uuid, Uuid), usize>>,
     in_flight_max: usize,
     queue_max: usize,
     tasks: TaskTracker,
@@ -39,22 +95,44 @@ impl Lanes {
         Self {
             lanes: Mutex::new(HashMap::new()),
             backlogged: Mutex::new(HashSet::new()),
+            reads: Mutex::new(HashMap::new()),
             in_flight_max,
             queue_max,
             tasks: TaskTracker::new(),
         }
     }
 
-    /// The room of each lane and of the whole, for a claim or take.
-    pub(super) fn rooms(&self, total: usize) -> Rooms {
+    /// A slot for a read of an integration's platform, until it is dropped; `None` where all are taken.
+    pub(super) fn read_slot(
+        self: &Arc<Self>,
+        organization: OrganizationId,
+        integration: IntegrationId,
+    ) -> Option<ReadSlot> {
+        let key = (organization.uuid(), integration.uuid());
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = reads.entry(key).or_default();
+        if *count >= READS_PER_INTEGRATION {
+            return None;
+        }
+        *count += 1;
+        drop(reads);
+        Some(ReadSlot {
+            lanes: Arc::clone(self),
+            key,
+        })
+    }
+
+    /// The room of each lane and of the whole, for a claim or take. `full` has its share of memory already.
+    pub(super) fn rooms(&self, total: usize, full: Vec<Uuid>) -> Rooms {
         let capacity = self.in_flight_max + self.queue_max;
         let small = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rooms = Rooms {
             lanes: vec![Uuid::nil()],
-            rooms: vec![OWN_LANE_ROOM],
+            rooms: vec![LOCAL_LANE_CAPACITY],
             default: small(capacity),
             total: i64::try_from(total).unwrap_or(i64::MAX),
+            full_organizations: full,
         };
         for (id, lane) in lanes.iter().filter(|(id, _)| !id.is_nil()) {
             rooms.lanes.push(*id);
@@ -71,7 +149,11 @@ impl Lanes {
         for job in jobs {
             let id = job.lane();
             let lane = lanes.entry(id).or_default();
-            if lane.in_flight < self.in_flight_max || id.is_nil() {
+            let in_flight_max = match &*job.command {
+                Command::Own(_) => self.in_flight_max.min(ADMIN_IN_FLIGHT_MAX),
+                Command::Ticket(_) | Command::Read(_) | Command::Unwritten(_) => self.in_flight_max,
+            };
+            if lane.in_flight < in_flight_max || id.is_nil() {
                 lane.in_flight += 1;
                 let core = Arc::clone(core);
                 self.tasks.spawn(async move { work(&core, id, job).await });
@@ -126,7 +208,7 @@ impl Lanes {
 
     /// What each lane has room for at the door.
     pub(super) fn admission(&self) -> Admission {
-        let rooms = self.rooms(0);
+        let rooms = self.rooms(0, Vec::new());
         let backlogged = self
             .backlogged
             .lock()
@@ -169,6 +251,28 @@ impl Lanes {
             }
         }
         job
+    }
+}
+
+/// A read of an integration's platform under way.
+pub(super) struct ReadSlot {
+    lanes: Arc<Lanes>,
+    key: (Uuid, Uuid),
+}
+
+impl Drop for ReadSlot {
+    fn drop(&mut self) {
+        let mut reads = self
+            .lanes
+            .reads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = reads.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                reads.remove(&self.key);
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A command's life, a file a step in the order in which it flows:
 //!
-//! [`intake`] parses and claims · [`prepare`] gathers what dispatch needs · [`lanes`] hold commands, fairly by
+//! [`intake`] parses and claims, [`reading`] answers questions beside it · [`prepare`] gathers what dispatch needs · [`lanes`] hold commands, fairly by
 //! integration · [`dispatch`] passes the gates and calls the platform · [`settle`] writes what happened, in batches ·
 //! [`relay`] publishes it · [`schedule`] takes what is due · [`dead_letters`] keep what can never be a command. [`lease`] says whether this process may act at all.
 //!
@@ -22,6 +22,7 @@ mod own;
 mod places;
 mod policy;
 mod prepare;
+mod reading;
 mod reads;
 mod relay;
 mod retention;

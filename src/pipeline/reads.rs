@@ -46,12 +46,30 @@ pub(super) async fn answer(core: &Arc<Core>, envelope: Envelope) {
 async fn try_answer(core: &Arc<Core>, envelope: &Envelope) -> Result<(), StoreError> {
     let started = std::time::Instant::now();
     let mut row = None;
-    let result = if envelope.dry_run && !envelope.command.is_read() {
+    let answer = if envelope.dry_run && !envelope.command.is_read() {
         dry_run(core, envelope, &mut row).await?
     } else {
         read(core, envelope, &mut row).await?
     };
-    let (outcome, result, error) = match result {
+    let rows = events(envelope, answer, row.as_ref(), started.elapsed());
+    core.store.add_events(&rows, core.me.id).await?;
+    core.relay.offer(rows);
+    Ok(())
+}
+
+/// The events of a read that is not carried out.
+pub(super) fn refusal(envelope: &Envelope, failure: Failure) -> Vec<OutboxRow> {
+    events(envelope, Err(failure), None, std::time::Duration::ZERO)
+}
+
+/// The event for all, and the one for whoever asked.
+fn events(
+    envelope: &Envelope,
+    answer: Answer,
+    row: Option<&Integration>,
+    took: std::time::Duration,
+) -> Vec<OutboxRow> {
+    let (outcome, result, error) = match answer {
         Ok(result) => (Outcome::Succeeded, Some(result), None),
         Err(failure) => (Outcome::Failed, None, Some(failure.finally())),
     };
@@ -66,13 +84,12 @@ async fn try_answer(core: &Arc<Core>, envelope: &Envelope) -> Result<(), StoreEr
             outcome,
             run: 1,
             attempt: 1,
-            duration_ms: i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX),
+            duration_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
             integration_id: row
-                .as_ref()
                 .map(|row| row.id)
                 .or_else(|| envelope.command.integration_id()),
-            integration_category: row.as_ref().and_then(|row| row.category),
-            platform_name: row.as_ref().and_then(|row| row.platform),
+            integration_category: row.and_then(|row| row.category),
+            platform_name: row.and_then(|row| row.platform),
             ticket_id: envelope.command.ticket_id(envelope.id),
             result,
             error: error.clone(),
@@ -110,9 +127,7 @@ async fn try_answer(core: &Arc<Core>, envelope: &Envelope) -> Result<(), StoreEr
             body: full.to_json().into(),
         });
     }
-    core.store.add_events(&rows, core.me.id).await?;
-    core.relay.offer(rows);
-    Ok(())
+    rows
 }
 
 type Answer = Result<Value, Failure>;
@@ -217,12 +232,8 @@ async fn fields(
         Err(failure) => return Ok(Err(failure.clone())),
     };
     let tokens = TokenCache::new(core, Some(&handle));
-    let exchange = Exchange {
-        client: &core.http,
-        deadline: std::time::Instant::now() + core.config.dispatch.request_timeout,
-        permit: core.lease.as_ref(),
-        tokens: &tokens,
-    };
+    let deadline = std::time::Instant::now() + core.config.dispatch.request_timeout;
+    let exchange = Exchange::new(&core.http, deadline, core.lease.as_ref(), &tokens);
     Ok(
         match adapter.fields(&exchange, asked.search.as_deref()).await {
             Ok(fields) => Ok(json!({ "integration_id": id, "fields": fields })),

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::circuits::transit_now;
 use super::core::Core;
+use super::lanes::check_lane;
 use super::own::{Verdict, run_checks};
 use crate::contract::CommandType;
 use crate::domain::{CommandId, IntegrationId, LifeEvent};
@@ -136,6 +137,7 @@ async fn sync(
         organization_id,
         integration_id: Some(id),
         ticket_id: None,
+        lane: Some(check_lane(id)),
         creates: false,
         digest: Sha256::digest(&data).to_vec(),
         older_digests: Vec::new(),

@@ -10,9 +10,11 @@ use uuid::Uuid;
 
 use super::alone::Alone;
 use super::core::Core;
+use super::lanes::lane_of_type;
 use super::prepare;
 use super::retention::Retention;
 use super::rounds::Rounds;
+use crate::contract::CommandType;
 use crate::domain::IntegrationId;
 use crate::store::{StoreError, Taken, chain};
 use crate::telemetry::metrics;
@@ -44,6 +46,7 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
         tokio::select! {
             _ = tick.tick() => {}
             () = core.due.notified() => {}
+            () = core.lease.work_heard_of() => {}
             () = stop.cancelled() => break,
         }
         if !core.lease.stands() {
@@ -124,9 +127,13 @@ async fn take(core: &Arc<Core>) -> Result<(), StoreError> {
         };
         let (taken, full) = {
             let _claiming = core.claiming.lock().await;
-            let rooms = core.lanes.rooms(free.min(512));
+            let rooms = core.lanes.rooms(free.min(512), core.full_organizations());
             let taken = core.store.take(&rooms, core.me.id, &probes).await?;
-            core.hold(taken.iter().map(|command| command.id));
+            core.hold(
+                taken
+                    .iter()
+                    .map(|command| (command.id, command.organization_id)),
+            );
             let lanes: Vec<Uuid> = taken.iter().map(lane_of).collect();
             core.lanes.check_backlog(&rooms, &lanes);
             let full = i64::try_from(taken.len()).is_ok_and(|count| count >= rooms.total);
@@ -148,10 +155,10 @@ async fn take(core: &Arc<Core>) -> Result<(), StoreError> {
 }
 
 fn lane_of(taken: &Taken) -> Uuid {
-    taken
-        .integration_id
-        .filter(|_| !taken.command_type.starts_with("integration."))
-        .map_or(Uuid::nil(), IntegrationId::uuid)
+    CommandType::parse(&taken.command_type)
+        .and_then(|kind| lane_of_type(kind, taken.organization_id, taken.integration_id))
+        .or(taken.integration_id.map(IntegrationId::uuid))
+        .unwrap_or_default()
 }
 
 /// Runs what a claim or take left behind whose commit was in doubt: leased to this process, but not in its hands, and
@@ -160,7 +167,11 @@ async fn adopt(core: &Arc<Core>) -> Result<(), StoreError> {
     let found = {
         let _claiming = core.claiming.lock().await;
         let found = core.store.running_of(core.me.id, &core.held_ids()).await?;
-        core.hold(found.iter().map(|command| command.id));
+        core.hold(
+            found
+                .iter()
+                .map(|command| (command.id, command.organization_id)),
+        );
         found
     };
     if !found.is_empty() {

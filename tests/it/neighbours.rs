@@ -1,0 +1,316 @@
+//! The hostile neighbour: one organization does its worst, in many ways, and another's tickets are created beside it, each
+//! within a second, and every outcome right.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::support::{FileServer, Message, World, command, wait_for};
+
+/// Creates of the neighbour, at this pace.
+const CREATES: usize = 40;
+const PACE: Duration = Duration::from_millis(50);
+/// The neighbour's creates are done in this time, all but one in a hundred.
+const P99_MAX: Duration = Duration::from_secs(1);
+
+/// A platform that accepts connections and never answers.
+async fn silent_host() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    format!("http://{address}")
+}
+
+/// What the hostile organization has to work with.
+struct Hostile<'a> {
+    world: &'a World,
+    organization: Uuid,
+}
+
+impl Hostile<'_> {
+    fn command(&self, kind: &str, data: &Value) -> Message {
+        Message::of(&command(kind, Uuid::now_v7(), self.organization, data))
+    }
+
+    async fn send(&self, kind: &str, all: impl IntoIterator<Item = Value>) {
+        let messages: Vec<Message> = all
+            .into_iter()
+            .map(|data| self.command(kind, &data))
+            .collect();
+        for part in messages.chunks(200) {
+            self.world.send(part).await;
+        }
+    }
+
+    /// An integration that is active whatever its platform answers.
+    async fn integration(&self, mut data: Value) -> Uuid {
+        data["name"] = "Hostile".into();
+        let id = Uuid::now_v7();
+        let create = command("integration.create", id, self.organization, &data);
+        self.world.send(&[Message::of(&create)]).await;
+        let made = self.world.succeeds(id).await;
+        let made: Uuid = made["data"]["result"]["integration_id"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let active = "UPDATE integrations SET status = 'active' WHERE id = $1";
+        self.world.query(active, &[&made]).await;
+        made
+    }
+
+    async fn jira(&self, base_url: &str) -> Uuid {
+        self.integration(json!({
+            "platform_name": "jira", "base_url": base_url, "settings": { "project_key": "SUP" },
+            "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n" },
+        }))
+        .await
+    }
+
+    fn site(&self) -> String {
+        self.world.sandbox.url("hostile")
+    }
+
+    /// As many creates at one integration.
+    async fn creates(&self, integration: Uuid, count: usize, description: &str) {
+        let data = (0..count).map(|number| {
+            json!({ "title": format!("h{number}"), "description": description, "integration_id": integration })
+        });
+        self.send("ticket.create", data).await;
+    }
+}
+
+/// One way of doing harm.
+type Way = for<'a> fn(Hostile<'a>) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+async fn beside(way: Way) {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let hostile = Hostile {
+        world: &world,
+        organization: Uuid::new_v4(),
+    };
+    let harm = way(hostile);
+    let neighbour = async {
+        let mut published: Vec<(Uuid, DateTime<Utc>)> = Vec::new();
+        for number in 0..CREATES {
+            let (id, _) = world.create(&format!("n{number}")).await;
+            published.push((id, Utc::now()));
+            // The pace of a producer, not a wait for something.
+            tokio::time::sleep(PACE).await;
+        }
+        published
+    };
+    let (published, ()) = tokio::join!(neighbour, harm);
+
+    let ids: Vec<Uuid> = published.iter().map(|(id, _)| *id).collect();
+    let rows = wait_for("the neighbour's creates", async || {
+        let sql = "SELECT id, state, finished_at FROM commands WHERE id = ANY($1) AND finished_at IS NOT NULL";
+        let rows = world.try_query(sql, &[&ids]).await?;
+        (rows.len() == CREATES).then_some(rows)
+    })
+    .await;
+    let mut took: Vec<Duration> = Vec::new();
+    for row in rows {
+        let (id, state, done): (Uuid, String, DateTime<Utc>) = (row.get(0), row.get(1), row.get(2));
+        assert_eq!(state, "succeeded", "{:#?}", world.events_of(id));
+        let at = published.iter().find(|(other, _)| *other == id).unwrap().1;
+        took.push((done - at).to_std().unwrap_or_default());
+    }
+    took.sort_unstable();
+    let p99 = took[took.len() * 99 / 100 - 1];
+    println!(
+        "p50 {:?}, p99 {p99:?}, longest {:?}",
+        took[took.len() / 2],
+        took[took.len() - 1]
+    );
+    assert_eq!(world.jira().issues.len(), CREATES);
+    assert!(p99 < P99_MAX, "p99 {p99:?} of {took:?}");
+    let (status, _) = crate::support::http_get(worker.address, "/health/ready")
+        .await
+        .unwrap();
+    assert_eq!(status, 200, "the worker is not ready any more");
+    drop(worker);
+}
+
+macro_rules! ways {
+    ($($(#[$doc:meta])* $name:ident: |$hostile:ident| $body:block)+) => {
+        $($(#[$doc])* #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            fn way<'a>($hostile: Hostile<'a>) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {
+                Box::pin(async move { $body })
+            }
+            beside(way).await;
+        })+
+    };
+}
+
+ways! {
+    creates_at_a_platform_that_never_answers: |hostile| {
+        let silent = silent_host().await;
+        for _ in 0..5 {
+            let id = hostile.jira(&silent).await;
+            hostile.creates(id, 400, "d").await;
+        }
+    }
+
+    reads_of_a_platform_that_never_answers: |hostile| {
+        let silent = silent_host().await;
+        let id = hostile.jira(&silent).await;
+        hostile.send("integration.fields", (0..600).map(|_| json!({ "integration_id": id }))).await;
+    }
+
+    tests_of_a_platform_that_never_answers: |hostile| {
+        let silent = silent_host().await;
+        for _ in 0..20 {
+            let id = hostile.jira(&silent).await;
+            hostile.send("integration.test", (0..300).map(|_| json!({ "integration_id": id }))).await;
+        }
+    }
+
+    a_token_endpoint_that_never_answers: |hostile| {
+        let silent = silent_host().await;
+        for _ in 0..4 {
+            let id = hostile.integration(json!({
+                "platform_name": "jira", "auth_type": "oauth2", "base_url": hostile.site(),
+                "settings": { "project_key": "SUP", "token_url": format!("{silent}/token"), "api_url": hostile.site() },
+                "credentials": { "client_id": "c", "client_secret": "s3cr3t-0ne", "refresh_token": "r3fr3sh", "cloud_id": "x" },
+            })).await;
+            hostile.creates(id, 50, "d").await;
+        }
+    }
+
+    a_platform_that_dribbles_its_answers: |hostile| {
+        let fault = json!({ "kind": "slow_body", "delay_ms": 60_000, "times": 0 });
+        let fault = serde_json::from_value(fault).unwrap();
+        hostile.world.sandbox.inject("hostile", fault).unwrap();
+        let id = hostile.jira(&hostile.site()).await;
+        hostile.creates(id, 500, "d").await;
+    }
+
+    a_platform_that_refuses_by_budget: |hostile| {
+        let fault = json!({ "kind": "status", "status": 429, "times": 0, "headers": { "Retry-After": "1" } });
+        let fault = serde_json::from_value(fault).unwrap();
+        hostile.world.sandbox.inject("hostile", fault).unwrap();
+        let id = hostile.jira(&hostile.site()).await;
+        hostile.creates(id, 2000, "d").await;
+    }
+
+    a_platform_whose_answers_never_end: |hostile| {
+        let fault = json!({ "kind": "oversize", "bytes": 4 << 20, "times": 0 });
+        let fault = serde_json::from_value(fault).unwrap();
+        hostile.world.sandbox.inject("hostile", fault).unwrap();
+        let id = hostile.jira(&hostile.site()).await;
+        hostile.creates(id, 100, "d").await;
+    }
+
+    texts_that_are_dear_to_convert: |hostile| {
+        let slack = hostile.integration(json!({
+            "platform_name": "slack", "auth_type": "bearer", "settings": { "channel": "C0SUPPORT" },
+            "base_url": hostile.world.sandbox.url("slack/hostile"), "credentials": { "bot_token": "xoxb-sandbox-0123456789" },
+        })).await;
+        let jira = hostile.jira(&hostile.site()).await;
+        for bomb in ["- ", "> ", "* ", "[", "**", "<", "`", "![](", "| "] {
+            let text = bomb.repeat(100_000 / bomb.len());
+            hostile.creates(slack, 2, &text).await;
+            hostile.creates(jira, 2, &text).await;
+        }
+    }
+
+    large_messages: |hostile| {
+        let id = hostile.jira(&hostile.site()).await;
+        let text = "word ".repeat(180_000);
+        hostile.creates(id, 40, &text).await;
+    }
+
+    messages_that_are_no_commands: |hostile| {
+        let mut messages = Vec::new();
+        for number in 0..600 {
+            let mut body = String::from("{");
+            write!(body, "\"specversion\": {number}, \"data\": [[[[").unwrap();
+            messages.push(Message::new("ticket.create", body));
+        }
+        for part in messages.chunks(200) {
+            hostile.world.send(part).await;
+        }
+    }
+
+    commands_for_tickets_that_do_not_exist: |hostile| {
+        hostile.jira(&hostile.site()).await;
+        hostile.send("ticket.comment", (0..2000).map(|_| json!({ "ticket_id": Uuid::new_v4(), "body": "?" }))).await;
+    }
+
+    changes_of_its_own_integration: |hostile| {
+        let id = hostile.jira(&hostile.site()).await;
+        hostile.send("integration.status", (0..1500).map(|number| json!({ "integration_id": id, "enabled": number % 2 == 0 }))).await;
+    }
+
+    integrations_with_thousands_of_rules: |hostile| {
+        let rule = json!({ "field": "title", "operator": "contains", "value": "x".repeat(40) });
+        let rules: Vec<Value> = vec![rule; 9000];
+        let data = json!({
+            "name": "Rules", "platform_name": "jira", "base_url": hostile.site(), "settings": { "project_key": "SUP" },
+            "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n" },
+            "routing_rules": { "conditions": rules },
+        });
+        hostile.send("integration.create", vec![data; 40]).await;
+        let create = json!({ "title": "t", "description": "d", "route": true });
+        hostile.send("ticket.create", vec![create; 200]).await;
+        hostile.send("integration.route", vec![json!({ "ticket": { "title": "t" } }); 200]).await;
+    }
+
+    searches: |hostile| {
+        hostile.jira(&hostile.site()).await;
+        // Enough tickets for a search to be work.
+        let fill = "INSERT INTO tickets (id, organization_id, title, description, status, priority, category, urgency, \
+             source_channel, business_impact, communication_count, escalation_level, sla_breached, last_activity_at, \
+             created_at, updated_at, is_deleted) SELECT gen_random_uuid(), $1, 't', repeat('word ', 200), 'new', 'low', \
+             'general', 'low', 'api', 'low', 0, 0, false, now(), now(), now(), false FROM generate_series(1, 5000)";
+        hostile.world.query(fill, &[&hostile.organization]).await;
+        hostile.send("ticket.search", (0..1500).map(|number| json!({ "q": format!("word -{number}"), "limit": 100 }))).await;
+    }
+
+    bulk_changes: |hostile| {
+        let id = hostile.jira(&hostile.site()).await;
+        hostile.creates(id, 1, "d").await;
+        for _ in 0..8 {
+            let tickets: Vec<Uuid> = (0..500).map(|_| Uuid::new_v4()).collect();
+            hostile.send("ticket.bulk_update", [json!({ "ticket_ids": tickets, "updates": { "priority": "low" } })]).await;
+        }
+    }
+
+    dry_runs_of_large_texts: |hostile| {
+        let id = hostile.jira(&hostile.site()).await;
+        let text = "- ".repeat(200_000);
+        let data = json!({ "title": "t", "description": text, "integration_id": id });
+        for _ in 0..30 {
+            let mut dry = command("ticket.create", Uuid::now_v7(), hostile.organization, &data);
+            dry["dryrun"] = true.into();
+            hostile.world.send(&[Message::of(&dry)]).await;
+        }
+    }
+
+    files_from_a_source_that_never_answers: |hostile| {
+        let files = FileServer::start().await;
+        let silent = silent_host().await;
+        let id = hostile.jira(&hostile.site()).await;
+        let create = |number: usize| {
+            let url = if number % 2 == 0 { format!("{silent}/file") } else { files.url("/away") };
+            let mut data = Map::new();
+            data.insert("title".into(), "t".into());
+            data.insert("description".into(), "d".into());
+            data.insert("integration_id".into(), json!(id));
+            data.insert("attachments".into(), json!([{ "name": "a", "url": url }]));
+            Value::Object(data)
+        };
+        hostile.send("ticket.create", (0..300).map(create)).await;
+    }
+}
