@@ -455,12 +455,8 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
                 TestKind::spellings()
             ))
         })?;
-        let exchange = Exchange {
-            client: &client,
-            deadline: Instant::now() + config.dispatch.attempt_timeout,
-            permit: &Free,
-            tokens: &WorkersOnly,
-        };
+        let deadline = Instant::now() + config.dispatch.attempt_timeout;
+        let exchange = Exchange::new(&client, deadline, &Free, &WorkersOnly);
         match adapter.check(&exchange, kind).await {
             Ok(report) => reports.push((kind, true, report.message)),
             Err(error) => {

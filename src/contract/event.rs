@@ -115,6 +115,24 @@ struct Wire<'a> {
     data: &'a EventData,
 }
 
+/// A success as the failure that it turned out to be: body and routing key. What was found or made stays in its result.
+/// `None` where the text is no event of ours.
+#[must_use]
+pub fn turned_into_failure(
+    body: &str,
+    routing_key: &str,
+    failure: &Failure,
+) -> Option<(String, String)> {
+    let (succeeded, failed) = (Outcome::Succeeded.as_str(), Outcome::Failed.as_str());
+    let mut event: Value = serde_json::from_str(body).ok()?;
+    let kind = event.get("type")?.as_str()?.strip_suffix(succeeded)?;
+    event["type"] = format!("{kind}{failed}").into();
+    event["data"]["outcome"] = failed.into();
+    event["data"]["error"] = serde_json::to_value(failure).ok()?;
+    let key = routing_key.replace(&format!(".{succeeded}."), &format!(".{failed}."));
+    Some((event.to_string(), key))
+}
+
 impl Event {
     /// The id of a command's event with this number, counted from 1.
     #[must_use]

@@ -24,7 +24,9 @@ pub use commands::{
     TicketAttach, TicketCommand, TicketComment, TicketCreate, TicketSetStatus, TicketUpdate,
 };
 pub use envelope::{Envelope, RawMessage, Rejection, Trace};
-pub use event::{Event, EventData, IntegrationResult, Outcome, rejected_event, routing_key};
+pub use event::{
+    Event, EventData, IntegrationResult, Outcome, rejected_event, routing_key, turned_into_failure,
+};
 pub use fields::{Faults, Fields};
 pub use integration_update::{IntegrationUpdate, PlainChanges};
 pub use notice::{Notice, Subject, notice, transition_notices};

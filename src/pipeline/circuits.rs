@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
 use super::core::Core;
@@ -17,6 +18,9 @@ const WARNINGS: [i32; 2] = [50, 80];
 pub(super) async fn follow(core: &Arc<Core>, change: &CircuitChange) {
     if let Some(open) = change.open {
         circuit(core, change.integration_id, open).await;
+    }
+    if let Some(paused) = change.paused {
+        rate_limit(core, change, paused).await;
     }
     let (before, now) = change.errors;
     let Some(limit) = change.limit.filter(|_| now > before) else {
@@ -59,6 +63,23 @@ async fn circuit(core: &Arc<Core>, id: IntegrationId, open: bool) {
         "open_for_ms": u64::try_from(core.config.circuit.open_for.as_millis()).unwrap_or(u64::MAX),
     });
     announce(core, id, &format!("integration.circuit.{state}"), facts).await;
+}
+
+async fn rate_limit(core: &Arc<Core>, change: &CircuitChange, paused: bool) {
+    let id = change.integration_id;
+    let (state, message) = if paused {
+        tracing::warn!(integration_id = %id, "paused: its platform refuses by budget; commands wait");
+        let text = "the platform's rate limit is reached; the integration's commands wait";
+        ("reached", text)
+    } else {
+        tracing::info!(integration_id = %id, "goes on: its platform takes requests again");
+        ("reset", "the platform takes requests again")
+    };
+    let facts = json!({
+        "state": state, "message": message,
+        "paused_until": change.paused_until.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)),
+    });
+    announce(core, id, &format!("integration.rate_limit.{state}"), facts).await;
 }
 
 async fn too_many(core: &Arc<Core>, id: IntegrationId, failures: i32, limit: i32) {

@@ -29,7 +29,7 @@ pub(super) fn next_attempt(
     Some(match hint {
         Some(hint) if hint > jittered => Next {
             at: after(now, hint),
-            decided_by: format!("Retry-After: {} s", hint.as_secs_f64().ceil()),
+            decided_by: retry_after_name(hint),
         },
         Some(_) | None => Next {
             at: after(now, jittered),
@@ -39,7 +39,23 @@ pub(super) fn next_attempt(
 }
 
 /// A platform that asks for more than a day is asked again after a day.
-const HINT_MAX: Duration = Duration::from_secs(86_400);
+pub(super) const HINT_MAX: Duration = Duration::from_secs(86_400);
+
+/// How a wait that the platform asked for is called.
+pub(super) fn retry_after_name(hint: Duration) -> String {
+    format!("Retry-After: {} s", hint.as_secs_f64().ceil())
+}
+
+/// The same, or what the platform asked for where that is later.
+pub(super) fn no_sooner(next: Next, hint: Option<Duration>, now: DateTime<Utc>) -> Next {
+    match hint.map(|hint| (hint, after(now, hint.min(HINT_MAX)))) {
+        Some((hint, at)) if at > next.at => Next {
+            at,
+            decided_by: retry_after_name(hint),
+        },
+        Some(_) | None => next,
+    }
+}
 
 /// The moments at which to look a mark up, counted from the doubt: the adapter's rungs below `settle_after`, then
 /// `settle_after` itself.
@@ -92,6 +108,25 @@ mod tests {
 
         assert_eq!(next.at, now + chrono::Duration::seconds(17));
         assert_eq!(next.decided_by, "Retry-After: 17 s");
+    }
+
+    #[test]
+    fn a_look_up_is_made_no_sooner_than_the_platform_asked() {
+        let now = Utc::now();
+        let rung = Next {
+            at: after(now, Duration::from_secs(5)),
+            decided_by: "look-up 1".into(),
+        };
+
+        let later = no_sooner(rung.clone(), Some(Duration::from_secs(20)), now);
+
+        assert_eq!(later.at, after(now, Duration::from_secs(20)));
+        assert_eq!(later.decided_by, "Retry-After: 20 s");
+        assert_eq!(
+            no_sooner(rung.clone(), Some(Duration::from_secs(2)), now),
+            rung
+        );
+        assert_eq!(no_sooner(rung.clone(), None, now), rung);
     }
 
     #[test]

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, DoneQueue};
 use super::job::Done;
-use crate::domain::{CommandId, IntegrationId};
+use crate::contract::{Outcome, turned_into_failure};
+use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId};
 use crate::store::{
-    CircuitTally, Followed, OutboxBatch, OutboxKey, OutboxRow, SettledBatch, Settlement,
-    StoreError, UsageTally, chain,
+    CircuitTally, EventRecord, Followed, OutboxBatch, OutboxKey, OutboxRow, Report, SettledBatch,
+    Settlement, StoreError, UsageTally, chain,
 };
 use crate::telemetry::{failpoint, metrics};
 
@@ -22,12 +23,13 @@ const BATCH_MAX: usize = 256;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// Settles until `stop` fires and the queues are empty. Two transactions at a time: with one, PostgreSQL works on a single
-/// core while the others wait for it (docs/performance.md).
+/// core while the others wait for it (docs/performance.md). What changes something of ours has a third.
 pub async fn run_settle(core: Arc<Core>, queue: DoneQueue, stop: CancellationToken) {
-    let [first, second] = queue.0;
+    let [first, second, admin] = queue.0;
     tokio::join!(
         settle_from(&core, first, &stop),
-        settle_from(&core, second, &stop)
+        settle_from(&core, second, &stop),
+        settle_from(&core, admin, &stop)
     );
 }
 
@@ -114,7 +116,10 @@ async fn write(core: &Arc<Core>, batch: Vec<Settlement>, usage: &[(IntegrationId
             }
             Err(error) if error.is_refusal() => {
                 for settlement in part {
-                    give_up(core, settlement, &error).await;
+                    match without_foreign_ticket(core, &settlement).await {
+                        Some(failed) => pending.push((vec![failed], part_usage)),
+                        None => give_up(core, settlement, &error).await,
+                    }
                 }
             }
             Err(error) => {
@@ -131,6 +136,54 @@ async fn write(core: &Arc<Core>, batch: Vec<Settlement>, usage: &[(IntegrationId
             }
         }
     }
+}
+
+/// What a success becomes where another organization has made a ticket of the same id since the gates looked: there can be
+/// no row, so it is no success. What the platform made is named in the event.
+async fn without_foreign_ticket(core: &Arc<Core>, settlement: &Settlement) -> Option<Settlement> {
+    let insert = settlement.ticket_insert.as_ref()?;
+    let (id, organization) = (insert.id, settlement.organization_id);
+    match core.store.is_foreign_ticket(id, organization).await {
+        Ok(true) => {}
+        Ok(false) => return None,
+        Err(error) => {
+            tracing::warn!(command_id = %settlement.id, error = chain(&error), "cannot tell why a settlement was refused");
+            return None;
+        }
+    }
+    tracing::error!(
+        command_id = %settlement.id, ticket_id = %id,
+        "the id of the command's ticket is taken: the ticket has no row, and the command fails"
+    );
+    let text = "this ticket_id cannot be used any more, so the ticket has no row; what the platform made, if anything, is in \
+                result; create the ticket under another id";
+    let failure = Failure::new(ErrorCode::Conflict, text).finally();
+    let events = settlement.events.iter().map(|event| {
+        match turned_into_failure(&event.body, &event.routing_key, &failure) {
+            Some((body, routing_key)) => EventRecord {
+                body: body.into(),
+                routing_key,
+                ..event.clone()
+            },
+            None => event.clone(),
+        }
+    });
+    Some(Settlement {
+        state: if settlement.finished {
+            "failed"
+        } else {
+            settlement.state
+        },
+        error_code: Some(failure.code.as_str()),
+        error: serde_json::to_string(&failure).ok(),
+        events: events.collect(),
+        ticket_insert: None,
+        report: settlement.report.map(|report| Report {
+            outcome: Outcome::Failed.as_str(),
+            ..report
+        }),
+        ..settlement.clone()
+    })
 }
 
 /// A settlement that Postgres refuses by itself: its extras are left out, so that the command does not run for ever.
@@ -221,6 +274,18 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
         } else {
             &mut rows
         };
+        if let Some(report) = settlement
+            .report
+            .filter(|_| fresh.contains_key(&settlement.id))
+        {
+            metrics::settled(
+                report.command_type,
+                report.platform,
+                report.outcome,
+                settlement.error_code,
+                report.seconds,
+            );
+        }
         match fresh.get(&settlement.id) {
             Some(true) => rows.extend(settlement.events.iter().map(|event| OutboxRow {
                 key: OutboxKey {
@@ -271,20 +336,30 @@ fn follow(core: &Arc<Core>, followed: Followed) {
 async fn tally(core: &Arc<Core>, circuits: HashMap<IntegrationId, CircuitTally>) {
     let worth: Vec<(IntegrationId, CircuitTally)> = circuits
         .into_iter()
-        .filter(|(id, tally)| tally.failures > 0 || tally.errors > 0 || core.is_troubled(*id))
+        .filter(|(id, tally)| tally.is_trouble() || core.is_troubled(*id))
         .collect();
     if worth.is_empty() {
         return;
     }
     for (id, tally) in &worth {
-        if tally.failures > 0 || tally.errors > 0 {
+        if tally.is_trouble() {
             core.note_trouble(*id);
         }
     }
     let circuit = &core.config.circuit;
     match core
         .store
-        .tally_circuits(&worth, circuit.failure_threshold, circuit.open_for)
+        .tally_circuits(
+            &worth,
+            circuit.failure_threshold,
+            circuit.open_for,
+            core.config
+                .retry
+                .schedule
+                .first()
+                .copied()
+                .unwrap_or_default(),
+        )
         .await
     {
         Ok(changes) => {

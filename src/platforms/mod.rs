@@ -32,8 +32,8 @@ pub use egress::EgressPolicy;
 pub use error::{AdapterError, ErrorClass};
 pub use file::File;
 pub use http::{
-    Auth, Body, Effect, Exchange, HttpClient, Request, Response, SendPermit, TokenFlow, TokenGrant,
-    TokenSource,
+    AskedToWait, Auth, Body, Effect, Exchange, HttpClient, Request, Response, SendPermit,
+    TokenFlow, TokenGrant, TokenSource,
 };
 
 /// Whose doing an operation is: the same over all its attempts.

@@ -221,6 +221,42 @@ impl Store {
         keep_if_sound(client, result)
     }
 
+    /// Whether another organization has a ticket under this id.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn is_foreign_ticket(
+        &self,
+        id: TicketId,
+        organization: OrganizationId,
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT FROM tickets WHERE id = $1 AND organization_id <> $2)";
+        let client = self.hot().await?;
+        let result = limited(client.query_one(sql, &[&id.uuid(), &organization.uuid()])).await;
+        keep_if_sound(client, result).map(|row| row.get(0))
+    }
+
+    /// What the last attempt of a command met, if that failed.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn last_attempt(&self, id: CommandId) -> Result<Option<Failure>, StoreError> {
+        let sql = "SELECT error_code, message, http_status FROM command_attempts \
+                   WHERE command_id = $1 AND error_code IS NOT NULL ORDER BY run DESC, attempt DESC LIMIT 1";
+        let client = self.hot().await?;
+        let result = limited(client.query_opt(sql, &[&id.uuid()])).await;
+        let row = keep_if_sound(client, result)?;
+        Ok(row.and_then(|row| {
+            let code = ErrorCode::parse(row.get(0))?;
+            let message: Option<String> = row.get(1);
+            let status: Option<i32> = row.get(2);
+            Some(
+                Failure::new(code, message.unwrap_or_default())
+                    .with_status(status.and_then(|status| u16::try_from(status).ok())),
+            )
+        }))
+    }
+
     /// Makes deferred commands due now, and failed ones run again (`run` counts up). Returns those it changed. Locks
     /// the rows; a command whose ticket's turn somebody else holds waits for it.
     ///

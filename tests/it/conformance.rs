@@ -257,12 +257,8 @@ impl Bench {
     }
 
     fn exchange(&self) -> Exchange<'_> {
-        Exchange {
-            client: &self.client,
-            deadline: Instant::now() + Duration::from_secs(5),
-            permit: &Free,
-            tokens: &Free,
-        }
+        let deadline = Instant::now() + Duration::from_secs(5);
+        Exchange::new(&self.client, deadline, &Free, &Free)
     }
 
     fn adapter(&self, row: &Row, base_url: &str) -> std::sync::Arc<dyn platforms::Adapter> {
@@ -572,10 +568,8 @@ async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_block
                 1,
             )
             .unwrap();
-            let exchange = Exchange {
-                client: &client,
-                ..bench.exchange()
-            };
+            let mut exchange = bench.exchange();
+            exchange.client = &client;
             let adapter = bench.adapter(&row, address);
             let ticket = ticket();
             let operation = Operation::Create {

@@ -60,10 +60,7 @@ impl Analyser for Chat {
         input: &AnalysisInput,
     ) -> Result<Analysis, AnalysisError> {
         let own = Instant::now().checked_add(self.timeout);
-        let timed = Exchange {
-            deadline: own.map_or(exchange.deadline, |own| own.min(exchange.deadline)),
-            ..*exchange
-        };
+        let timed = exchange.until(own.unwrap_or(exchange.deadline));
         let response = timed
             .send(self.request(input))
             .await

@@ -53,12 +53,8 @@ async fn ask(config: &Ai, input: &AnalysisInput, allow: &str) -> Analysis {
         allow_http: true,
     };
     let client = HttpClient::new(egress, Duration::from_secs(10), 1).unwrap();
-    let exchange = Exchange {
-        client: &client,
-        deadline: Instant::now() + Duration::from_secs(10),
-        permit: &Free,
-        tokens: &Free,
-    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let exchange = Exchange::new(&client, deadline, &Free, &Free);
     analyse(config, &exchange, input).await
 }
 

@@ -9,7 +9,7 @@ use crate::domain::{
 };
 
 /// Events that are no command's outcome.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 11] = [
     "ticket.external.created",
     "ticket.external.updated",
     "ticket.external.commented",
@@ -19,6 +19,8 @@ const OTHERS: [&str; 9] = [
     "integration.failures.warning",
     "integration.circuit.opened",
     "integration.circuit.closed",
+    "integration.rate_limit.reached",
+    "integration.rate_limit.reset",
 ];
 
 /// Every type of event, in order.
@@ -298,6 +300,14 @@ fn about_integration(event_type: &str) -> Value {
             ("state", json!({ "type": "string" })),
             ("failure_threshold", json!({ "type": "integer" })),
             ("open_for_ms", json!({ "type": "integer" })),
+        ]),
+        "integration.rate_limit.reached" | "integration.rate_limit.reset" => members.extend([
+            ("state", words(&["reached", "reset"])),
+            ("message", json!({ "type": "string" })),
+            (
+                "paused_until",
+                or_null(json!({ "type": "string", "format": "date-time" })),
+            ),
         ]),
         _ => members.extend([
             ("ticket_id", or_null(uuid())),

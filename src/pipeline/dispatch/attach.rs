@@ -11,7 +11,7 @@ use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
     Adapter, AdapterError, Cause, ErrorClass, Operation, OperationKind, Protection, Receipt, file,
 };
-use crate::store::{NewCommand, StoreError, chain};
+use crate::store::{ArrivalOrder, NewCommand, StoreError, chain};
 
 /// What became of a file.
 pub(super) enum FileOutcome {
@@ -110,17 +110,17 @@ impl Run<'_> {
             Attached::Settled(_) => (Vec::new(), files.to_vec(), true),
         };
         if !rest.is_empty() {
-            let (later, error) = match self.attach_later(&rest, in_doubt).await {
-                Ok(id) => (Some(id), None),
-                Err(error) => {
+            let later = self
+                .attach_later(&rest, in_doubt)
+                .await
+                .unwrap_or_else(|error| {
                     tracing::warn!(command_id = %self.job.id, error = chain(&error), "files of a create are left out");
-                    let text = "could not be attached, nor put off; send ticket.attach";
-                    (
-                        None,
-                        Some(Failure::new(ErrorCode::Internal, text).finally()),
-                    )
-                }
-            };
+                    None
+                });
+            let text = "could not be attached, nor put off; send ticket.attach";
+            let error = later
+                .is_none()
+                .then(|| Failure::new(ErrorCode::Internal, text).finally());
             outcomes.extend(rest.iter().map(|file| {
                 json!({ "name": file.name, "outcome": if later.is_some() { "deferred" } else { "failed" },
                         "command_id": later, "error": error })
@@ -197,7 +197,7 @@ impl Run<'_> {
                         }
                     },
                     Err(error) if self.job.doubt_since.is_some() => {
-                        let done = self.stays_in_doubt(&error.public, None);
+                        let done = self.stays_in_doubt(&error.public, self.asked.get());
                         return Attached::Settled(Box::new(done));
                     }
                     Err(error) => return Attached::Stopped(outcomes, error, Culprit::Platform),
@@ -220,12 +220,13 @@ impl Run<'_> {
         Attached::All(outcomes)
     }
 
-    /// A command of its own for files that a create could not attach. Its id is derived, so it is made once.
+    /// A command of its own for files that a create could not attach. Its id is derived, so it is made once; `None` where
+    /// another command has that id.
     async fn attach_later(
         &self,
         files: &[Attachment],
         in_doubt: bool,
-    ) -> Result<CommandId, StoreError> {
+    ) -> Result<Option<CommandId>, StoreError> {
         let id = CommandId::new(self.job.id.derive("attach"));
         let files: Vec<Value> = files.iter().map(Attachment::to_json).collect();
         let data = json!({ "ticket_id": self.job.ticket_id, "attachments": files }).to_string();
@@ -235,6 +236,7 @@ impl Run<'_> {
             organization_id: self.job.organization_id,
             integration_id: None,
             ticket_id: self.job.ticket_id,
+            lane: None,
             creates: false,
             digest: Sha256::digest(&data).to_vec(),
             older_digests: Vec::new(),
@@ -246,8 +248,23 @@ impl Run<'_> {
             doubt_since: in_doubt.then(chrono::Utc::now),
         };
         loop {
-            match self.core.store.claim_rest(&[&row]).await {
-                Ok(_) => return Ok(id),
+            match self
+                .core
+                .store
+                .claim_rest(&[&row], ArrivalOrder::Free)
+                .await
+            {
+                // Whoever knew the id beforehand may have sent another command under it.
+                Ok(phase)
+                    if phase
+                        .repeats
+                        .iter()
+                        .any(|repeat| repeat.digest != row.digest) =>
+                {
+                    tracing::warn!(command_id = %self.job.id, child = %id, "another command has the id of the one for its files");
+                    return Ok(None);
+                }
+                Ok(_) => return Ok(Some(id)),
                 Err(StoreError::Contention(error)) => {
                     tracing::debug!(error = %error, "lost a race for a turn; again");
                 }

@@ -112,6 +112,10 @@ impl Run<'_> {
                     | ErrorClass::Unknown
                     | ErrorClass::Internal => None,
                 };
+                let hint = hint.max(self.asked.get());
+                if let ErrorClass::RateLimited { .. } = error.class {
+                    self.circuit = Some(CircuitTally::paused(hint));
+                }
                 LookedUp::Settled(Box::new(self.stays_in_doubt(&error.public, hint)))
             }
         }
@@ -126,13 +130,12 @@ impl Run<'_> {
         }
         // Short at first, as most troubles are; a look-up costs the platform little.
         let elapsed = (now - since).to_std().unwrap_or_default();
-        let pause = (elapsed / 4)
-            .clamp(Duration::from_secs(1), DOUBT_PAUSE)
-            .max(hint.unwrap_or_default());
+        let pause = (elapsed / 4).clamp(Duration::from_secs(1), DOUBT_PAUSE);
         let next = Next {
             at: after(now, pause),
             decided_by: "look-up of an unknown outcome".into(),
         };
+        let next = policy::no_sooner(next, hint, now);
         self.deferred(
             &next,
             &still_unknown(&format!("it cannot be looked up now: {why}")),

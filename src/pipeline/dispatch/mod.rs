@@ -29,8 +29,8 @@ use crate::contract::{Command, Outcome, TicketCommand, TicketCreate};
 use crate::domain::routing::Traits;
 use crate::domain::{ErrorCode, Failure, LifeEvent, TicketStatus, TicketView, UserRef};
 use crate::platforms::{
-    Adapter, AdapterError, Cause, ErrorClass, Exchange, Operation, OperationKind, Protection,
-    Receipt,
+    Adapter, AdapterError, AskedToWait, Cause, ErrorClass, Exchange, Operation, OperationKind,
+    Protection, Receipt,
 };
 use crate::store::{CircuitTally, OwnEffect, PARKED_BY, Settlement, Transit, UsageTally};
 use crate::telemetry::failpoint;
@@ -83,6 +83,8 @@ struct Run<'a> {
     usage: Option<UsageTally>,
     /// What became of its files.
     files: Option<Vec<serde_json::Value>>,
+    /// What the platform's answers asked for.
+    asked: AskedToWait,
 }
 
 impl<'a> Run<'a> {
@@ -97,6 +99,7 @@ impl<'a> Run<'a> {
             circuit: None,
             usage: None,
             files: None,
+            asked: AskedToWait::default(),
         }
     }
 
@@ -235,10 +238,7 @@ impl<'a> Run<'a> {
         }
         let attempts_max = self.core.config.retry.schedule.len() + 1;
         if usize::try_from(self.job.attempt).is_ok_and(|spent| spent >= attempts_max) {
-            return self.refused(exhausted(&Failure::new(
-                ErrorCode::OutcomeUnknown,
-                "the outcome was looked up",
-            )));
+            return self.exhausted_after_look_up().await;
         }
         if let Some((next, failure)) = self.place().await {
             return self.deferred(&next, &failure);
@@ -267,7 +267,47 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What follows from the class of a failed attempt.
+    /// The last attempt was looked up and has made nothing: the command ends with what that attempt met.
+    async fn exhausted_after_look_up(&mut self) -> Done {
+        let last = match self.core.store.last_attempt(self.job.id).await {
+            Ok(last) => last,
+            Err(error) => {
+                tracing::warn!(command_id = %self.job.id, error = crate::store::chain(&error), "cannot read the last attempt yet");
+                let next = Next {
+                    at: after(Utc::now(), Duration::from_secs(1)),
+                    decided_by: "reading the last attempt".into(),
+                };
+                let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
+                return self.deferred(&next, &failure);
+            }
+        };
+        let last = last.unwrap_or_else(|| {
+            Failure::new(
+                ErrorCode::OutcomeUnknown,
+                "the answer was lost, and the look-up found that nothing was made",
+            )
+        });
+        self.refused(exhausted(&last))
+    }
+
+    /// The platform refuses by budget: nothing was done, so no attempt is spent, and the integration pauses for all
+    /// workers until the platform takes requests again.
+    pub(super) fn rate_limited(&mut self, failure: &Failure, hint: Option<Duration>) -> Done {
+        self.spent = false;
+        self.circuit = Some(CircuitTally::paused(hint));
+        let default = self.core.config.retry.schedule.first().copied();
+        let pause = hint.or(default).unwrap_or_default();
+        let next = Next {
+            at: after(Utc::now(), pause.min(policy::HINT_MAX)),
+            decided_by: match hint {
+                Some(hint) => policy::retry_after_name(hint),
+                None => "the platform's rate limit (it named no time)".into(),
+            },
+        };
+        self.deferred(&next, failure)
+    }
+
+    /// What follows from the class of a failed attempt. Whatever the class, nothing is sent sooner than an answer asked for.
     fn failed_attempt(
         &mut self,
         adapter: &dyn Adapter,
@@ -275,11 +315,15 @@ impl<'a> Run<'a> {
         error: &AdapterError,
     ) -> Done {
         let failure = error.failure();
+        let asked = self.asked.get();
         match &error.class {
-            ErrorClass::Transient { retry_after } | ErrorClass::RateLimited { retry_after } => {
-                self.after_failure(&failure, *retry_after, None)
+            ErrorClass::Transient { retry_after } => {
+                self.after_failure(&failure, (*retry_after).max(asked), None)
             }
-            ErrorClass::Timeout | ErrorClass::Internal => self.after_failure(&failure, None, None),
+            ErrorClass::RateLimited { retry_after } => {
+                self.rate_limited(&failure, (*retry_after).max(asked))
+            }
+            ErrorClass::Timeout | ErrorClass::Internal => self.after_failure(&failure, asked, None),
             ErrorClass::Authentication
                 if self
                     .handle
@@ -297,7 +341,7 @@ impl<'a> Run<'a> {
             | ErrorClass::Egress => self.finished(Outcome::Failed, failure),
             ErrorClass::Gone => self.gone(failure),
             ErrorClass::Unknown => match adapter.protection(kind) {
-                Protection::Native => self.after_failure(&failure, None, None),
+                Protection::Native => self.after_failure(&failure, asked, None),
                 Protection::None => {
                     self.finished(Outcome::Failed, unknown_for_good(&failure.message))
                 }
@@ -310,6 +354,7 @@ impl<'a> Run<'a> {
                         at: after(now, first),
                         decided_by: self.rung_name(0),
                     };
+                    let next = policy::no_sooner(next, asked, now);
                     self.after_failure(&failure, None, Some(next))
                 }
             },
@@ -362,9 +407,10 @@ impl<'a> Run<'a> {
         let mut done = match own.result {
             Ok(result) => self.done(Outcome::Succeeded, Some(result), None, None, None),
             Err(own::Refusal::For(failure)) => self.finished(Outcome::Failed, failure),
-            Err(own::Refusal::Later(failure, retry_after)) => {
-                self.after_failure(&failure, retry_after, None)
+            Err(own::Refusal::Later(failure, hint)) if failure.code == ErrorCode::RateLimited => {
+                self.rate_limited(&failure, hint)
             }
+            Err(own::Refusal::Later(failure, hint)) => self.after_failure(&failure, hint, None),
             Err(own::Refusal::Waits(next)) => self.waits_for_own(&next),
         };
         if done.settlement.finished && own.effect.is_some() {
@@ -378,12 +424,13 @@ impl<'a> Run<'a> {
     }
 
     fn exchange<'b>(&'b self, tokens: &'b TokenCache<'b>) -> Exchange<'b> {
-        Exchange {
-            client: &self.core.http,
-            deadline: self.started + self.core.config.dispatch.attempt_timeout,
-            permit: self.core.lease.as_ref(),
+        Exchange::new(
+            &self.core.http,
+            self.started + self.core.config.dispatch.attempt_timeout,
+            self.core.lease.as_ref(),
             tokens,
-        }
+        )
+        .noting(&self.asked)
     }
 
     /// The ticket as the adapter sees it: the stored row with the command's change applied.
@@ -551,6 +598,7 @@ pub(super) fn hand_back(job: &Job) -> Done {
             ticket_insert: None,
             ticket_change: None,
             parent: job.parent,
+            report: None,
         },
         usage: None,
         circuit: None,

@@ -12,8 +12,7 @@ use super::{ANNOUNCED_WAIT, DOUBT_PAUSE, Done, Run};
 use crate::contract::{Command, Event, EventData, IntegrationResult, Outcome, TicketCommand};
 use crate::domain::{ErrorCode, Failure, IntegrationId};
 use crate::platforms::{OperationKind, Protection, Receipt};
-use crate::store::{AttemptRecord, EventRecord, Settlement, TicketChange, TicketInsert};
-use crate::telemetry::metrics;
+use crate::store::{AttemptRecord, EventRecord, Report, Settlement, TicketChange, TicketInsert};
 
 impl Run<'_> {
     pub(super) fn succeeded(&mut self, receipt: Option<&Receipt>) -> Done {
@@ -165,6 +164,8 @@ impl Run<'_> {
         done.settlement.events.clear();
         done.settlement.events_after = self.job.events;
         done.settlement.ticket_insert = None;
+        // Nothing came out, so nothing is counted.
+        done.settlement.report = None;
         done
     }
 
@@ -201,14 +202,14 @@ impl Run<'_> {
                     .is_ok_and(|wait| wait > ANNOUNCED_WAIT)
             });
         let row = self.handle.as_ref().map(|handle| &handle.row);
-        metrics::settled(
-            self.job.command_type.as_str(),
-            row.and_then(|row| row.platform)
+        let report = Report {
+            command_type: self.job.command_type.as_str(),
+            platform: row
+                .and_then(|row| row.platform)
                 .map_or("none", crate::domain::Platform::as_str),
-            outcome.as_str(),
-            failure.map(|failure| failure.code.as_str()),
-            self.started.elapsed().as_secs_f64(),
-        );
+            outcome: outcome.as_str(),
+            seconds: self.started.elapsed().as_secs_f64(),
+        };
         let mut events = Vec::new();
         if announced {
             let number = self.job.events + 1;
@@ -279,6 +280,7 @@ impl Run<'_> {
             ticket_insert: self.ticket_insert(outcome, receipt),
             ticket_change: self.ticket_change(outcome, receipt),
             parent: self.job.parent,
+            report: Some(report),
         };
         let id: Option<IntegrationId> = self.handle.as_ref().map(|handle| handle.row.id);
         Done {

@@ -44,12 +44,7 @@ pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Resul
     let mut cursor: Option<String> = None;
     let complete = loop {
         let tokens = TokenCache::new(core, Some(&handle));
-        let exchange = Exchange {
-            client: &core.http,
-            deadline,
-            permit: core.lease.as_ref(),
-            tokens: &tokens,
-        };
+        let exchange = Exchange::new(&core.http, deadline, core.lease.as_ref(), &tokens);
         let page = adapter
             .changes(&exchange, since, cursor.as_deref())
             .await
@@ -59,10 +54,10 @@ pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Resul
                 match error.class {
                     ErrorClass::Transient { retry_after }
                     | ErrorClass::RateLimited { retry_after } => {
-                        Refusal::Later(failure, retry_after)
+                        Refusal::Later(failure, retry_after.max(exchange.asked_to_wait()))
                     }
                     ErrorClass::Timeout | ErrorClass::Unknown | ErrorClass::Internal => {
-                        Refusal::Later(failure, None)
+                        Refusal::Later(failure, exchange.asked_to_wait())
                     }
                     ErrorClass::Authentication
                     | ErrorClass::Permission

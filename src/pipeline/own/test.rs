@@ -39,12 +39,8 @@ pub(in crate::pipeline) async fn run_checks(
     for kind in kinds {
         let began = Instant::now();
         let tokens = TokenCache::new(core, Some(handle));
-        let exchange = Exchange {
-            client: &core.http,
-            deadline: started + core.config.dispatch.attempt_timeout,
-            permit: core.lease.as_ref(),
-            tokens: &tokens,
-        };
+        let deadline = started + core.config.dispatch.attempt_timeout;
+        let exchange = Exchange::new(&core.http, deadline, core.lease.as_ref(), &tokens);
         let report = adapter.check(&exchange, *kind).await;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         verdict.reports.push(match report {

@@ -11,6 +11,7 @@ mod starting;
 use std::error::Error as _;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -151,9 +152,79 @@ pub struct Exchange<'a> {
     pub permit: &'a dyn SendPermit,
     /// Access tokens, for [`Auth::OAuth`].
     pub tokens: &'a dyn TokenSource,
+    asked: AskedToWait,
+}
+
+/// The longest wait that an answer other than a success asked for (`Retry-After`), whatever an adapter made of that answer.
+/// Nothing may be sent again sooner. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct AskedToWait(Arc<AtomicU64>);
+
+impl AskedToWait {
+    /// The wait; `None` where no answer asked for one.
+    #[must_use]
+    pub fn get(&self) -> Option<Duration> {
+        match self.0.load(Ordering::Acquire) {
+            0 => None,
+            millis => Some(Duration::from_millis(millis)),
+        }
+    }
+
+    fn note(&self, wait: Option<Duration>) {
+        if let Some(wait) = wait {
+            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            self.0.fetch_max(millis, Ordering::AcqRel);
+        }
+    }
+}
+
+impl<'a> Exchange<'a> {
+    /// A way to the platform until `deadline`.
+    #[must_use]
+    pub fn new(
+        client: &'a HttpClient,
+        deadline: Instant,
+        permit: &'a dyn SendPermit,
+        tokens: &'a dyn TokenSource,
+    ) -> Self {
+        Self {
+            client,
+            deadline,
+            permit,
+            tokens,
+            asked: AskedToWait::default(),
+        }
+    }
+
+    /// The same way, noting in `asked` what its answers ask for.
+    #[must_use]
+    pub fn noting(self, asked: &AskedToWait) -> Self {
+        Self {
+            asked: asked.clone(),
+            ..self
+        }
+    }
+
+    /// The same way, until `deadline` where that is earlier.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self {
+            client: self.client,
+            deadline: deadline.min(self.deadline),
+            permit: self.permit,
+            tokens: self.tokens,
+            asked: self.asked.clone(),
+        }
+    }
 }
 
 impl Exchange<'_> {
+    /// What its answers asked for.
+    #[must_use]
+    pub fn asked_to_wait(&self) -> Option<Duration> {
+        self.asked.get()
+    }
+
     /// Sends a request; any status is an answer. In place is tried again only what surely had no effect.
     ///
     /// # Errors
@@ -187,7 +258,13 @@ impl Exchange<'_> {
         let prepared = self.prepare(request, None)?;
         self.permit.check(limit)?;
         match tokio::time::timeout(limit, self.client.client.execute(prepared)).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => {
+                if !answer.status().is_success() {
+                    let wait = response::retry_after(answer.headers(), Utc::now());
+                    self.asked.note(wait);
+                }
+                Ok(answer)
+            }
             Ok(Err(error)) => Err(match trouble(request, &error) {
                 Verdict::Final(Again::Error(error)) | Verdict::Again(Again::Error(error), _) => {
                     error
@@ -212,9 +289,16 @@ impl Exchange<'_> {
             let response = self.once(request, token).await?;
             let retry_after = response.retry_after(Utc::now());
             let short = retry_after.filter(|pause| *pause <= SHORT_RETRY_AFTER);
+            if !response.is_success() {
+                self.asked.note(retry_after);
+            }
             match response.status {
                 429 if short.is_some() => Err(Verdict::Again(Again::Answer(response), short)),
-                502..=504 if request.effect == Effect::Read => {
+                // Never sooner than asked: a longer wait ends the attempt.
+                502..=504
+                    if request.effect == Effect::Read
+                        && (short.is_some() || retry_after.is_none()) =>
+                {
                     Err(Verdict::Again(Again::Answer(response), short))
                 }
                 _ => Ok(response),

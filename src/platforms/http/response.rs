@@ -64,12 +64,7 @@ impl Response {
     /// `Retry-After` in either form, as a wait from `now`.
     #[must_use]
     pub fn retry_after(&self, now: DateTime<Utc>) -> Option<Duration> {
-        let text = self.header("retry-after")?.trim();
-        if let Ok(seconds) = text.parse::<u64>() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let at = DateTime::parse_from_rfc2822(text).ok()?;
-        Some((at.with_timezone(&Utc) - now).to_std().unwrap_or_default())
+        retry_after(&self.headers, now)
     }
 
     /// What the log may quote of it.
@@ -138,6 +133,16 @@ impl Response {
             .with_status(status)
             .with_internal(self.quote()))
     }
+}
+
+/// `Retry-After` in either form, as a wait from `now`.
+pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = headers.get("retry-after")?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = DateTime::parse_from_rfc2822(text).ok()?;
+    Some((at.with_timezone(&Utc) - now).to_std().unwrap_or_default())
 }
 
 /// The class of a lost answer.

@@ -70,6 +70,21 @@ pub struct Settlement {
     pub ticket_insert: Option<Box<TicketInsert>>,
     /// What it changes of the ticket's row.
     pub ticket_change: Option<Box<TicketChange>>,
+    /// What is counted once it is committed; `None` where nothing came out.
+    pub report: Option<Report>,
+}
+
+/// An outcome for the metrics.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    /// The command's type.
+    pub command_type: &'static str,
+    /// The platform, or `none`.
+    pub platform: &'static str,
+    /// The outcome.
+    pub outcome: &'static str,
+    /// From the start of the attempt to its outcome.
+    pub seconds: f64,
 }
 
 impl Settlement {
