@@ -1,9 +1,9 @@
 //! OAuth access tokens: cached in memory until shortly before they expire, kept sealed in Postgres, refreshed once for
-//! all waiters and workers. A rotated refresh token is stored before its access token is used.
+//! all waiters (single flight) and workers (a lease). A rotated refresh token is stored before its access token is used.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -14,15 +14,35 @@ use super::core::Core;
 use super::integrations::Handle;
 use super::policy::after;
 use crate::domain::OrganizationId;
-use crate::platforms::{AdapterError, ErrorClass, Exchange, Response, TokenSource};
+use crate::platforms::{AdapterError, ErrorClass, Exchange, Response, TokenFlow, TokenSource};
 use crate::secrets::Binding;
 use crate::store::{StoredTokens, chain};
 
 /// A token is renewed so long before it ends that a request begun with it ends in time.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// Tokens in memory, by integration.
-pub(super) type TokenMemory = Mutex<HashMap<Uuid, (SecretString, DateTime<Utc>)>>;
+/// How often a process looks whether another has refreshed a token by now.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How much longer than an attempt the lease on a refresh lasts.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Tokens in memory, and the refreshes under way, by integration.
+#[derive(Default)]
+pub(super) struct TokenMemory {
+    tokens: Mutex<HashMap<Uuid, (SecretString, DateTime<Utc>)>>,
+    flights: Mutex<HashMap<Uuid, Flight>>,
+}
+
+/// A refresh: one of a process at a time. It holds the last failure, so that those who waited for it share that too.
+type Flight = Arc<tokio::sync::Mutex<Option<(Instant, AdapterError)>>>;
+
+impl TokenMemory {
+    fn flight(&self, integration: Uuid) -> Flight {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.retain(|id, flight| *id == integration || Arc::strong_count(flight) > 1);
+        Arc::clone(flights.entry(integration).or_default())
+    }
+}
 
 /// One attempt's access to its integration's tokens.
 pub(super) struct TokenCache<'a> {
@@ -56,24 +76,132 @@ impl<'a> TokenCache<'a> {
     }
 
     fn remembered(&self, handle: &Handle, stale: Option<&SecretString>) -> Option<SecretString> {
-        let memory = self
-            .core
-            .tokens
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let memory = &self.core.tokens.tokens;
+        let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         let (token, until) = memory.get(&handle.row.id.uuid())?;
         (*until > Utc::now() && !is_same(stale, token)).then(|| token.clone())
     }
 
     fn remember(&self, handle: &Handle, token: &SecretString, expires_at: DateTime<Utc>) {
         let until = expires_at - chrono::Duration::from_std(MARGIN).unwrap_or_default();
-        let mut memory = self
-            .core
-            .tokens
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let memory = &self.core.tokens.tokens;
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.insert(handle.row.id.uuid(), (token.clone(), until));
     }
+}
+
+impl TokenCache<'_> {
+    /// A token that another process has refreshed by now, or one that this process gets from the platform. The lease on
+    /// the refresh is a row, so no connection to the database is held while the platform is waited for.
+    async fn refresh(
+        &self,
+        exchange: &Exchange<'_>,
+        handle: &Handle,
+        flow: &dyn TokenFlow,
+        stale: Option<&SecretString>,
+    ) -> Result<SecretString, AdapterError> {
+        let (store, id, me) = (&self.core.store, handle.row.id, self.core.me.id);
+        let length = self.core.config.dispatch.attempt_timeout + LEASE_MARGIN;
+        let current = loop {
+            let lease = store.lease_tokens(id, me, length).await;
+            let lease = lease
+                .map_err(|error| trouble("the access token could not be read", chain(&error)))?;
+            let fresh = lease.current.as_ref().and_then(|current| {
+                let margin = chrono::Duration::from_std(MARGIN).unwrap_or_default();
+                let token = self.open(handle, "access_sealed", &current.access_sealed)?;
+                (current.expires_at - margin > Utc::now() && !is_same(stale, &token))
+                    .then_some((token, current.expires_at))
+            });
+            if let Some((token, expires_at)) = fresh {
+                if lease.held {
+                    self.release(handle).await;
+                }
+                self.remember(handle, &token, expires_at);
+                return Ok(token);
+            }
+            if lease.held {
+                break lease.current;
+            }
+            if Instant::now() + LOOK_AGAIN >= exchange.deadline {
+                return Err(overdue());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        };
+        match self.ask(exchange, handle, flow, current.as_ref()).await {
+            Ok(token) => Ok(token),
+            Err(error) => {
+                self.release(handle).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks the platform, and stores what it gave before it is used.
+    async fn ask(
+        &self,
+        exchange: &Exchange<'_>,
+        handle: &Handle,
+        flow: &dyn TokenFlow,
+        current: Option<&StoredTokens>,
+    ) -> Result<SecretString, AdapterError> {
+        let refresh = current
+            .and_then(|current| current.refresh_sealed.as_deref())
+            .and_then(|sealed| self.open(handle, "refresh_sealed", sealed));
+        let response = exchange.send(flow.request(refresh.as_ref())?).await?;
+        let grant = flow.read(&response)?;
+        let seal = |column, secret: &SecretString| {
+            let sealed = self.core.ring.seal(
+                &Self::binding(handle, column),
+                secret.expose_secret().as_bytes(),
+            );
+            sealed
+                .map_err(|error| trouble("the access token could not be sealed", error.to_string()))
+        };
+        let expires_at = after(Utc::now(), grant.expires_in);
+        let tokens = StoredTokens {
+            access_sealed: seal("access_sealed", &grant.access_token)?,
+            refresh_sealed: grant
+                .refresh_token
+                .as_ref()
+                .map(|token| seal("refresh_sealed", token))
+                .transpose()?,
+            expires_at,
+        };
+        let store = &self.core.store;
+        let stored = store
+            .store_tokens(handle.row.id, self.core.me.id, current, &tokens)
+            .await
+            .map_err(|error| trouble("the access token could not be stored", chain(&error)))?;
+        if !stored {
+            tracing::warn!(
+                integration_id = %handle.row.id,
+                "a refreshed access token was not stored: others were stored, or the credentials changed, meanwhile"
+            );
+        }
+        self.remember(handle, &grant.access_token, expires_at);
+        Ok(grant.access_token)
+    }
+
+    async fn release(&self, handle: &Handle) {
+        let released = self
+            .core
+            .store
+            .release_tokens(handle.row.id, self.core.me.id)
+            .await;
+        if let Err(error) = released {
+            tracing::debug!(
+                error = chain(&error),
+                "the lease on a token's refresh ends by itself"
+            );
+        }
+    }
+}
+
+/// The attempt's time was used up while another refresh of the same token was waited for.
+fn overdue() -> AdapterError {
+    let text =
+        "the integration's access token is being refreshed, which took longer than the attempt may";
+    AdapterError::new(ErrorClass::Transient { retry_after: None }, text)
 }
 
 fn is_same(stale: Option<&SecretString>, token: &SecretString) -> bool {
@@ -101,54 +229,27 @@ impl TokenSource for TokenCache<'_> {
         if let Some(token) = self.remembered(handle, stale) {
             return Ok(token);
         }
-        let lock = self.core.store.lock_tokens(handle.row.id).await;
-        let lock =
-            lock.map_err(|error| trouble("the access token could not be locked", chain(&error)))?;
-        let mut refresh = None;
-        if let Some(current) = &lock.current {
-            // Another waiter or worker may have refreshed it meanwhile.
-            let token = self.open(handle, "access_sealed", &current.access_sealed);
-            let margin = chrono::Duration::from_std(MARGIN).unwrap_or_default();
-            if let Some(token) = token
-                .filter(|token| current.expires_at - margin > Utc::now() && !is_same(stale, token))
-            {
-                let expires_at = current.expires_at;
-                lock.release().await.map_err(|error| {
-                    trouble("the access token could not be read", chain(&error))
-                })?;
-                self.remember(handle, &token, expires_at);
-                return Ok(token);
-            }
-            refresh = current
-                .refresh_sealed
-                .as_deref()
-                .and_then(|sealed| self.open(handle, "refresh_sealed", sealed));
-        }
-        let response = exchange.send(flow.request(refresh.as_ref())?).await?;
-        let grant = flow.read(&response)?;
-        let seal = |column, secret: &SecretString| {
-            let sealed = self.core.ring.seal(
-                &Self::binding(handle, column),
-                secret.expose_secret().as_bytes(),
-            );
-            sealed
-                .map_err(|error| trouble("the access token could not be sealed", error.to_string()))
-        };
-        let expires_at = after(Utc::now(), grant.expires_in);
-        let tokens = StoredTokens {
-            access_sealed: seal("access_sealed", &grant.access_token)?,
-            refresh_sealed: grant
-                .refresh_token
-                .as_ref()
-                .map(|token| seal("refresh_sealed", token))
-                .transpose()?,
-            expires_at,
-        };
-        lock.store(&tokens)
+        let waits_since = Instant::now();
+        let flight = self.core.tokens.flight(handle.row.id.uuid());
+        let left = exchange.deadline.saturating_duration_since(waits_since);
+        let mut failed = tokio::time::timeout(left, flight.lock())
             .await
-            .map_err(|error| trouble("the access token could not be stored", chain(&error)))?;
-        self.remember(handle, &grant.access_token, expires_at);
-        Ok(grant.access_token)
+            .map_err(|_| overdue())?;
+        if let Some(token) = self.remembered(handle, stale) {
+            return Ok(token);
+        }
+        // Whoever waited for a refresh that failed has the same answer: asking again for each would only repeat it.
+        if let Some((at, error)) = failed.as_ref()
+            && *at >= waits_since
+        {
+            return Err(error.clone());
+        }
+        let refreshed = self.refresh(exchange, handle, flow, stale).await;
+        *failed = refreshed
+            .as_ref()
+            .err()
+            .map(|error| (Instant::now(), error.clone()));
+        refreshed
     }
 
     fn is_stale(&self, response: &Response) -> bool {

@@ -52,9 +52,11 @@ pub(super) const DETACH: &str = "WITH hit AS (SELECT b.id, u.command_id FROM out
      JOIN commands c ON c.id = hit.command_id WHERE c.final_event IS NOT NULL ON CONFLICT DO NOTHING";
 
 /// In a transaction: what a process (`$1`) has not sent is the sweep's from now on.
-pub(super) const DISOWN: [&str; 2] = [
+pub(super) const DISOWN: [&str; 3] = [
     "UPDATE outbox SET owner = NULL WHERE owner = $1",
     "UPDATE outbox_batches SET owner = NULL WHERE owner = $1",
+    // A refresh that the process had under way is another's to make.
+    "DELETE FROM integration_token_leases WHERE holder = $1",
 ];
 
 /// How long a row of a living process is left to it before the sweep looks at it.

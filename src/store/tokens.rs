@@ -1,9 +1,14 @@
 //! OAuth tokens, sealed; refreshed by one process at a time.
+//!
+//! Who refreshes holds a lease, which is a row: the platform's token endpoint is waited for without a connection in hand,
+//! and without a transaction.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Object;
+use uuid::Uuid;
 
-use super::{Store, StoreError, limited};
+use super::{Store, StoreError, keep_if_sound, limited};
 use crate::domain::IntegrationId;
 
 /// Tokens as stored.
@@ -17,111 +22,105 @@ pub struct StoredTokens {
     pub expires_at: DateTime<Utc>,
 }
 
-/// An integration's tokens under lock: nobody else refreshes them meanwhile. Dropping it without [`TokenLock::store`]
-/// leaves them as they were; the connection is not reused then.
-pub struct TokenLock {
-    client: Option<Object>,
-    integration: IntegrationId,
-    /// What was stored when the lock was won.
+/// An integration's tokens, and whether the caller may refresh them.
+#[derive(Debug)]
+pub struct TokenLease {
+    /// Whether the caller holds the lease now; else another process refreshes.
+    pub held: bool,
+    /// What is stored.
     pub current: Option<StoredTokens>,
 }
 
 impl Store {
-    /// Locks an integration's tokens and reads them. Holds a connection until the lock is given back.
+    /// Takes the lease on an integration's tokens, where nobody holds it, and reads them. `holder` is the process: it may
+    /// take its own lease again.
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn lock_tokens(&self, integration: IntegrationId) -> Result<TokenLock, StoreError> {
-        let client = self.get().await?;
-        // The platform's answer is waited for inside the transaction: longer than an idle one is otherwise allowed.
-        let begin = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '120s'; SET LOCAL lock_timeout = '60s'";
-        let work = async {
-            client.batch_execute(begin).await?;
-            client
-                .execute("SELECT pg_advisory_xact_lock(hashtextextended('ticketwire token ' || $1::text, 0))", &[
-                    &integration.to_string(),
-                ])
-                .await?;
-            client
-                .query_opt(
-                    "SELECT access_sealed, refresh_sealed, expires_at FROM integration_tokens WHERE integration_id = $1",
-                    &[&integration.uuid()],
-                )
-                .await
-        };
-        let result = limited(work).await;
-        match result {
-            Ok(row) => {
-                let current = row.map(|row| StoredTokens {
+    pub async fn lease_tokens(
+        &self,
+        integration: IntegrationId,
+        holder: Uuid,
+        lease: Duration,
+    ) -> Result<TokenLease, StoreError> {
+        const TAKE: &str = "INSERT INTO integration_token_leases AS l (integration_id, holder, lease_until) \
+             VALUES ($1, $2, now() + $3::float8 * interval '1 second') ON CONFLICT (integration_id) DO UPDATE \
+             SET holder = excluded.holder, lease_until = excluded.lease_until \
+             WHERE l.holder = excluded.holder OR l.lease_until <= now() RETURNING 1";
+        // A statement of its own: what the holder before has stored is seen only by one that begins after it let go.
+        const READ: &str = "SELECT access_sealed, refresh_sealed, expires_at FROM integration_tokens \
+             WHERE integration_id = $1";
+        let client = self.hot().await?;
+        let result = async {
+            let taken = limited(
+                client.query_opt(TAKE, &[&integration.uuid(), &holder, &lease.as_secs_f64()]),
+            )
+            .await?;
+            let row = limited(client.query_opt(READ, &[&integration.uuid()])).await?;
+            Ok(TokenLease {
+                held: taken.is_some(),
+                current: row.map(|row| StoredTokens {
                     access_sealed: row.get(0),
                     refresh_sealed: row.get(1),
                     expires_at: row.get(2),
-                });
-                Ok(TokenLock {
-                    client: Some(client),
-                    integration,
-                    current,
-                })
-            }
-            Err(error) => {
-                drop(Object::take(client));
-                Err(error)
-            }
+                }),
+            })
         }
+        .await;
+        keep_if_sound(client, result)
     }
-}
 
-impl TokenLock {
-    /// Stores new tokens and gives the lock back. Durable when it returns, as a rotated refresh token exists nowhere
-    /// else.
+    /// Stores new tokens in place of those that were read under the lease, and gives the lease back. Durable when it
+    /// returns, as a rotated refresh token exists nowhere else. False: another process has stored others meanwhile, which
+    /// stay, or they were dropped together with the credentials that these came from.
     ///
     /// # Errors
     /// As the connection's: the new tokens are lost then.
-    pub async fn store(mut self, tokens: &StoredTokens) -> Result<(), StoreError> {
-        let Some(client) = self.client.take() else {
-            return Ok(());
-        };
-        let work = async {
-            client
-                .execute(
-                    "INSERT INTO integration_tokens (integration_id, access_sealed, refresh_sealed, expires_at) \
-                     VALUES ($1, $2, $3, $4) ON CONFLICT (integration_id) DO UPDATE SET \
-                     access_sealed = excluded.access_sealed, \
-                     refresh_sealed = COALESCE(excluded.refresh_sealed, integration_tokens.refresh_sealed), \
-                     expires_at = excluded.expires_at",
-                    &[&self.integration.uuid(), &tokens.access_sealed, &tokens.refresh_sealed, &tokens.expires_at],
-                )
-                .await?;
-            client.batch_execute("COMMIT").await
-        };
-        let result = limited(work).await;
-        if result.is_err() {
-            drop(Object::take(client));
-        }
-        result
+    pub async fn store_tokens(
+        &self,
+        integration: IntegrationId,
+        holder: Uuid,
+        read: Option<&StoredTokens>,
+        tokens: &StoredTokens,
+    ) -> Result<bool, StoreError> {
+        const SQL: &str = "WITH let_go AS (DELETE FROM integration_token_leases \
+                 WHERE integration_id = $1 AND holder = $5) \
+             INSERT INTO integration_tokens AS t (integration_id, access_sealed, refresh_sealed, expires_at) \
+             SELECT $1::uuid, $2::text, $3::text, $4::timestamptz \
+             WHERE $6::text IS NULL OR EXISTS (SELECT FROM integration_tokens WHERE integration_id = $1) \
+             ON CONFLICT (integration_id) DO UPDATE SET \
+             access_sealed = excluded.access_sealed, \
+             refresh_sealed = COALESCE(excluded.refresh_sealed, t.refresh_sealed), \
+             expires_at = excluded.expires_at WHERE t.access_sealed = $6";
+        let client = self.hot().await?;
+        let before = read.map(|read| read.access_sealed.as_str());
+        let result = limited(client.execute(
+            SQL,
+            &[
+                &integration.uuid(),
+                &tokens.access_sealed,
+                &tokens.refresh_sealed,
+                &tokens.expires_at,
+                &holder,
+                &before,
+            ],
+        ))
+        .await;
+        keep_if_sound(client, result).map(|rows| rows > 0)
     }
 
-    /// Gives the lock back, changing nothing.
+    /// Gives the lease back, changing nothing.
     ///
     /// # Errors
-    /// As the connection's.
-    pub async fn release(mut self) -> Result<(), StoreError> {
-        let Some(client) = self.client.take() else {
-            return Ok(());
-        };
-        let result = limited(client.batch_execute("ROLLBACK")).await;
-        if result.is_err() {
-            drop(Object::take(client));
-        }
-        result
-    }
-}
-
-impl Drop for TokenLock {
-    fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
-            // In a transaction: closing the connection is what ends it.
-            drop(Object::take(client));
-        }
+    /// As the connection's: it then ends by itself.
+    pub async fn release_tokens(
+        &self,
+        integration: IntegrationId,
+        holder: Uuid,
+    ) -> Result<(), StoreError> {
+        let client = self.hot().await?;
+        let sql = "DELETE FROM integration_token_leases WHERE integration_id = $1 AND holder = $2";
+        let result = limited(client.execute(sql, &[&integration.uuid(), &holder])).await;
+        keep_if_sound(client, result).map(|_| ())
     }
 }
