@@ -10,7 +10,7 @@ use super::dispatch;
 use super::integrations::Handle;
 use super::job::{Job, Organization};
 use crate::contract::{Command, Envelope, Faults, TicketCommand, Trace};
-use crate::domain::{ErrorCode, Failure, IntegrationId, TicketId, UserRef};
+use crate::domain::{ErrorCode, Failure, IntegrationId, OrganizationId, TicketId, UserRef};
 use crate::store::{Claimed, StoreError, StoredTicket, Taken, chain};
 
 impl Job {
@@ -96,7 +96,7 @@ impl Job {
     }
 
     fn needs_ticket(&self) -> bool {
-        needs_ticket(&self.command, self.take > 1)
+        needs_ticket(&self.command)
     }
 
     fn people_named(&self) -> impl Iterator<Item = Uuid> {
@@ -114,11 +114,10 @@ impl Job {
     }
 }
 
-/// Whether the ticket's row has to be read: not for a create that makes its own id, which nobody else can know.
-pub(super) fn needs_ticket(command: &Command, ran_before: bool) -> bool {
+/// Whether the ticket's row has to be read. Of a create as well, even where its id is derived from the command's: whoever
+/// knew that one beforehand may have made a ticket of it.
+pub(super) const fn needs_ticket(command: &Command) -> bool {
     match command {
-        Command::Ticket(TicketCommand::Create(create)) => create.ticket_id.is_some() || ran_before,
-        Command::Ticket(TicketCommand::AiCreate(_)) => ran_before,
         Command::Ticket(_) => true,
         Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => false,
     }
@@ -132,7 +131,13 @@ pub(super) async fn fill(
     versions: &HashMap<Uuid, i64>,
     read: Option<&[StoredTicket]>,
 ) -> Result<(), StoreError> {
-    let mut people: Vec<Uuid> = jobs.iter().flat_map(Job::people_named).collect();
+    let mut people: Vec<(OrganizationId, Uuid)> = jobs
+        .iter()
+        .flat_map(|job| {
+            job.people_named()
+                .map(|person| (job.organization_id, person))
+        })
+        .collect();
     people.sort_unstable();
     people.dedup();
     let found = match read {
@@ -144,7 +149,7 @@ pub(super) async fn fill(
         .iter()
         .map(|ticket| (ticket.view.id.uuid(), ticket))
         .collect();
-    let people: Vec<UserRef> = if people.is_empty() {
+    let people: Vec<(OrganizationId, UserRef)> = if people.is_empty() {
         Vec::new()
     } else {
         core.store.users(&people).await?
@@ -161,8 +166,10 @@ pub(super) async fn fill(
         let named: Vec<Uuid> = job.people_named().collect();
         job.people = people
             .iter()
-            .filter(|person| named.contains(&person.id))
-            .cloned()
+            .filter(|(organization, person)| {
+                *organization == job.organization_id && named.contains(&person.id)
+            })
+            .map(|(_, person)| person.clone())
             .collect();
     }
 

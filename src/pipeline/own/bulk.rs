@@ -1,11 +1,12 @@
 //! `ticket.bulk_update`: a child command a ticket, and one summary when all of them are done. The parent holds no
 //! ticket's turn; its children wait for theirs like any command.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::Utc;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::super::core::Core;
 use super::super::job::Job;
@@ -13,22 +14,25 @@ use super::super::policy::{Next, after};
 use super::{Done, Refusal};
 use crate::contract::TicketBulkUpdate;
 use crate::domain::{CommandId, ErrorCode, Failure, TicketId};
-use crate::store::{Child, NewCommand, StoreError, chain};
+use crate::store::{ArrivalOrder, Child, NewCommand, StoreError, chain};
 
 /// How often a parent looks at its children when nobody wakes it; the last child to finish does.
 const POLL: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Children made in one transaction: others wait for the connection meanwhile.
+const CHILDREN_AT_ONCE: usize = 100;
 
 pub(super) async fn run(
     core: &Core,
     job: &Job,
     update: &TicketBulkUpdate,
 ) -> Result<Done, Refusal> {
-    let children = tend(core, job, update).await.map_err(|error| {
+    let (children, taken) = tend(core, job, update).await.map_err(|error| {
         tracing::warn!(command_id = %job.id, error = chain(&error), "cannot see to the children yet");
         let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
         Refusal::Later(failure, None)
     })?;
-    let by_ticket: HashMap<uuid::Uuid, &Child> = children
+    let by_ticket: HashMap<Uuid, &Child> = children
         .iter()
         .filter_map(|child| Some((child.ticket_id?, child)))
         .collect();
@@ -36,7 +40,7 @@ pub(super) async fn run(
         .iter()
         .filter(|child| matches!(child.state.as_str(), "pending" | "running" | "deferred"))
         .count();
-    if open > 0 || children.len() < update.ticket_ids.len() {
+    if open > 0 || children.len() + taken.len() < update.ticket_ids.len() {
         return Err(Refusal::Waits(Next {
             at: after(Utc::now(), POLL),
             decided_by: format!("{open} of {} children are not done", children.len()),
@@ -55,24 +59,35 @@ pub(super) async fn run(
                 .and_then(|text| serde_json::from_str::<Value>(text).ok());
             json!({ "ticket_id": ticket, "command_id": child.id, "outcome": child.state, "error": error })
         })
+        .chain(taken.iter().map(|(ticket, id)| {
+            let text = "another command has the id that this ticket's change would have; send ticket.update";
+            let error = Failure::new(ErrorCode::Conflict, text).finally();
+            json!({ "ticket_id": ticket, "command_id": id, "outcome": "failed", "error": error })
+        }))
         .collect();
     let succeeded = of_state("succeeded");
+    let total = children.len() + taken.len();
     Ok(Done {
         handle: None,
         result: json!({
-            "total": children.len(), "succeeded": succeeded, "failed": of_state("failed"),
-            "cancelled": of_state("cancelled"), "success": succeeded == children.len(),
+            "total": total, "succeeded": succeeded, "failed": of_state("failed") + taken.len(),
+            "cancelled": of_state("cancelled"), "success": succeeded == total,
             "reason": update.reason, "tickets": tickets,
         }),
         effect: None,
     })
 }
 
-/// The children as they stand; those that are missing are made first. Their ids are derived, so nothing is made twice.
-async fn tend(core: &Core, job: &Job, update: &TicketBulkUpdate) -> Result<Vec<Child>, StoreError> {
+/// The children as they stand; those that are missing are made first. Their ids are derived, so nothing is made twice; where
+/// another command has such an id already, whoever sent that knew it beforehand, and the child cannot be made.
+async fn tend(
+    core: &Core,
+    job: &Job,
+    update: &TicketBulkUpdate,
+) -> Result<(Vec<Child>, Vec<(TicketId, CommandId)>), StoreError> {
     let children = core.store.children(job.id).await?;
     if children.len() >= update.ticket_ids.len() {
-        return Ok(children);
+        return Ok((children, Vec::new()));
     }
     let rows: Vec<NewCommand> = update
         .ticket_ids
@@ -80,17 +95,32 @@ async fn tend(core: &Core, job: &Job, update: &TicketBulkUpdate) -> Result<Vec<C
         .map(|ticket| child(job, update, *ticket))
         .collect();
     let rows: Vec<&NewCommand> = rows.iter().collect();
-    loop {
-        match core.store.claim_rest(&rows).await {
-            Ok(_) => break,
-            Err(StoreError::Contention(error)) => {
-                tracing::debug!(error = %error, "lost a race for a turn; again");
+    for part in rows.chunks(CHILDREN_AT_ONCE) {
+        loop {
+            match core.store.claim_rest(part, ArrivalOrder::Free).await {
+                Ok(_) => break,
+                Err(StoreError::Contention(error)) => {
+                    tracing::debug!(error = %error, "lost a race for a turn; again");
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         }
     }
     core.due.notify_one();
-    core.store.children(job.id).await
+    let children = core.store.children(job.id).await?;
+    let made: HashSet<Uuid> = children.iter().map(|child| child.id).collect();
+    let taken: Vec<(TicketId, CommandId)> = rows
+        .iter()
+        .filter(|row| !made.contains(&row.id.uuid()))
+        .filter_map(|row| Some((row.ticket_id?, row.id)))
+        .collect();
+    if !taken.is_empty() {
+        tracing::warn!(
+            command_id = %job.id, taken = taken.len(),
+            "other commands have the ids of some children of a bulk change; these fail"
+        );
+    }
+    Ok((children, taken))
 }
 
 fn child(job: &Job, update: &TicketBulkUpdate, ticket: TicketId) -> NewCommand {
@@ -104,6 +134,7 @@ fn child(job: &Job, update: &TicketBulkUpdate, ticket: TicketId) -> NewCommand {
         organization_id: job.organization_id,
         integration_id: None,
         ticket_id: Some(ticket),
+        lane: None,
         creates: false,
         older_digests: Vec::new(),
         digest: Sha256::new()

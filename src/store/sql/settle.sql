@@ -85,9 +85,18 @@ WITH upd AS (
     last_activity_at = now(), updated_at = now()
   WHERE tickets.organization_id = excluded.organization_id AND tickets.external_ticket_id IS NULL
 --]
+  RETURNING tickets.id
 )
 SELECT upd.id
 --[
        , upd.earlier AND EXISTS (SELECT FROM outbox x WHERE x.command_id = upd.id AND x.target = '') AS older_unsent
+       -- Divides by zero, and so is refused, where a ticket's row was to be made whose id another organization has: "no row
+       -- was made" is told apart from "a row was there".
+       , 1 / CASE WHEN asked.id IS NULL OR tik.id IS NOT NULL OR t.id IS NOT NULL THEN 1 ELSE 0 END AS kept
 --]
 FROM upd
+--[
+LEFT JOIN (SELECT u.command_id, u.id, u.organization FROM unnest($7::settle_ticket[]) AS u) asked ON asked.command_id = upd.id
+LEFT JOIN tik ON tik.id = asked.id
+LEFT JOIN tickets t ON t.id = asked.id AND t.organization_id = asked.organization
+--]
