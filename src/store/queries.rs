@@ -257,7 +257,8 @@ impl Store {
         }))
     }
 
-    /// Makes deferred commands due now, and failed ones run again (`run` counts up). Returns those it changed. Locks
+    /// Makes deferred commands due now, and failed ones run again (`run` counts up); a pause of their integrations by a
+    /// platform's rate limit is over then. Returns those it changed. Locks
     /// the rows; a command whose ticket's turn somebody else holds waits for it.
     ///
     /// # Errors
@@ -297,6 +298,13 @@ impl Store {
             pairs.dedup();
             let (orgs, tickets): (Vec<Uuid>, Vec<Uuid>) = pairs.into_iter().unzip();
             limited(transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets])).await?;
+            // A person says that it is to be tried now: the pause of its integration is over, and a first request tells.
+            limited(transaction.execute(
+                "UPDATE integration_circuits SET paused_until = now() WHERE paused_until > now() AND integration_id IN \
+                 (SELECT integration_id FROM commands WHERE id = ANY($1) AND integration_id IS NOT NULL)",
+                &[&ids],
+            ))
+            .await?;
             limited(transaction.commit()).await?;
             Ok(deferred.iter().chain(failed.iter()).map(|row| row.get(0)).collect())
         }

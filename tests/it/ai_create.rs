@@ -99,8 +99,7 @@ async fn an_endpoint_is_asked_once_and_every_attempt_creates_what_it_found() {
 
     let data = json!({ "user_input": OUTAGE, "integration_id": world.integration });
     let create = world.publish("ticket.ai_create", data).await;
-    let deferred = world.event(create, "deferred").await;
-    assert_eq!(deferred["data"]["error"]["code"], "rate_limited");
+    world.state(create, "deferred").await;
     let event = world.succeeds(create).await;
 
     assert_eq!(

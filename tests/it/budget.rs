@@ -94,6 +94,10 @@ async fn a_neighbour_is_not_paused_with_it() {
         world.text(why, &[&paused[0]]).await.as_deref(),
         Some("Retry-After: 600 s")
     );
+    // A person who retries it does not have to wait for that.
+    world.clear_faults();
+    world.cli(&["command", "retry", &paused[0].to_string()]);
+    world.succeeds(paused[0]).await;
     drop(worker);
 }
 

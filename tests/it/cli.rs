@@ -304,16 +304,23 @@ async fn the_demo_shows_the_main_job_and_exits_0() {
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_with_a_fault_in_common_run_again_together_after_a_preview_and_paced() {
     let world = World::new().await;
-    let worker = world
-        .worker_with(&[("TICKETWIRE__RETRY__SCHEDULE", r#"["1h"]"#)])
-        .await;
-    world.fault(
-        json!({ "kind": "status", "status": 429, "operation": "create_issue", "times": 0,
-        "headers": { "Retry-After": "3600" } }),
-    );
-    let mut commands = Vec::new();
+    let settings = [
+        ("TICKETWIRE__RETRY__SCHEDULE", r#"["1h"]"#),
+        ("TICKETWIRE__CIRCUIT__FAILURE_THRESHOLD", "50"),
+    ];
+    let worker = world.worker_with(&settings).await;
+    let mut tickets = Vec::new();
     for number in 0..6 {
-        let (command, _) = world.create(&format!("Limited {number}")).await;
+        let (create, ticket) = world.create(&format!("Ticket {number}")).await;
+        world.succeeds(create).await;
+        tickets.push(ticket);
+    }
+    let away = json!({ "kind": "status", "status": 503, "operation": "update_issue", "times": 0 });
+    world.fault(away);
+    let mut commands = Vec::new();
+    for ticket in tickets {
+        let data = json!({ "ticket_id": ticket, "title": "Changed" });
+        let command = world.publish("ticket.update", data).await;
         world.event(command, "deferred").await;
         commands.push(command);
     }
@@ -324,7 +331,7 @@ async fn commands_with_a_fault_in_common_run_again_together_after_a_preview_and_
         "command",
         "retry",
         "--code",
-        "rate_limited",
+        "platform_unavailable",
         "--since",
         "5m",
     ];
@@ -341,7 +348,7 @@ async fn commands_with_a_fault_in_common_run_again_together_after_a_preview_and_
     assert_eq!(before, 6, "a preview changes nothing");
     let shown = String::from_utf8_lossy(&preview.stdout);
     assert!(
-        shown.contains("6 match") && shown.contains("rate_limited"),
+        shown.contains("6 match") && shown.contains("platform_unavailable"),
         "{shown}"
     );
     assert_eq!(nothing.status.code(), Some(2));

@@ -43,6 +43,7 @@ mod tenants;
 mod tickets;
 mod tidy;
 mod tls;
+mod tokens;
 mod usage;
 mod webhook;
 mod workers;

@@ -80,7 +80,10 @@ async fn a_command_that_aborts_the_process_is_quarantined_and_its_neighbours_are
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ran_in_a_worker_that_was_killed_is_sorted_out_together_and_none_is_sent_twice() {
     let world = World::new().await;
-    world.fault(json!({ "kind": "delay", "delay_ms": 3000, "times": 0 }));
+    // A create under way takes effect well before `dispatch.settle_after`, as it must at any real site.
+    let slow = |operation: &str, delay_ms: u64| json!({ "kind": "delay", "delay_ms": delay_ms, "times": 0, "operation": operation });
+    world.fault(slow("create_issue", 1000));
+    world.fault(slow("search", 3000));
     let killed = world.worker().await;
     let mut commands = Vec::new();
     for _ in 0..16 {
@@ -94,11 +97,12 @@ async fn what_ran_in_a_worker_that_was_killed_is_sorted_out_together_and_none_is
     let running = "SELECT count(*) FROM commands WHERE state = 'running'";
     assert_eq!(world.count(running).await, 16);
 
-    // The platform is as slow as it was: one after the other would take 16 times as long.
+    // The platform is slow: one after the other would take 16 times as long.
     let worker = world.worker().await;
-    wait_for("several of them to run at once", async || {
+    wait_for("several of them to be looked up at once", async || {
         let at_once = "SELECT count(*) FROM commands WHERE state = 'running' AND suspect";
-        (world.count(at_once).await > 8).then_some(())
+        let asked = world.jira().count("search").received > 8;
+        (asked && world.count(at_once).await > 8).then_some(())
     })
     .await;
     world.clear_faults();

@@ -1,0 +1,153 @@
+//! Access tokens: refreshed once for all, without a connection to the database in hand, and again at once when whoever
+//! refreshed has died.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{World, http_get, wait_for};
+
+const OAUTH: &str = "oauth";
+
+/// An active integration that authenticates by OAuth at a site of its own.
+async fn integration(world: &World) -> Uuid {
+    let site = world.sandbox.url(OAUTH);
+    let id = world
+        .integration_of(json!({
+            "name": "OAuth", "platform_name": "jira", "auth_type": "oauth2", "base_url": site,
+            "settings": { "project_key": "SUP", "token_url": format!("{site}/oauth/token"), "api_url": site },
+            "credentials": { "client_id": "c", "client_secret": "s3cr3t-0ne", "refresh_token": "r3fr3sh", "cloud_id": "x" },
+        }))
+        .await;
+    // What the test of the integration has fetched is not good any more.
+    world
+        .query("UPDATE integration_tokens SET expires_at = now()", &[])
+        .await;
+    id
+}
+
+fn fault(world: &World, fault: Value) {
+    let fault = serde_json::from_value(fault).unwrap();
+    world.sandbox.inject(OAUTH, fault).unwrap();
+}
+
+fn asked(world: &World) -> u64 {
+    world.sandbox.ledger(OAUTH).count("token").received
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_endpoint_that_never_answers_keeps_no_connection_and_nobody_waiting() {
+    let world = World::new().await;
+    let first = world.worker().await;
+    let id = integration(&world).await;
+    assert!(first.stop().await.success());
+    // In memory it would still have the token.
+    let worker = world.worker().await;
+    fault(
+        &world,
+        json!({ "kind": "hang", "operation": "token", "times": 0 }),
+    );
+
+    let mut stuck = Vec::new();
+    for _ in 0..16 {
+        stuck.push(world.create_at(id, "stuck").await.0);
+    }
+    wait_for("a refresh to hang", async || {
+        (asked(&world) > 1).then_some(())
+    })
+    .await;
+    for number in 0..10 {
+        let began = Instant::now();
+        let (free, _) = world.create(&format!("free {number}")).await;
+        world.succeeds(free).await;
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            began.elapsed()
+        );
+        let (status, _) = http_get(worker.address, "/health/ready").await.unwrap();
+        assert_eq!(status, 200);
+    }
+    let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                AND state LIKE 'idle in transaction%'";
+    assert_eq!(
+        world.count(idle).await,
+        0,
+        "a transaction waits for the platform"
+    );
+
+    world.sandbox.clear_faults(OAUTH).unwrap();
+    world.close_the_ledger(&stuck).await;
+    for command in stuck {
+        world.succeeds(command).await;
+    }
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_wait_for_a_refresh_share_its_failure() {
+    let world = World::new().await;
+    let first = world.worker().await;
+    let id = integration(&world).await;
+    assert!(first.stop().await.success());
+    let worker = world.worker().await;
+    let before = asked(&world);
+    fault(
+        &world,
+        json!({ "kind": "status", "status": 400, "body": { "error": "invalid_grant" }, "operation": "token",
+                "times": 0, "delay_ms": 1000 }),
+    );
+
+    let mut commands = Vec::new();
+    for _ in 0..10 {
+        commands.push(world.create_at(id, "refused").await.0);
+    }
+    for command in &commands {
+        world.fails(*command, "authentication_failed").await;
+    }
+
+    let asked = asked(&world) - before;
+    assert!(
+        (1..=3).contains(&asked),
+        "{asked} refreshes for ten commands"
+    );
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_whose_worker_died_is_made_by_the_next_one_at_once() {
+    let world = World::new().await;
+    // An attempt may take long here, and so would a lease that nobody gave back.
+    let long = [
+        ("TICKETWIRE__DISPATCH__REQUEST_TIMEOUT", "30s"),
+        ("TICKETWIRE__DISPATCH__ATTEMPT_TIMEOUT", "60s"),
+        ("TICKETWIRE__DISPATCH__LEASE", "70s"),
+    ];
+    let first = world.worker_with(&long).await;
+    let id = integration(&world).await;
+    assert!(first.stop().await.success());
+    let doomed = world.worker_with(&long).await;
+    fault(&world, json!({ "kind": "hang", "operation": "token" }));
+    let before = asked(&world);
+    let (create, _) = world.create_at(id, "after all").await;
+    wait_for("the refresh to hang", async || {
+        (asked(&world) > before).then_some(())
+    })
+    .await;
+    let leases = "SELECT count(*) FROM integration_token_leases";
+    assert_eq!(world.count(leases).await, 1);
+
+    doomed.kill();
+    let began = Instant::now();
+    let next = world.worker_with(&long).await;
+
+    world.succeeds(create).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(world.count(leases).await, 0);
+    drop(next);
+}
