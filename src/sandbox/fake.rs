@@ -21,6 +21,9 @@ pub(super) trait Fake: Send {
     /// Body and headers that the platform sends with an error status that it did not choose itself.
     fn fault_answer(&self, status: u16, now: DateTime<Utc>) -> Answer;
 
+    /// What the platform says to one whose credential it does not know, or no longer.
+    fn stranger(&self, call: &Call, now: DateTime<Utc>) -> Answer;
+
     /// Merges members into the settings.
     ///
     /// # Errors
@@ -156,6 +159,8 @@ pub(super) struct Answer {
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     /// `None` is an empty body.
     pub(super) body: Option<Value>,
+    /// A body that is no JSON, with its media type; then there is no other.
+    pub(super) text: Option<(&'static str, String)>,
     /// Whether it changed something.
     pub(super) effective: bool,
 }
@@ -166,6 +171,26 @@ impl Answer {
         Self {
             status,
             body: Some(body),
+            ..Self::default()
+        }
+    }
+
+    /// An answer in plain text.
+    pub(super) fn plain(status: u16, text: &str) -> Self {
+        Self {
+            status,
+            text: Some(("text/plain; charset=utf-8", text.to_owned())),
+            ..Self::default()
+        }
+    }
+
+    /// The log-in page of whatever stands in front of a platform.
+    pub(super) fn log_in_page() -> Self {
+        let page = "<!DOCTYPE html><html><head><title>Log in</title></head><body><form action=\"/login\" method=\"post\">\
+                    <input name=\"user\"><input type=\"password\" name=\"password\"></form></body></html>";
+        Self {
+            status: 200,
+            text: Some(("text/html; charset=utf-8", page.to_owned())),
             ..Self::default()
         }
     }

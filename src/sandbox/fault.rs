@@ -39,6 +39,9 @@ pub enum FaultKind {
     Oversize,
     /// A redirect (`status`, 302) to `location`; nothing is stored unless `stored`.
     Redirect,
+    /// As the platform answers one whose credential it no longer knows: some then refuse nothing, and show a log-in page,
+    /// an empty list or "not found". Nothing is stored.
+    Stranger,
 }
 
 /// Where in a request's life a delay lies.
@@ -237,7 +240,8 @@ impl Fault {
             | FaultKind::Garbage
             | FaultKind::Hang
             | FaultKind::SlowBody
-            | FaultKind::Oversize => {}
+            | FaultKind::Oversize
+            | FaultKind::Stranger => {}
         }
         for (name, value) in &self.headers {
             if axum::http::HeaderName::try_from(name).is_err()
@@ -253,7 +257,7 @@ impl Fault {
     pub(super) const fn stores(&self) -> bool {
         match self.kind {
             FaultKind::Status | FaultKind::Hang | FaultKind::Redirect => self.stored,
-            FaultKind::ResetBeforeStore => false,
+            FaultKind::ResetBeforeStore | FaultKind::Stranger => false,
             FaultKind::Delay
             | FaultKind::ResetAfterStore
             | FaultKind::CutBody

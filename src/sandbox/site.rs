@@ -203,6 +203,10 @@ impl Faulted {
                 let answer = Answer::empty(fault.status.unwrap_or(302)).header("Location", target);
                 render(self.with_headers(answer))
             }
+            FaultKind::Stranger => {
+                let answer = self.site.lock().fake.stranger(&self.call, Utc::now());
+                render(self.with_headers(answer))
+            }
             FaultKind::Garbage => {
                 let status = fault.status.unwrap_or(answer.status);
                 let text = match &fault.body {
@@ -253,11 +257,15 @@ impl Faulted {
             Some(Value::String(text)) => {
                 let head = self.with_headers(Answer {
                     body: None,
+                    text: None,
                     ..answer
                 });
                 return with_body(&head, Body::from(text.clone()), Some("text/html"));
             }
-            Some(body) => answer.body = Some(body.clone()),
+            Some(body) => {
+                answer.text = None;
+                answer.body = Some(body.clone());
+            }
             None => {}
         }
         render(self.with_headers(answer))
@@ -308,17 +316,17 @@ fn reset(connection: &Connection) -> Response {
 }
 
 fn render(answer: Answer) -> Response {
+    let media_type = answer.text.as_ref().map(|(media_type, _)| *media_type);
     let (head, body) = split(answer);
-    let json = (!body.is_empty()).then_some(JSON);
-    with_body(&head, Body::from(body), json)
+    let media_type = media_type.unwrap_or(JSON);
+    let media_type = (!body.is_empty()).then_some(media_type);
+    with_body(&head, Body::from(body), media_type)
 }
 
 fn split(mut answer: Answer) -> (Answer, Bytes) {
-    let body = answer
-        .body
-        .take()
-        .map_or_else(Bytes::new, |json| Bytes::from(json.to_string()));
-    (answer, body)
+    let text = answer.text.take().map(|(_, text)| text);
+    let body = text.or_else(|| answer.body.take().map(|json| json.to_string()));
+    (answer, body.map_or_else(Bytes::new, Bytes::from))
 }
 
 fn with_body(head: &Answer, body: Body, content_type: Option<&'static str>) -> Response {

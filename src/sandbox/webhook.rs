@@ -180,6 +180,11 @@ impl Fake for Receiver {
         refused(status, "a fault on demand")
     }
 
+    /// A receiver behind a log-in: a page, with 200.
+    fn stranger(&self, _: &Call, _: DateTime<Utc>) -> Answer {
+        Answer::log_in_page()
+    }
+
     fn configure(&mut self, changes: Map<String, Value>) -> Result<(), String> {
         self.settings = merged(&self.settings, changes)?;
         Ok(())

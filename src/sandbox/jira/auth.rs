@@ -92,7 +92,8 @@ pub(super) fn grant(
     Answer::json(200, body).effective()
 }
 
-fn refused(status: u16, error: &str, description: &str) -> Answer {
+/// The token endpoint's refusal.
+pub(super) fn refused(status: u16, error: &str, description: &str) -> Answer {
     Answer::json(
         status,
         json!({"error": error, "error_description": description}),

@@ -5,7 +5,8 @@
 //! | credentials | anything non-empty; secret `wrong` → 401, `forbidden` → 403 on writes; or the list `credentials` |
 //! | projects | every key of capitals, digits, `_` from two characters, but `NOPE` |
 //! | people | the list `users`, and `known+NAME@example.test` = account `sandbox:NAME` |
-//! | workflow | To Do → In Progress → Done (resolution required), and Cancelled (resolution optional) |
+//! | workflow | To Do → In Progress → Done (resolution required), and Cancelled (resolution optional); without screens (`transition_screens`) a comment in a transition is dropped |
+//! | strangers | 401; with `answers_strangers` an empty list or 404, and a header that tells |
 //! | search | finds an issue `search_lag_ms` after its creation; later edits show at once |
 //!
 //! Not modelled: the bytes of attachments, links, boards, a transition at creation, permissions by project.
@@ -65,8 +66,31 @@ impl Jira {
             return self.server_info(call, version);
         }
         let Some(caller) = auth::caller(call, &self.settings, &self.tokens, now) else {
-            return unauthenticated();
+            return if self.settings.answers_strangers {
+                self.strange(call, version, operation)
+            } else {
+                unauthenticated()
+            };
         };
+        self.admitted(call, version, operation, &caller, now)
+            .header("X-Seraph-LoginReason", "OK")
+            .header(
+                match version {
+                    Version::V2 => "X-AUSERNAME",
+                    Version::V3 => "X-AACCOUNTID",
+                },
+                &caller.name,
+            )
+    }
+
+    fn admitted(
+        &mut self,
+        call: &Call,
+        version: Version,
+        operation: Operation<'_>,
+        caller: &Caller,
+        now: DateTime<Utc>,
+    ) -> Answer {
         if operation.writes() && !caller.may_write {
             return error(403, "You do not have permission to perform this operation.");
         }
@@ -77,7 +101,54 @@ impl Jira {
                 "Unsupported Media Type: send Content-Type: application/json",
             );
         }
-        self.operate(call, version, operation, &caller, now)
+        self.operate(call, version, operation, caller, now)
+    }
+
+    /// What Jira says to whom it does not know: what a stranger may see, and that is nothing.
+    fn strange(&self, call: &Call, version: Version, operation: Operation<'_>) -> Answer {
+        let answer = match operation {
+            Operation::ServerInfo => self.server_info(call, version),
+            Operation::Myself => unauthenticated(),
+            Operation::Search => Answer::json(
+                200,
+                match version {
+                    Version::V3 => json!({"issues": [], "isLast": true}),
+                    Version::V2 => {
+                        json!({"issues": [], "startAt": 0, "maxResults": 50, "total": 0})
+                    }
+                },
+            ),
+            Operation::AssignableUsers => Answer::json(200, json!([])),
+            Operation::MyPermissions => Answer::json(200, json!({"permissions": {}})),
+            Operation::Create => Answer::json(
+                400,
+                json!({"errorMessages": [], "errors": {"project": "valid project is required"}}),
+            ),
+            Operation::IssueTypes(_)
+            | Operation::CreateFields(..)
+            | Operation::Project(_)
+            | Operation::Priorities
+            | Operation::AttachmentMeta
+            | Operation::Get(_)
+            | Operation::Update(_)
+            | Operation::Delete(_)
+            | Operation::Assign(_)
+            | Operation::Transitions(_)
+            | Operation::Transition(_)
+            | Operation::AddComment(_)
+            | Operation::Comments(_)
+            | Operation::Attach(_)
+            | Operation::GetProperty(..)
+            | Operation::SetProperty(..)
+            | Operation::Move
+            | Operation::RemovedSearch => no_issue(),
+        };
+        match version {
+            Version::V3 => answer.header("X-Seraph-LoginReason", "AUTHENTICATED_FAILED"),
+            Version::V2 => answer
+                .header("X-Seraph-LoginReason", "OUT")
+                .header("X-AUSERNAME", "anonymous"),
+        }
     }
 
     fn operate(
@@ -103,6 +174,13 @@ impl Jira {
             Operation::Create => self.create(call, version, caller, now),
             Operation::Get(issue) => self.get(call, version, issue),
             Operation::Update(issue) => self.update(call, version, caller, issue, now),
+            Operation::Delete(issue) => {
+                if self.store.remove(issue) {
+                    Answer::empty(204).effective()
+                } else {
+                    no_issue()
+                }
+            }
             Operation::Assign(issue) => self.assign(call, version, issue, now),
             Operation::Transitions(issue) => self.transitions(call, issue),
             Operation::Transition(issue) => self.transition(call, version, caller, issue, now),
@@ -112,6 +190,7 @@ impl Jira {
             Operation::GetProperty(issue, key) => self.property(issue, key),
             Operation::SetProperty(issue, key) => self.set_property(call, issue, key, now),
             Operation::Search => self.search(call, version, now),
+            Operation::Move => self.move_issues(call, now),
             // CHANGE-2046; the status is unconfirmed.
             Operation::RemovedSearch => error(
                 410,
@@ -181,6 +260,16 @@ impl Fake for Jira {
                     .header("RateLimit-Reason", "jira-burst-based")
             }
             _ => error(status, "The sandbox was told to answer so."),
+        }
+    }
+
+    fn stranger(&self, call: &Call, _: DateTime<Utc>) -> Answer {
+        match Route::of(call) {
+            Route::Api(version, operation) => self.strange(call, version, operation),
+            Route::Token => {
+                auth::refused(403, "invalid_grant", "Unknown or invalid refresh token.")
+            }
+            Route::AccessibleResources | Route::Unknown => unauthenticated(),
         }
     }
 

@@ -194,16 +194,19 @@ impl Jira {
             return no_issue();
         };
         let with_fields = call.lists("expand", "transitions.fields");
+        let screens = self.settings.transition_screens;
         let open = Transition::from(issue.status, self.settings.workflow);
         let list: Vec<_> = open
             .into_iter()
             .map(|transition| {
                 let mut shown = json!({
                     "id": transition.id, "name": transition.name, "to": status(transition.to),
-                    "hasScreen": transition.resolutions().is_some(), "isAvailable": true,
+                    "hasScreen": screens && transition.resolutions().is_some(), "isAvailable": true,
                 });
-                if with_fields {
+                if with_fields && screens {
                     shown["fields"] = transition_fields(transition);
+                } else if with_fields {
+                    shown["fields"] = json!({});
                 }
                 shown
             })
@@ -221,7 +224,8 @@ impl Jira {
             Some("-created") => comments.reverse(),
             Some(other) => return error(400, &format!("Invalid order by: {other}")),
         }
-        let with_properties = call.lists("expand", "properties");
+        let with_properties =
+            self.settings.comment_properties && call.lists("expand", "properties");
         let (start, limit) = (call.number("startAt", 0), call.number("maxResults", 100));
         let shown: Vec<_> = comments
             .iter()

@@ -44,6 +44,7 @@ pub(super) enum Operation<'a> {
     Create,
     Get(&'a str),
     Update(&'a str),
+    Delete(&'a str),
     Assign(&'a str),
     Transitions(&'a str),
     Transition(&'a str),
@@ -53,6 +54,8 @@ pub(super) enum Operation<'a> {
     GetProperty(&'a str, &'a str),
     SetProperty(&'a str, &'a str),
     Search,
+    /// Into another project.
+    Move,
     /// The search that Cloud removed.
     RemovedSearch,
 }
@@ -111,6 +114,7 @@ impl<'a> Operation<'a> {
             ("POST", ["issue"]) => Self::Create,
             ("GET", ["issue", issue]) => Self::Get(issue),
             ("PUT", ["issue", issue]) => Self::Update(issue),
+            ("DELETE", ["issue", issue]) => Self::Delete(issue),
             ("PUT", ["issue", issue, "assignee"]) => Self::Assign(issue),
             ("GET", ["issue", issue, "transitions"]) => Self::Transitions(issue),
             ("POST", ["issue", issue, "transitions"]) => Self::Transition(issue),
@@ -119,6 +123,7 @@ impl<'a> Operation<'a> {
             ("POST", ["issue", issue, "attachments"]) => Self::Attach(issue),
             ("GET", ["issue", issue, "properties", key]) => Self::GetProperty(issue, key),
             ("PUT", ["issue", issue, "properties", key]) => Self::SetProperty(issue, key),
+            ("POST", ["bulk", "issues", "move"]) if version == Version::V3 => Self::Move,
             ("POST", ["search", "jql"]) if version == Version::V3 => Self::Search,
             ("POST", ["search"]) if version == Version::V2 => Self::Search,
             ("GET" | "POST", ["search"]) => Self::RemovedSearch,
@@ -140,6 +145,7 @@ impl<'a> Operation<'a> {
             Self::Create => "create_issue",
             Self::Get(_) => "get_issue",
             Self::Update(_) => "update_issue",
+            Self::Delete(_) => "delete_issue",
             Self::Assign(_) => "assign_issue",
             Self::Transitions(_) => "get_transitions",
             Self::Transition(_) => "transition_issue",
@@ -149,6 +155,7 @@ impl<'a> Operation<'a> {
             Self::GetProperty(..) => "get_property",
             Self::SetProperty(..) => "set_property",
             Self::Search | Self::RemovedSearch => "search",
+            Self::Move => "move_issues",
         }
     }
 
@@ -157,11 +164,13 @@ impl<'a> Operation<'a> {
         match self {
             Self::Create
             | Self::Update(_)
+            | Self::Delete(_)
             | Self::Assign(_)
             | Self::Transition(_)
             | Self::AddComment(_)
             | Self::Attach(_)
-            | Self::SetProperty(..) => true,
+            | Self::SetProperty(..)
+            | Self::Move => true,
             Self::Myself
             | Self::ServerInfo
             | Self::MyPermissions

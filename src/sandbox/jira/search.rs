@@ -34,6 +34,13 @@ impl Jira {
                 "Unbounded JQL queries are not allowed here. Please add a search restriction to your query.",
             );
         }
+        let absent = |id: &&str| self.store.find(id).is_none();
+        if query.issues().any(|id| absent(&id)) {
+            return error(
+                400,
+                "Issue does not exist or you do not have permission to see it.",
+            );
+        }
         let lag = i64::try_from(self.settings.search_lag_ms)
             .ok()
             .and_then(TimeDelta::try_milliseconds)
@@ -220,6 +227,19 @@ impl Query {
             }
             _ => None,
         })
+    }
+
+    /// The issues it names: one that is not there makes the whole query invalid.
+    fn issues(&self) -> impl Iterator<Item = &str> {
+        let named = |term: &'_ Term| matches!(term, Term::OneOf(Field::Id | Field::Key, _));
+        self.terms
+            .iter()
+            .filter(move |term| named(term))
+            .flat_map(|term| match term {
+                Term::OneOf(_, values) => values.as_slice(),
+                Term::Date(..) => &[],
+            })
+            .map(String::as_str)
     }
 
     fn matches(&self, issue: &Issue) -> bool {

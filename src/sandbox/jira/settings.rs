@@ -26,6 +26,13 @@ pub(super) struct Settings {
     pub(super) time_zone: String,
     /// Which transitions there are.
     pub(super) workflow: Workflow,
+    /// Whether transitions have a screen. Without one they have no fields, a comment that rides along is dropped without
+    /// a word, and `Done` sets its resolution itself: a new project of Jira's is so.
+    pub(super) transition_screens: bool,
+    /// Whether `expand=properties` shows the properties of comments.
+    pub(super) comment_properties: bool,
+    /// Whether who is not let in is answered as a stranger (an empty list, "not found", and a header that tells), not 401.
+    pub(super) answers_strangers: bool,
     /// If not empty, only these are accepted: `user:secret` for Basic, the token for Bearer.
     pub(super) credentials: Vec<String>,
     /// Life of an access token made by `/oauth/token`.
@@ -54,6 +61,9 @@ impl Default for Settings {
             hide_emails: false,
             time_zone: "Etc/UTC".into(),
             workflow: Workflow::Open,
+            transition_screens: true,
+            comment_properties: true,
+            answers_strangers: false,
             credentials: Vec::new(),
             access_token_seconds: 3600,
             custom_fields: vec![

@@ -184,6 +184,33 @@ impl Store {
         self.issues.entry(id).or_insert(issue)
     }
 
+    /// Puts an issue into another project, where it has another key. The old key still leads to it.
+    pub(super) fn relocate(&mut self, id_or_key: &str, project: &str, now: DateTime<Utc>) -> bool {
+        let Some(id) = self.id_of(id_or_key) else {
+            return false;
+        };
+        let Some(issue) = self.issues.get_mut(&id) else {
+            return false;
+        };
+        let number = self.numbers.entry(project.to_owned()).or_default();
+        *number += 1;
+        project.clone_into(&mut issue.project);
+        issue.key = format!("{project}-{number}");
+        issue.note(format!("move {}", issue.key), now);
+        self.keys.insert(issue.key.clone(), id);
+        true
+    }
+
+    /// Deletes an issue, as a person does.
+    pub(super) fn remove(&mut self, id_or_key: &str) -> bool {
+        let removed = self.id_of(id_or_key).and_then(|id| self.issues.remove(&id));
+        if let Some(issue) = &removed {
+            self.forget(issue);
+            self.evicted -= 1;
+        }
+        removed.is_some()
+    }
+
     fn forget(&mut self, issue: &Issue) {
         self.keys.remove(&issue.key);
         self.unindex_labels(&issue.labels, issue.id);

@@ -247,7 +247,15 @@ impl Jira {
             .get("fields")
             .and_then(Value::as_object)
             .unwrap_or(&empty);
-        let resolution = resolution(transition, fields, &mut errors);
+        let has_screen = self.settings.transition_screens && transition.resolutions().is_some();
+        let resolution = if has_screen {
+            resolution(transition, fields, &mut errors)
+        } else {
+            if fields.contains_key("resolution") {
+                errors.not_on_screen("resolution");
+            }
+            (transition.to == Status::Done).then(|| "Done".to_owned())
+        };
         for name in fields.keys().filter(|name| *name != "resolution") {
             errors.not_on_screen(name);
         }
@@ -264,10 +272,35 @@ impl Jira {
             issue.resolution = resolution;
             issue.note(format!("transition {}", transition.to.name()), now);
         });
-        for comment in comments {
+        // Without a screen there is no field for them, and Jira says nothing.
+        for comment in comments.into_iter().filter(|_| has_screen) {
             self.store.comment(id_or_key, comment);
         }
         Answer::empty(204).effective()
+    }
+
+    /// `POST bulk/issues/move`, done at once: `{"targetToSourcesMapping": {"KEY,type": {"issueIdsOrKeys": [..]}}}`.
+    pub(super) fn move_issues(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
+        let mapping = call
+            .json
+            .as_ref()
+            .and_then(|body| body["targetToSourcesMapping"].as_object());
+        let Some(mapping) = mapping else {
+            return bad_json(call);
+        };
+        for (target, sources) in mapping {
+            let project = target.split(',').next().unwrap_or_default();
+            if !fields::project_exists(project) {
+                return error(400, "The target project does not exist.");
+            }
+            let sources = sources["issueIdsOrKeys"].as_array();
+            for source in sources.into_iter().flatten().filter_map(Value::as_str) {
+                if !self.store.relocate(source, project, now) {
+                    return no_issue();
+                }
+            }
+        }
+        Answer::json(201, json!({"taskId": "10641"})).effective()
     }
 
     pub(super) fn add_comment(

@@ -43,6 +43,8 @@ struct Settings {
     access_token_seconds: i64,
     /// The app that the tokens belong to.
     bot_id: String,
+    /// Whether listings show the metadata of messages to who asks for it.
+    shows_metadata: bool,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             history_lag_ms: 0,
             access_token_seconds: 43_200,
             bot_id: BOT.into(),
+            shows_metadata: true,
         }
     }
 }
@@ -226,13 +229,13 @@ impl Slack {
     fn upload(&mut self, call: &Call) -> Answer {
         let id = call.segments.last().map(String::as_str).unwrap_or_default();
         let Some(file) = self.uploads.get_mut(id) else {
-            return Answer::json(404, Value::from("no such upload"));
+            return Answer::plain(404, "no such upload");
         };
         if u64::try_from(call.body.len()).ok() != Some(file.size) {
-            return Answer::json(400, Value::from("not the length that was announced"));
+            return Answer::plain(400, "not the length that was announced");
         }
         file.sha256 = hex::encode(Sha256::digest(&call.body));
-        Answer::json(200, Value::from("OK"))
+        Answer::plain(200, &format!("OK - {}", file.size))
     }
 
     fn share(&mut self, arguments: &Arguments, now: DateTime<Utc>) -> Answer {
@@ -363,7 +366,8 @@ impl Slack {
         }
         let lag = i64::try_from(self.settings.history_lag_ms).unwrap_or(i64::MAX);
         let newest = now - chrono::TimeDelta::try_milliseconds(lag).unwrap_or_default();
-        let with_metadata = arguments.text("include_all_metadata") == "true";
+        let with_metadata =
+            self.settings.shows_metadata && arguments.text("include_all_metadata") == "true";
         let oldest = arguments.text("oldest");
         let mut found: Vec<&Message> = self
             .store
@@ -435,9 +439,9 @@ impl Slack {
         }
     }
 
-    /// `POST /services/T…/B…/…`: true statuses with a word, which comes as a JSON string here.
+    /// `POST /services/T…/B…/…`: true statuses with a word in plain text.
     fn hook(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
-        let plain = |status, text: &str| Answer::json(status, Value::from(text));
+        let plain = Answer::plain;
         if call.segments.last().is_some_and(|last| last == "gone") {
             return plain(404, "no_service");
         }
@@ -567,6 +571,15 @@ impl Fake for Slack {
             429 => Answer::json(429, json!({ "ok": false, "error": "ratelimited" }))
                 .header("Retry-After", "1"),
             _ => Answer::json(status, json!({ "ok": false, "error": "internal_error" })),
+        }
+    }
+
+    fn stranger(&self, call: &Call, _: DateTime<Utc>) -> Answer {
+        match self.operation(call) {
+            "incoming_webhook" => Answer::plain(403, "invalid_token"),
+            "upload" => Answer::plain(403, "forbidden"),
+            "oauth.v2.access" => refuse("invalid_refresh_token"),
+            _ => refuse("invalid_auth"),
         }
     }
 
