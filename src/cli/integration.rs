@@ -253,13 +253,16 @@ async fn add(
     let descriptor = platforms::descriptor(create.platform).ok_or_else(|| {
         Failed::Operation(format!("there is no adapter for {} yet", create.platform))
     })?;
-    let faults = platforms::faults(
+    let mut faults = platforms::faults(
         descriptor,
         create.auth_type,
         &create.credentials,
         &create.settings,
         create.base_url.as_deref(),
     );
+    if let Some(mapping) = &create.custom_fields_mapping {
+        faults.extend(platforms::mapping_faults(descriptor, mapping));
+    }
     if !faults.is_empty() {
         return Err(Failed::Usage(listed(&faults)));
     }
@@ -456,7 +459,13 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
             ))
         })?;
         let deadline = Instant::now() + config.dispatch.attempt_timeout;
-        let exchange = Exchange::new(&client, deadline, &Free, &WorkersOnly);
+        let exchange = Exchange::new(
+            &client,
+            deadline,
+            &Free,
+            &WorkersOnly,
+            platforms::strangers(row.platform),
+        );
         match adapter.check(&exchange, kind).await {
             Ok(report) => reports.push((kind, true, report.message)),
             Err(error) => {

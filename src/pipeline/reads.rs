@@ -233,7 +233,13 @@ async fn fields(
     };
     let tokens = TokenCache::new(core, Some(&handle));
     let deadline = std::time::Instant::now() + core.config.dispatch.request_timeout;
-    let exchange = Exchange::new(&core.http, deadline, core.lease.as_ref(), &tokens);
+    let exchange = Exchange::new(
+        &core.http,
+        deadline,
+        core.lease.as_ref(),
+        &tokens,
+        crate::platforms::strangers(handle.row.platform),
+    );
     Ok(
         match adapter.fields(&exchange, asked.search.as_deref()).await {
             Ok(fields) => Ok(json!({ "integration_id": id, "fields": fields })),

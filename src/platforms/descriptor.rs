@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{ErrorClass, OperationKind, connect};
+use super::{ErrorClass, OperationKind, Strangers, connect};
 use crate::domain::{
     AuthType, HealthStatus, Integration, IntegrationId, IntegrationStatus, Platform,
 };
@@ -64,12 +64,27 @@ pub struct Descriptor {
     pub settings: &'static [Member],
     /// Whether `base_url` must be given.
     pub base_url: BaseUrl,
+    /// How it shows that it answered a stranger.
+    pub strangers: Strangers,
+    /// What `custom_fields_mapping` may name there.
+    pub custom_fields: CustomFields,
     /// What it can do.
     pub operations: &'static [OperationKind],
     /// Duplicate protection in a sentence.
     pub protection: &'static str,
     /// Limits a person should know.
     pub limits: &'static [&'static str],
+}
+
+/// What an integration's `custom_fields_mapping` may name: fields of the platform that the worker does not itself set.
+#[derive(Debug, Clone, Copy)]
+pub struct CustomFields {
+    /// Whether this is one.
+    pub allows: fn(&str) -> bool,
+    /// What is one, for error messages.
+    pub help: &'static str,
+    /// Whether a second field of ours with the same name there would replace the first.
+    pub one_each: bool,
 }
 
 /// What a platform wants of `base_url`.
@@ -206,6 +221,37 @@ pub fn faults(
         {
             faults.extend(fields);
         }
+    }
+    faults
+}
+
+/// What is wrong with a `custom_fields_mapping`, by field. A row that has a fault nevertheless is older than this check:
+/// the adapter then leaves the field out.
+#[must_use]
+pub fn mapping_faults(
+    descriptor: &Descriptor,
+    mapping: &Map<String, Value>,
+) -> BTreeMap<String, String> {
+    let mut faults = BTreeMap::new();
+    let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    for (ours, theirs) in mapping {
+        let fault = match theirs.as_str() {
+            None => format!(
+                "must be the name of a field of {}, as text",
+                descriptor.platform
+            ),
+            Some(theirs) if !(descriptor.custom_fields.allows)(theirs) => format!(
+                "cannot be mapped to {theirs:?}: name {}",
+                descriptor.custom_fields.help
+            ),
+            Some(theirs) => match taken.insert(theirs, ours) {
+                Some(other) if descriptor.custom_fields.one_each => format!(
+                    "is mapped to {theirs:?}, as {other:?} is: one of the two would be lost"
+                ),
+                Some(_) | None => continue,
+            },
+        };
+        faults.insert(format!("custom_fields_mapping.{ours}"), fault);
     }
     faults
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::Receipt;
 use crate::domain::{ErrorCode, Failure};
 
 /// The class of a failure: the only thing retry decisions look at.
@@ -58,6 +59,8 @@ pub struct AdapterError {
     pub internal: Option<String>,
     /// What the platform answered, where it did.
     pub http_status: Option<u16>,
+    /// What was done before it failed, where the operation has more than one step. It stays done.
+    pub done: Option<Box<Receipt>>,
 }
 
 impl AdapterError {
@@ -69,6 +72,7 @@ impl AdapterError {
             public: public.into(),
             internal: None,
             http_status: None,
+            done: None,
         }
     }
 
@@ -95,6 +99,13 @@ impl AdapterError {
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.http_status = Some(status);
+        self
+    }
+
+    /// Adds what was done before.
+    #[must_use]
+    pub fn after(mut self, done: Receipt) -> Self {
+        self.done = Some(Box::new(done));
         self
     }
 

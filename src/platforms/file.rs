@@ -11,6 +11,7 @@ use bytes::Bytes;
 use reqwest::Method;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt as _;
+use unicode_normalization::UnicodeNormalization as _;
 use url::Url;
 
 use super::{AdapterError, Auth, Effect, ErrorClass, Exchange, Request};
@@ -211,17 +212,56 @@ pub(super) struct Envelope {
     tail: Bytes,
 }
 
+/// A name as it goes out in a multipart body.
+fn sent_name(name: &str) -> String {
+    name.replace('"', "%22")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+/// A name without what a server changes of it: how it was sent, how it is quoted, which form of Unicode it has, and what
+/// some file system does not take.
+fn canonical(name: &str) -> String {
+    const SENT: [(&str, &str); 10] = [
+        ("%22", "\""),
+        ("%0D", "_"),
+        ("%0d", "_"),
+        ("%0A", "_"),
+        ("%0a", "_"),
+        ("%5C", "\\"),
+        ("%5c", "\\"),
+        ("%2F", "/"),
+        ("%2f", "/"),
+        ("&quot;", "\""),
+    ];
+    let mut plain: String = name.nfc().collect();
+    for (sent, meant) in SENT {
+        plain = plain.replace(sent, meant);
+    }
+    let plain = plain.replace("\\\"", "\"");
+    // A path is cut to its last part.
+    let last = plain.rsplit(['/', '\\']).next().unwrap_or_default();
+    last.chars()
+        .map(|c| match c {
+            '"' | '\'' | ':' | '*' | '?' | '<' | '>' | '|' => '_',
+            c if c.is_control() => '_',
+            c => c,
+        })
+        .collect()
+}
+
 impl File {
+    /// Whether a server may have kept this file under that name.
+    pub(super) fn is_kept_as(&self, theirs: &str) -> bool {
+        canonical(&self.name) == canonical(theirs)
+    }
+
     /// What surrounds the file in a `multipart/form-data` body with this one part.
     pub(super) fn envelope(&self, part: &str) -> Envelope {
         // Of the hash, so that a retry sends the same bytes; that the file holds its own hash cannot be arranged.
         let boundary = format!("ticketwire-{}", self.sha256.get(..32).unwrap_or("x"));
         // As browsers do it (WHATWG): what would end the quoted text is percent-encoded.
-        let name = self
-            .name
-            .replace('"', "%22")
-            .replace('\r', "%0D")
-            .replace('\n', "%0A");
+        let name = sent_name(&self.name);
         Envelope {
             content_type: format!("multipart/form-data; boundary={boundary}"),
             head: format!(
@@ -279,5 +319,37 @@ impl File {
             }
         };
         Ok((body, length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_known_again_however_a_server_keeps_it() {
+        let kept = |ours: &str, theirs: &str| canonical(ours) == canonical(theirs);
+
+        for (ours, theirs) in [
+            ("log \"1\".txt", "log %221%22.txt"),
+            ("log \"1\".txt", "log \\\"1\\\".txt"),
+            ("log \"1\".txt", "log &quot;1&quot;.txt"),
+            ("log \"1\".txt", "log _1_.txt"),
+            ("a%22b.txt", "a%22b.txt"),
+            ("10:30 <why?>.txt", "10_30 _why__.txt"),
+            ("Bericht.txt", "C:\\fakepath\\Bericht.txt"),
+            // One letter, or a letter and an accent.
+            ("caf\u{e9}.txt", "cafe\u{301}.txt"),
+        ] {
+            assert!(kept(ours, theirs), "{ours} {theirs}");
+            assert!(kept(&sent_name(ours), theirs), "{ours} {theirs}");
+        }
+        for (ours, theirs) in [
+            ("a.txt", "b.txt"),
+            ("\u{5199}.txt", "\u{56f3}.txt"),
+            ("caf\u{e9}.txt", "cafe.txt"),
+        ] {
+            assert!(!kept(ours, theirs), "{ours} {theirs}");
+        }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod file;
 mod http;
 pub mod jira;
 mod members;
+mod path;
 pub mod slack;
 pub mod webhook;
 
@@ -27,13 +28,15 @@ use serde_json::{Map, Value};
 use crate::domain::{Integration, Platform, TicketPatch, TicketStatus, TicketView, UserRef};
 use crate::secrets::Credentials;
 
-pub use descriptor::{AuthScheme, BaseUrl, Descriptor, Member, faults};
+pub use descriptor::{
+    AuthScheme, BaseUrl, CustomFields, Descriptor, Member, faults, mapping_faults,
+};
 pub use egress::EgressPolicy;
 pub use error::{AdapterError, ErrorClass};
 pub use file::File;
 pub use http::{
-    AskedToWait, Auth, Body, Effect, Exchange, HttpClient, Request, Response, SendPermit,
-    TokenFlow, TokenGrant, TokenSource,
+    AskedToWait, Auth, Body, Effect, Exchange, HttpClient, Pages, Request, Response, SendPermit,
+    Sign, Strangers, TokenFlow, TokenGrant, TokenSource,
 };
 
 /// Whose doing an operation is: the same over all its attempts.
@@ -201,7 +204,7 @@ crate::domain::wire_enum! {
 }
 
 /// What the platform gave back.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
     /// What a person would quote (the Jira key). Only a create sets it, or a move that changed it.
     pub external_id: Option<String>,
@@ -278,6 +281,15 @@ pub struct ExternalItem {
     pub updated_at: Option<DateTime<Utc>>,
 }
 
+/// An item that is bound to a ticket of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownItem {
+    /// The id that survives a move.
+    pub id: String,
+    /// The mark that its create put on it.
+    pub mark: String,
+}
+
 /// A page of [`Adapter::changes`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChangePage {
@@ -304,6 +316,16 @@ pub trait Adapter: Send + Sync {
         exchange: &Exchange<'_>,
         operation: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError>;
+
+    /// What of an operation of several steps is done, where its last was looked up and is not: `None` where that is
+    /// nothing. The receipt says what is missing.
+    async fn partly(
+        &self,
+        _: &Exchange<'_>,
+        _: &Operation<'_>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        Ok(None)
+    }
 
     /// One check of `integration.test`.
     async fn check(
@@ -342,13 +364,41 @@ pub trait Adapter: Send + Sync {
         ))
     }
 
+    /// Those of these items that changed since a moment, wherever they were moved to: [`Adapter::changes`] sees only where
+    /// items are made.
+    async fn known(
+        &self,
+        _: &Exchange<'_>,
+        _items: &[KnownItem],
+        _since: Option<DateTime<Utc>>,
+    ) -> Result<Vec<ExternalItem>, AdapterError> {
+        Ok(Vec::new())
+    }
+
+    /// One item as it stands now, read by the id that survives a move, so that no index lags; `None` where it is not
+    /// there.
+    async fn item(
+        &self,
+        _: &Exchange<'_>,
+        _id: &str,
+    ) -> Result<Option<ExternalItem>, AdapterError> {
+        Err(AdapterError::unsupported(
+            "this platform cannot read one item by its id",
+        ))
+    }
+
     /// How to get access tokens, for integrations that authenticate by OAuth.
     fn token_flow(&self) -> Option<&dyn TokenFlow> {
         None
     }
 
-    /// How this operation is kept from happening twice in this mode.
+    /// How operations of this kind are kept from happening twice in this mode.
     fn protection(&self, kind: OperationKind) -> Protection;
+
+    /// How this operation is kept from happening twice, where that depends on what it holds.
+    fn protection_of(&self, operation: &Operation<'_>) -> Protection {
+        self.protection(operation.kind())
+    }
 }
 
 /// A platform's facts, or `None` where its adapter is not written yet (`unsupported_platform`).
@@ -371,6 +421,14 @@ pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
         | Platform::Trello
         | Platform::Github => None,
     }
+}
+
+/// How a platform shows that it answered a stranger, for its integrations' [`Exchange`].
+#[must_use]
+pub fn strangers(platform: Option<Platform>) -> &'static Strangers {
+    platform
+        .and_then(descriptor)
+        .map_or(&Strangers::PAGES, |facts| &facts.strangers)
 }
 
 /// Builds the adapter of an integration from its settings and opened credentials.

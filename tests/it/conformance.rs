@@ -24,8 +24,9 @@ use uuid::Uuid;
 const SECRET: &str = "s3cr3t-t0k3n";
 const MARK: &str = "9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10";
 
-/// One adapter under test.
+/// One adapter under test, in one mode.
 struct Row {
+    name: &'static str,
     platform: Platform,
     auth_type: AuthType,
     credentials: serde_json::Value,
@@ -43,6 +44,8 @@ struct Row {
     reads_answers: bool,
     /// Answers that mean something else here than elsewhere.
     peculiar: Vec<Case>,
+    /// How it answers whom it does not know, or no longer.
+    strange: Vec<(&'static str, Fault)>,
 }
 
 /// How what is made is kept from being made twice.
@@ -62,16 +65,65 @@ type Case = (&'static str, Fault, &'static str, &'static str);
 impl Row {
     /// A site of this platform.
     fn site(&self, name: &str) -> String {
-        format!("{}/{name}-{}", self.platform, self.create)
+        format!("{}/{name}-{}", self.platform, self.name)
     }
 }
 
+/// What stands in front of a platform answers for it: a page with 200, a redirect to one.
+fn log_ins() -> Vec<(&'static str, Fault)> {
+    let page = "<!DOCTYPE html><html><body><form action=/in><input type=\"password\"></form></body></html>";
+    let titled = "<html><head><title>Log in - Company SSO</title></head><body></body></html>";
+    let mut away = Fault::new(FaultKind::Redirect);
+    away.location = Some("/login.jsp?os_destination=%2Fsecure".into());
+    vec![
+        ("a log-in page", Fault::status(200).body(json!(page))),
+        ("a page called so", Fault::status(200).body(json!(titled))),
+        ("a redirect to a log-in", away),
+    ]
+}
+
 fn platforms() -> Vec<Row> {
-    let jira = Row {
+    let mut rows = jiras();
+    rows.extend([webhook(), slack(), slack_by_oauth(), slack_hook()]);
+    rows
+}
+
+/// Cloud with an API token and by OAuth, Data Center.
+fn jiras() -> Vec<Row> {
+    let empty = json!({
+        "issues": [], "isLast": true, "total": 0, "comments": [], "startAt": 0, "fields": { "attachment": [] },
+        "transitions": [], "issueTypes": [], "values": [],
+    });
+    let says = |status, name, value| {
+        Fault::status(status)
+            .header(name, value)
+            .body(empty.clone())
+    };
+    let seraph = "X-Seraph-LoginReason";
+    let mut strange = vec![
+        ("as to a stranger", Fault::new(FaultKind::Stranger)),
+        ("200, failed", says(200, seraph, "AUTHENTICATED_FAILED")),
+        ("200, denied", says(200, seraph, "AUTHENTICATION_DENIED")),
+        ("404, failed", says(404, seraph, "AUTHENTICATED_FAILED")),
+        ("200, logged out", says(200, seraph, "OUT")),
+        ("200, nobody", says(200, "X-AUSERNAME", "anonymous")),
+        (
+            "a CAPTCHA",
+            says(
+                403,
+                "X-Authentication-Denied-Reason",
+                "CAPTCHA_CHALLENGE; login-url=https://x/login.jsp",
+            ),
+        ),
+        ("401", Fault::status(401)),
+    ];
+    strange.extend(log_ins());
+    let row = |name, auth_type, credentials, settings| Row {
+        name,
         platform: Platform::Jira,
-        auth_type: AuthType::ApiKey,
-        credentials: json!({ "email": "bot@example.test", "api_token": SECRET }),
-        settings: json!({ "project_key": "SUP" }),
+        auth_type,
+        credentials,
+        settings,
         create: "create_issue",
         update: "update_issue",
         comment: "add_comment",
@@ -80,8 +132,36 @@ fn platforms() -> Vec<Row> {
         guard: Guard::Lookup,
         reads_answers: true,
         peculiar: vec![("409", Fault::status(409), "conflict", "transient")],
+        strange: strange.clone(),
     };
-    let webhook = Row {
+    vec![
+        row(
+            "cloud",
+            AuthType::ApiKey,
+            json!({ "email": "bot@example.test", "api_token": SECRET }),
+            json!({ "project_key": "SUP" }),
+        ),
+        row(
+            "oauth",
+            AuthType::Oauth2,
+            json!({ "client_id": "c", "client_secret": SECRET, "refresh_token": SECRET, "cloud_id": "x" }),
+            json!({ "project_key": "SUP", "api_url": "{base}/ex/jira/x", "token_url": "{base}/oauth/token" }),
+        ),
+        row(
+            "data-center",
+            AuthType::Bearer,
+            json!({ "token": SECRET }),
+            json!({ "project_key": "SUP" }),
+        ),
+    ]
+}
+
+fn webhook() -> Row {
+    let mut strange = log_ins();
+    strange.push(("as to a stranger", Fault::new(FaultKind::Stranger)));
+    strange.push(("401", Fault::status(401)));
+    Row {
+        name: "webhook",
         platform: Platform::Webhook,
         auth_type: AuthType::Custom,
         credentials: json!({
@@ -106,14 +186,36 @@ fn platforms() -> Vec<Row> {
             ("409", Fault::status(409), "conflict", "conflict"),
             ("410", Fault::status(410), "gone", "gone"),
         ],
-    };
-    vec![jira, webhook, slack(), slack_hook()]
+        strange,
+    }
+}
+
+fn slack_by_oauth() -> Row {
+    Row {
+        name: "slack-oauth",
+        auth_type: AuthType::Oauth2,
+        credentials: json!({ "client_id": "c", "client_secret": SECRET, "refresh_token": SECRET }),
+        ..slack()
+    }
 }
 
 fn slack() -> Row {
     let refuses = |code: &str| Fault::status(200).body(json!({ "ok": false, "error": code }));
     let same = |name, fault, class| (name, fault, class, class);
+    let mut strange: Vec<_> = [
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+    ]
+    .into_iter()
+    .map(|code| (code, refuses(code)))
+    .collect();
+    strange.push(("as to a stranger", Fault::new(FaultKind::Stranger)));
+    strange.extend(log_ins());
     Row {
+        name: "slack",
         platform: Platform::Slack,
         auth_type: AuthType::Bearer,
         credentials: json!({ "bot_token": format!("xoxb-{SECRET}") }),
@@ -153,6 +255,7 @@ fn slack() -> Row {
                 "transient",
             ),
         ],
+        strange,
     }
 }
 
@@ -160,7 +263,10 @@ fn slack() -> Row {
 fn slack_hook() -> Row {
     let says = |status, text: &str| Fault::status(status).body(json!(text));
     let same = |name, fault, class| (name, fault, class, class);
+    let mut strange = log_ins();
+    strange.push(("as to a stranger", Fault::new(FaultKind::Stranger)));
     Row {
+        name: "slack-hook",
         platform: Platform::Slack,
         auth_type: AuthType::Custom,
         credentials: json!({ "webhook_url": format!("{{base}}/services/T1/B1/{SECRET}") }),
@@ -182,7 +288,11 @@ fn slack_hook() -> Row {
                 "authentication",
             ),
             same("no_text", says(400, "no_text"), "validation"),
+            // The one answer of a success is `ok`.
+            same("another word", says(200, "thanks"), "unknown"),
+            same("an empty success", Fault::status(200), "unknown"),
         ],
+        strange,
     }
 }
 
@@ -235,7 +345,7 @@ impl TokenSource for Free {
         _: &Exchange<'_>,
         _: Option<&SecretString>,
     ) -> Result<SecretString, AdapterError> {
-        Err(AdapterError::unsupported("no OAuth here"))
+        Ok(SecretString::from("4cc3ss-t0k3n"))
     }
 
     fn is_stale(&self, _: &Response) -> bool {
@@ -256,9 +366,10 @@ impl Bench {
         Self { sandbox, client }
     }
 
-    fn exchange(&self) -> Exchange<'_> {
+    fn exchange(&self, row: &Row) -> Exchange<'_> {
         let deadline = Instant::now() + Duration::from_secs(5);
-        Exchange::new(&self.client, deadline, &Free, &Free)
+        let strangers = platforms::strangers(Some(row.platform));
+        Exchange::new(&self.client, deadline, &Free, &Free, strangers)
     }
 
     fn adapter(&self, row: &Row, base_url: &str) -> std::sync::Arc<dyn platforms::Adapter> {
@@ -315,7 +426,10 @@ impl Bench {
                 ticket: &ticket,
                 cause: cause(MARK),
             };
-            let made = adapter.execute(&self.exchange(), &operation).await.unwrap();
+            let made = adapter
+                .execute(&self.exchange(row), &operation)
+                .await
+                .unwrap();
             ticket.external_id = made.external_id;
             ticket.external_ref = made.external_ref;
         }
@@ -327,7 +441,7 @@ impl Bench {
             };
             self.sandbox.inject(&site, fault.on(name).times(0)).unwrap();
         }
-        let result = self.operate(adapter.as_ref(), kind, &ticket).await;
+        let result = self.operate(row, adapter.as_ref(), kind, &ticket).await;
         if let Err(error) = &result {
             let shown = format!("{error:?} {error}");
             assert!(!shown.contains(SECRET), "a secret in an error: {shown}");
@@ -337,6 +451,7 @@ impl Bench {
 
     async fn operate(
         &self,
+        row: &Row,
         adapter: &dyn platforms::Adapter,
         kind: Kind,
         ticket: &TicketView,
@@ -362,7 +477,7 @@ impl Bench {
                 cause: cause(MARK),
             },
         };
-        adapter.execute(&self.exchange(), &operation).await
+        adapter.execute(&self.exchange(row), &operation).await
     }
 }
 
@@ -548,7 +663,7 @@ async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_block
     for row in platforms() {
         let gone = bench.adapter(&row, "http://127.0.0.1:1");
         let error = bench
-            .operate(gone.as_ref(), Kind::Create, &ticket())
+            .operate(&row, gone.as_ref(), Kind::Create, &ticket())
             .await
             .unwrap_err();
         assert_eq!(class(&error), "transient", "{error:?}");
@@ -568,7 +683,7 @@ async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_block
                 1,
             )
             .unwrap();
-            let mut exchange = bench.exchange();
+            let mut exchange = bench.exchange(&row);
             exchange.client = &client;
             let adapter = bench.adapter(&row, address);
             let ticket = ticket();
@@ -597,7 +712,7 @@ async fn a_platform_that_never_answers_keeps_no_other_from_starting() {
     let (sick, ticket) = (bench.adapter(&row, &url), ticket());
     // More than start at once.
     let mut waiting: Vec<_> = (0..200)
-        .map(|_| Box::pin(bench.operate(sick.as_ref(), Kind::Create, &ticket)))
+        .map(|_| Box::pin(bench.operate(&row, sick.as_ref(), Kind::Create, &ticket)))
         .collect();
     for request in &mut waiting {
         assert!(request.as_mut().now_or_never().is_none());
@@ -605,7 +720,7 @@ async fn a_platform_that_never_answers_keeps_no_other_from_starting() {
     assert!(bench.client.waiting_to_start() > 100, "they queue");
 
     let well = bench.adapter(&row, &bench.sandbox.url(&row.site("well")));
-    let answered = bench.operate(well.as_ref(), Kind::Create, &ticket);
+    let answered = bench.operate(&row, well.as_ref(), Kind::Create, &ticket);
     match select(Box::pin(answered), select_all(waiting)).await {
         Either::Left((made, _)) => drop(made.unwrap()),
         Either::Right(((ended, _, _), _)) => panic!("it waited for the silent one: {ended:?}"),
@@ -625,10 +740,16 @@ async fn what_was_made_is_found_by_its_mark_and_nothing_else_is() {
             ticket: &ticket,
             cause: cause(MARK),
         };
-        let before = adapter.look_up(&bench.exchange(), &create).await.unwrap();
-        let made = adapter.execute(&bench.exchange(), &create).await.unwrap();
+        let before = adapter
+            .look_up(&bench.exchange(&row), &create)
+            .await
+            .unwrap();
+        let made = adapter
+            .execute(&bench.exchange(&row), &create)
+            .await
+            .unwrap();
         let found = adapter
-            .look_up(&bench.exchange(), &create)
+            .look_up(&bench.exchange(&row), &create)
             .await
             .unwrap()
             .unwrap();
@@ -646,17 +767,17 @@ async fn what_was_made_is_found_by_its_mark_and_nothing_else_is() {
             cause: cause(mark),
         };
         let said = adapter
-            .execute(&bench.exchange(), &comment(MARK))
+            .execute(&bench.exchange(&row), &comment(MARK))
             .await
             .unwrap();
         let found = adapter
-            .look_up(&bench.exchange(), &comment(MARK))
+            .look_up(&bench.exchange(&row), &comment(MARK))
             .await
             .unwrap()
             .unwrap();
         assert_eq!(found.external_comment_id, said.external_comment_id);
         let other = adapter
-            .look_up(&bench.exchange(), &comment("another"))
+            .look_up(&bench.exchange(&row), &comment("another"))
             .await
             .unwrap();
         assert_eq!(other, None);
@@ -682,8 +803,14 @@ async fn what_is_protected_by_the_platform_has_one_effect_however_often_it_is_se
             ticket: &ticket,
             cause: cause(MARK),
         };
-        let first = adapter.execute(&bench.exchange(), &create).await.unwrap();
-        let second = adapter.execute(&bench.exchange(), &create).await.unwrap();
+        let first = adapter
+            .execute(&bench.exchange(row), &create)
+            .await
+            .unwrap();
+        let second = adapter
+            .execute(&bench.exchange(row), &create)
+            .await
+            .unwrap();
         assert_eq!(first.external_id, second.external_id);
         let ledger = bench.sandbox.ledger(&site);
         assert_eq!(ledger.issues.len(), 1);
@@ -755,7 +882,7 @@ async fn every_check_of_an_integration_can_pass_and_fail() {
             TestKind::CreateTicket,
         ];
         for check in checks {
-            let report = good.check(&bench.exchange(), check).await;
+            let report = good.check(&bench.exchange(&row), check).await;
             let fine = match &report {
                 Ok(_) => true,
                 Err(error) => class(error) == "unsupported",
@@ -767,7 +894,7 @@ async fn every_check_of_an_integration_can_pass_and_fail() {
             .inject(&row.site("checks"), Fault::status(401).times(0))
             .unwrap();
         let error = good
-            .check(&bench.exchange(), TestKind::Authentication)
+            .check(&bench.exchange(&row), TestKind::Authentication)
             .await
             .unwrap_err();
         assert_eq!(class(&error), "authentication", "{error:?}");
@@ -786,12 +913,196 @@ async fn what_nothing_protects_says_so_and_what_a_mode_cannot_do_is_refused() {
 
         for kind in KINDS.iter().filter(|kind| !row.kinds.contains(kind)) {
             let error = bench
-                .operate(adapter.as_ref(), *kind, &ticket)
+                .operate(row, adapter.as_ref(), *kind, &ticket)
                 .await
                 .unwrap_err();
 
             assert_eq!(class(&error), "unsupported", "{error:?}");
         }
         assert!(bench.sandbox.ledger(&site).recent.is_empty());
+    }
+}
+
+/// What is asked of an adapter besides operations.
+async fn questions(
+    bench: &Bench,
+    row: &Row,
+    adapter: &dyn platforms::Adapter,
+    ticket: &TicketView,
+) -> Vec<(&'static str, Result<String, AdapterError>)> {
+    let exchange = bench.exchange(row);
+    let said =
+        |answer: Result<_, AdapterError>| answer.map(|found: Option<Receipt>| format!("{found:?}"));
+    let create = Operation::Create {
+        ticket,
+        cause: cause(MARK),
+    };
+    let comment = Operation::Comment {
+        ticket,
+        body: "Hello",
+        public: true,
+        cause: cause(MARK),
+    };
+    let status = Operation::Status {
+        ticket,
+        status: TicketStatus::Resolved,
+        resolution_summary: Some("Mended"),
+        cause: cause(MARK),
+    };
+    let mut answers = Vec::new();
+    for (name, operation) in [("create", create), ("comment", comment), ("status", status)] {
+        if adapter.protection_of(&operation) != Protection::Native && row.guard == Guard::Lookup {
+            answers.push((name, said(adapter.look_up(&exchange, &operation).await)));
+        }
+    }
+    for check in [
+        TestKind::Authentication,
+        TestKind::Permissions,
+        TestKind::CreateTicket,
+    ] {
+        let report = adapter.check(&exchange, check).await;
+        answers.push((check.as_str(), report.map(|report| format!("{report:?}"))));
+    }
+    let fields = adapter.fields(&exchange, None).await;
+    answers.push(("fields", fields.map(|fields| format!("{fields:?}"))));
+    let page = adapter.changes(&exchange, None, None).await;
+    answers.push(("changes", page.map(|page| format!("{page:?}"))));
+    if row.platform == Platform::Jira {
+        let id = ticket.external_ref["issue_id"].as_str().unwrap();
+        let known = platforms::KnownItem {
+            id: id.into(),
+            mark: MARK.into(),
+        };
+        let found = adapter.known(&exchange, &[known], None).await;
+        answers.push(("known", found.map(|found| format!("{found:?}"))));
+        let item = adapter.item(&exchange, id).await;
+        answers.push(("item", item.map(|item| format!("{item:?}"))));
+    }
+    if let Some(flow) = adapter.token_flow() {
+        let granted = async {
+            let answer = exchange.send(flow.request(None)?).await?;
+            flow.read(&answer).map(|grant| format!("{grant:?}"))
+        };
+        answers.push(("token", granted.await));
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_stranger_is_no_success_and_proves_nothing() {
+    let bench = Bench::new().await;
+    for row in platforms() {
+        for (way, fault) in &row.strange {
+            let site = row.site(&format!("s{}", Uuid::new_v4().simple()));
+            let adapter = bench.adapter(&row, &bench.sandbox.url(&site));
+            let mut ticket = ticket();
+            if row.guard != Guard::Nothing {
+                let create = Operation::Create {
+                    ticket: &ticket,
+                    cause: cause(MARK),
+                };
+                let made = adapter
+                    .execute(&bench.exchange(&row), &create)
+                    .await
+                    .unwrap();
+                ticket.external_id = made.external_id;
+                ticket.external_ref = made.external_ref;
+            }
+            // All of it works as long as we are known: then only the credential can be why it does not.
+            let known = questions(&bench, &row, adapter.as_ref(), &ticket).await;
+            for (question, answer) in &known {
+                let sound = answer
+                    .as_ref()
+                    .err()
+                    .is_none_or(|e| class(e) == "unsupported");
+                assert!(sound, "{} {question}: {answer:?}", row.name);
+            }
+            let made = bench.sandbox.ledger(&site).issues.len();
+            bench.sandbox.inject(&site, fault.clone().times(0)).unwrap();
+
+            let mut answers = questions(&bench, &row, adapter.as_ref(), &ticket).await;
+            for kind in row.kinds.iter().copied() {
+                let done = bench.operate(&row, adapter.as_ref(), kind, &ticket).await;
+                answers.push(("operation", done.map(|receipt| format!("{receipt:?}"))));
+            }
+            assert!(answers.len() > 3);
+            for (question, answer) in answers {
+                let where_ = format!("{} {way}, {question}: {answer:?}", row.name);
+                let error = answer.expect_err(&where_);
+                assert!(
+                    ["authentication", "unsupported"].contains(&class(&error)),
+                    "{where_}"
+                );
+                let could = known.iter().any(|(name, a)| *name == question && a.is_ok());
+                assert!(!could || class(&error) == "authentication", "{where_}");
+                assert!(!format!("{error:?}").contains(SECRET), "{where_}");
+            }
+            assert_eq!(bench.sandbox.ledger(&site).issues.len(), made);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_in_the_place_of_an_answer_is_no_success() {
+    let bench = Bench::new().await;
+    for row in platforms()
+        .into_iter()
+        .filter(|row| row.platform != Platform::Webhook)
+    {
+        for kind in row.kinds.iter().copied() {
+            // The request takes effect; what comes back is a proxy's.
+            let mut fault = Fault::new(FaultKind::Garbage);
+            fault.status = Some(200);
+            let result = bench.run(&row, kind, Some(fault)).await;
+
+            let error = result.expect_err(row.name);
+            let expected = if row.making.contains(&kind) {
+                "unknown"
+            } else {
+                "transient"
+            };
+            assert_eq!(class(&error), expected, "{}: {error:?}", row.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_shows_no_marks_proves_nothing() {
+    let bench = Bench::new().await;
+    let blind = json!({ "comment_properties": false });
+    let jira = jiras().into_iter().map(|row| (row, blind.clone()));
+    let slack = (slack(), json!({ "shows_metadata": false }));
+    for (row, settings) in jira.chain([slack]) {
+        let site = row.site("blind");
+        let adapter = bench.adapter(&row, &bench.sandbox.url(&site));
+        let mut ticket = ticket();
+        let create = Operation::Create {
+            ticket: &ticket,
+            cause: cause(MARK),
+        };
+        let made = adapter
+            .execute(&bench.exchange(&row), &create)
+            .await
+            .unwrap();
+        ticket.external_id = made.external_id;
+        ticket.external_ref = made.external_ref;
+        let comment = Operation::Comment {
+            ticket: &ticket,
+            body: "Hello",
+            public: true,
+            cause: cause(MARK),
+        };
+        let none = adapter.look_up(&bench.exchange(&row), &comment).await;
+        assert_eq!(none.unwrap(), None, "{}: nothing was said yet", row.name);
+        adapter
+            .execute(&bench.exchange(&row), &comment)
+            .await
+            .unwrap();
+        bench.sandbox.configure(&site, settings).unwrap();
+
+        let answer = adapter.look_up(&bench.exchange(&row), &comment).await;
+
+        let error = answer.expect_err(row.name);
+        assert!(error.public.contains("nothing is proved"), "{error:?}");
     }
 }

@@ -1,8 +1,69 @@
 //! What is peculiar to Jira, end to end.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use ticketwire::sandbox::{Fault, LedgerIssue};
+use uuid::Uuid;
 
-use crate::support::World;
+use crate::support::{SITE, World, http_json, wait_for};
+
+/// What the tests ask the site with themselves, and what the worker does.
+const OURS: &str = "a:b";
+const THE_WORKERS: &str = "bot@example.test:s3cr3t-t0k3n";
+
+/// The site no longer knows the worker's credential, and answers it as a stranger.
+fn expire(world: &World) {
+    world.configure(json!({ "answers_strangers": true, "credentials": [OURS] }));
+}
+
+fn mend(world: &World) {
+    world.configure(json!({ "credentials": [OURS, THE_WORKERS] }));
+}
+
+/// So many look-ups more of a command have been made.
+async fn looked_up(world: &World, command: Uuid, more: i32) {
+    let sql = "SELECT (doubt_since < now() - interval '2500 milliseconds')::text FROM commands WHERE id = $1";
+    wait_for("the last rung to have passed", async || {
+        (world.text(sql, &[&command]).await.as_deref() == Some("true")).then_some(())
+    })
+    .await;
+    let count = async || {
+        let sql = "SELECT lookups FROM commands WHERE id = $1";
+        world.query(sql, &[&command]).await[0].get::<_, i32>(0)
+    };
+    let before = count().await;
+    wait_for("it to be looked up again", async || {
+        (count().await >= before + more).then_some(())
+    })
+    .await;
+}
+
+/// Moves an issue into another project, as a person does.
+async fn moved(world: &World, issue: &str, project: &str) {
+    let body = json!({ "targetToSourcesMapping": { format!("{project},10003"): { "issueIdsOrKeys": [issue] } } });
+    let url = format!("{}/rest/api/3/bulk/issues/move", world.sandbox.url(SITE));
+    assert_eq!(http_json("POST", &url, &body).await.0, 201);
+}
+
+async fn row(world: &World, ticket: Uuid) -> Value {
+    let sql = "SELECT to_jsonb(t)::text FROM tickets t WHERE id = $1";
+    serde_json::from_str(&world.text(sql, &[&ticket]).await.unwrap()).unwrap()
+}
+
+/// The one issue there is.
+fn only(world: &World) -> LedgerIssue {
+    let mut issues = world.jira().issues;
+    assert_eq!(issues.len(), 1, "{issues:#?}");
+    issues.remove(0)
+}
+
+/// The marks of an issue's comments.
+fn marks(issue: &LedgerIssue) -> Vec<String> {
+    let comments = issue.comments.iter();
+    comments
+        .filter_map(|comment| comment.properties.get("ticket-dispatch"))
+        .filter_map(|property| property["mark"].as_str().map(str::to_owned))
+        .collect()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_the_screen_refuses_is_dropped_and_the_create_sent_once_more() {
@@ -236,5 +297,434 @@ async fn wrong_credentials_fail_the_test_and_keep_the_integration_pending() {
     let ticket = json!({ "title": "T", "description": "d", "integration_id": id });
     let create = world.publish("ticket.create", ticket).await;
     world.fails(create, "integration_inactive").await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_stranger_proves_nothing_and_the_issue_is_adopted_once_the_token_is_mended()
+{
+    let world = World::new().await;
+    let worker = world.worker().await;
+    world.fault(json!({ "kind": "reset_after_store", "operation": "create_issue" }));
+    let (create, _) = world.create("Made, but who knows").await;
+    world.event(create, "deferred").await;
+    only(&world);
+
+    expire(&world);
+    looked_up(&world, create, 2).await;
+    let (other, _) = world.create("Refused").await;
+    let failed = world.fails(other, "authentication_failed").await;
+    world.state(create, "deferred").await;
+    assert_eq!(world.jira().count("create_issue").effective, 1);
+    mend(&world);
+
+    let event = world.succeeds(create).await;
+    let result = &event["data"]["result"]["integration_result"];
+    assert_eq!(result["details"]["adopted"], true, "{event:#}");
+    assert_eq!(result["external_ticket_id"], only(&world).key);
+    let message = failed["data"]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("renew"), "{message}");
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_integration_that_parks_does_so_on_an_answer_to_a_stranger_and_keeps_the_doubt() {
+    let world = World::new().await;
+    let parking = world
+        .add_integration(SITE, &json!({ "on_auth_failure": "park" }))
+        .await;
+    let worker = world.worker().await;
+    world.fault(json!({ "kind": "reset_after_store", "operation": "create_issue" }));
+    let (create, ticket) = world.create_at(parking, "In doubt").await;
+    world.event(create, "deferred").await;
+    expire(&world);
+
+    // The look-up alone notices it.
+    let told = world
+        .told("integration.status.changed", |d| d["parked"] == true)
+        .await;
+    assert_eq!(told["data"]["status"], "error", "{told:#}");
+    let doubt = "SELECT (doubt_since IS NOT NULL)::text FROM commands WHERE id = $1";
+    assert_eq!(world.text(doubt, &[&create]).await.as_deref(), Some("true"));
+    let data = json!({ "ticket_id": ticket, "body": "Behind it" });
+    let comment = world.publish("ticket.comment", data).await;
+    mend(&world);
+    let test = world
+        .publish("integration.test", json!({ "integration_id": parking }))
+        .await;
+    world.succeeds(test).await;
+
+    let event = world.succeeds(create).await;
+    let details = &event["data"]["result"]["integration_result"]["details"];
+    assert_eq!(details["adopted"], true, "{event:#}");
+    world.succeeds(comment).await;
+    assert_eq!(only(&world).comments.len(), 1);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stranger_is_answered_ends_a_comment_as_refused_and_leaves_a_sync_where_it_was() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (create, ticket) = world.create("Watched").await;
+    world.succeeds(create).await;
+    let sync = || {
+        world.publish(
+            "integration.sync",
+            json!({ "integration_id": world.integration }),
+        )
+    };
+    world.succeeds(sync().await).await;
+    let mark = async || world.integration_row(world.integration).await["last_sync_at"].clone();
+    let before = mark().await;
+    assert!(before.is_string());
+    expire(&world);
+    let theirs = json!({ "fields": { "project": { "key": "SUP" }, "summary": "Theirs", "issuetype": { "name": "Task" } } });
+    let url = format!("{}/rest/api/3/issue", world.sandbox.url(SITE));
+    assert_eq!(http_json("POST", &url, &theirs).await.0, 201);
+
+    let data = json!({ "ticket_id": ticket, "body": "Nobody hears" });
+    let comment = world.publish("ticket.comment", data).await;
+    world.fails(comment, "authentication_failed").await;
+    world.fails(sync().await, "authentication_failed").await;
+    assert_eq!(mark().await, before);
+    mend(&world);
+
+    let event = world.succeeds(sync().await).await;
+    assert_eq!(event["data"]["result"]["counts"]["unknown"], 1, "{event:#}");
+    assert_ne!(mark().await, before);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issue_that_was_moved_before_it_was_looked_up_is_adopted_under_its_new_key() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    world.configure(json!({ "search_lag_ms": 1000 }));
+    world.fault(json!({ "kind": "reset_after_store", "operation": "create_issue" }));
+    let (create, ticket) = world.create("On its way").await;
+    wait_for("the issue to be there", async || {
+        (world.jira().issues.len() == 1).then_some(())
+    })
+    .await;
+    moved(&world, &only(&world).id, "OPS").await;
+
+    let event = world.succeeds(create).await;
+
+    let result = &event["data"]["result"]["integration_result"];
+    assert_eq!(result["external_ticket_id"], "OPS-1", "{event:#}");
+    assert_eq!(only(&world).key, "OPS-1");
+    let row = row(&world, ticket).await;
+    let url = row["external_ticket_url"].as_str().unwrap();
+    assert!(url.ends_with("/browse/OPS-1"), "{url}");
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_is_a_comment_of_its_own_and_comes_once() {
+    let world = World::new().await;
+    // As a new project of Jira's is: a comment in a transition is dropped without a word.
+    world.configure(json!({ "transition_screens": false }));
+    let worker = world.worker().await;
+    let (create, ticket) = world.create("To be resolved").await;
+    world.succeeds(create).await;
+    let dropped = json!({ "transition": { "id": "21" }, "update": { "comment": [{ "add": { "body": {
+        "type": "doc", "version": 1, "content": [{ "type": "paragraph", "content": [{ "type": "text", "text": "x" }] }] } } }] } });
+    let url = format!(
+        "{}/rest/api/3/issue/{}/transitions",
+        world.sandbox.url(SITE),
+        only(&world).id
+    );
+    assert_eq!(http_json("POST", &url, &dropped).await.0, 204);
+    assert!(
+        only(&world).comments.is_empty(),
+        "there was something to lose"
+    );
+
+    let set = |status: &str, summary: &str| {
+        let data = json!({ "ticket_id": ticket, "status": status, "resolution_summary": summary });
+        world.publish("ticket.status", data)
+    };
+    // The answer to the comment is lost: it is found again.
+    world.fault(json!({ "kind": "reset_after_store", "operation": "add_comment" }));
+    let resolved = set("resolved", "Replaced the **fuser**.").await;
+    let event = world.succeeds(resolved).await;
+    let details = &event["data"]["result"]["integration_result"]["details"];
+    assert_eq!(details["adopted"], true, "{event:#}");
+    // Nothing is left to move, and there is something to say.
+    let closed = set("closed", "The customer agrees.").await;
+    let event = world.succeeds(closed).await;
+    let details = &event["data"]["result"]["integration_result"]["details"];
+    assert!(details["resolution_comment"].is_string(), "{event:#}");
+
+    let issue = only(&world);
+    assert_eq!(issue.status, "Done");
+    assert_eq!(
+        marks(&issue),
+        [format!("cmd-{resolved}"), format!("cmd-{closed}")]
+    );
+    assert_eq!(world.jira().count("transition_issue").effective, 2);
+    assert!(issue.comments[0].body.to_string().contains("fuser"));
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_that_cannot_be_posted_does_not_undo_the_status_and_is_said() {
+    let world = World::new().await;
+    let worker = world
+        .worker_with(&[("TICKETWIRE__RETRY__SCHEDULE", r#"["200ms"]"#)])
+        .await;
+    let cases = [
+        // For good; and for now, until no attempt is left.
+        (Fault::status(403), "not permitted"),
+        (Fault::status(503), "no attempt is left"),
+    ];
+    for (fault, why) in cases {
+        let (create, ticket) = world.create("To be resolved").await;
+        let made = world.succeeds(create).await;
+        let key = &made["data"]["result"]["integration_result"]["external_ticket_id"];
+        world
+            .sandbox
+            .inject(SITE, fault.on("add_comment").times(0))
+            .unwrap();
+        let data =
+            json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": "Mended" });
+        let status = world.publish("ticket.status", data).await;
+
+        let event = world.succeeds(status).await;
+
+        let details = &event["data"]["result"]["integration_result"]["details"];
+        let said = details["resolution_comment"].as_str().unwrap();
+        assert!(
+            said.starts_with("not posted") && said.contains(why),
+            "{event:#}"
+        );
+        let jira = world.jira();
+        let issue = jira.issue(key.as_str().unwrap()).unwrap();
+        assert_eq!((issue.status.as_str(), issue.comments.len()), ("Done", 0));
+        let row = row(&world, ticket).await;
+        assert_eq!(row["status"], "resolved");
+        assert_eq!(row["resolution_summary"], "Mended");
+        world.clear_faults();
+    }
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_name_a_server_changes_is_adopted_and_not_attached_twice() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (create, ticket) = world.create("With a file").await;
+    world.succeeds(create).await;
+    world.fault(json!({ "kind": "reset_after_store", "operation": "attach_file" }));
+    let name = "log \"caf\u{e9}\".txt";
+    let data = json!({ "ticket_id": ticket, "attachments": [{ "name": name, "content_base64": "aGVsbG8=" }] });
+
+    let attach = world.publish("ticket.attach", data).await;
+    let event = world.succeeds(attach).await;
+
+    let file = &event["data"]["result"]["attachments"][0];
+    assert_eq!(
+        (&file["name"], &file["adopted"]),
+        (&json!(name), &json!(true)),
+        "{event:#}"
+    );
+    let stored = only(&world).attachments;
+    assert_eq!(stored.len(), 1, "{stored:?}");
+    assert_ne!(stored[0].name, name, "there was something to mistake");
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn comments_without_their_properties_prove_nothing() {
+    let world = World::new().await;
+    world.configure(json!({ "comment_properties": false }));
+    let worker = world.worker().await;
+    let (create, ticket) = world.create("Talked about").await;
+    world.succeeds(create).await;
+    world.fault(json!({ "kind": "reset_after_store", "operation": "add_comment" }));
+    let data = json!({ "ticket_id": ticket, "body": "Said, but who knows" });
+    let comment = world.publish("ticket.comment", data).await;
+    world.event(comment, "deferred").await;
+
+    looked_up(&world, comment, 2).await;
+    world.state(comment, "deferred").await;
+    let events = world.events_of(comment);
+    let message = events.last().unwrap()["data"]["error"]["message"].to_string();
+    assert_eq!(only(&world).comments.len(), 1, "{message}");
+    world.configure(json!({ "comment_properties": true }));
+
+    let event = world.succeeds(comment).await;
+    let details = &event["data"]["result"]["integration_result"]["details"];
+    assert_eq!(details["adopted"], true, "{event:#}");
+    assert_eq!(only(&world).comments.len(), 1);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_is_found_behind_a_hundred_newer_ones() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (create, ticket) = world.create("Much talked about").await;
+    world.succeeds(create).await;
+    world.fault(json!({ "kind": "reset_after_store", "operation": "add_comment" }));
+    let data = json!({ "ticket_id": ticket, "body": "First" });
+    let comment = world.publish("ticket.comment", data).await;
+    world.event(comment, "deferred").await;
+    let url = format!(
+        "{}/rest/api/3/issue/{}/comment",
+        world.sandbox.url(SITE),
+        only(&world).id
+    );
+    let body = json!({ "body": { "type": "doc", "version": 1, "content": [
+        { "type": "paragraph", "content": [{ "type": "text", "text": "theirs" }] }] } });
+    for _ in 0..120 {
+        assert_eq!(http_json("POST", &url, &body).await.0, 201);
+    }
+
+    world.succeeds(comment).await;
+
+    assert_eq!(marks(&only(&world)).len(), 1);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_lead_to_another_project_or_path_is_refused_by_name() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let base = world.sandbox.url("hostile");
+    for (settings, credentials, field) in [
+        (
+            json!({ "project_key": "X\" OR project = \"SECRET" }),
+            json!({}),
+            "settings.project_key",
+        ),
+        (
+            json!({ "project_key": "../../../2" }),
+            json!({}),
+            "settings.project_key",
+        ),
+        (
+            json!({ "project_key": "sup" }),
+            json!({}),
+            "settings.project_key",
+        ),
+        (
+            json!({ "project_key": "SUP" }),
+            json!({ "cloud_id": "x/../../y" }),
+            "credentials.cloud_id",
+        ),
+    ] {
+        let mut data = json!({ "name": "Hostile", "platform_name": "jira", "base_url": base, "settings": settings,
+            "credentials": { "email": "bot@example.test", "api_token": "s3cr3t" } });
+        if credentials != json!({}) {
+            data["auth_type"] = "oauth2".into();
+            data["credentials"] = json!({ "client_id": "c", "client_secret": "s", "refresh_token": "r", "cloud_id": "x/../../y" });
+        }
+        let create = world.publish("integration.create", data).await;
+        let event = world.fails(create, "validation_failed").await;
+        assert!(
+            event["data"]["error"]["fields"][field].is_string(),
+            "{event:#}"
+        );
+    }
+    // A row that is older than the check, and an id that somebody wrote.
+    let (create, ticket) = world.create("Here").await;
+    world.succeeds(create).await;
+    let sql = "UPDATE tickets SET external_ref = '{\"issue_id\": \"../../2/myself\"}', external_ticket_id = '../x' \
+               WHERE id = $1 RETURNING id";
+    world.query(sql, &[&ticket]).await;
+    let data = json!({ "ticket_id": ticket, "body": "Where to?" });
+    let comment = world.publish("ticket.comment", data).await;
+    world.fails(comment, "external_not_found").await;
+    let sql = "UPDATE integrations SET settings = '{\"project_key\": \"X\\\" OR project = \\\"SECRET\"}' WHERE id = $1 RETURNING id";
+    world.query(sql, &[&world.integration]).await;
+    let before = world.jira().recent.len();
+    wait_for("the change to be seen", async || {
+        let sync = world
+            .publish(
+                "integration.sync",
+                json!({ "integration_id": world.integration }),
+            )
+            .await;
+        let event = world.outcome(sync).await;
+        (event["data"]["error"]["code"] == "validation_failed").then_some(())
+    })
+    .await;
+    let recent = world.jira().recent;
+    assert!(
+        recent
+            .iter()
+            .skip(before)
+            .all(|call| call.operation == "search" || call.operation == "get_issue"),
+        "{recent:?}"
+    );
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_custom_field_cannot_take_the_place_of_what_the_worker_sets() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let mapping = |theirs: &str| json!({ "Team": theirs, "Customer": "customfield_10010" });
+    for theirs in [
+        "labels",
+        "project",
+        "assignee",
+        "summary",
+        "priority",
+        "customfield_",
+        "customfield_1x",
+        "parent",
+    ] {
+        let data = json!({ "name": "Jira", "platform_name": "jira", "base_url": world.sandbox.url("mapped"),
+            "settings": { "project_key": "SUP" }, "custom_fields_mapping": mapping(theirs),
+            "credentials": { "email": "bot@example.test", "api_token": "s3cr3t" } });
+        let create = world.publish("integration.create", data).await;
+        let event = world.fails(create, "validation_failed").await;
+        let fault = event["data"]["error"]["fields"]["custom_fields_mapping.Team"].to_string();
+        assert!(fault.contains("customfield_10010"), "{event:#}");
+        let data = json!({ "integration_id": world.integration, "custom_fields_mapping": mapping(theirs) });
+        let update = world.publish("integration.update", data).await;
+        let event = world.fails(update, "validation_failed").await;
+        assert!(
+            event["data"]["error"]["fields"]["custom_fields_mapping.Team"].is_string(),
+            "{event:#}"
+        );
+    }
+    let twice = json!({ "integration_id": world.integration, "custom_fields_mapping": mapping("customfield_10010") });
+    let update = world.publish("integration.update", twice).await;
+    world.fails(update, "validation_failed").await;
+    // A row that is older than the check: the field is left out, and that is said.
+    let data = json!({ "integration_id": world.integration, "custom_fields_mapping": { "Customer": "customfield_10010" } });
+    let update = world.publish("integration.update", data).await;
+    world.succeeds(update).await;
+    let sql = "UPDATE integrations SET custom_fields_mapping = $2::text::jsonb, updated_at = now() WHERE id = $1 RETURNING id";
+    world
+        .query(sql, &[&world.integration, &mapping("labels").to_string()])
+        .await;
+    let seen = wait_for("the change to be seen", async || {
+        let ticket = Uuid::new_v4();
+        let data = json!({ "ticket_id": ticket, "title": "Mapped", "description": "…", "integration_id": world.integration,
+            "custom_fields": { "Team": ["stolen"], "Customer": "ACME" } });
+        let create = world.publish("ticket.create", data).await;
+        let event = world.succeeds(create).await;
+        let details = event["data"]["result"]["integration_result"]["details"].clone();
+        details["refused_custom_fields"]["Team"].is_string().then_some(ticket)
+    })
+    .await;
+    let marked = world
+        .sandbox
+        .ledger_of_label(SITE, &format!("tkt-{seen}"))
+        .issues;
+    assert_eq!(marked.len(), 1);
+    assert_eq!(marked[0].fields["customfield_10010"], "ACME");
+    let data = json!({ "ticket_id": seen, "custom_fields": { "Team": ["stolen"] } });
+    let update = world.publish("ticket.update", data).await;
+    let event = world.fails(update, "validation_failed").await;
+    assert!(
+        event["data"]["error"]["fields"]["custom_fields.Team"].is_string(),
+        "{event:#}"
+    );
     drop(worker);
 }

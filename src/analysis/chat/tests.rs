@@ -54,7 +54,13 @@ async fn ask(config: &Ai, input: &AnalysisInput, allow: &str) -> Analysis {
     };
     let client = HttpClient::new(egress, Duration::from_secs(10), 1).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    let exchange = Exchange::new(&client, deadline, &Free, &Free);
+    let exchange = Exchange::new(
+        &client,
+        deadline,
+        &Free,
+        &Free,
+        &crate::platforms::Strangers::PAGES,
+    );
     analyse(config, &exchange, input).await
 }
 

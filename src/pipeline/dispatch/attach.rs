@@ -51,7 +51,7 @@ impl Run<'_> {
                     .iter()
                     .any(|(_, outcome)| matches!(outcome, FileOutcome::Attached { .. }));
                 tracing::info!(command_id = %self.job.id, error = %error, attached, "a file could not be attached");
-                self.failed_attempt(adapter, OperationKind::Attach, &error)
+                self.failed_attempt(&adapter.protection(OperationKind::Attach), &error)
             }
             Attached::All(files) => {
                 self.files = Some(shown(&files));
@@ -197,7 +197,7 @@ impl Run<'_> {
                         }
                     },
                     Err(error) if self.job.doubt_since.is_some() => {
-                        let done = self.stays_in_doubt(&error.public, self.asked.get());
+                        let done = self.look_up_failed(&error, self.asked.get());
                         return Attached::Settled(Box::new(done));
                     }
                     Err(error) => return Attached::Stopped(outcomes, error, Culprit::Platform),

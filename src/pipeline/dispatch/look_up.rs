@@ -9,7 +9,7 @@ use super::super::tokens::TokenCache;
 use super::{DOUBT_MAX, DOUBT_PAUSE, Done, Run};
 use crate::contract::Outcome;
 use crate::domain::{ErrorCode, Failure};
-use crate::platforms::{Adapter, ErrorClass, Operation, Protection, Receipt};
+use crate::platforms::{Adapter, AdapterError, ErrorClass, Operation, Protection, Receipt};
 use crate::store::CircuitTally;
 use crate::telemetry::failpoint;
 
@@ -23,7 +23,7 @@ impl Run<'_> {
         let Some(doubt_since) = self.job.doubt_since else {
             return LookedUp::Nothing;
         };
-        let rungs = match adapter.protection(operation.kind()) {
+        let rungs = match adapter.protection_of(operation) {
             Protection::Native => {
                 self.job.doubt_since = None;
                 return LookedUp::Nothing;
@@ -116,9 +116,22 @@ impl Run<'_> {
                 if let ErrorClass::RateLimited { .. } = error.class {
                     self.circuit = Some(CircuitTally::paused(hint));
                 }
-                LookedUp::Settled(Box::new(self.stays_in_doubt(&error.public, hint)))
+                LookedUp::Settled(Box::new(self.look_up_failed(&error, hint)))
             }
         }
+    }
+
+    /// What follows where the platform could not be asked: the doubt stays, as nothing is proved. Where the credential is
+    /// why, and the integration one that waits for a better one, so does the command.
+    pub(super) fn look_up_failed(&mut self, error: &AdapterError, hint: Option<Duration>) -> Done {
+        let parks = self
+            .handle
+            .as_ref()
+            .is_some_and(|handle| handle.row.parks());
+        if error.class == ErrorClass::Authentication && parks {
+            return self.parks(error.failure());
+        }
+        self.stays_in_doubt(&error.public, hint)
     }
 
     /// A command in doubt that cannot be looked up now: it waits, and after a day ends `outcome_unknown`.

@@ -29,8 +29,8 @@ use crate::contract::{Command, Outcome, TicketCommand, TicketCreate};
 use crate::domain::routing::Traits;
 use crate::domain::{ErrorCode, Failure, LifeEvent, TicketStatus, TicketView, UserRef};
 use crate::platforms::{
-    Adapter, AdapterError, AskedToWait, Cause, ErrorClass, Exchange, Operation, OperationKind,
-    Protection, Receipt,
+    Adapter, AdapterError, AskedToWait, Cause, ErrorClass, Exchange, Operation, Protection,
+    Receipt, strangers,
 };
 use crate::store::{CircuitTally, OwnEffect, PARKED_BY, Settlement, Transit, UsageTally};
 use crate::telemetry::failpoint;
@@ -85,6 +85,8 @@ struct Run<'a> {
     files: Option<Vec<serde_json::Value>>,
     /// What the platform's answers asked for.
     asked: AskedToWait,
+    /// What this attempt did before it failed.
+    partly: Option<Box<Receipt>>,
 }
 
 impl<'a> Run<'a> {
@@ -100,6 +102,7 @@ impl<'a> Run<'a> {
             usage: None,
             files: None,
             asked: AskedToWait::default(),
+            partly: None,
         }
     }
 
@@ -238,6 +241,9 @@ impl<'a> Run<'a> {
         }
         let attempts_max = self.core.config.retry.schedule.len() + 1;
         if usize::try_from(self.job.attempt).is_ok_and(|spent| spent >= attempts_max) {
+            if let Some(done) = self.partly_done(adapter, &operation).await {
+                return done;
+            }
             return self.exhausted_after_look_up().await;
         }
         if let Some((next, failure)) = self.place().await {
@@ -262,7 +268,29 @@ impl<'a> Run<'a> {
                     platform_name = self.handle.as_ref().map(|h| h.row.platform_name.as_str()),
                     attempt = self.job.attempt + 1, error = %error, "an attempt failed"
                 );
-                self.failed_attempt(adapter, operation.kind(), &error)
+                self.partly = error.done.clone();
+                self.failed_attempt(&adapter.protection_of(&operation), &error)
+            }
+        }
+    }
+
+    /// No attempt is left for an operation's last step. Where the platform shows that those before it are done, they are
+    /// not called undone.
+    async fn partly_done(
+        &mut self,
+        adapter: &dyn Adapter,
+        operation: &Operation<'_>,
+    ) -> Option<Done> {
+        let found = {
+            let tokens = TokenCache::new(self.core, self.handle.as_ref());
+            let exchange = self.exchange(&tokens);
+            adapter.partly(&exchange, operation).await
+        };
+        match found {
+            Ok(found) => found.map(|receipt| self.succeeded(Some(&receipt))),
+            Err(error) => {
+                tracing::warn!(command_id = %self.job.id, error = %error, "what was done of it cannot be read");
+                None
             }
         }
     }
@@ -308,12 +336,7 @@ impl<'a> Run<'a> {
     }
 
     /// What follows from the class of a failed attempt. Whatever the class, nothing is sent sooner than an answer asked for.
-    fn failed_attempt(
-        &mut self,
-        adapter: &dyn Adapter,
-        kind: OperationKind,
-        error: &AdapterError,
-    ) -> Done {
+    fn failed_attempt(&mut self, protection: &Protection, error: &AdapterError) -> Done {
         let failure = error.failure();
         let asked = self.asked.get();
         match &error.class {
@@ -340,7 +363,7 @@ impl<'a> Run<'a> {
             | ErrorClass::Unsupported
             | ErrorClass::Egress => self.finished(Outcome::Failed, failure),
             ErrorClass::Gone => self.gone(failure),
-            ErrorClass::Unknown => match adapter.protection(kind) {
+            ErrorClass::Unknown => match protection {
                 Protection::Native => self.after_failure(&failure, asked, None),
                 Protection::None => {
                     self.finished(Outcome::Failed, unknown_for_good(&failure.message))
@@ -429,6 +452,7 @@ impl<'a> Run<'a> {
             self.started + self.core.config.dispatch.attempt_timeout,
             self.core.lease.as_ref(),
             tokens,
+            strangers(self.handle.as_ref().and_then(|handle| handle.row.platform)),
         )
         .noting(&self.asked)
     }

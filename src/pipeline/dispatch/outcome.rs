@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::super::job::Job;
 use super::super::policy::{self, Next, after};
-use super::{ANNOUNCED_WAIT, DOUBT_PAUSE, Done, Run};
+use super::{ANNOUNCED_WAIT, DOUBT_PAUSE, Done, Run, mark, operation};
 use crate::contract::{Command, Event, EventData, IntegrationResult, Outcome, TicketCommand};
 use crate::domain::{ErrorCode, Failure, IntegrationId};
-use crate::platforms::{OperationKind, Protection, Receipt};
+use crate::platforms::{Cause, Protection, Receipt};
 use crate::store::{AttemptRecord, EventRecord, Report, Settlement, TicketChange, TicketInsert};
 
 impl Run<'_> {
@@ -72,14 +72,21 @@ impl Run<'_> {
                 | TicketCommand::Attach(_),
             ) => true,
             // On some platforms a change of status posts something, too.
-            Command::Ticket(TicketCommand::Status(_) | TicketCommand::Delete(_)) => self
-                .job
-                .integration
-                .as_ref()
-                .and_then(|handle| handle.adapter.as_ref().ok())
-                .is_some_and(|adapter| {
-                    adapter.protection(OperationKind::Status) != Protection::Native
-                }),
+            Command::Ticket(TicketCommand::Status(_) | TicketCommand::Delete(_)) => {
+                let integration = self.job.integration.as_ref();
+                let adapter = integration.and_then(|handle| handle.adapter.as_ref().ok());
+                let (ticket, mark) = (self.ticket_view(), mark(&self.job));
+                let cause = Cause {
+                    mark: &mark,
+                    at: self.job.received_at,
+                };
+                let operation = operation(&self.job.command, &ticket, cause);
+                adapter
+                    .zip(operation.ok())
+                    .is_some_and(|(adapter, operation)| {
+                        adapter.protection_of(&operation) != Protection::Native
+                    })
+            }
             Command::Ticket(TicketCommand::Update(_) | TicketCommand::Assign(_))
             | Command::Own(_)
             | Command::Read(_)
@@ -88,6 +95,10 @@ impl Run<'_> {
     }
 
     pub(super) fn finished(&mut self, outcome: Outcome, failure: Failure) -> Done {
+        // What was done stays done, and the receipt says what is missing.
+        if let Some(receipt) = self.partly.take() {
+            return self.succeeded(Some(&receipt));
+        }
         let failure = failure.finally();
         self.job.doubt_since = None;
         let result = self.job.command.creates_ticket().then(|| {

@@ -6,6 +6,7 @@ mod secrets;
 mod sync;
 mod test;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,6 +127,8 @@ fn create(core: &Core, job: &Job, create: &IntegrationCreate) -> Result<Done, Re
         &create.settings,
         create.base_url.as_deref(),
     )?;
+    let mapping = create.custom_fields_mapping.as_ref();
+    fits_platform(descriptor, mapping)?;
     let mut new = create.clone();
     let credentials_sealed =
         opened.keep(&core.ring, descriptor, create.auth_type, &mut new.settings)?;
@@ -150,15 +153,17 @@ fn create(core: &Core, job: &Job, create: &IntegrationCreate) -> Result<Done, Re
     })
 }
 
-/// Whether the adapter can make something of it; every fault at once.
-fn check(
+/// Whether the platform has what custom fields are mapped to; every fault at once.
+fn fits_platform(
     descriptor: &Descriptor,
-    auth_type: crate::domain::AuthType,
-    credentials: &Map<String, Value>,
-    settings: &Map<String, Value>,
-    base_url: Option<&str>,
+    mapping: Option<&Map<String, Value>>,
 ) -> Result<(), Failure> {
-    let faults = platforms::faults(descriptor, auth_type, credentials, settings, base_url);
+    refuse_faults(mapping.map_or_else(BTreeMap::new, |mapping| {
+        platforms::mapping_faults(descriptor, mapping)
+    }))
+}
+
+fn refuse_faults(faults: BTreeMap<String, String>) -> Result<(), Failure> {
     if faults.is_empty() {
         return Ok(());
     }
@@ -168,6 +173,23 @@ fn check(
         .collect::<Vec<_>>()
         .join("; ");
     Err(Failure::new(ErrorCode::ValidationFailed, text).with_fields(faults))
+}
+
+/// Whether the adapter can make something of it; every fault at once.
+fn check(
+    descriptor: &Descriptor,
+    auth_type: crate::domain::AuthType,
+    credentials: &Map<String, Value>,
+    settings: &Map<String, Value>,
+    base_url: Option<&str>,
+) -> Result<(), Failure> {
+    refuse_faults(platforms::faults(
+        descriptor,
+        auth_type,
+        credentials,
+        settings,
+        base_url,
+    ))
 }
 
 fn update(
@@ -302,7 +324,7 @@ fn recheck(
 
 /// What can only be judged beside what is stored.
 fn fits(row: &Integration, change: &IntegrationUpdate) -> Result<(), Failure> {
-    let mut faults = std::collections::BTreeMap::new();
+    let mut faults = BTreeMap::new();
     let category = row.platform.map(crate::domain::Platform::category);
     if let (Some(given), Some(category)) = (change.category, category)
         && given != category
@@ -321,15 +343,11 @@ fn fits(row: &Integration, change: &IntegrationUpdate) -> Result<(), Failure> {
         let fault = "is required, as the other end of the window is given";
         faults.insert(format!("maintenance_window_{missing}"), fault.to_owned());
     }
-    if faults.is_empty() {
-        return Ok(());
+    let descriptor = row.platform.and_then(platforms::descriptor);
+    if let (Some(descriptor), Some(Some(mapping))) = (descriptor, &p.custom_fields_mapping) {
+        faults.extend(platforms::mapping_faults(descriptor, mapping));
     }
-    let text = faults
-        .iter()
-        .map(|(name, fault)| format!("{name} {fault}"))
-        .collect::<Vec<_>>()
-        .join("; ");
-    Err(Failure::new(ErrorCode::ValidationFailed, text).with_fields(faults))
+    refuse_faults(faults)
 }
 
 /// The names of the fields it sets.

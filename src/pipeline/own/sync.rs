@@ -44,7 +44,13 @@ pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Resul
     let mut cursor: Option<String> = None;
     let complete = loop {
         let tokens = TokenCache::new(core, Some(&handle));
-        let exchange = Exchange::new(&core.http, deadline, core.lease.as_ref(), &tokens);
+        let exchange = Exchange::new(
+            &core.http,
+            deadline,
+            core.lease.as_ref(),
+            &tokens,
+            crate::platforms::strangers(handle.row.platform),
+        );
         let page = adapter
             .changes(&exchange, since, cursor.as_deref())
             .await

@@ -40,7 +40,13 @@ pub(in crate::pipeline) async fn run_checks(
         let began = Instant::now();
         let tokens = TokenCache::new(core, Some(handle));
         let deadline = started + core.config.dispatch.attempt_timeout;
-        let exchange = Exchange::new(&core.http, deadline, core.lease.as_ref(), &tokens);
+        let exchange = Exchange::new(
+            &core.http,
+            deadline,
+            core.lease.as_ref(),
+            &tokens,
+            crate::platforms::strangers(handle.row.platform),
+        );
         let report = adapter.check(&exchange, *kind).await;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         verdict.reports.push(match report {

@@ -7,6 +7,7 @@
 mod request;
 mod response;
 mod starting;
+mod stranger;
 
 use std::error::Error as _;
 use std::pin::pin;
@@ -28,6 +29,7 @@ pub use self::request::{Auth, Body, Effect, Request};
 pub use self::response::Response;
 use self::response::lost;
 use self::starting::{STARTING, Starting};
+pub use self::stranger::{Pages, Sign, Strangers};
 use super::backoff::{Verdict, in_place};
 use super::egress::{GuardedResolver, Refused};
 use super::{AdapterError, EgressPolicy, ErrorClass};
@@ -152,6 +154,8 @@ pub struct Exchange<'a> {
     pub permit: &'a dyn SendPermit,
     /// Access tokens, for [`Auth::OAuth`].
     pub tokens: &'a dyn TokenSource,
+    /// How the platform shows that it answered a stranger: every answer passes here, token refreshes too.
+    pub strangers: &'static Strangers,
     asked: AskedToWait,
 }
 
@@ -179,19 +183,21 @@ impl AskedToWait {
 }
 
 impl<'a> Exchange<'a> {
-    /// A way to the platform until `deadline`.
+    /// A way to the platform until `deadline`, whose answers are judged by `strangers`.
     #[must_use]
     pub fn new(
         client: &'a HttpClient,
         deadline: Instant,
         permit: &'a dyn SendPermit,
         tokens: &'a dyn TokenSource,
+        strangers: &'static Strangers,
     ) -> Self {
         Self {
             client,
             deadline,
             permit,
             tokens,
+            strangers,
             asked: AskedToWait::default(),
         }
     }
@@ -213,6 +219,7 @@ impl<'a> Exchange<'a> {
             deadline: deadline.min(self.deadline),
             permit: self.permit,
             tokens: self.tokens,
+            strangers: self.strangers,
             asked: self.asked.clone(),
         }
     }
@@ -228,7 +235,7 @@ impl Exchange<'_> {
     /// Sends a request; any status is an answer. In place is tried again only what surely had no effect.
     ///
     /// # Errors
-    /// Trouble on the way, classified by what the request would have done; [`ErrorClass::Egress`] where the target is
+    /// An answer that was given to a stranger, see [`Strangers`]. Trouble on the way, classified by what the request would have done; [`ErrorClass::Egress`] where the target is
     /// not allowed.
     pub async fn send(&self, request: Request) -> Result<Response, AdapterError> {
         self.client.egress.check(&request.url)?;
@@ -236,12 +243,16 @@ impl Exchange<'_> {
             Auth::OAuth => Some(self.tokens.token(self, None).await?),
             Auth::None | Auth::Basic { .. } | Auth::Bearer(_) => None,
         };
-        let response = self.send_with(&request, token.as_ref()).await?;
-        if token.is_some() && self.tokens.is_stale(&response) {
+        let mut response = self.send_with(&request, token.as_ref()).await?;
+        // What a stranger made is not made again.
+        let as_stranger =
+            || response.status != 201 && self.strangers.sign(&response.headers).is_some();
+        if token.is_some() && (self.tokens.is_stale(&response) || as_stranger()) {
             // A fresh token is tried once. What was refused for its token had no effect.
             token = Some(self.tokens.token(self, token.as_ref()).await?);
-            return self.send_with(&request, token.as_ref()).await;
+            response = self.send_with(&request, token.as_ref()).await?;
         }
+        self.strangers.judge(&request, &response)?;
         Ok(response)
     }
 

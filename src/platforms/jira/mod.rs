@@ -20,14 +20,18 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::members::{Members, url};
+use super::path::below;
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, ChangePage, CheckReport, Descriptor, Effect,
-    ErrorClass, Exchange, Member, Operation, OperationKind, PlatformField, Protection, Receipt,
-    Request, TestKind, TokenFlow,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, ChangePage, CheckReport, CustomFields,
+    Descriptor, Effect, ErrorClass, Exchange, ExternalItem, KnownItem, Member, Operation,
+    OperationKind, Pages, PlatformField, Protection, Receipt, Request, Sign, Strangers, TestKind,
+    TokenFlow,
 };
-use crate::domain::{AuthType, Integration, Platform, TicketCategory, TicketView, UserRef};
+use crate::domain::{
+    AuthType, Integration, Platform, TicketCategory, TicketStatus, TicketView, UserRef,
+};
 use crate::secrets::Credentials;
-use response::Refused;
+use response::{Comments, Refused};
 
 /// API gateway for OAuth; the site's own host does not take these tokens.
 const GATEWAY: &str = "https://api.atlassian.com/ex/jira";
@@ -46,6 +50,110 @@ static COMMENT_RUNGS: [Duration; 3] = [
     Duration::from_secs(20),
     Duration::from_secs(40),
 ];
+
+/// Jira answers 200 with an empty list, or 404, to whom it does not know, and only headers tell (sheet §4). Data Center
+/// names the account of every answer. Without certainty is `OUT`: a session that ended before this one began.
+static STRANGERS: Strangers = Strangers {
+    signs: &[
+        Sign {
+            header: "x-authentication-denied-reason",
+            values: &[],
+            certain: true,
+            advice: Some(
+                "Jira has locked the account after failed log-ins: log in once in a browser and solve the CAPTCHA, renew \
+                 the credential, then run integration.test",
+            ),
+        },
+        Sign {
+            header: "x-seraph-loginreason",
+            values: &[
+                "AUTHENTICATED_FAILED",
+                "AUTHENTICATION_DENIED",
+                "AUTHORISATION_FAILED",
+            ],
+            certain: true,
+            advice: None,
+        },
+        Sign {
+            header: "x-ausername",
+            values: &["anonymous"],
+            certain: true,
+            advice: None,
+        },
+        Sign {
+            header: "x-seraph-loginreason",
+            values: &["OUT"],
+            certain: false,
+            advice: None,
+        },
+    ],
+    known: &[
+        ("x-seraph-loginreason", &["OK"]),
+        ("x-ausername", &[]),
+        ("x-aaccountid", &[]),
+    ],
+    pages: Pages::Never,
+};
+
+/// Fields of the system that may be the counterpart of a custom field: the worker sets none of them, and none decides
+/// where an issue is, who sees it or how it is found again.
+const MAPPABLE_SYSTEM: [&str; 5] = [
+    "environment",
+    "duedate",
+    "components",
+    "versions",
+    "fixVersions",
+];
+/// What [`is_mappable`] is, for people.
+const MAPPABLE: &str = "a custom field by its id, e.g. customfield_10010 (integration.fields lists them), or one of \
+     environment, duedate, components, versions and fixVersions";
+
+/// Whether a field of Jira's may be the counterpart of a custom field.
+fn is_mappable(theirs: &str) -> bool {
+    let number = theirs.strip_prefix("customfield_");
+    MAPPABLE_SYSTEM.contains(&theirs)
+        || number.is_some_and(|number| {
+            (1..=18).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit())
+        })
+}
+
+/// A key of a project: capitals, digits and `_` (Cloud takes 2 to 10, Data Center up to 255 of them).
+fn project_key(given: &str) -> Result<String, AdapterError> {
+    let key = given.trim();
+    let fits = key.starts_with(|c: char| c.is_ascii_uppercase())
+        && key.len() <= 255
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    if fits {
+        return Ok(key.to_owned());
+    }
+    Err(AdapterError::field(
+        "settings.project_key",
+        "is no key of a Jira project: a capital letter, then capital letters, digits and _, e.g. SUP; the key is what \
+         stands before the number of its issues",
+    ))
+}
+
+/// An id of a site at Atlassian's gateway.
+fn cloud_id(given: &str) -> Result<String, AdapterError> {
+    let id = given.trim();
+    let fits = (1..=128).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if fits {
+        return Ok(id.to_owned());
+    }
+    Err(AdapterError::field(
+        "credentials.cloud_id",
+        "is no cloud id: letters, digits and hyphens, as \
+         https://api.atlassian.com/oauth/token/accessible-resources gives it",
+    ))
+}
+
+/// Pages of comments that a look-up reads at most: as many comments as an issue takes.
+const COMMENT_PAGES_MAX: usize = 50;
 
 /// Legacy rows keep the base URL among the credentials.
 const LEGACY_URL: Member =
@@ -122,6 +230,12 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         OperationKind::Attach,
         OperationKind::Delete,
     ],
+    strangers: STRANGERS,
+    custom_fields: CustomFields {
+        allows: is_mappable,
+        help: MAPPABLE,
+        one_each: true,
+    },
     protection: "lookup: a unique label found by JQL; an empty search counts as proof after 120 s",
     limits: &[
         "summary 255 characters; description and comment 32,767",
@@ -141,10 +255,10 @@ enum Version {
 /// One Jira integration.
 pub struct Jira {
     version: Version,
-    /// Up to and with `/rest/api/N/`.
+    /// Up to and with `/rest/api/N`.
     api: Url,
     /// What people open.
-    site: String,
+    site: Url,
     auth: Auth,
     project_key: String,
     default_issue_type: Option<String>,
@@ -208,27 +322,28 @@ impl Jira {
             None if cloud => Version::V3,
             None => Version::V2,
         };
+        let parse = |name: &str, text: &str| url(name, text, "https://example.atlassian.net");
         let base = integration
             .base_url
             .clone()
             .or_else(|| credentials.text("url"));
-        let site = base
-            .clone()
-            .map(|base| base.trim_end_matches('/').to_owned());
+        let site = base.map(|base| parse("base_url", &base)).transpose()?;
         let host = match integration.auth_type {
             AuthType::Oauth2 => match members.setting("api_url") {
-                Some(url) => url.trim_end_matches('/').to_owned(),
-                None => format!("{GATEWAY}/{}", members.text("cloud_id")?),
+                Some(url) => parse("settings.api_url", &url)?,
+                None => {
+                    let gateway = parse("settings.api_url", GATEWAY)?;
+                    below(&gateway, &[&cloud_id(&members.text("cloud_id")?)?])?
+                }
             },
             AuthType::ApiKey | AuthType::Basic | AuthType::Bearer | AuthType::Custom => site
                 .clone()
                 .ok_or_else(|| AdapterError::field("base_url", "is required for jira"))?,
         };
         let number = match version {
-            Version::V2 => 2,
-            Version::V3 => 3,
+            Version::V2 => "2",
+            Version::V3 => "3",
         };
-        let parse = |name: &str, text: &str| url(name, text, "https://example.atlassian.net");
         let flow = match integration.auth_type {
             AuthType::Oauth2 => Some(Oauth {
                 token_url: parse(
@@ -245,10 +360,10 @@ impl Jira {
         };
         Ok(Self {
             version,
-            api: parse("base_url", &format!("{host}/rest/api/{number}/"))?,
+            api: below(&host, &["rest", "api", number])?,
             site: site.unwrap_or(host),
             auth,
-            project_key: members.required_setting("project_key")?,
+            project_key: project_key(&members.required_setting("project_key")?)?,
             default_issue_type: members.setting("default_issue_type"),
             status_transitions: match integration.settings.get("status_transitions") {
                 Some(Value::Object(map)) => map.clone(),
@@ -281,7 +396,7 @@ impl Jira {
             None => None,
         };
         let fields = self.create_fields(ticket, mark, assignee.as_ref(), &mut details);
-        let answer = exchange.send(self.create_request(ticket, fields)).await?;
+        let answer = exchange.send(self.create_request(ticket, fields)?).await?;
         let refused = match self.read_created(&answer) {
             Ok(receipt) => return Ok(Receipt { details, ..receipt }),
             Err(Refused::Fields(error, names)) => (error, names),
@@ -306,7 +421,7 @@ impl Jira {
             }
         }
         details.insert("dropped_fields".into(), json!(names));
-        let answer = exchange.send(self.create_request(ticket, fields)).await?;
+        let answer = exchange.send(self.create_request(ticket, fields)?).await?;
         match self.read_created(&answer) {
             Ok(receipt) => Ok(Receipt { details, ..receipt }),
             Err(Refused::Fields(error, _) | Refused::Other(error)) => Err(error),
@@ -331,14 +446,48 @@ impl Jira {
         self.read_issue_type(&answer, "")
     }
 
+    /// Moves the issue, and then says the summary in a comment of its own: one that rides along with a transition is
+    /// dropped without a word where the transition has no screen, which is the default.
     async fn change_status(
         &self,
         exchange: &Exchange<'_>,
         ticket: &TicketView,
-        status: crate::domain::TicketStatus,
+        status: TicketStatus,
         summary: Option<&str>,
+        mark: &str,
     ) -> Result<Receipt, AdapterError> {
         let issue = Self::address(ticket)?;
+        let mut receipt = self.transit(exchange, issue, status).await?;
+        let Some(summary) = said(summary) else {
+            return Ok(receipt);
+        };
+        let commented = async {
+            let request = self.comment_request(issue, summary, true, mark)?;
+            self.read_comment(&exchange.send(request).await?)
+        };
+        match commented.await {
+            Ok(comment) => {
+                receipt.details.extend(shown_summary(comment));
+                Ok(receipt)
+            }
+            // The issue is where it should be, and stays there.
+            Err(error) => {
+                let text = format!(
+                    "not posted: {}; ticket.comment can still post it",
+                    error.public
+                );
+                receipt.details.insert(SUMMARY_COMMENT.into(), text.into());
+                Err(error.after(receipt))
+            }
+        }
+    }
+
+    async fn transit(
+        &self,
+        exchange: &Exchange<'_>,
+        issue: &str,
+        status: TicketStatus,
+    ) -> Result<Receipt, AdapterError> {
         let current = self.read_status(&exchange.send(self.status_request(issue)?).await?)?;
         let configured = self
             .status_transitions
@@ -377,7 +526,7 @@ impl Jira {
             );
             return Err(AdapterError::field("status", text));
         };
-        let request = self.transition_request(issue, chosen, status, summary)?;
+        let request = self.transition_request(issue, chosen, status)?;
         self.check(
             &exchange.send(request).await?,
             Effect::Idempotent,
@@ -390,13 +539,66 @@ impl Jira {
         })
     }
 
+    /// A comment with this mark that was made since then.
+    async fn find_comment(
+        &self,
+        exchange: &Exchange<'_>,
+        issue: &str,
+        mark: &str,
+        since: DateTime<Utc>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        let mut start = 0;
+        for _ in 0..COMMENT_PAGES_MAX {
+            let request = self.comments_request(issue, start)?;
+            let answer = exchange.send(request).await?;
+            match self.read_comments(&answer, start, mark, since)? {
+                Comments::Found(receipt) => return Ok(Some(*receipt)),
+                Comments::Absent => return Ok(None),
+                Comments::More(next) => start = next,
+            }
+        }
+        Err(AdapterError::unsupported(
+            "the issue has more comments than a look-up reads, so nothing is proved by them",
+        ))
+    }
+
     /// How an issue is addressed: by its number where it is known, which survives a move between projects.
     fn address(ticket: &TicketView) -> Result<&str, AdapterError> {
         let number = ticket.external_ref.get("issue_id").and_then(Value::as_str);
-        number.or(ticket.external_id.as_deref()).ok_or_else(|| {
+        let address = number.or(ticket.external_id.as_deref()).ok_or_else(|| {
             AdapterError::new(ErrorClass::NotFound, "the ticket has no issue in Jira")
-        })
+        })?;
+        if is_address(address) {
+            return Ok(address);
+        }
+        let text = "the ticket's external id is no number and no key of an issue, such as SUP-17";
+        Err(AdapterError::new(ErrorClass::NotFound, text))
     }
+}
+
+/// Where the receipt of a status tells of its summary.
+const SUMMARY_COMMENT: &str = "resolution_comment";
+
+/// A summary that says something.
+fn said(summary: Option<&str>) -> Option<&str> {
+    summary.filter(|text| !text.trim().is_empty())
+}
+
+/// What the receipt of a status tells of its summary.
+fn shown_summary(comment: Receipt) -> Map<String, Value> {
+    let id = comment.external_comment_id;
+    Map::from_iter([(SUMMARY_COMMENT.to_owned(), json!(id))])
+}
+
+/// What an issue can be addressed by: its number, or its key.
+fn is_address(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_:.".contains(&b);
+    (1..=255).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('.')
+}
+
+/// The number of an issue.
+fn is_number(text: &str) -> bool {
+    (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[async_trait]
@@ -417,9 +619,9 @@ impl Adapter for Jira {
                 ticket,
                 status,
                 resolution_summary,
-                ..
+                cause,
             } => {
-                self.change_status(exchange, ticket, *status, *resolution_summary)
+                self.change_status(exchange, ticket, *status, *resolution_summary, cause.mark)
                     .await
             }
             Operation::Assign {
@@ -462,10 +664,25 @@ impl Adapter for Jira {
                 self.read_found(&answer)
             }
             Operation::Comment { ticket, cause, .. } => {
-                let answer = exchange
-                    .send(self.comments_request(Self::address(ticket)?)?)
+                let issue = Self::address(ticket)?;
+                self.find_comment(exchange, issue, cause.mark, cause.at)
+                    .await
+            }
+            // The summary is the last that a change of status does: where it is, all is done.
+            Operation::Status {
+                ticket,
+                resolution_summary,
+                cause,
+                ..
+            } if said(*resolution_summary).is_some() => {
+                let issue = Self::address(ticket)?;
+                let found = self
+                    .find_comment(exchange, issue, cause.mark, cause.at)
                     .await?;
-                self.read_found_comment(&answer, cause.mark)
+                Ok(found.map(|comment| Receipt {
+                    details: shown_summary(comment),
+                    ..Receipt::default()
+                }))
             }
             Operation::Attach {
                 ticket,
@@ -485,16 +702,51 @@ impl Adapter for Jira {
         }
     }
 
+    /// A change of status whose summary is not posted.
+    async fn partly(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        let Operation::Status {
+            ticket,
+            status,
+            resolution_summary: Some(_),
+            ..
+        } = operation
+        else {
+            return Ok(None);
+        };
+        let request = self.status_request(Self::address(ticket)?)?;
+        let current = self.read_status(&exchange.send(request).await?)?;
+        let configured = self
+            .status_transitions
+            .get(status.as_str())
+            .and_then(Value::as_str);
+        let is_there = response::is_there(&current, *status)
+            || configured.is_some_and(|name| current.name.eq_ignore_ascii_case(name));
+        let text = "not posted: no attempt is left; ticket.comment can still post it";
+        Ok(is_there.then(|| Receipt {
+            details: Map::from_iter([(SUMMARY_COMMENT.to_owned(), Value::from(text))]),
+            ..Receipt::default()
+        }))
+    }
+
     async fn check(
         &self,
         exchange: &Exchange<'_>,
         test: TestKind,
     ) -> Result<CheckReport, AdapterError> {
         match test {
-            TestKind::Connection => {
-                let answer = exchange.send(self.server_info_request()?).await?;
-                self.read_server_info(&answer)
-            }
+            // Whether Jira is reached at all; whom it lets in is another question.
+            TestKind::Connection => match exchange.send(self.server_info_request()?).await {
+                Ok(answer) => self.read_server_info(&answer),
+                Err(error) if error.class == ErrorClass::Authentication => Ok(CheckReport {
+                    message: "Jira answers, but does not take the credential".into(),
+                    details: Map::new(),
+                }),
+                Err(error) => Err(error),
+            },
             TestKind::Authentication => {
                 let answer = exchange.send(self.myself_request()?).await?;
                 self.read_myself(&answer)
@@ -504,7 +756,7 @@ impl Adapter for Jira {
                 self.read_permissions(&answer)
             }
             TestKind::CreateTicket => {
-                let (request, mark) = self.test_issue_request();
+                let (request, mark) = self.test_issue_request()?;
                 let answer = exchange.send(request).await?;
                 match self.read_created(&answer) {
                     Ok(receipt) => Ok(CheckReport {
@@ -524,7 +776,7 @@ impl Adapter for Jira {
         match &operation.deletion_closes() {
             Operation::Create { ticket, cause } => {
                 let fields = self.create_fields(ticket, cause.mark, None, &mut Map::new());
-                Ok(self.create_request(ticket, fields))
+                self.create_request(ticket, fields)
             }
             Operation::Update { ticket, patch, .. } => {
                 self.update_request(Self::address(ticket)?, patch)
@@ -573,6 +825,54 @@ impl Adapter for Jira {
         self.read_changes(&answer, cursor)
     }
 
+    async fn known(
+        &self,
+        exchange: &Exchange<'_>,
+        items: &[KnownItem],
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Vec<ExternalItem>, AdapterError> {
+        let items = items.iter().filter(|item| is_number(&item.id));
+        let (ids, marks): (Vec<&str>, Vec<&str>) = items
+            .map(|item| (item.id.as_str(), item.mark.as_str()))
+            .unzip();
+        let mut found = Vec::new();
+        if ids.is_empty() {
+            return Ok(found);
+        }
+        let (mut cursor, mut by_mark) = (None, false);
+        loop {
+            let (now, at) = (Utc::now(), cursor.as_deref());
+            let request = if by_mark {
+                self.marked_request(&marks, since, at, now)?
+            } else {
+                self.known_request(&ids, since, at, now)?
+            };
+            let answer = exchange.send(request).await?;
+            if answer.status == 400 && !by_mark {
+                // One of the issues is gone, and the search does not say which.
+                (cursor, by_mark) = (None, true);
+                continue;
+            }
+            let page = self.read_changes(&answer, at)?;
+            found.extend(page.items);
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    async fn item(
+        &self,
+        exchange: &Exchange<'_>,
+        id: &str,
+    ) -> Result<Option<ExternalItem>, AdapterError> {
+        if !is_address(id) {
+            return Ok(None);
+        }
+        self.read_item(&exchange.send(self.item_request(id)?).await?)
+    }
+
     fn token_flow(&self) -> Option<&dyn TokenFlow> {
         self.flow.as_ref().map(|flow| flow as &dyn TokenFlow)
     }
@@ -582,13 +882,30 @@ impl Adapter for Jira {
             OperationKind::Create => Protection::Lookup {
                 rungs: &CREATE_RUNGS,
             },
-            OperationKind::Comment | OperationKind::Attach => Protection::Lookup {
-                rungs: &COMMENT_RUNGS,
-            },
-            OperationKind::Update
-            | OperationKind::Status
-            | OperationKind::Assign
-            | OperationKind::Delete => Protection::Native,
+            // With a summary, a change of status ends in a comment.
+            OperationKind::Comment | OperationKind::Attach | OperationKind::Status => {
+                Protection::Lookup {
+                    rungs: &COMMENT_RUNGS,
+                }
+            }
+            OperationKind::Update | OperationKind::Assign | OperationKind::Delete => {
+                Protection::Native
+            }
+        }
+    }
+
+    fn protection_of(&self, operation: &Operation<'_>) -> Protection {
+        match operation {
+            Operation::Status {
+                resolution_summary, ..
+            } if said(*resolution_summary).is_none() => Protection::Native,
+            Operation::Create { .. }
+            | Operation::Update { .. }
+            | Operation::Status { .. }
+            | Operation::Assign { .. }
+            | Operation::Comment { .. }
+            | Operation::Attach { .. }
+            | Operation::Delete { .. } => self.protection(operation.kind()),
         }
     }
 }

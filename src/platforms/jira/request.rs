@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use url::Url;
 
+use super::super::path::below;
 use super::super::{
     AdapterError, Auth, Body, Effect, File, Request, Response, TokenFlow, TokenGrant,
 };
 use super::response::{self, Transition};
-use super::{Jira, Oauth, Version, adf};
+use super::{Jira, MAPPABLE, Oauth, Version, adf, is_mappable};
 use crate::domain::{Priority, TicketCategory, TicketPatch, TicketStatus, TicketView};
 
 /// Longest summary, one line (Jira's limit).
@@ -22,24 +22,47 @@ const SUMMARY_MAX: usize = 255;
 const TEXT_MAX: usize = 32_000;
 /// Issues a page of a sync.
 const PAGE: u32 = 100;
+/// Comments a page of a look-up.
+const COMMENTS: &str = "100";
 /// Minutes that a sync looks back beyond the last one: the search index lags, and clocks differ.
 const OVERLAP_MINUTES: i64 = 5;
 /// The issue and comment property that says whose it is.
 const PROPERTY: &str = "ticket-dispatch";
 
-impl Jira {
-    fn endpoint(&self, path: &str) -> Result<Url, AdapterError> {
-        self.api
-            .join(path)
-            .map_err(|_| AdapterError::field("base_url", "does not make a URL with Jira's paths"))
-    }
+/// Fields that a sync reads.
+const SYNCED: [&str; 5] = ["summary", "status", "priority", "labels", "updated"];
 
-    fn request(&self, method: Method, path: &str, effect: Effect) -> Result<Request, AdapterError> {
-        let request = Request::new(method, self.endpoint(path)?, self.auth.clone(), effect);
+impl Jira {
+    /// Every request is built here: its path part by part, so that no stored id and no setting leads elsewhere.
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        effect: Effect,
+    ) -> Result<Request, AdapterError> {
+        let request = Request::new(method, below(&self.api, path)?, self.auth.clone(), effect);
         Ok(request.header(
             reqwest::header::ACCEPT,
             reqwest::header::HeaderValue::from_static("application/json"),
         ))
+    }
+
+    /// A read with a query.
+    fn ask(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Request, AdapterError> {
+        let mut request = self.request(Method::GET, path, Effect::Read)?;
+        if !query.is_empty() {
+            request.url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(request)
+    }
+
+    /// A search; the versions have different paths for it.
+    fn search(&self, body: &Value) -> Result<Request, AdapterError> {
+        let path: &[&str] = match self.version {
+            Version::V3 => &["search", "jql"],
+            Version::V2 => &["search"],
+        };
+        Ok(self.request(Method::POST, path, Effect::Read)?.json(body))
     }
 
     /// A text in the version's own shape.
@@ -89,17 +112,21 @@ impl Jira {
         if let Some(account) = assignee {
             fields.insert("assignee".into(), account.clone());
         }
-        let mut unmapped = Vec::new();
+        let (mut unmapped, mut refused) = (Vec::new(), Map::new());
         for (name, value) in &ticket.custom_fields {
             match self.custom_fields.get(name).and_then(Value::as_str) {
-                Some(theirs) => {
+                Some(theirs) if is_mappable(theirs) => {
                     fields.insert(theirs.to_owned(), value.clone());
                 }
+                Some(theirs) => drop(refused.insert(name.clone(), unmappable(theirs).into())),
                 None => unmapped.push(name.clone()),
             }
         }
         if !unmapped.is_empty() {
             details.insert("unmapped_custom_fields".into(), json!(unmapped));
+        }
+        if !refused.is_empty() {
+            details.insert("refused_custom_fields".into(), refused.into());
         }
         fields
     }
@@ -108,7 +135,7 @@ impl Jira {
         &self,
         ticket: &TicketView,
         fields: Map<String, Value>,
-    ) -> Request {
+    ) -> Result<Request, AdapterError> {
         let properties = json!([{ "key": PROPERTY, "value": { "ticketId": ticket.id } }]);
         let body = Map::from_iter([
             ("fields".to_owned(), Value::Object(fields)),
@@ -118,7 +145,7 @@ impl Jira {
     }
 
     /// An issue that says of itself that it is a test, and its label.
-    pub(super) fn test_issue_request(&self) -> (Request, String) {
+    pub(super) fn test_issue_request(&self) -> Result<(Request, String), AdapterError> {
         let mark = format!("ticketwire-test-{}", uuid::Uuid::now_v7());
         let body = json!({ "fields": {
             "project": { "key": self.project_key },
@@ -127,18 +154,13 @@ impl Jira {
             "description": self.text("Made by `integration.test`. It may be deleted."),
             "labels": [mark],
         } });
-        (self.create_with(&body), mark)
+        Ok((self.create_with(&body)?, mark))
     }
 
-    fn create_with(&self, body: &Value) -> Request {
-        // The API's URL ends in a slash, so a plain name always joins.
-        let url = self.endpoint("issue").unwrap_or_else(|_| self.api.clone());
-        Request::new(Method::POST, url, self.auth.clone(), Effect::Create)
-            .header(
-                reqwest::header::ACCEPT,
-                reqwest::header::HeaderValue::from_static("application/json"),
-            )
-            .json(body)
+    fn create_with(&self, body: &Value) -> Result<Request, AdapterError> {
+        Ok(self
+            .request(Method::POST, &["issue"], Effect::Create)?
+            .json(body))
     }
 
     pub(super) fn issue_type(&self, category: TicketCategory) -> &str {
@@ -173,8 +195,12 @@ impl Jira {
         }
         for (name, value) in patch.custom_fields.iter().flatten() {
             match self.custom_fields.get(name).and_then(Value::as_str) {
-                Some(theirs) => {
+                Some(theirs) if is_mappable(theirs) => {
                     fields.insert(theirs.to_owned(), value.clone());
+                }
+                Some(theirs) => {
+                    let field = format!("custom_fields.{name}");
+                    return Err(AdapterError::field(&field, unmappable(theirs)));
                 }
                 None => {
                     let fault = "has no counterpart in the integration's custom_fields_mapping";
@@ -211,7 +237,7 @@ impl Jira {
             body.insert("fields".into(), json!({}));
         }
         Ok(self
-            .request(Method::PUT, &format!("issue/{issue}"), Effect::Idempotent)?
+            .request(Method::PUT, &["issue", issue], Effect::Idempotent)?
             .json(&body.into()))
     }
 
@@ -222,7 +248,7 @@ impl Jira {
     ) -> Result<Request, AdapterError> {
         let body = json!({ "fields": { "assignee": account } });
         Ok(self
-            .request(Method::PUT, &format!("issue/{issue}"), Effect::Idempotent)?
+            .request(Method::PUT, &["issue", issue], Effect::Idempotent)?
             .json(&body))
     }
 
@@ -254,17 +280,13 @@ impl Jira {
             }
         }
         Ok(self
-            .request(
-                Method::POST,
-                &format!("issue/{issue}/comment"),
-                Effect::Create,
-            )?
+            .request(Method::POST, &["issue", issue, "comment"], Effect::Create)?
             .json(&comment))
     }
 
     /// Sent in one piece: Jira's answer names all files of a request or none.
     pub(super) fn attach_request(&self, issue: &str, file: &File) -> Result<Request, AdapterError> {
-        let path = format!("issue/{issue}/attachments");
+        let path = ["issue", issue, "attachments"];
         let mut request = self.request(Method::POST, &path, Effect::Create)?.header(
             reqwest::header::HeaderName::from_static("x-atlassian-token"),
             reqwest::header::HeaderValue::from_static("no-check"),
@@ -277,83 +299,116 @@ impl Jira {
     }
 
     pub(super) fn attachments_request(&self, issue: &str) -> Result<Request, AdapterError> {
-        let path = format!("issue/{issue}?fields=attachment");
-        self.request(Method::GET, &path, Effect::Read)
+        self.ask(&["issue", issue], &[("fields", "attachment")])
     }
 
     pub(super) fn fields_request(&self, issue_type: &str) -> Result<Request, AdapterError> {
-        let path = format!(
-            "issue/createmeta/{}/issuetypes/{issue_type}?maxResults=200",
-            self.project_key
-        );
-        self.request(Method::GET, &path, Effect::Read)
+        let path = [
+            "issue",
+            "createmeta",
+            &self.project_key,
+            "issuetypes",
+            issue_type,
+        ];
+        self.ask(&path, &[("maxResults", "200")])
     }
 
-    /// Times in JQL have minutes, and are read in the caller's time zone: so it is asked by age, rounded up, with an
-    /// overlap; what was seen before changes nothing.
     pub(super) fn changes_request(
         &self,
         since: Option<DateTime<Utc>>,
         cursor: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Request, AdapterError> {
-        let age = since.map(|since| (now - since).num_minutes().max(0) + 1 + OVERLAP_MINUTES);
-        let changed = age.map_or_else(String::new, |age| format!(" AND updated >= \"-{age}m\""));
-        let jql = format!(
-            "project = \"{}\"{changed} ORDER BY updated ASC, key ASC",
-            self.project_key
-        );
-        let fields = json!(["summary", "status", "priority", "labels", "updated"]);
-        let mut body = json!({ "jql": jql, "fields": fields, "maxResults": PAGE });
-        let path = match (self.version, cursor) {
-            (Version::V3, None) => "search/jql",
-            (Version::V3, Some(token)) => {
-                body["nextPageToken"] = token.into();
-                "search/jql"
-            }
-            (Version::V2, cursor) => {
-                body["startAt"] = cursor
-                    .and_then(|at| at.parse::<u64>().ok())
-                    .unwrap_or(0)
-                    .into();
-                "search"
-            }
-        };
-        Ok(self.request(Method::POST, path, Effect::Read)?.json(&body))
+        let project = format!("project = {}", quoted(&self.project_key));
+        self.changed_request(&project, since, cursor, now)
     }
 
-    pub(super) fn comments_request(&self, issue: &str) -> Result<Request, AdapterError> {
-        let path =
-            format!("issue/{issue}/comment?orderBy=-created&maxResults=50&expand=properties");
-        self.request(Method::GET, &path, Effect::Read)
+    /// Known issues, wherever they are: their numbers survive a move.
+    pub(super) fn known_request(
+        &self,
+        ids: &[&str],
+        since: Option<DateTime<Utc>>,
+        cursor: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Request, AdapterError> {
+        // Digits, without quotes: what is quoted would be taken for a key.
+        self.changed_request(&format!("id in ({})", ids.join(", ")), since, cursor, now)
     }
 
-    pub(super) fn search_request(&self, mark: &str) -> Result<Request, AdapterError> {
-        let jql = format!(
-            "project = \"{}\" AND labels = \"{mark}\" ORDER BY created ASC",
-            self.project_key
-        );
-        let body = json!({ "jql": jql, "fields": ["key", "created"], "maxResults": 2 });
-        let path = match self.version {
-            Version::V3 => "search/jql",
-            Version::V2 => "search",
-        };
-        Ok(self.request(Method::POST, path, Effect::Read)?.json(&body))
-    }
-
-    pub(super) fn status_request(&self, issue: &str) -> Result<Request, AdapterError> {
-        self.request(
-            Method::GET,
-            &format!("issue/{issue}?fields=status"),
-            Effect::Read,
+    /// The same by their marks: a search by numbers is refused where one of the issues is gone, a search by labels is not.
+    pub(super) fn marked_request(
+        &self,
+        marks: &[&str],
+        since: Option<DateTime<Utc>>,
+        cursor: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Request, AdapterError> {
+        self.changed_request(
+            &format!("labels in ({})", listed(marks)),
+            since,
+            cursor,
+            now,
         )
     }
 
+    /// Times in JQL have minutes, and are read in the caller's time zone: so it is asked by age, rounded up, with an
+    /// overlap; what was seen before changes nothing.
+    fn changed_request(
+        &self,
+        which: &str,
+        since: Option<DateTime<Utc>>,
+        cursor: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Request, AdapterError> {
+        let age = since.map(|since| (now - since).num_minutes().max(0) + 1 + OVERLAP_MINUTES);
+        let changed = age.map_or_else(String::new, |age| format!(" AND updated >= \"-{age}m\""));
+        let jql = format!("{which}{changed} ORDER BY updated ASC, key ASC");
+        let mut body = json!({ "jql": jql, "fields": SYNCED, "maxResults": PAGE });
+        match (self.version, cursor) {
+            (Version::V3, None) => {}
+            (Version::V3, Some(token)) => body["nextPageToken"] = token.into(),
+            (Version::V2, cursor) => {
+                let start = cursor.and_then(|at| at.parse::<u64>().ok()).unwrap_or(0);
+                body["startAt"] = start.into();
+            }
+        }
+        self.search(&body)
+    }
+
+    /// One issue as it stands; read by its number, it is current.
+    pub(super) fn item_request(&self, issue: &str) -> Result<Request, AdapterError> {
+        self.ask(&["issue", issue], &[("fields", &SYNCED.join(","))])
+    }
+
+    /// A page of an issue's comments, newest first.
+    pub(super) fn comments_request(
+        &self,
+        issue: &str,
+        start: usize,
+    ) -> Result<Request, AdapterError> {
+        let query = [
+            ("orderBy", "-created"),
+            ("startAt", &start.to_string()),
+            ("maxResults", COMMENTS),
+            ("expand", "properties"),
+        ];
+        self.ask(&["issue", issue, "comment"], &query)
+    }
+
+    /// The mark is unique, so it is looked for in all projects: the issue may have been moved.
+    pub(super) fn search_request(&self, mark: &str) -> Result<Request, AdapterError> {
+        let jql = format!("labels = {} ORDER BY created ASC", quoted(mark));
+        self.search(&json!({ "jql": jql, "fields": ["key", "created"], "maxResults": 2 }))
+    }
+
+    pub(super) fn status_request(&self, issue: &str) -> Result<Request, AdapterError> {
+        self.ask(&["issue", issue], &[("fields", "status")])
+    }
+
     pub(super) fn transitions_request(&self, issue: &str) -> Result<Request, AdapterError> {
-        self.request(
-            Method::GET,
-            &format!("issue/{issue}/transitions?expand=transitions.fields"),
-            Effect::Read,
+        self.ask(
+            &["issue", issue, "transitions"],
+            &[("expand", "transitions.fields")],
         )
     }
 
@@ -362,62 +417,47 @@ impl Jira {
         issue: &str,
         transition: &Transition,
         status: TicketStatus,
-        summary: Option<&str>,
     ) -> Result<Request, AdapterError> {
         let mut body = json!({ "transition": { "id": transition.id } });
         if let Some(resolution) = response::resolution(transition, status) {
             body["fields"] = json!({ "resolution": { "name": resolution } });
         }
-        if let Some(summary) = summary {
-            body["update"] = json!({ "comment": [{ "add": { "body": self.text(summary) } }] });
-        }
+        let path = ["issue", issue, "transitions"];
         Ok(self
-            .request(
-                Method::POST,
-                &format!("issue/{issue}/transitions"),
-                Effect::Idempotent,
-            )?
+            .request(Method::POST, &path, Effect::Idempotent)?
             .json(&body))
     }
 
     pub(super) fn assignable_request(&self, email: &str) -> Result<Request, AdapterError> {
-        let mut request = self.request(Method::GET, "user/assignable/search", Effect::Read)?;
         let query = match self.version {
             Version::V3 => "query",
             Version::V2 => "username",
         };
-        request
-            .url
-            .query_pairs_mut()
-            .append_pair("project", &self.project_key)
-            .append_pair(query, email);
-        Ok(request)
+        self.ask(
+            &["user", "assignable", "search"],
+            &[("project", &self.project_key), (query, email)],
+        )
     }
 
     pub(super) fn issue_types_request(&self) -> Result<Request, AdapterError> {
-        let path = format!(
-            "issue/createmeta/{}/issuetypes?maxResults=50",
-            self.project_key
-        );
-        self.request(Method::GET, &path, Effect::Read)
+        let path = ["issue", "createmeta", &self.project_key, "issuetypes"];
+        self.ask(&path, &[("maxResults", "50")])
     }
 
     pub(super) fn server_info_request(&self) -> Result<Request, AdapterError> {
-        self.request(Method::GET, "serverInfo", Effect::Read)
+        self.ask(&["serverInfo"], &[])
     }
 
     pub(super) fn myself_request(&self) -> Result<Request, AdapterError> {
-        self.request(Method::GET, "myself", Effect::Read)
+        self.ask(&["myself"], &[])
     }
 
     pub(super) fn permissions_request(&self) -> Result<Request, AdapterError> {
-        let mut request = self.request(Method::GET, "mypermissions", Effect::Read)?;
-        request
-            .url
-            .query_pairs_mut()
-            .append_pair("projectKey", &self.project_key)
-            .append_pair("permissions", &response::PERMISSIONS.join(","));
-        Ok(request)
+        let query = [
+            ("projectKey", self.project_key.as_str()),
+            ("permissions", &response::PERMISSIONS.join(",")),
+        ];
+        self.ask(&["mypermissions"], &query)
     }
 }
 
@@ -446,6 +486,31 @@ impl TokenFlow for Oauth {
     }
 }
 
+/// A text as a value of JQL: nothing in it ends the text.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push(' '),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn listed(values: &[&str]) -> String {
+    let quoted: Vec<String> = values.iter().map(|value| quoted(value)).collect();
+    quoted.join(", ")
+}
+
+/// Why a field of Jira's cannot be the counterpart of a custom field.
+fn unmappable(theirs: &str) -> String {
+    format!("is mapped to {theirs:?} in the integration's custom_fields_mapping: name {MAPPABLE}")
+}
+
 /// Names of Jira's default priority scheme.
 const fn priority(priority: Priority) -> &'static str {
     match priority {
@@ -456,9 +521,17 @@ const fn priority(priority: Priority) -> &'static str {
     }
 }
 
-/// Labels have no spaces and at most 255 characters.
+/// Labels have no spaces and at most 255 characters. One that looks like a mark would let a look-up find this issue for
+/// another ticket.
 fn label(tag: &str) -> String {
-    tag.chars()
+    let prefix = if tag.trim_start().starts_with("tkt-") {
+        "tag-"
+    } else {
+        ""
+    };
+    prefix
+        .chars()
+        .chain(tag.chars())
         .map(|c| if c.is_whitespace() { '-' } else { c })
         .take(255)
         .collect()
@@ -498,7 +571,17 @@ mod tests {
     }
 
     #[test]
+    fn a_text_does_not_end_a_value_of_jql() {
+        assert_eq!(
+            quoted("X\" OR project = \"Y\\"),
+            r#""X\" OR project = \"Y\\""#
+        );
+        assert_eq!(listed(&["1", "2"]), r#""1", "2""#);
+    }
+
+    #[test]
     fn labels_have_no_spaces() {
         assert_eq!(label("needs a look"), "needs-a-look");
+        assert_eq!(label("tkt-9b2f1c1e"), "tag-tkt-9b2f1c1e");
     }
 }

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::super::path::below;
 use super::super::{
     AdapterError, ChangePage, CheckReport, Effect, ErrorClass, ExternalItem, File, PlatformField,
     Receipt, Response, TokenGrant,
@@ -32,6 +33,25 @@ pub(super) enum Refused {
     Fields(AdapterError, BTreeMap<String, String>),
     /// Otherwise.
     Other(AdapterError),
+}
+
+/// What a page of comments says of a mark.
+pub(super) enum Comments {
+    /// It is on the comment of this receipt.
+    Found(Box<Receipt>),
+    /// It is on none.
+    Absent,
+    /// Not on these; the next page begins here.
+    More(usize),
+}
+
+/// An issue as searches and reads show it.
+#[derive(Deserialize)]
+struct Issue {
+    id: String,
+    key: String,
+    #[serde(default)]
+    fields: Value,
 }
 
 #[derive(Deserialize)]
@@ -164,7 +184,7 @@ impl Jira {
 
     fn receipt(&self, created: &Created) -> Receipt {
         Receipt {
-            external_url: Some(format!("{}/browse/{}", self.site, created.key)),
+            external_url: self.page_of(&created.key),
             external_id: Some(created.key.clone()),
             external_ref: Map::from_iter([(
                 "issue_id".to_owned(),
@@ -211,37 +231,92 @@ impl Jira {
         })
     }
 
-    pub(super) fn read_found_comment(
+    /// A page of an issue's comments, looked through for a mark. That a comment is not there is proved only by a listing
+    /// that shows marks, to its end or back to before the command came; a minute for clocks that differ.
+    pub(super) fn read_comments(
         &self,
         answer: &Response,
+        start: usize,
         mark: &str,
-    ) -> Result<Option<Receipt>, AdapterError> {
+        since: DateTime<Utc>,
+    ) -> Result<Comments, AdapterError> {
         #[derive(Deserialize)]
-        struct Comments {
+        struct Page {
             comments: Vec<Comment>,
+            #[serde(default, rename = "startAt")]
+            start: usize,
+            total: Option<usize>,
         }
         #[derive(Deserialize)]
         struct Comment {
             id: String,
-            #[serde(default)]
-            properties: Vec<Property>,
+            created: Option<String>,
+            properties: Option<Vec<Property>>,
         }
         #[derive(Deserialize)]
         struct Property {
             value: Value,
         }
         self.check(answer, Effect::Read, "listing the comments")?;
-        let list: Comments = answer.json(Effect::Read)?;
+        let page: Page = answer.json(Effect::Read)?;
         let ours = |comment: &&Comment| {
-            comment
-                .properties
-                .iter()
+            let properties = comment.properties.iter().flatten();
+            properties
+                .into_iter()
                 .any(|property| property.value["mark"] == mark)
         };
-        Ok(list.comments.iter().find(ours).map(|comment| Receipt {
-            external_comment_id: Some(comment.id.clone()),
-            ..Receipt::default()
-        }))
+        if let Some(comment) = page.comments.iter().find(ours) {
+            return Ok(Comments::Found(Box::new(Receipt {
+                external_comment_id: Some(comment.id.clone()),
+                ..Receipt::default()
+            })));
+        }
+        let no_proof = |text: &str| Err(AdapterError::unsupported(text).with_status(answer.status));
+        let count = page.comments.len();
+        if count == 0 && start == 0 && page.total.unwrap_or(0) == 0 {
+            return Ok(Comments::Absent);
+        }
+        if page.start != start {
+            return no_proof(
+                "Jira does not list the issue's comments page by page, so nothing is proved by them",
+            );
+        }
+        if page
+            .comments
+            .iter()
+            .all(|comment| comment.properties.is_none())
+            && count > 0
+        {
+            let text = "Jira lists the issue's comments without their properties (expand=properties), in which the mark \
+                        is, so nothing is proved by them";
+            return no_proof(text);
+        }
+        let since = since - chrono::Duration::minutes(1);
+        let created: Vec<Option<DateTime<Utc>>> = page
+            .comments
+            .iter()
+            .map(|comment| comment.created.as_deref().and_then(moment))
+            .collect();
+        // Newest first, as asked: then older ones cannot be it.
+        let sorted = created.windows(2).all(|pair| match pair {
+            [Some(newer), Some(older)] => newer >= older,
+            _ => false,
+        });
+        let reaches_back = created
+            .last()
+            .copied()
+            .flatten()
+            .is_some_and(|at| at < since);
+        let next = start + count;
+        if page.total.is_some_and(|total| next >= total) || (sorted && count > 1 && reaches_back) {
+            return Ok(Comments::Absent);
+        }
+        if count == 0 {
+            return no_proof(
+                "Jira does not list all of the issue's comments, so nothing is proved by them",
+            );
+        }
+        Ok(Comments::More(next))
     }
 
     pub(super) fn read_attached(&self, answer: &Response) -> Result<Receipt, AdapterError> {
@@ -272,30 +347,36 @@ impl Jira {
         }
         #[derive(Deserialize)]
         struct Fields {
-            #[serde(default)]
-            attachment: Vec<Attached>,
+            attachment: Option<Vec<Attached>>,
         }
         self.check(answer, Effect::Read, "reading the issue's files")?;
         let issue: Issue = answer.json(Effect::Read)?;
+        let Some(attachments) = issue.fields.attachment else {
+            let text = "Jira shows the issue without its files, so nothing is proved by it; attachments may be switched \
+                        off, or the field hidden";
+            return Err(AdapterError::unsupported(text).with_status(answer.status));
+        };
         let since = since - chrono::Duration::minutes(1);
-        let ours = |there: &Attached| {
-            there.filename == file.name
-                && there.size == file.size
+        let could_be = |there: &&Attached| {
+            there.size == file.size
                 && there
                     .created
                     .as_deref()
                     .and_then(moment)
                     .is_none_or(|created| created >= since)
         };
-        Ok(issue
-            .fields
-            .attachment
-            .into_iter()
-            .find(ours)
-            .map(|there| Receipt {
-                external_attachment_id: Some(there.id),
-                ..Receipt::default()
-            }))
+        let candidates: Vec<&Attached> = attachments.iter().filter(could_be).collect();
+        // The very name first: two files of a command may differ in what a server changes.
+        let exact = candidates.iter().find(|there| there.filename == file.name);
+        let found = exact.or_else(|| {
+            candidates
+                .iter()
+                .find(|there| file.is_kept_as(&there.filename))
+        });
+        Ok(found.map(|there| Receipt {
+            external_attachment_id: Some(there.id.clone()),
+            ..Receipt::default()
+        }))
     }
 
     pub(super) fn read_fields(
@@ -362,13 +443,6 @@ impl Jira {
             is_last: Option<bool>,
             total: Option<usize>,
         }
-        #[derive(Deserialize)]
-        struct Issue {
-            id: String,
-            key: String,
-            #[serde(default)]
-            fields: Value,
-        }
         self.check(answer, Effect::Read, "reading what changed")?;
         let page: Page = answer.json(Effect::Read)?;
         let seen = cursor.and_then(|at| at.parse::<usize>().ok()).unwrap_or(0) + page.issues.len();
@@ -379,8 +453,31 @@ impl Jira {
             }
             (Version::V2, _) => None,
         };
-        let items = page.issues.into_iter().map(|issue| ExternalItem {
-            external_url: Some(format!("{}/browse/{}", self.site, issue.key)),
+        Ok(ChangePage {
+            items: page
+                .issues
+                .into_iter()
+                .map(|issue| self.item_of(issue))
+                .collect(),
+            next,
+        })
+    }
+
+    /// One issue as it stands; `None` where it is not there.
+    pub(super) fn read_item(
+        &self,
+        answer: &Response,
+    ) -> Result<Option<ExternalItem>, AdapterError> {
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        self.check(answer, Effect::Read, "reading the issue")?;
+        Ok(Some(self.item_of(answer.json(Effect::Read)?)))
+    }
+
+    fn item_of(&self, issue: Issue) -> ExternalItem {
+        ExternalItem {
+            external_url: self.page_of(&issue.key),
             external_ref: Map::from_iter([("issue_id".to_owned(), Value::from(issue.id))]),
             external_id: issue.key,
             title: issue.fields["summary"].as_str().map(str::to_owned),
@@ -391,11 +488,12 @@ impl Jira {
                 .as_str()
                 .and_then(our_priority),
             updated_at: issue.fields["updated"].as_str().and_then(moment),
-        });
-        Ok(ChangePage {
-            items: items.collect(),
-            next,
-        })
+        }
+    }
+
+    /// The page of an issue that a person would open.
+    fn page_of(&self, key: &str) -> Option<String> {
+        below(&self.site, &["browse", key]).ok().map(String::from)
     }
 
     /// A status of Jira's in our words: a configured name first, else by its category.

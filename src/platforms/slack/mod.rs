@@ -25,9 +25,9 @@ use url::Url;
 
 use super::members::{Members, url};
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, Descriptor, Effect, ErrorClass,
-    Exchange, File, Member, Operation, OperationKind, Protection, Receipt, Request, TestKind,
-    TokenFlow,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, CustomFields, Descriptor,
+    Effect, ErrorClass, Exchange, File, Member, Operation, OperationKind, Pages, Protection,
+    Receipt, Request, Strangers, TestKind, TokenFlow,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
@@ -44,6 +44,8 @@ static RUNGS: [Duration; 3] = [
 ];
 /// Pages of history that are read at most; more messages than that are not looked through.
 const PAGES_MAX: usize = 20;
+/// Longest label of a custom field.
+const LABEL_MAX: usize = 100;
 
 /// Slack's facts.
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -95,6 +97,18 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         ),
     ],
     base_url: BaseUrl::Default(API),
+    // Whom it answers is in `ok` and `error` of every body; what is a page is not Slack's.
+    strangers: Strangers {
+        signs: &[],
+        known: &[],
+        pages: Pages::Never,
+    },
+    // A label, shown in front of the value.
+    custom_fields: CustomFields {
+        allows: |label| !label.trim().is_empty() && label.chars().count() <= LABEL_MAX,
+        help: "a label of 1 to 100 characters",
+        one_each: false,
+    },
     operations: &[
         OperationKind::Create,
         OperationKind::Update,
@@ -169,6 +183,14 @@ impl Place {
             .ok_or_else(|| {
                 AdapterError::new(ErrorClass::NotFound, "the ticket has no message in Slack")
             })?;
+        let is_id = channel
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_#".contains(&b));
+        let is_time = ts.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        if channel.is_empty() || ts.is_empty() || !is_id || !is_time {
+            let text = "the ticket's external id names no message in Slack (a channel's id, a colon, a time)";
+            return Err(AdapterError::new(ErrorClass::NotFound, text));
+        }
         Ok(Self {
             channel: channel.to_owned(),
             ts: ts.to_owned(),
@@ -208,6 +230,16 @@ impl Slack {
                     "is required for slack: the id of a channel, e.g. C0123ABCD",
                 )
             })?;
+            let channel = channel.trim().to_owned();
+            // Names of channels may have letters of any script.
+            let named = channel.strip_prefix('#').unwrap_or(&channel);
+            let fits = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+            if named.is_empty() || named.chars().count() > 80 || !named.chars().all(fits) {
+                return Err(AdapterError::field(
+                    "settings.channel",
+                    "is neither a channel's id, e.g. C0123ABCD, nor its name",
+                ));
+            }
             Ok(Way::Bot(Box::new(Bot {
                 api: api.clone(),
                 auth,
@@ -348,8 +380,7 @@ impl Bot {
             let answer = exchange
                 .send(self.replies_request(root, since, &cursor)?)
                 .await?;
-            let (found, next) =
-                response::read_shared_files(&answer, &file.name, file.size, me.bot_id.as_deref())?;
+            let (found, next) = response::read_shared_files(&answer, file, me.bot_id.as_deref())?;
             if found.is_some() {
                 return Ok(Some(Receipt {
                     external_attachment_id: found,

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::super::{AdapterError, CheckReport, Effect, ErrorClass, Receipt, Response, TokenGrant};
+use super::super::{
+    AdapterError, CheckReport, Effect, ErrorClass, File, Receipt, Response, TokenGrant,
+};
 use super::Place;
 
 /// Marks our messages among those with metadata.
@@ -261,8 +263,7 @@ pub(super) fn read_shared(answer: &Response, id: &str) -> Result<Receipt, Adapte
 /// A file of this name and size that we shared in the thread, on a page of its messages; and the next page.
 pub(super) fn read_shared_files(
     answer: &Response,
-    name: &str,
-    size: u64,
+    file: &File,
     bot: Option<&str>,
 ) -> Result<(Option<String>, Option<String>), AdapterError> {
     #[derive(Deserialize)]
@@ -297,10 +298,11 @@ pub(super) fn read_shared_files(
         .iter()
         .filter(own)
         .flat_map(|message| message.files.iter())
-        .find(|file| {
-            (file.name == name || file.title == name) && file.size.is_none_or(|n| n == size)
+        .find(|shared| {
+            (file.is_kept_as(&shared.name) || file.is_kept_as(&shared.title))
+                && shared.size.is_none_or(|size| size == file.size)
         })
-        .map(|file| file.id.clone());
+        .map(|shared| shared.id.clone());
     let next = listing.response_metadata.next_cursor;
     Ok((found, (!next.is_empty()).then_some(next)))
 }
@@ -337,6 +339,8 @@ pub(super) fn read_page(
         bot_id: Option<String>,
         #[serde(default)]
         metadata: Value,
+        #[serde(default)]
+        files: Vec<Value>,
     }
     check(answer, Effect::Read, "looking for the message")?;
     let listing: Listing = answer.json(Effect::Read)?;
@@ -349,6 +353,18 @@ pub(super) fn read_page(
             && message.metadata["event_type"] == EVENT_TYPE
             && message.metadata["event_payload"]["mark"] == mark
     };
+    let found = listing.messages.iter().position(ours);
+    // Our messages carry their marks, but for those that share files: where none shows one, a mark that is not seen may
+    // be there.
+    let mut own = listing.messages.iter().filter(|message| {
+        message.files.is_empty() && message.bot_id.is_some() && message.bot_id.as_deref() == bot
+    });
+    let is_any = own.clone().next().is_some();
+    if found.is_none() && is_any && own.all(|message| message.metadata.is_null()) {
+        let text = "Slack lists our messages without their metadata, in which the mark is, so nothing is proved by them; \
+                    the app may lack the scope metadata.message:read";
+        return Err(AdapterError::unsupported(text).with_status(answer.status));
+    }
     let next = listing.response_metadata.next_cursor;
     if listing.has_more && next.is_empty() {
         return Err(AdapterError::new(
@@ -360,7 +376,7 @@ pub(super) fn read_page(
         found: listing
             .messages
             .into_iter()
-            .find(ours)
+            .nth(found.unwrap_or(usize::MAX))
             .map(|message| Posted {
                 channel: message.channel,
                 ts: message.ts,
@@ -469,10 +485,24 @@ pub(super) fn is_stale(answer: &Response) -> bool {
 /// An incoming webhook answers in plain text with a true status (list from general knowledge, unconfirmed).
 pub(super) fn read_hook(answer: &Response, effect: Effect) -> Result<(), AdapterError> {
     let what = "posting by the incoming webhook";
-    let Err(error) = answer.check(effect, what) else {
-        return Ok(());
-    };
     let said = word(&String::from_utf8_lossy(&answer.body));
+    let Err(error) = answer.check(effect, what) else {
+        // The one answer of a hook that took a message.
+        if said == "ok" {
+            return Ok(());
+        }
+        let class = match effect {
+            Effect::Create => ErrorClass::Unknown,
+            Effect::Read | Effect::Idempotent => ErrorClass::Transient { retry_after: None },
+        };
+        let text = format!(
+            "{what}: answered {} without the \"ok\" of Slack",
+            answer.status
+        );
+        return Err(AdapterError::new(class, text)
+            .with_status(answer.status)
+            .with_internal(answer.quote()));
+    };
     let class = match (answer.status, said.as_str()) {
         (404, "no_service" | "no_service_id" | "no_team" | "no_active_hooks") | (410, _) => {
             ErrorClass::Gone

@@ -20,12 +20,15 @@ use url::Url;
 use self::payload::{event, event_of, fill};
 use self::sign::Signer;
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, CheckReport, Descriptor, Effect,
-    ErrorClass, Exchange, Member, Operation, OperationKind, Protection, Receipt, Request, Response,
-    TestKind,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, CheckReport, CustomFields, Descriptor,
+    Effect, ErrorClass, Exchange, Member, Operation, OperationKind, Protection, Receipt, Request,
+    Response, Strangers, TestKind,
 };
 use crate::domain::{AuthType, Integration, Platform};
 use crate::secrets::Credentials;
+
+/// Longest name that a custom field can be given.
+const NAME_MAX: usize = 255;
 
 /// A webhook's facts.
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -61,6 +64,14 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         ),
     ],
     base_url: BaseUrl::UnlessSetting("url"),
+    // Receivers answer as they like; a log-in page is still none of theirs.
+    strangers: Strangers::PAGES,
+    // Renamed within `data.custom_fields`, so that no member of the event can be replaced.
+    custom_fields: CustomFields {
+        allows: |name| !name.trim().is_empty() && name.chars().count() <= NAME_MAX,
+        help: "a member of data.custom_fields, of 1 to 255 characters",
+        one_each: true,
+    },
     operations: &[
         OperationKind::Create,
         OperationKind::Update,

@@ -60,14 +60,21 @@ pub(super) fn event_of(operation: &Operation<'_>, names: &Map<String, Value>) ->
             .ticket()
             .custom_fields
             .iter()
-            .map(|(name, value)| {
-                let theirs = names.get(name).and_then(Value::as_str).unwrap_or(name);
-                (theirs.to_owned(), value.clone())
-            });
+            .map(|(name, value)| (renamed(name, names, operation.ticket()), value.clone()));
         data.insert("custom_fields".into(), Value::Object(named.collect()));
     }
     data.extend(more);
     event(kind, operation.cause().at, &data)
+}
+
+/// What a custom field is called there. A name that another field of the ticket has already is not given: one of the two
+/// would be lost.
+fn renamed(name: &str, names: &Map<String, Value>, ticket: &TicketView) -> String {
+    let theirs = names.get(name).and_then(Value::as_str).unwrap_or(name);
+    let is_taken = ticket.custom_fields.keys().any(|other| {
+        other != name && names.get(other).and_then(Value::as_str).unwrap_or(other) == theirs
+    });
+    if is_taken { name } else { theirs }.to_owned()
 }
 
 pub(super) fn event(kind: &str, at: DateTime<Utc>, data: &Map<String, Value>) -> Value {
@@ -146,6 +153,33 @@ fn at_path<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_custom_field_is_renamed_unless_another_has_the_name() {
+        let mut ticket = TicketView {
+            id: crate::domain::TicketId::new(uuid::Uuid::nil()),
+            title: String::new(),
+            description: String::new(),
+            status: crate::domain::TicketStatus::New,
+            priority: crate::domain::Priority::Low,
+            urgency: crate::domain::Priority::Low,
+            category: crate::domain::TicketCategory::General,
+            department: None,
+            assigned_to: None,
+            created_by: None,
+            tags: Vec::new(),
+            custom_fields: Map::from_iter([("a".to_owned(), json!(1))]),
+            external_id: None,
+            external_url: None,
+            external_ref: Map::new(),
+        };
+        let names = Map::from_iter([("a".to_owned(), json!("b"))]);
+
+        assert_eq!(renamed("a", &names, &ticket), "b");
+        ticket.custom_fields.insert("b".into(), json!(2));
+        assert_eq!(renamed("a", &names, &ticket), "a");
+        assert_eq!(renamed("b", &names, &ticket), "b");
+    }
 
     #[test]
     fn a_template_takes_values_whole_and_in_texts() {
