@@ -312,9 +312,8 @@ pub(super) async fn make(
             return Ok(Made::Done(Vec::new()));
         }
         OwnEffect::RecordSync(sync) => {
-            return super::sync::record(client, sync, owner)
-                .await
-                .map(Made::Done);
+            let recorded = super::sync::record(client, sync, owner).await?;
+            return Ok(recorded.map_or(Made::Moved, Made::Done));
         }
     };
     Ok(match transited {
