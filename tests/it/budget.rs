@@ -13,7 +13,7 @@ async fn creates(world: &World, count: usize) -> Vec<Uuid> {
     ids
 }
 
-fn refusals(times: u32, headers: Value) -> Value {
+fn refusals(times: u32, headers: &Value) -> Value {
     json!({ "kind": "status", "status": 429, "operation": "create_issue", "times": times, "headers": headers })
 }
 
@@ -26,7 +26,7 @@ async fn a_refusal_by_budget_spends_no_attempt_and_pauses_the_integration_for_al
     let two = world
         .worker_with(&[("TICKETWIRE__WORKER__ID", "two")])
         .await;
-    world.fault(refusals(0, json!({ "Retry-After": "3" })));
+    world.fault(refusals(0, &json!({ "Retry-After": "3" })));
 
     let mut commands = creates(&world, 10).await;
     world.told("integration.rate_limit.reached", |_| true).await;
@@ -63,7 +63,7 @@ async fn a_refusal_by_budget_spends_no_attempt_and_pauses_the_integration_for_al
 async fn a_refusal_that_names_no_time_pauses_longer_each_time() {
     let world = World::new().await;
     let worker = world.worker().await;
-    world.fault(refusals(4, json!({})));
+    world.fault(refusals(4, &json!({})));
 
     let commands = creates(&world, 1).await;
     world.close_the_ledger(&commands).await;
@@ -82,7 +82,7 @@ async fn a_neighbour_is_not_paused_with_it() {
     let world = World::new().await;
     let neighbour = world.add_integration("other", &json!({})).await;
     let worker = world.worker().await;
-    world.fault(refusals(0, json!({ "Retry-After": "600" })));
+    world.fault(refusals(0, &json!({ "Retry-After": "600" })));
     let paused = creates(&world, 1).await;
     world.state(paused[0], "deferred").await;
 

@@ -303,7 +303,7 @@ ways! {
         let silent = silent_host().await;
         let id = hostile.jira(&hostile.site()).await;
         let create = |number: usize| {
-            let url = if number % 2 == 0 { format!("{silent}/file") } else { files.url("/away") };
+            let url = if number.is_multiple_of(2) { format!("{silent}/file") } else { files.url("/away") };
             let mut data = Map::new();
             data.insert("title".into(), "t".into());
             data.insert("description".into(), "d".into());
