@@ -101,10 +101,11 @@ impl Plan {
                 "--sick" => plan.sickness = Some(value.parse()?),
                 "--round-trip-ms" => plan.round_trip = Duration::from_millis(value.parse()?),
                 "--workers" => plan.workers = value.parse()?,
+                "--integrations" => seed::choose(value.parse()?)?,
                 "--rate" => plan.rate = value.parse()?,
                 "--minutes" => plan.minutes = value.parse()?,
                 other => {
-                    let known = "--commands, --latency-ms, --in-flight, --program, --history, --sick, --round-trip-ms, \
+                    let known = "--commands, --latency-ms, --in-flight, --program, --history, --sick, --integrations, --round-trip-ms, \
                                  --workers, --rate, --minutes";
                     return Err(format!("{other} is none of {known}").into());
                 }
@@ -350,7 +351,7 @@ async fn healthy(plan: &Plan, database: &str, mut worker: Stopped) -> Result<(),
                 "{:.0} commands/s of the healthy integrations: {wanted} in {seconds:.2} s, beside {} sick of {}",
                 wanted as f64 / seconds,
                 sick.len(),
-                seed::INTEGRATIONS
+                seed::count()
             );
             break;
         }
@@ -373,7 +374,7 @@ fn report(plan: &Plan, metrics: &str, took: Duration, start_up: Duration, spent:
         plan.commands,
         took.as_secs_f64(),
         plan.latency.as_millis(),
-        seed::INTEGRATIONS,
+        seed::count(),
         plan.in_flight,
     );
     println!(

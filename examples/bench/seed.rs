@@ -1,5 +1,7 @@
 //! The integrations that the measured commands name.
 
+use std::sync::OnceLock;
+
 use serde_json::json;
 use ticketwire::contract::{Command, CommandType, Faults, OwnCommand};
 use ticketwire::domain::{IntegrationId, IntegrationStatus, OrganizationId};
@@ -7,12 +9,27 @@ use ticketwire::secrets::{Binding, KeyRing};
 use ticketwire::store::{NewIntegration, OwnEffect, Store, connect};
 use uuid::Uuid;
 
-pub(crate) const INTEGRATIONS: usize = 20;
+/// How many integrations the commands go to unless somebody says otherwise.
+const INTEGRATIONS: usize = 20;
 const ORGANIZATIONS: usize = 5;
+
+static CHOSEN: OnceLock<usize> = OnceLock::new();
+
+/// Sets how many integrations the commands go to; before anything asks.
+pub(crate) fn choose(integrations: usize) -> Result<(), super::Error> {
+    CHOSEN
+        .set(integrations.max(1))
+        .map_err(|_| "the number of integrations is set already".into())
+}
+
+/// How many integrations the commands go to.
+pub(crate) fn count() -> usize {
+    CHOSEN.get().copied().unwrap_or(INTEGRATIONS)
+}
 
 /// Organization and integration of the command with this number.
 pub(crate) fn ids(number: usize) -> (Uuid, Uuid) {
-    let integration = number % INTEGRATIONS;
+    let integration = number % count();
     let of = |kind: u128, number: usize| Uuid::from_u128((kind << 64) | number as u128);
     (
         of(0x4000_9000, integration % ORGANIZATIONS),
@@ -22,7 +39,7 @@ pub(crate) fn ids(number: usize) -> (Uuid, Uuid) {
 
 /// One integration in ten.
 pub(crate) fn sick() -> impl Iterator<Item = Uuid> {
-    (0..INTEGRATIONS).step_by(10).map(|number| ids(number).1)
+    (0..count()).step_by(10).map(|number| ids(number).1)
 }
 
 /// Finished commands of the past, as many as a busy month leaves.
@@ -56,7 +73,7 @@ pub(crate) async fn integrations(
 ) -> Result<(), super::Error> {
     let ring = KeyRing::parse(&[key.to_owned().into()])?;
     let store = Store::new(&database.into(), 1, "ticketwire bench")?;
-    for number in 0..INTEGRATIONS {
+    for number in 0..count() {
         let (organization, id) = ids(number);
         let (organization_id, id) = (OrganizationId::new(organization), IntegrationId::new(id));
         let base_url = if with_sick && sick().any(|sick| sick == id.uuid()) {
