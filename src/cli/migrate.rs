@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Failed, failed, output};
 use crate::store::migrate::{self, Back, Done, IndexState, MigrateError, Status};
-use crate::store::{connect, create_database};
+use crate::store::{StoreError, connect, create_database};
 
 /// The database schema.
 #[derive(Args)]
@@ -56,11 +56,12 @@ impl Migrate {
                 .map_err(failed)?;
         }
         let connected = connect(&context.config.database.url, "ticketwire migrate").await;
-        let (mut client, _driver) = connected.map_err(|error| {
-            let chain = crate::store::chain(&error);
-            Failed::Operation(format!(
-                "{chain}; check database.url (or DATABASE_URL) and that the database exists"
-            ))
+        let (mut client, _driver) = connected.map_err(|error| match error {
+            StoreError::Sessionless => failed(error),
+            other => Failed::Operation(format!(
+                "{}; check database.url (or DATABASE_URL) and that the database exists",
+                crate::store::chain(&other)
+            )),
         })?;
         match self.action {
             Action::Up { dry_run: true, .. } => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use deadpool_postgres::HookError;
 use tokio_postgres::error::SqlState;
 
 /// A failed statement or transaction.
@@ -13,6 +14,15 @@ pub enum StoreError {
     /// A statement did not answer in time. What it did is in doubt.
     #[error("PostgreSQL did not answer within {0:?}")]
     Timeout(Duration),
+    /// The login was taken, and then nothing was answered.
+    #[error(
+        "PostgreSQL took the login and answered no statement within {0:?} (a pooler in front of it may have no \
+         connection left: PgBouncer's default_pool_size, max_db_connections)"
+    )]
+    NoPlace(Duration),
+    /// What answers is a pooler that hands connections out by transaction or by statement.
+    #[error("{SESSIONLESS}")]
+    Sessionless,
     /// Deadlock, serialisation failure or a lost race for a ticket's turn: the same again will do.
     #[error("a transaction has to be repeated")]
     Contention(#[source] tokio_postgres::Error),
@@ -25,15 +35,36 @@ pub enum StoreError {
     Unserved(#[source] tokio_postgres::Error),
 }
 
+/// How such a pooler is told, and what to do about it.
+pub(super) const SESSIONLESS: &str = "database.url (DATABASE_URL) leads to a pooler that does not keep sessions \
+     (PgBouncer: pool_mode = transaction or statement), and the worker needs them: set pool_mode = session for this \
+     database, or name the address of PostgreSQL itself";
+
+/// What PgBouncer says of a start-up parameter that it does not pass on.
+const UNSUPPORTED_PARAMETER: &str = "unsupported startup parameter";
+/// What PgBouncer says of a login that will fail again, under a code that says nothing (before 1.20, 08P01 for all).
+const LOGIN_REFUSED: [&str; 5] = [
+    "no such database",
+    "bouncer config error",
+    "no such user",
+    "password authentication failed",
+    "SASL authentication failed",
+];
+/// What only a pooler without sessions can answer.
+const NO_TRANSACTIONS: &str = "transaction blocks not allowed in statement pooling mode";
+
 impl StoreError {
     /// Whether the data is at fault, so that the same batch will fail again and must be split.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Refused(_) => true,
-            Self::Unavailable(_) | Self::Timeout(_) | Self::Contention(_) | Self::Unserved(_) => {
-                false
-            }
+            Self::Unavailable(_)
+            | Self::Timeout(_)
+            | Self::NoPlace(_)
+            | Self::Sessionless
+            | Self::Contention(_)
+            | Self::Unserved(_) => false,
         }
     }
 
@@ -41,8 +72,10 @@ impl StoreError {
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Unserved(_) => true,
-            Self::Unavailable(_) | Self::Timeout(_) | Self::Contention(_) => false,
+            Self::Refused(_) | Self::Unserved(_) | Self::Sessionless => true,
+            Self::Unavailable(_) | Self::Timeout(_) | Self::NoPlace(_) | Self::Contention(_) => {
+                false
+            }
         }
     }
 }
@@ -53,6 +86,17 @@ impl From<tokio_postgres::Error> for StoreError {
             return Self::Unavailable(Box::new(error));
         };
         let class = &state.code()[..2.min(state.code().len())];
+        let message = error.as_db_error().map_or("", |db| db.message());
+        if class == "08" {
+            if message.contains(NO_TRANSACTIONS) {
+                return Self::Sessionless;
+            }
+            if message.contains(UNSUPPORTED_PARAMETER)
+                || LOGIN_REFUSED.iter().any(|text| message.contains(text))
+            {
+                return Self::Unserved(error);
+            }
+        }
         if matches!(class, "08" | "57" | "53") || *state == SqlState::READ_ONLY_SQL_TRANSACTION {
             return Self::Unavailable(Box::new(error));
         }
@@ -81,9 +125,32 @@ impl From<tokio_postgres::Error> for StoreError {
 /// What a person can do about a statement that is not served.
 fn remedy(error: &tokio_postgres::Error) -> &'static str {
     let Some(state) = error.code() else { return "" };
+    let message = error.as_db_error().map_or("", |db| db.message());
+    if message.contains(UNSUPPORTED_PARAMETER) {
+        return " (write what the options in database.url set as `-c name=value`, which is set after connecting, or add \
+                the parameter to PgBouncer's ignore_startup_parameters)";
+    }
+    if message.contains("configuration parameter")
+        || message.contains("set parameter")
+        || message.contains("parameter \"") && message.contains("cannot be")
+    {
+        return " (mend the options in database.url, DATABASE_URL)";
+    }
+    if message.contains(LOGIN_REFUSED[0]) {
+        return " (PgBouncer's [databases] does not name it: add it, or mend database.url, DATABASE_URL)";
+    }
+    if message.contains(LOGIN_REFUSED[1]) {
+        return " (PgBouncer's log says what is wrong in its configuration)";
+    }
+    if LOGIN_REFUSED.iter().any(|text| message.contains(text)) {
+        return " (mend user and password in database.url, DATABASE_URL; a pooler knows users by its auth_file)";
+    }
     match state.code() {
         "3D000" => {
             " (make the database with `ticketwire migrate up --create`, or mend database.url)"
+        }
+        "26000" | "42P05" => {
+            " (is a pooler in between that does not keep sessions? PgBouncer: set pool_mode = session)"
         }
         "28000" | "28P01" => " (mend user and password in database.url, DATABASE_URL)",
         "42501" => " (grant the role of database.url its rights on the tables)",
@@ -99,12 +166,39 @@ impl From<deadpool_postgres::PoolError> for StoreError {
     fn from(error: deadpool_postgres::PoolError) -> Self {
         match error {
             deadpool_postgres::PoolError::Backend(error) => Self::from(error),
+            deadpool_postgres::PoolError::PostCreateHook(HookError::Backend(error)) => {
+                Self::from(error)
+            }
+            deadpool_postgres::PoolError::PostCreateHook(HookError::Message(text))
+                if text == SESSIONLESS =>
+            {
+                Self::Sessionless
+            }
+            deadpool_postgres::PoolError::PostCreateHook(HookError::Message(text)) => {
+                Self::Unavailable(text.into())
+            }
             other @ (deadpool_postgres::PoolError::Timeout(_)
             | deadpool_postgres::PoolError::Closed
-            | deadpool_postgres::PoolError::NoRuntimeSpecified
-            | deadpool_postgres::PoolError::PostCreateHook(_)) => {
+            | deadpool_postgres::PoolError::NoRuntimeSpecified) => {
                 Self::Unavailable(Box::new(other))
             }
+        }
+    }
+}
+
+/// The other way: what preparing a pool's connection failed with, as the pool carries it.
+impl From<StoreError> for HookError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Contention(error)
+            | StoreError::Refused(error)
+            | StoreError::Unserved(error) => Self::Backend(error),
+            StoreError::Unavailable(error) => match error.downcast::<tokio_postgres::Error>() {
+                Ok(error) => Self::Backend(*error),
+                Err(other) => Self::message(other.to_string()),
+            },
+            StoreError::Sessionless => Self::message(SESSIONLESS),
+            StoreError::Timeout(_) | StoreError::NoPlace(_) => Self::message(error.to_string()),
         }
     }
 }

@@ -16,6 +16,7 @@ mod queries;
 mod retention;
 mod schedule;
 pub mod seals;
+mod session;
 mod settle;
 mod sync;
 mod take;
@@ -30,7 +31,8 @@ mod workers;
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, QueueMode,
+    RecyclingMethod, Runtime,
 };
 use secrecy::SecretString;
 
@@ -62,6 +64,9 @@ pub use wake::{Wake, connect_hearing};
 pub use words::Words;
 pub use workers::Incarnation;
 
+use self::connect::Way;
+use self::session::Session;
+
 /// Longest a statement of the pipeline may take; set on the server, so that nothing is left running there.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest wait for a free or new connection.
@@ -91,23 +96,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] where the URL is unusable.
     pub fn new(url: &SecretString, pool_size: usize, name: &str) -> Result<Self, StoreError> {
-        let hot = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=20000 \
-                   -c enable_seqscan=off -c enable_mergejoin=off -c jit=off \
-                   -c random_page_cost=0.5 -c seq_page_cost=0.5 -c cpu_tuple_cost=1 -c cpu_index_tuple_cost=0.5 \
-                   -c cpu_operator_cost=0.1 \
-                   -c plan_cache_mode=force_generic_plan";
-        let plain = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=20000 -c jit=off";
+        let way = Way::to(url, name)?;
         Ok(Self {
-            hot: pool(url, pool_size, name, hot, POOL_WAIT)?,
-            pool: pool(url, 4, name, plain, POOL_WAIT)?,
+            hot: pool(&way, Session::Hot, pool_size, POOL_WAIT)?,
+            pool: pool(&way, Session::Plain, 4, POOL_WAIT)?,
             search: pool(
-                url,
+                &way,
+                Session::Search,
                 ticket_search::CONNECTIONS,
-                name,
-                ticket_search::SESSION,
                 ticket_search::CONNECTION_WAIT,
             )?,
-            health: pool(url, 1, name, plain, POOL_WAIT)?,
+            health: pool(&way, Session::Plain, 1, POOL_WAIT)?,
         })
     }
 
@@ -179,22 +178,22 @@ impl Store {
     }
 }
 
-fn pool(
-    url: &SecretString,
-    size: usize,
-    name: &str,
-    options: &str,
-    wait: Duration,
-) -> Result<Pool, StoreError> {
-    let mut config = connect::configure(url, name)?;
-    config.options(options);
+fn pool(way: &Way, session: Session, size: usize, wait: Duration) -> Result<Pool, StoreError> {
     let manager = Manager::from_config(
-        config,
+        way.config().clone(),
         connector(),
         ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         },
     );
+    let way = way.clone();
+    let prepare = Hook::async_fn(move |client: &mut ClientWrapper, _| {
+        let way = way.clone();
+        Box::pin(async move {
+            let prepared = way.prepare(client, session).await;
+            prepared.map_err(HookError::from)
+        })
+    });
     Pool::builder(manager)
         .max_size(size)
         // The one used last is the warmest: its plans here and in the server's cache, its buffers as large as they get.
@@ -203,6 +202,7 @@ fn pool(
         .create_timeout(Some(POOL_WAIT))
         .recycle_timeout(Some(POOL_WAIT))
         .runtime(Runtime::Tokio1)
+        .post_create(prepare)
         .build()
         .map_err(|error| StoreError::Unavailable(Box::new(error)))
 }

@@ -66,9 +66,15 @@ pub(super) const CONNECTION_WAIT: Duration = Duration::from_secs(2);
 /// How a search's connections plan. Without sequential scans and partial sorts, and with rows dear beside pages, what is
 /// left is to walk along an order's index and to look up what is rare; with the planner's own prices it walks the
 /// legacy index on `created_at` and throws away 700,000 rows to find 20.
-pub(super) const SESSION: &str = "-c statement_timeout=2000 -c idle_in_transaction_session_timeout=20000 \
-     -c default_transaction_read_only=on -c enable_seqscan=off -c enable_incremental_sort=off -c cpu_tuple_cost=0.5 \
-     -c jit=off -c max_parallel_workers_per_gather=0 -c plan_cache_mode=force_custom_plan";
+pub(super) const SESSION: &[(&str, &str)] = &[
+    ("statement_timeout", "2000"),
+    ("default_transaction_read_only", "on"),
+    ("enable_seqscan", "off"),
+    ("enable_incremental_sort", "off"),
+    ("cpu_tuple_cost", "0.5"),
+    ("max_parallel_workers_per_gather", "0"),
+    ("plan_cache_mode", "force_custom_plan"),
+];
 
 /// Words that so many tickets have are common: then the order is walked and the words are checked on the way, else
 /// all that have them are looked up and sorted.

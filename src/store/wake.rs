@@ -7,7 +7,9 @@ use secrecy::SecretString;
 use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client};
 
-use super::{Store, StoreError, connect, keep_if_sound, limited};
+use super::connect::Way;
+use super::session::Session;
+use super::{Store, StoreError, keep_if_sound, limited};
 
 /// The channel of every notification.
 const CHANNEL: &str = "ticketwire";
@@ -45,7 +47,8 @@ pub async fn connect_hearing(
     name: &str,
     hear: impl Fn(Wake) + Send + 'static,
 ) -> Result<(Client, JoinHandle<()>), StoreError> {
-    let (client, mut connection) = connect::open(url, name).await?;
+    let way = Way::to(url, name)?;
+    let (client, mut connection) = way.open().await?;
     let driver = tokio::task::spawn(async move {
         let mut messages =
             futures_util::stream::poll_fn(move |context| connection.poll_message(context));
@@ -64,6 +67,7 @@ pub async fn connect_hearing(
             }
         }
     });
+    way.prepare(&client, Session::Unlimited).await?;
     limited(client.batch_execute(&format!("LISTEN {CHANNEL}"))).await?;
     Ok((client, driver))
 }

@@ -32,6 +32,7 @@ mod neighbours;
 mod order;
 mod outbox;
 mod poison;
+mod pooler;
 mod producers;
 mod retention;
 mod routing;

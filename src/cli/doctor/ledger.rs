@@ -16,9 +16,12 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
         Ok((client, _driver)) => client,
         Err(error) => {
             let remedy = match error {
-                StoreError::Unserved(_) => "do what it says, then look again",
+                StoreError::Unserved(_) | StoreError::Sessionless => {
+                    "do what it says, then look again"
+                }
                 StoreError::Unavailable(_)
                 | StoreError::Timeout(_)
+                | StoreError::NoPlace(_)
                 | StoreError::Contention(_)
                 | StoreError::Refused(_) => "start PostgreSQL, or mend database.url (DATABASE_URL)",
             };

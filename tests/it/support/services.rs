@@ -5,9 +5,11 @@ use std::process::Command;
 
 use super::worker::free_address;
 
-/// A private PostgreSQL or RabbitMQ; stopped when dropped.
+/// A private PostgreSQL, RabbitMQ or PgBouncer; stopped when dropped.
 pub(crate) struct OwnService {
     kind: &'static str,
+    /// What its kind wants to know besides directory and port.
+    arguments: Vec<String>,
     directory: tempfile::TempDir,
     port: u16,
     /// Where it answers.
@@ -16,14 +18,32 @@ pub(crate) struct OwnService {
 
 impl OwnService {
     pub(crate) fn postgres() -> Self {
-        Self::start_new("own-postgres")
+        Self::start_new("own-postgres", Vec::new())
     }
 
     pub(crate) fn rabbitmq() -> Self {
-        Self::start_new("own-rabbitmq")
+        Self::start_new("own-rabbitmq", Vec::new())
     }
 
-    fn start_new(kind: &'static str) -> Self {
+    /// A PgBouncer in front of the PostgreSQL under test. `None` where it is not installed, which is a failure in CI.
+    pub(crate) fn pgbouncer(mode: &str) -> Option<Self> {
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
+        let is_there = std::env::split_paths(&path).any(|dir| dir.join("pgbouncer").exists());
+        if !is_there {
+            let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+            assert!(
+                !ci,
+                "pgbouncer is not installed: ./scripts/services test-tools"
+            );
+            eprintln!("SKIPPED: PGBOUNCER IS NOT INSTALLED, SO NOTHING WAS TESTED BEHIND ONE");
+            return None;
+        }
+        let (database, _) = super::services();
+        let arguments = vec![mode.to_owned(), database];
+        Some(Self::start_new("own-pgbouncer", arguments))
+    }
+
+    fn start_new(kind: &'static str, arguments: Vec<String>) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("tw-own-")
             .tempdir()
@@ -38,6 +58,7 @@ impl OwnService {
         };
         let mut service = Self {
             kind,
+            arguments,
             directory,
             port,
             url: String::new(),
@@ -49,7 +70,10 @@ impl OwnService {
     /// Starts it, again if it was stopped.
     pub(crate) fn start(&mut self) {
         let port = self.port.to_string();
-        let printed = script(&[self.kind, &self.path(), &port]);
+        let path = self.path();
+        let mut arguments = vec![self.kind, &path, &port];
+        arguments.extend(self.arguments.iter().map(String::as_str));
+        let printed = script(&arguments);
         let url = printed.split_once('=').unwrap().1.trim();
         self.url = url.to_owned();
     }
