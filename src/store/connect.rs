@@ -142,6 +142,7 @@ impl Way {
         session: Session,
     ) -> Result<(), StoreError> {
         let prepared = async {
+            // Where a pool connects; otherwise it is known by now.
             self.keeps_sessions().await?;
             let sql = session.sql(&self.options);
             Ok::<(), StoreError>(client.batch_execute(&sql).await?)
@@ -226,6 +227,7 @@ pub async fn connect(
     name: &str,
 ) -> Result<(Client, JoinHandle<()>), StoreError> {
     let way = Way::to(url, name)?;
+    way.keeps_sessions().await?;
     let (client, driver) = way.log_in().await?;
     way.prepare(&client, Session::Unlimited).await?;
     Ok((client, driver))
@@ -247,7 +249,10 @@ async fn check_sessions(way: &Way) -> Result<(), StoreError> {
     let key = rand::random::<i64>();
     let ask = format!("SELECT pg_backend_pid(), pg_try_advisory_lock({key})");
     let release = format!("SELECT pg_advisory_unlock({key})");
-    let process = process_of(&first.simple_query(&ask).await?);
+    let process = match tokio::time::timeout(CONNECT_TIMEOUT, first.simple_query(&ask)).await {
+        Ok(answer) => process_of(&answer?),
+        Err(_) => return Err(StoreError::NoPlace(CONNECT_TIMEOUT)),
+    };
     let second = async {
         let (second, _driver) = way.log_in().await?;
         let mut shared = false;

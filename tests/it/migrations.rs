@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use ticketwire::store::{connect, create_database};
 use uuid::Uuid;
 
-use crate::support::{World, output, services};
+use crate::support::{Legacy, Scratch, World, output, services, start, wait_for};
 
 /// Tables, columns and indexes of the public schema, as text.
 async fn shape(url: &str) -> String {
@@ -263,4 +263,148 @@ async fn legacy_indexes_without_what_is_empty_find_what_they_found() {
     let count: i64 = client.query_one(all, &[]).await.unwrap().get(0);
     assert_eq!(count, 19, "as the legacy application made them");
     remove(&url).await;
+}
+
+/// What a database's or a role's owner may have set, for everybody.
+const STINGY: [&str; 5] = [
+    "statement_timeout = '10ms'",
+    "lock_timeout = '10ms'",
+    "idle_in_transaction_session_timeout = '10ms'",
+    "idle_session_timeout = '500ms'",
+    "default_transaction_isolation = 'serializable'",
+];
+
+/// A legacy database with so many tickets, and settings that would end whatever takes long.
+async fn stingy(tickets: u32) -> Scratch {
+    let scratch = Legacy::new().await.scratch;
+    let fill = format!(
+        "INSERT INTO tickets SELECT (jsonb_populate_record(NULL::tickets, to_jsonb(t) || \
+         jsonb_build_object('id', gen_random_uuid(), 'title', 'Ticket ' || n))).* \
+         FROM (SELECT * FROM tickets LIMIT 1) t, generate_series(1, {tickets}) n"
+    );
+    scratch.execute(&fill).await;
+    let (_, name) = scratch.url.rsplit_once('/').unwrap();
+    for setting in STINGY {
+        let set = format!("ALTER DATABASE {name} SET {setting}");
+        scratch.execute(&set).await;
+    }
+    scratch
+}
+
+/// How many of the nine indexes stand that V6 replaces, and whether they leave out what is empty.
+async fn replaced(scratch: &Scratch) -> (i64, i64, i64) {
+    let sql = "SELECT count(*) FILTER (WHERE i.indisvalid AND i.indpred IS NULL), \
+               count(*) FILTER (WHERE i.indisvalid AND i.indpred IS NOT NULL), \
+               count(*) FILTER (WHERE NOT i.indisvalid) \
+               FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = 'tickets'::regclass AND c.relname \
+               ~ '^ix_tickets_(assigned_to_id|closed_at|created_by_id|deleted_at|department|first_response_at|is_deleted|resolved_at|sla_due_date)(_sparse)?$'";
+    let row = scratch.client().await.query_one(sql, &[]).await.unwrap();
+    (row.get(0), row.get(1), row.get(2))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_limits_of_the_role_or_the_database_end_no_migration() {
+    let scratch = stingy(2_000).await;
+    let shape = scratch.shape().await;
+    let slow = "SELECT current_setting('statement_timeout')";
+    let (plain, connection) = tokio_postgres::connect(&scratch.url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    let driver = tokio::task::spawn(connection);
+    let set: String = plain.query_one(slow, &[]).await.unwrap().get(0);
+    assert_eq!(set, "10ms", "there is something to lose");
+    drop((plain, driver));
+
+    scratch.does(&["migrate", "up"]);
+
+    assert_eq!(replaced(&scratch).await, (0, 9, 0));
+    scratch.does(&["migrate", "rollback", "--to", "1"]);
+    let mut back = scratch.shape().await;
+    back.retain(|line| !line.contains("refinery_schema_history"));
+    assert_eq!(back, shape);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_is_there_until_its_successor_stands_and_a_rerun_heals() {
+    let scratch = Legacy::new().await.scratch;
+    let client = scratch.client().await;
+    // Whoever sees the database as it was keeps a concurrent build from ending.
+    let view = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class";
+    client.batch_execute(view).await.unwrap();
+
+    let mut up = start(&scratch.environment, &["migrate", "up"]);
+    let other = scratch.client().await;
+    wait_for("the build that waits to be ended", async || {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND query LIKE 'CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_tickets_%' AND wait_event_type = 'Lock'";
+        other.query_opt(end, &[]).await.unwrap().map(|_| ())
+    })
+    .await;
+    let status = wait_for("the migration to end", async || up.try_wait().unwrap()).await;
+
+    assert_eq!(status.code(), Some(1));
+    let (whole, sparse, invalid) = replaced(&scratch).await;
+    assert_eq!((whole, sparse), (9, 0), "the legacy ones serve on");
+    assert_eq!(invalid, 1, "one was begun");
+
+    client.batch_execute("COMMIT").await.unwrap();
+    scratch.does(&["migrate", "up"]);
+    assert_eq!(replaced(&scratch).await, (0, 9, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_replacement_of_indexes_is_taken_back() {
+    let scratch = Legacy::new().await.scratch;
+    let shape = scratch.shape().await;
+    scratch.does(&["migrate", "up"]);
+    scratch.does(&["migrate", "rollback", "--to", "5"]);
+    let left = "CREATE INDEX ix_tickets_department_sparse ON tickets (department) WHERE department IS NOT NULL";
+    scratch.execute(left).await;
+
+    scratch.does(&["migrate", "rollback", "--to", "0"]);
+
+    assert_eq!(scratch.shape().await, shape);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_changed_is_refused_and_tables_out_of_sight_are_named() {
+    let scratch = Scratch::empty().await;
+    let (_, name) = scratch.url.rsplit_once('/').unwrap();
+    let name = name.to_owned();
+    let before = scratch.shape().await;
+    let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    scratch.execute(&read_only).await;
+    scratch.refuses(
+        &["migrate", "up"],
+        &["default_transaction_read_only", "nothing was changed"],
+    );
+    let client = scratch.client().await;
+    let write_again = "SET default_transaction_read_only = off";
+    client.batch_execute(write_again).await.unwrap();
+    let writable = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+    client.batch_execute(&writable).await.unwrap();
+    let nowhere = format!("ALTER DATABASE {name} SET search_path = app");
+    scratch.execute(&nowhere).await;
+    scratch.refuses(&["migrate", "up"], &["\"app\"", "CREATE SCHEMA"]);
+    scratch
+        .execute(&format!("ALTER DATABASE {name} RESET search_path"))
+        .await;
+    assert_eq!(scratch.shape().await, before);
+
+    scratch.execute("CREATE SCHEMA app").await;
+    let mut environment = scratch.environment.clone();
+    let url = format!("{}?options=-c%20search_path%3Dapp", scratch.url);
+    environment.insert("DATABASE_URL".into(), url);
+    let (status, text) = run(&environment, &["migrate", "up"]);
+    assert_eq!(status, Some(0), "{text}");
+    let (status, text) = run(&environment, &["integration", "list"]);
+    assert_eq!(
+        status,
+        Some(0),
+        "every door looks where the URL says: {text}"
+    );
+    scratch.refuses(
+        &["run", "--set", "http.listen="],
+        &["the tables are in the schema \"app\""],
+    );
 }

@@ -4,7 +4,7 @@ use tokio_postgres::{Client, Transaction};
 
 use super::{
     ADOPTION, Done, Finding, INDEXES, MigrateError, Origin, REFACTOR, Refusal, STEPS, Start, Step,
-    TRIES, TRY_PAUSE, applied, checks, indexes, latest, lock, online, release,
+    TRIES, TRY_PAUSE, applied, checks, indexes, latest, lock, may_change, online, release, sparse,
 };
 
 /// How to go back.
@@ -62,6 +62,8 @@ async fn go_back(client: &mut Client, back: Back) -> Result<Done, MigrateError> 
         };
         descents.push(Descent { step, leaves });
     }
+    may_change(client).await?;
+    let replacing = back.to < sparse::VERSION && sparse::is_begun(client).await?;
     let begun = back.to < REFACTOR && online::is_begun(client).await?;
     let mut findings = Vec::new();
     for descent in descents.iter().filter(|descent| !descent.leaves) {
@@ -96,6 +98,14 @@ async fn go_back(client: &mut Client, back: Back) -> Result<Done, MigrateError> 
             .batch_execute("SET LOCAL lock_timeout = '2s'")
             .await?;
         online::undo(&transaction).await?;
+        transaction.commit().await?;
+    }
+    if replacing && !back.dry_run {
+        let transaction = client.transaction().await?;
+        transaction
+            .batch_execute("SET LOCAL lock_timeout = '2s'")
+            .await?;
+        sparse::undo(&transaction).await?;
         transaction.commit().await?;
     }
     if begun {

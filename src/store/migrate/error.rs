@@ -33,6 +33,36 @@ pub enum MigrateError {
         "there is no version {0}; `ticketwire migrate status` lists them, 0 is the database as it was before"
     )]
     NoSuchVersion(i32),
+    /// The tables are there, where this session does not look.
+    #[error(
+        "the tables are in the schema {schema:?}, and this session looks in {search_path:?}: add \
+         `?options=-c%20search_path%3D{schema}` to database.url (DATABASE_URL), or \
+         `ALTER ROLE … SET search_path = {schema}`"
+    )]
+    Elsewhere {
+        /// Where they are.
+        schema: String,
+        /// Where is looked.
+        search_path: String,
+    },
+    /// Tables would have no schema to be in.
+    #[error(
+        "no schema of the search path {0:?} exists, or the role may not use it, so no table can be made; nothing was \
+         changed: `CREATE SCHEMA`, `GRANT USAGE, CREATE ON SCHEMA`, or mend search_path"
+    )]
+    NoSchema(String),
+    /// It is a replica.
+    #[error(
+        "database.url (DATABASE_URL) leads to a standby, which takes no writes; nothing was changed: name the primary"
+    )]
+    Standby,
+    /// Writing is turned off for the role, the database or the server.
+    #[error(
+        "default_transaction_read_only is on, for the role, the database or the server; nothing was changed: \
+         `ALTER ROLE … RESET default_transaction_read_only` (or ALTER DATABASE, ALTER SYSTEM), or add \
+         `?options=-c%20default_transaction_read_only%3Doff` to database.url if it is meant for others"
+    )]
+    ReadOnly,
     /// Something is in the way; nothing was changed.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -87,6 +117,10 @@ impl MigrateError {
             Self::OlderSchema { .. }
             | Self::NewerSchema { .. }
             | Self::NoSuchVersion(_)
+            | Self::Elsewhere { .. }
+            | Self::NoSchema(_)
+            | Self::Standby
+            | Self::ReadOnly
             | Self::Refused(_) => false,
         }
     }

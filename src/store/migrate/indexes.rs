@@ -18,13 +18,14 @@ pub struct Index {
 
 /// A legacy index on a column that is empty in most tickets, without these.
 macro_rules! sparse {
-    ($column:literal, $condition:literal) => {
+    ($suffix:literal, $column:literal, $condition:literal) => {
         Index {
-            version: 6,
-            name: concat!("ix_tickets_", $column),
+            version: super::sparse::VERSION,
+            name: concat!("ix_tickets_", $column, $suffix),
             sql: concat!(
                 "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_tickets_",
                 $column,
+                $suffix,
                 " ON tickets (",
                 $column,
                 ") WHERE ",
@@ -34,21 +35,32 @@ macro_rules! sparse {
     };
 }
 
-/// All of them.
-pub const INDEXES: &[Index] = &[
-    CREATED_INDEX,
-    UPDATED_INDEX,
-    WORDS_INDEX,
-    sparse!("assigned_to_id", "assigned_to_id IS NOT NULL"),
-    sparse!("closed_at", "closed_at IS NOT NULL"),
-    sparse!("created_by_id", "created_by_id IS NOT NULL"),
-    sparse!("deleted_at", "deleted_at IS NOT NULL"),
-    sparse!("department", "department IS NOT NULL"),
-    sparse!("first_response_at", "first_response_at IS NOT NULL"),
-    sparse!("is_deleted", "is_deleted"),
-    sparse!("resolved_at", "resolved_at IS NOT NULL"),
-    sparse!("sla_due_date", "sla_due_date IS NOT NULL"),
-];
+macro_rules! all {
+    ($(($column:literal, $condition:literal),)+) => {
+        /// All of them.
+        pub const INDEXES: &[Index] = &[
+            CREATED_INDEX,
+            UPDATED_INDEX,
+            WORDS_INDEX,
+            $(sparse!("", $column, $condition),)+
+        ];
+
+        /// The sparse ones, in the same order, under the names that they have until they take the legacy ones' place.
+        pub(super) const SUCCESSORS: &[Index] = &[$(sparse!("_sparse", $column, $condition),)+];
+    };
+}
+
+all! {
+    ("assigned_to_id", "assigned_to_id IS NOT NULL"),
+    ("closed_at", "closed_at IS NOT NULL"),
+    ("created_by_id", "created_by_id IS NOT NULL"),
+    ("deleted_at", "deleted_at IS NOT NULL"),
+    ("department", "department IS NOT NULL"),
+    ("first_response_at", "first_response_at IS NOT NULL"),
+    ("is_deleted", "is_deleted"),
+    ("resolved_at", "resolved_at IS NOT NULL"),
+    ("sla_due_date", "sla_due_date IS NOT NULL"),
+}
 
 /// How an index stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

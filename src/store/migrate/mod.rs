@@ -12,9 +12,11 @@ mod online;
 mod recognise;
 mod refusal;
 mod shape;
+mod sparse;
 
 use std::time::Duration;
 
+use chrono::Utc;
 use refinery::{Migration, Runner, Target};
 use tokio_postgres::Client;
 
@@ -161,6 +163,14 @@ async fn go_up(client: &mut Client) -> Result<Done, MigrateError> {
         run(client, &migrations, Target::Version(ADOPTION)).await?;
         online::refactor(client, refactor).await?;
     }
+    let replacing = migrations
+        .iter()
+        .find(|migration| migration.version() == sparse::VERSION)
+        .filter(|migration| holds(&status.pending, migration.version()));
+    if let Some(replacing) = replacing {
+        run(client, &migrations, Target::Version(sparse::VERSION - 1)).await?;
+        sparse::replace(client, replacing).await?;
+    }
     run(client, &migrations, Target::Latest).await?;
     let indexes = build_indexes(client, INDEXES).await?;
     for name in super::ticket_search::RETIRED_INDEXES {
@@ -195,6 +205,35 @@ async fn run(
     }
     client.batch_execute(NO_LOCK_TIMEOUT).await?;
     Ok(())
+}
+
+/// Runs statements in one transaction; tries again while others hold the table.
+async fn at_once(client: &Client, sql: &str) -> Result<(), MigrateError> {
+    let mut attempt = 1;
+    loop {
+        let error = match client.batch_execute(&format!("BEGIN; {sql}; COMMIT")).await {
+            Ok(()) => return Ok(()),
+            Err(error) => MigrateError::from(error),
+        };
+        client.batch_execute("ROLLBACK").await?;
+        if !error.is_busy() || attempt >= TRIES {
+            return Err(error);
+        }
+        attempt += 1;
+        tracing::info!(attempt, "the tables are in use; trying again");
+        tokio::time::sleep(TRY_PAUSE).await;
+    }
+}
+
+/// The statement that writes a migration into refinery's history, as refinery would.
+fn history_of(migration: &Migration) -> String {
+    format!(
+        "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES ({}, '{}', '{}', '{}')",
+        migration.version(),
+        migration.name(),
+        Utc::now().to_rfc3339(),
+        migration.checksum()
+    )
 }
 
 /// Applies what is pending in one transaction and rolls it back. Returns what would be applied.
@@ -232,6 +271,7 @@ pub async fn dry_run(client: &mut Client) -> Result<Done, MigrateError> {
 
 /// Where the database is, if `up` may go on from there.
 async fn ready(client: &Client) -> Result<Status, MigrateError> {
+    may_change(client).await?;
     let status = status(client).await?;
     if let Some((found, _)) = status.applied.last().filter(|(found, _)| *found > latest()) {
         return Err(MigrateError::NewerSchema {
@@ -246,6 +286,23 @@ async fn ready(client: &Client) -> Result<Status, MigrateError> {
         refused: format!("found {}, which cannot be migrated as it is", status.found),
         findings: status.findings,
     })))
+}
+
+/// Refuses where the schema surely cannot be changed over this connection.
+async fn may_change(client: &Client) -> Result<(), MigrateError> {
+    const SQL: &str = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool, \
+         current_schema() IS NULL, current_setting('search_path')";
+    let row = client.query_one(SQL, &[]).await?;
+    if row.get(0) {
+        return Err(MigrateError::Standby);
+    }
+    if row.get(1) {
+        return Err(MigrateError::ReadOnly);
+    }
+    if row.get(2) {
+        return Err(MigrateError::NoSchema(row.get(3)));
+    }
+    Ok(())
 }
 
 fn named((version, name): &(i32, String)) -> String {
@@ -298,10 +355,15 @@ fn pending(applied: &[(i32, String)]) -> Vec<(i32, String)> {
         .collect()
 }
 
+/// A schema with our tables in it, out of sight.
+const ELSEWHERE: &str = "SELECT n.nspname::text, current_setting('search_path') FROM pg_class c \
+     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = 'refinery_schema_history' AND EXISTS \
+     (SELECT FROM pg_class t WHERE t.relnamespace = n.oid AND t.relname = 'command_attempts') LIMIT 1";
+
 /// Refuses a schema that is not exactly this version's.
 ///
 /// # Errors
-/// [`MigrateError::OlderSchema`], [`MigrateError::NewerSchema`].
+/// [`MigrateError::OlderSchema`], [`MigrateError::NewerSchema`], [`MigrateError::Elsewhere`].
 pub async fn check_version(client: &Client) -> Result<(), MigrateError> {
     let applied = applied(client).await?;
     let found = applied.last().map_or(0, |(version, _)| *version);
@@ -309,6 +371,14 @@ pub async fn check_version(client: &Client) -> Result<(), MigrateError> {
         return Err(MigrateError::NewerSchema {
             found,
             known: latest(),
+        });
+    }
+    if applied.is_empty()
+        && let Some(row) = client.query_opt(ELSEWHERE, &[]).await?
+    {
+        return Err(MigrateError::Elsewhere {
+            schema: row.get(0),
+            search_path: row.get(1),
         });
     }
     if !pending(&applied).is_empty() {

@@ -5,13 +5,12 @@
 //! It may be interrupted anywhere: the legacy application does not see the additions, `up` goes on with them, and
 //! `rollback` takes them away.
 
-use chrono::Utc;
 use refinery::Migration;
 use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
 use super::indexes::{Index, build_indexes};
-use super::{LOCK_TIMEOUT, MigrateError, NO_LOCK_TIMEOUT, TRIES, TRY_PAUSE};
+use super::{LOCK_TIMEOUT, MigrateError, NO_LOCK_TIMEOUT, TRIES, TRY_PAUSE, at_once, history_of};
 
 /// Up to so many rows V2 does in a tenth of a second.
 const ROWS_AT_ONCE: i64 = 2_000;
@@ -118,13 +117,9 @@ pub(super) async fn refactor(client: &Client, migration: &Migration) -> Result<(
     at_once(client, PROVE).await?;
     // V2 finds the refactored shape and clears away the type and the index's old name.
     let last = format!(
-        "{CHANGE_OVER}; {}; INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
-         VALUES ({}, '{}', '{}', '{}')",
+        "{CHANGE_OVER}; {}; {}",
         migration.sql().unwrap_or_default(),
-        migration.version(),
-        migration.name(),
-        Utc::now().to_rfc3339(),
-        migration.checksum()
+        history_of(migration)
     );
     at_once(client, &last).await?;
     client.batch_execute(NO_LOCK_TIMEOUT).await?;
@@ -145,22 +140,4 @@ async fn fill(client: &Client) -> Result<(), MigrateError> {
         tokio::time::sleep(TRY_PAUSE).await;
     }
     Ok(())
-}
-
-/// Runs statements in one transaction; tries again while others hold the table.
-async fn at_once(client: &Client, sql: &str) -> Result<(), MigrateError> {
-    let mut attempt = 1;
-    loop {
-        let error = match client.batch_execute(&format!("BEGIN; {sql}; COMMIT")).await {
-            Ok(()) => return Ok(()),
-            Err(error) => MigrateError::from(error),
-        };
-        client.batch_execute("ROLLBACK").await?;
-        if !error.is_busy() || attempt >= TRIES {
-            return Err(error);
-        }
-        attempt += 1;
-        tracing::info!(attempt, "the tables are in use; trying again");
-        tokio::time::sleep(TRY_PAUSE).await;
-    }
 }
