@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`domain`] | ids, platforms, integrations, tickets, outcomes: pure, synchronous, no IO |
 //! | [`contract`] | what producers and dashboards see: envelope, commands, events, error codes |
+//! | [`reach`] | why a connection did not come about, and what to do about it |
 //! | [`config`] | every setting; nothing else reads the environment |
 //! | [`secrets`] | key ring, sealed values, masking |
 //! | [`telemetry`] | log set-up, metric names, fail points of the crash tests |
@@ -30,6 +31,7 @@ pub mod domain;
 pub mod ops;
 pub mod pipeline;
 pub mod platforms;
+pub mod reach;
 pub mod sandbox;
 pub mod secrets;
 pub mod store;

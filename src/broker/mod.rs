@@ -6,6 +6,7 @@
 //! what was not acknowledged is delivered again and found to be a repeat.
 
 mod consume;
+mod examine;
 mod publish;
 mod tools;
 mod topology;
@@ -17,9 +18,12 @@ use std::time::Duration;
 use lapin::ConnectionProperties;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::reach::Trouble;
+
 pub use lapin::Connection;
 
 pub use consume::{Consumer, Delivery, Source};
+pub use examine::{Difference, Examined, Lacking, examine};
 pub use publish::{Message, Publisher, Sent};
 pub use tools::{From, call, connect_tool, is_alarmed, publish_one, remove_prefix, tail};
 pub use topology::{Topology, declare_prefix, queue_depth};
@@ -45,23 +49,121 @@ pub enum BrokerError {
     Lost(String),
 }
 
-/// What a person can do about a connection that does not come about.
-fn remedy(error: &lapin::Error) -> &'static str {
-    match error.kind() {
-        lapin::ErrorKind::ProtocolError(fault) => match fault.get_id() {
-            403 => " (mend user and password in amqp.url, AMQP_URL)",
-            530 => {
-                " (mend the virtual host in amqp.url, AMQP_URL, or the user's permissions on it)"
-            }
-            _ => "",
-        },
-        lapin::ErrorKind::IOError(fault)
-            if fault.kind() == std::io::ErrorKind::ConnectionRefused =>
-        {
-            " (is it running where amqp.url, AMQP_URL, points?)"
+impl BrokerError {
+    /// Code and text of what the broker refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(u16, String)> {
+        match self {
+            Self::Amqp(error) => match error.kind() {
+                lapin::ErrorKind::ProtocolError(fault) => {
+                    Some((fault.get_id(), fault.get_message().to_string()))
+                }
+                _ => None,
+            },
+            Self::Timeout(_) | Self::Lost(_) => None,
         }
-        _ => "",
     }
+
+    /// What happened, without what to do about it.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Amqp(error) => error.to_string(),
+            Self::Timeout(_) | Self::Lost(_) => self.to_string(),
+        }
+    }
+
+    /// Why there is no connection, where that is known.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Amqp(error) => match error.kind() {
+                lapin::ErrorKind::IOError(fault) => Trouble::of(fault.as_ref()),
+                _ => Trouble::of(error),
+            },
+            Self::Timeout(_) => Some(Trouble::Silent),
+            Self::Lost(_) => None,
+        }
+    }
+}
+
+/// What a person can do about what the broker refused, or a connection that does not come about.
+fn remedy(error: &lapin::Error) -> String {
+    let trouble = match error.kind() {
+        lapin::ErrorKind::ProtocolError(fault) => {
+            return of_refusal(fault.get_id(), fault.get_message().as_str());
+        }
+        lapin::ErrorKind::IOError(fault) => Trouble::of(fault.as_ref()),
+        _ => Trouble::of(error),
+    };
+    trouble.map_or_else(String::new, |trouble| {
+        format!(
+            " ({}: {}; amqp.url, AMQP_URL)",
+            trouble.says(),
+            trouble.remedy()
+        )
+    })
+}
+
+fn of_refusal(code: u16, text: &str) -> String {
+    match code {
+        403 if text.contains("Login was refused") => {
+            " (mend user and password in amqp.url, AMQP_URL; RabbitMQ's guest may log in from its own machine only)"
+                .into()
+        }
+        403 => grant(text).map_or_else(
+            || " (the user of amqp.url lacks a permission: `rabbitmqctl list_permissions`)".into(),
+            |line| format!(" (the user lacks a permission: `{line}`)"),
+        ),
+        406 => match quoted_after(text, "queue '") {
+            Some(queue) if text.contains("inequivalent") => format!(" ({})", replace(queue)),
+            _ => String::new(),
+        },
+        530 => " (mend the virtual host in amqp.url, AMQP_URL, or the user's permissions on it)".into(),
+        _ => String::new(),
+    }
+}
+
+/// What to do about a queue that is there with another type or other arguments.
+#[must_use]
+pub fn replace(queue: &str) -> String {
+    format!(
+        "it was declared with other arguments: let the workers empty it and stop them, `rabbitmqctl delete_queue {queue}` \
+         (-p VHOST where it is not /), start the workers"
+    )
+}
+
+/// The `rabbitmqctl` line that gives a worker's user what it needs, from the broker's text about what is missing.
+#[must_use]
+pub fn grant(refusal: &str) -> Option<String> {
+    let user = quoted_after(refusal, "user '")?;
+    let vhost = quoted_after(refusal, "vhost '")?;
+    let resource = quoted_after(refusal, "queue '").or_else(|| quoted_after(refusal, "exchange '"));
+    // Of ours, the prefix stands before these; answers go to the default exchange, which has none.
+    let prefix = resource.and_then(|name| {
+        [
+            ".events.log",
+            ".commands",
+            ".tickets",
+            ".integrations",
+            ".webhooks",
+            ".events",
+            ".dead",
+        ]
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+    });
+    let own = prefix.unwrap_or("ticketwire").replace('.', "\\.");
+    Some(format!(
+        "rabbitmqctl set_permissions -p {vhost} {user} '^{own}\\.' '^({own}\\.|amq\\.default$)' '^{own}\\.'"
+    ))
+}
+
+fn quoted_after<'a>(text: &'a str, before: &str) -> Option<&'a str> {
+    text.split_once(before)?
+        .1
+        .split_once('\'')
+        .map(|(name, _)| name)
 }
 
 /// How a supervised connection stands: for readiness and metrics.
@@ -143,3 +245,28 @@ fn pause(tries: u32) -> Duration {
 
 /// A connection's state, shared with whoever reports it.
 pub type Link = Arc<LinkState>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_line_that_mends_it() {
+        let refused = "ACCESS_REFUSED - configure access to queue 'acme.prod.tickets' in vhost '/shop' refused for user 'worker'";
+        assert_eq!(
+            grant(refused).as_deref(),
+            Some(
+                r"rabbitmqctl set_permissions -p /shop worker '^acme\.prod\.' '^(acme\.prod\.|amq\.default$)' '^acme\.prod\.'"
+            )
+        );
+        assert!(
+            of_refusal(
+                403,
+                "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN"
+            )
+            .contains("mend user and password")
+        );
+        let different = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'P.dead' in vhost '/': received 'quorum' but current is 'classic'";
+        assert!(of_refusal(406, different).contains("rabbitmqctl delete_queue P.dead"));
+    }
+}

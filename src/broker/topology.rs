@@ -17,6 +17,30 @@ pub struct Topology {
     prefix: String,
 }
 
+/// A queue as it is declared.
+pub(super) struct QueueSpec {
+    pub(super) name: String,
+    binding: &'static str,
+    exchange: String,
+    pub(super) arguments: FieldTable,
+}
+
+impl QueueSpec {
+    const fn new(
+        name: String,
+        binding: &'static str,
+        exchange: String,
+        arguments: FieldTable,
+    ) -> Self {
+        Self {
+            name,
+            binding,
+            exchange,
+            arguments,
+        }
+    }
+}
+
 impl Topology {
     /// The names under a prefix.
     #[must_use]
@@ -71,29 +95,25 @@ impl Topology {
         format!("{}.webhooks", self.prefix)
     }
 
-    /// Declares all of it.
-    pub(super) async fn declare(&self, channel: &Channel) -> Result<(), BrokerError> {
-        let durable = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let dead = self.dead();
+    /// The exchanges, all of type topic, with their arguments; each after those that it names.
+    pub(super) fn exchanges(&self) -> Vec<(String, FieldTable)> {
         let mut commands_arguments = FieldTable::default();
-        commands_arguments.insert("alternate-exchange".into(), text(&dead));
-        for (name, arguments) in [
-            (dead.clone(), FieldTable::default()),
+        commands_arguments.insert("alternate-exchange".into(), text(&self.dead()));
+        vec![
+            (self.dead(), FieldTable::default()),
             (self.commands(), commands_arguments),
             (self.events(), FieldTable::default()),
-        ] {
-            let declare =
-                channel.exchange_declare(name.into(), ExchangeKind::Topic, durable, arguments);
-            within(SETUP_TIMEOUT, declare).await?;
-        }
+        ]
+    }
 
+    /// The queues, with their arguments and what each is bound to.
+    pub(super) fn queues(&self) -> Vec<QueueSpec> {
+        let dead = self.dead();
+        let mut queues = Vec::new();
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), text("quorum"));
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(1_000_000));
-        self.queue(channel, &dead, "#", &dead, arguments).await?;
+        queues.push(QueueSpec::new(dead.clone(), "#", dead.clone(), arguments));
 
         for (name, binding) in self.command_queues() {
             let mut arguments = FieldTable::default();
@@ -107,8 +127,7 @@ impl Topology {
                 let single = AMQPValue::Boolean(true);
                 arguments.insert("x-single-active-consumer".into(), single);
             }
-            self.queue(channel, &name, binding, &self.commands(), arguments)
-                .await?;
+            queues.push(QueueSpec::new(name, binding, self.commands(), arguments));
         }
 
         let mut arguments = FieldTable::default();
@@ -122,8 +141,33 @@ impl Topology {
             "x-stream-max-segment-size-bytes".into(),
             AMQPValue::LongLongInt(LOG_SEGMENT_BYTES),
         );
-        self.queue(channel, &self.events_log(), "#", &self.events(), arguments)
-            .await
+        let log = QueueSpec::new(self.events_log(), "#", self.events(), arguments);
+        queues.push(log);
+        queues
+    }
+
+    /// Declares all of it.
+    pub(super) async fn declare(&self, channel: &Channel) -> Result<(), BrokerError> {
+        let durable = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        for (name, arguments) in self.exchanges() {
+            let declare =
+                channel.exchange_declare(name.into(), ExchangeKind::Topic, durable, arguments);
+            within(SETUP_TIMEOUT, declare).await?;
+        }
+        for queue in self.queues() {
+            self.queue(
+                channel,
+                &queue.name,
+                queue.binding,
+                &queue.exchange,
+                queue.arguments,
+            )
+            .await?;
+        }
+        Ok(())
     }
 
     async fn queue(

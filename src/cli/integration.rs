@@ -366,6 +366,7 @@ async fn list(context: &Context, store: &Store, organization: Option<Uuid>) -> R
                     "disabled".into()
                 },
                 row.status.to_string(),
+                row.health.to_string(),
                 row.organization_id
                     .map(|id| id.to_string())
                     .unwrap_or_default(),
@@ -373,7 +374,15 @@ async fn list(context: &Context, store: &Store, organization: Option<Uuid>) -> R
         })
         .collect();
     Ok(output::table(
-        &["ID", "NAME", "PLATFORM", "", "STATUS", "ORGANIZATION"],
+        &[
+            "ID",
+            "NAME",
+            "PLATFORM",
+            "",
+            "STATUS",
+            "HEALTH",
+            "ORGANIZATION",
+        ],
         &rows,
     )?)
 }

@@ -160,6 +160,8 @@ pub(super) struct Survey {
     pub(super) opened: BTreeMap<OpenedBy, u64>,
     /// What none of the keys opens, by where it stands.
     pub(super) unreadable: BTreeMap<(SealedColumn, uuid::Uuid), Unreadable>,
+    /// There were too many commands to look at all in a short time.
+    pub(super) left_out_commands: bool,
 }
 
 /// A value that cannot be read.
@@ -167,6 +169,8 @@ pub(super) struct Unreadable {
     pub(super) integration: String,
     pub(super) name: String,
     pub(super) is_deleted: bool,
+    /// The id of the key it was sealed with, where it says so.
+    pub(super) sealed_with: Option<String>,
     column: &'static str,
     command: Option<uuid::Uuid>,
     error: String,
@@ -185,13 +189,20 @@ impl Unreadable {
 }
 
 impl Survey {
-    /// Opens every sealed value there is.
+    /// Opens every sealed value there is. Those in commands are looked for in the whole table, for as long as a statement
+    /// of this connection may take.
     pub(super) async fn take(client: &Client, ring: &KeyRing) -> Result<Self, StoreError> {
         let mut survey = Self::default();
         for column in SealedColumn::ALL {
             let mut after = None;
             loop {
-                let page = seals::sealed_values(client, column, after, BATCH).await?;
+                let page = match seals::sealed_values(client, column, after, BATCH).await {
+                    Err(StoreError::Unavailable(_)) if column == SealedColumn::CommandData => {
+                        survey.left_out_commands = true;
+                        break;
+                    }
+                    page => page?,
+                };
                 for value in &page {
                     survey.open_all(ring, value);
                 }
@@ -234,6 +245,7 @@ impl Survey {
                         integration: value.integration.to_string(),
                         name: value.name.clone(),
                         is_deleted: value.is_deleted,
+                        sealed_with: KeyRing::key_of(&sealed).map(str::to_owned),
                         column,
                         command: (value.column == SealedColumn::CommandData).then_some(value.row),
                         error,

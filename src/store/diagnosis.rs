@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use super::recent::ROWS_MAX;
 use super::{StoreError, limited};
 
 /// A worker whose lease ran out.
@@ -37,20 +38,14 @@ pub struct OpenCircuit {
 /// How the commands stand.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
-    /// Workers whose lease lasts.
-    pub live_workers: i64,
     /// Commands due for over a minute that nobody has taken.
     pub overdue: i64,
-    /// Commands in doubt for over ten minutes, or ended `outcome_unknown` within a day.
-    pub unknown: i64,
-    /// Quarantined within a day.
-    pub quarantined: i64,
+    /// Commands in doubt for over ten minutes, and not ended yet.
+    pub in_doubt: i64,
+    /// Commands that are not finished.
+    pub unfinished: i64,
     /// Dead letters of a day.
     pub dead_letters: i64,
-    /// Events that wait for over a minute.
-    pub late_events: i64,
-    /// Events that the broker refused at least once.
-    pub refused_events: i64,
 }
 
 /// How the server stands.
@@ -77,7 +72,9 @@ pub struct Server {
 /// # Errors
 /// As the connection's.
 pub async fn be_impatient(client: &Client) -> Result<(), StoreError> {
-    limited(client.batch_execute("SET statement_timeout = '10s'; SET lock_timeout = '2s'")).await
+    // And no walk over a whole table where an index leads to what is asked for, however few rows it is thought to have.
+    const SQL: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET enable_seqscan = off; SET jit = off";
+    limited(client.batch_execute(SQL)).await
 }
 
 /// How the server stands.
@@ -109,30 +106,25 @@ pub async fn server(client: &Client) -> Result<Server, StoreError> {
     })
 }
 
-/// How the commands stand.
+/// How the commands stand: each number from an index of what is unfinished or young, and up to a limit.
 ///
 /// # Errors
 /// As the connection's.
 pub async fn standing(client: &Client) -> Result<Standing, StoreError> {
-    const SQL: &str = "SELECT (SELECT count(*) FROM workers WHERE lease_until >= now()), \
-             (SELECT count(*) FROM commands WHERE due_at < now() - interval '1 minute' AND NOT EXISTS \
-              (SELECT FROM integration_circuits c WHERE c.integration_id = lane AND c.open_until IS NOT NULL)), \
-             (SELECT count(*) FROM commands WHERE (doubt_since < now() - interval '10 minutes' AND finished_at IS NULL) \
-              OR (state = 'failed' AND error_code = 'outcome_unknown' AND finished_at > now() - interval '1 day')), \
-             (SELECT count(*) FROM commands WHERE state = 'failed' AND error_code = 'quarantined' \
-              AND finished_at > now() - interval '1 day'), \
-             (SELECT count(*) FROM dead_letters WHERE received_at > now() - interval '1 day'), \
-             (SELECT count(*) FROM unsent_events WHERE created_at < now() - interval '1 minute'), \
-             (SELECT count(*) FROM unsent_events WHERE tries > 0)";
-    let row = limited(client.query_one(SQL, &[])).await?;
+    const SQL: &str = "SELECT (SELECT count(*) FROM (SELECT FROM commands WHERE due_at < now() - interval '1 minute' AND NOT EXISTS \
+              (SELECT FROM integration_circuits c WHERE c.integration_id = lane AND c.open_until IS NOT NULL) LIMIT $1) o), \
+             (SELECT count(*) FROM (SELECT FROM commands WHERE due_at IS NOT NULL \
+              AND doubt_since < now() - interval '10 minutes' LIMIT $1) d), \
+             (SELECT count(*) FROM (SELECT FROM commands WHERE due_at IS NOT NULL LIMIT $1) a) + \
+             (SELECT count(*) FROM (SELECT FROM commands WHERE state = 'running' LIMIT $1) b) + \
+             (SELECT count(*) FROM (SELECT FROM commands WHERE state = 'pending' AND NOT turn LIMIT $1) c), \
+             (SELECT count(*) FROM (SELECT FROM dead_letters WHERE received_at > now() - interval '1 day' LIMIT $1) l)";
+    let row = limited(client.query_one(SQL, &[&ROWS_MAX])).await?;
     Ok(Standing {
-        live_workers: row.get(0),
-        overdue: row.get(1),
-        unknown: row.get(2),
-        quarantined: row.get(3),
-        dead_letters: row.get(4),
-        late_events: row.get(5),
-        refused_events: row.get(6),
+        overdue: row.get(0),
+        in_doubt: row.get(1),
+        unfinished: row.get(2),
+        dead_letters: row.get(3),
     })
 }
 
@@ -161,7 +153,7 @@ pub async fn silent_workers(client: &Client) -> Result<Vec<SilentWorker>, StoreE
 /// As the connection's.
 pub async fn open_circuits(client: &Client) -> Result<Vec<OpenCircuit>, StoreError> {
     const SQL: &str = "SELECT c.integration_id, i.name, i.platform_name, c.failures, c.open_until, \
-             (SELECT count(*) FROM commands w WHERE w.lane = c.integration_id AND w.due_at IS NOT NULL) \
+             (SELECT count(*) FROM (SELECT FROM commands w WHERE w.lane = c.integration_id AND w.due_at IS NOT NULL LIMIT 100000) w) \
              FROM integration_circuits c JOIN integrations i ON i.id = c.integration_id \
              WHERE c.open_until IS NOT NULL ORDER BY i.name";
     let rows = limited(client.query(SQL, &[])).await?;
@@ -191,6 +183,12 @@ pub struct Ailing {
     pub status: String,
     /// Since when its commands wait for its credential.
     pub parked_at: Option<DateTime<Utc>>,
+    /// Whether the last check failed.
+    pub is_unhealthy: bool,
+    /// When that was.
+    pub checked_at: Option<DateTime<Utc>>,
+    /// When something last succeeded there.
+    pub succeeded_at: Option<DateTime<Utc>>,
     /// What the last check said went wrong.
     pub error: Option<String>,
     /// When its credentials expire, where that is within a week.
@@ -207,10 +205,11 @@ pub struct Ailing {
 pub async fn ailing_integrations(client: &Client) -> Result<Vec<Ailing>, StoreError> {
     const SQL: &str = "SELECT i.id, i.name, i.platform_name, i.status::text, i.parked_at, i.health_check_error, \
              CASE WHEN i.expires_at < now() + interval '7 days' THEN i.expires_at END, \
-             (SELECT count(*) FROM commands w WHERE w.lane = i.id AND w.due_at IS NOT NULL) \
+             (SELECT count(*) FROM (SELECT FROM commands w WHERE w.lane = i.id AND w.due_at IS NOT NULL LIMIT 100000) w), \
+             COALESCE(i.health_check_status IN ('unhealthy', 'degraded'), false), i.last_health_check_at, i.last_success_at \
              FROM integrations i WHERE i.enabled AND NOT i.is_deleted AND (i.parked_at IS NOT NULL \
-             OR i.status IN ('error', 'expired', 'inactive', 'suspended') OR i.expires_at < now() + interval '7 days') \
-             ORDER BY i.parked_at NULLS LAST, i.name";
+             OR i.health_check_status IN ('unhealthy', 'degraded') OR i.status IN ('error', 'expired', 'inactive', 'suspended') OR i.expires_at < now() + interval '7 days') \
+             ORDER BY i.parked_at NULLS LAST, i.name LIMIT 1000";
     let rows = limited(client.query(SQL, &[])).await?;
     Ok(rows
         .iter()
@@ -223,6 +222,9 @@ pub async fn ailing_integrations(client: &Client) -> Result<Vec<Ailing>, StoreEr
             error: row.get(5),
             expires_at: row.get(6),
             waiting: row.get(7),
+            is_unhealthy: row.get(8),
+            checked_at: row.get(9),
+            succeeded_at: row.get(10),
         })
         .collect())
 }

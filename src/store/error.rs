@@ -5,11 +5,13 @@ use std::time::Duration;
 use deadpool_postgres::HookError;
 use tokio_postgres::error::SqlState;
 
+use crate::reach::Trouble;
+
 /// A failed statement or transaction.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No connection within the time allowed, or it broke. A commit sent over it is in doubt.
-    #[error("PostgreSQL is not reachable")]
+    #[error("PostgreSQL is not reachable{why}", why = why(.0.as_ref()))]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A statement did not answer in time. What it did is in doubt.
     #[error("PostgreSQL did not answer within {0:?}")]
@@ -68,6 +70,34 @@ impl StoreError {
         }
     }
 
+    /// What happened, without what to do about it.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Unavailable(error) => chain(error.as_ref()),
+            Self::Timeout(_)
+            | Self::NoPlace(_)
+            | Self::Sessionless
+            | Self::Contention(_)
+            | Self::Refused(_)
+            | Self::Unserved(_) => chain(self),
+        }
+    }
+
+    /// Why there is no connection, where that is known.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Unavailable(error) => Trouble::of(error.as_ref()),
+            Self::Timeout(_) => Some(Trouble::Silent),
+            Self::NoPlace(_)
+            | Self::Sessionless
+            | Self::Contention(_)
+            | Self::Refused(_)
+            | Self::Unserved(_) => None,
+        }
+    }
+
     /// Whether waiting alone will not help a program that starts: somebody has to change something first.
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
@@ -120,6 +150,17 @@ impl From<tokio_postgres::Error> for StoreError {
         }
         Self::Unserved(error)
     }
+}
+
+/// Why there is no connection, and what a person can do about it.
+fn why(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    Trouble::of(error).map_or_else(String::new, |trouble| {
+        format!(
+            " ({}: {}; database.url, DATABASE_URL)",
+            trouble.says(),
+            trouble.remedy()
+        )
+    })
 }
 
 /// What a person can do about a statement that is not served.

@@ -13,6 +13,7 @@ mod lifecycle;
 pub mod migrate;
 mod outbox;
 mod queries;
+pub mod recent;
 mod retention;
 mod schedule;
 pub mod seals;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Message, World, free_address, output, wait_for};
+use crate::support::{Message, OwnService, World, free_address, output, services, wait_for};
 
 /// The faults that doctor names now.
 fn faults(world: &World, settings: &[(&str, &str)]) -> Vec<String> {
@@ -111,10 +111,11 @@ async fn a_sleeping_worker_its_waiting_messages_and_overdue_commands_are_named()
     world.create("Nobody is there").await;
     wait_for("the consumers to be gone", async || {
         let named = faults(&world, &[]);
-        let both = named.len() == 2
+        let all = named.len() == 3
             && named[0].contains("1 due for over a minute")
-            && named[1].contains("wait and nobody reads them");
-        both.then_some(())
+            && named[1].contains("none is alive, and 1 command(s) in the ledger and 1 message(s)")
+            && named[2].contains("wait and nobody reads them");
+        all.then_some(())
     })
     .await;
 }
@@ -189,4 +190,217 @@ async fn services_that_are_not_there_are_named_without_their_passwords() {
         "{no_database:?}"
     );
     assert!(refused[0].contains("mend user and password"), "{refused:?}");
+}
+
+/// What doctor says, as text.
+fn said(world: &World) -> String {
+    let shown = output(&world.environment(), &["doctor"]);
+    String::from_utf8_lossy(&shown.stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_lately_is_named_with_the_last_message_and_the_remedy() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let refuse =
+        json!({ "kind": "status", "status": 401, "operation": "create_issue", "times": 0 });
+    world.fault(refuse);
+    for title in ["One", "Two"] {
+        let (create, _) = world.create(title).await;
+        world.fails(create, "authentication_failed").await;
+    }
+    let named = faults(&world, &[]);
+    assert_one(
+        &named,
+        "2 failed with authentication_failed within an hour (0 succeeded)",
+    );
+    assert!(named[0].contains("Jira (jira, "), "{named:?}");
+    let text = said(&world);
+    let id = world.integration.to_string();
+    assert!(
+        text.contains(&format!("ticketwire integration update {id} --credentials")),
+        "{text}"
+    );
+    world.clear_faults();
+
+    world.cli(&["integration", "disable", &id]);
+    let (create, _) = world.create("Still arrives").await;
+    world.fails(create, "integration_disabled").await;
+    let named = faults(&world, &[]);
+    assert!(
+        named
+            .iter()
+            .any(|fault| fault.contains("1 failed with integration_disabled")),
+        "{named:?}"
+    );
+    assert!(said(&world).contains(&format!("ticketwire integration enable {id}")));
+
+    // What nobody who runs the worker can mend is no fault.
+    world.cli(&["integration", "enable", &id]);
+    world.query("DELETE FROM commands", &[]).await;
+    let data = json!({ "ticket_id": uuid::Uuid::new_v4(), "title": "No such ticket" });
+    world
+        .query(
+            "UPDATE integrations SET health_check_status = 'healthy'",
+            &[],
+        )
+        .await;
+    assert_eq!(faults(&world, &[]), Vec::<String>::new());
+    let update = world.publish("ticket.update", data).await;
+    world.state(update, "pending").await;
+
+    world
+        .query(
+            "UPDATE integrations SET health_check_status = 'unhealthy', health_check_error = 'the site is closed'",
+            &[],
+        )
+        .await;
+    let named = faults(&world, &[]);
+    assert_one(&named, "is unhealthy");
+    assert!(named[0].contains("the site is closed"), "{named:?}");
+    let listed = output(&world.environment(), &["integration", "list"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(
+        listed.contains("HEALTH") && listed.contains("unhealthy"),
+        "{listed}"
+    );
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_named_with_their_versions_and_what_waits_with_its_age() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    world
+        .query(
+            "INSERT INTO workers (id, incarnation, lease_until, version) \
+             VALUES ('old', gen_random_uuid(), now() + interval '1 minute', '0.0.9')",
+            &[],
+        )
+        .await;
+    let text = said(&world);
+    assert!(
+        text.contains("2 alive: old (version 0.0.9,") && text.contains("their versions differ"),
+        "{text}"
+    );
+
+    world
+        .fault(json!({ "kind": "status", "status": 503, "operation": "create_issue", "times": 0 }));
+    let (create, _) = world.create("Waits").await;
+    world.event(create, "deferred").await;
+    world
+        .query(
+            "UPDATE commands SET received_at = now() - interval '3 hours', state = 'deferred', owner = NULL, \
+             due_at = now() + interval '1 hour' WHERE id = $1",
+            &[&create],
+        )
+        .await;
+    let text = said(&world);
+    assert!(
+        text.contains("1 wait for Jira (jira, ")
+            && text.contains("the oldest for 3 h: outcome_unknown"),
+        "{text}"
+    );
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_with_other_arguments_is_named_alone_by_doctor_and_worker() {
+    let world = World::new().await;
+    let connection = ticketwire::broker::connect(&world.amqp_url.as_str().into(), "tests")
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let name = format!("{}.tickets", world.topology.prefix());
+    channel
+        .queue_delete(name.as_str().into(), Default::default())
+        .await
+        .unwrap();
+    channel
+        .queue_declare(
+            name.as_str().into(),
+            lapin::options::QueueDeclareOptions::durable(),
+            Default::default(),
+        )
+        .await
+        .unwrap();
+
+    let named = faults(&world, &[]);
+    assert_one(
+        &named,
+        &format!("{name} is there, but not as the worker declares it"),
+    );
+    assert!(named[0].contains("inequivalent arg"), "{named:?}");
+    let text = said(&world);
+    assert!(
+        text.contains(&format!("rabbitmqctl delete_queue {name}")),
+        "{text}"
+    );
+    assert!(!text.contains("not there"), "{text}");
+
+    let worker = world.spawn_worker(&[]);
+    wait_for("the worker to say so", async || {
+        let log = worker.log();
+        (log.contains(&format!("rabbitmqctl delete_queue {name}"))).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn permissions_that_the_worker_lacks_are_named_with_the_line_that_grants_them() {
+    let rabbitmq = OwnService::rabbitmq();
+    let (database, _) = services();
+    let world = World::on(&database, &rabbitmq.url).await;
+    let prefix = world.topology.prefix().to_owned();
+    rabbitmq.rabbitmqctl("add_user worker worker");
+    let url = rabbitmq.url.replace("guest:guest", "worker:worker");
+    let grant = |configure: &str, write: &str, read: &str| {
+        let patterns = format!("set_permissions -p / worker '{configure}' '{write}' '{read}'");
+        rabbitmq.rabbitmqctl(&patterns);
+    };
+    let own = format!(r"^{prefix}\.");
+    let write = format!(r"^({prefix}\.|amq\.default$)");
+    let line = format!("rabbitmqctl set_permissions -p / worker '{own}' '{write}' '{own}'");
+    let settings = [("AMQP_URL", url.as_str())];
+
+    for (what, patterns) in [
+        ("configure on queue", ["^$", &write, &own]),
+        ("read on queue", [&own, &write, "^$"]),
+        ("write on exchange amq.default", [&own, &own, &own]),
+        (
+            "write on exchange",
+            [&own, &format!(r"^{prefix}\.dead"), &own],
+        ),
+    ] {
+        grant(patterns[0], patterns[1], patterns[2]);
+        let named = faults(&world, &settings);
+        assert_one(&named, what);
+        let mut environment = world.environment();
+        environment.insert("AMQP_URL".into(), url.clone());
+        let shown = output(&environment, &["doctor"]);
+        let text = String::from_utf8_lossy(&shown.stdout);
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+    // Nothing was left behind, no message lost, and with the line all is well.
+    grant(&own, &write, &own);
+    assert_eq!(faults(&world, &settings), Vec::<String>::new());
+
+    grant("^$", "^$", "^$");
+    let worker = world.spawn_worker(&settings);
+    wait_for("the worker to name the line", async || {
+        worker.log().contains(&line).then_some(())
+    })
+    .await;
+
+    // Before any worker declared anything.
+    world.set("TICKETWIRE__AMQP__PREFIX", &format!("{prefix}.new"));
+    grant("^$", &write, &own);
+    let named = faults(&world, &settings);
+    assert!(
+        named
+            .iter()
+            .any(|fault| fault.contains("configure on queue")),
+        "{named:?}"
+    );
+    drop(worker);
 }

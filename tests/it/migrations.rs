@@ -336,7 +336,7 @@ async fn an_index_is_there_until_its_successor_stands_and_a_rerun_heals() {
     let other = scratch.client().await;
     wait_for("the build that waits to be ended", async || {
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
-                   AND query LIKE 'CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_tickets_%' AND wait_event_type = 'Lock'";
+                   AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'";
         other.query_opt(end, &[]).await.unwrap().map(|_| ())
     })
     .await;

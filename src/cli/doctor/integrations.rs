@@ -64,6 +64,26 @@ fn finding(one: &Ailing) -> Finding {
                 one.id
             ),
         ),
+        "active" | "pending" if one.is_unhealthy => {
+            let moment = |at: Option<chrono::DateTime<chrono::Utc>>, never: &str| {
+                at.map_or_else(
+                    || never.to_owned(),
+                    |at| at.format("%Y-%m-%d %H:%M UTC").to_string(),
+                )
+            };
+            Finding::fault(
+                "integrations",
+                format!(
+                    "{who} is unhealthy, checked at {}, last success {}{said}",
+                    moment(one.checked_at, "no time"),
+                    moment(one.succeeded_at, "never")
+                ),
+                format!(
+                    "`ticketwire integration test {}` says whether it still is, and why",
+                    one.id
+                ),
+            )
+        }
         "active" | "pending" => Finding::notice(
             "integrations",
             format!(

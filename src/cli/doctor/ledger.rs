@@ -3,19 +3,36 @@
 use super::super::Context;
 use super::super::keys::Survey;
 use super::Finding;
+use super::recent::{of_lately, of_unsent, of_waiting};
+use super::workers::Work;
+use crate::reach::Trouble;
 use crate::secrets::{KeyRing, OpenedBy};
 use crate::store::diagnosis::{self, Server, Standing};
 use crate::store::migrate::IndexState;
-use crate::store::{Client, StoreError, chain, connect, migrate};
+use crate::store::{Client, StoreError, chain, connect, migrate, recent};
 
 /// Integrations that are named; of more, only the number is told.
 const NAMED_MAX: usize = 5;
 
-pub(super) async fn examine(context: &Context) -> Vec<Finding> {
+/// What was found, and what there is to do for workers; that is unknown where the ledger does not tell.
+pub(super) struct Ledger {
+    pub(super) findings: Vec<Finding>,
+    pub(super) work: Option<Work>,
+}
+
+pub(super) async fn examine(context: &Context) -> Ledger {
+    let mut work = None;
+    Ledger {
+        findings: look(context, &mut work).await,
+        work,
+    }
+}
+
+async fn look(context: &Context, work: &mut Option<Work>) -> Vec<Finding> {
     let client = match connect(&context.config.database.url, "ticketwire doctor").await {
         Ok((client, _driver)) => client,
         Err(error) => {
-            let remedy = match error {
+            let remedy = match &error {
                 StoreError::Unserved(_) | StoreError::Sessionless => {
                     "do what it says, then look again"
                 }
@@ -23,10 +40,21 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
                 | StoreError::Timeout(_)
                 | StoreError::NoPlace(_)
                 | StoreError::Contention(_)
-                | StoreError::Refused(_) => "start PostgreSQL, or mend database.url (DATABASE_URL)",
+                | StoreError::Refused(_) => error.trouble().map_or(
+                    "start PostgreSQL, or mend database.url (DATABASE_URL)",
+                    Trouble::remedy,
+                ),
             };
-            let text = chain(&error);
-            let remedy = super::connecting(&text, remedy);
+            let text = error.trouble().map_or_else(
+                || chain(&error),
+                |trouble| {
+                    format!(
+                        "PostgreSQL (database.url) cannot be reached: {}: {}",
+                        trouble.says(),
+                        error.cause()
+                    )
+                },
+            );
             return vec![Finding::fault("postgresql", text, remedy)];
         }
     };
@@ -52,12 +80,36 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
         Err(error) => findings.push(unanswered("schema", &error.into())),
     }
     match diagnosis::standing(&client).await {
-        Ok(standing) => findings.extend(of_standing(&standing)),
+        Ok(standing) => {
+            match recent::workers(&client).await {
+                Ok(workers) => {
+                    *work = Some(Work {
+                        workers,
+                        unfinished: standing.unfinished,
+                    });
+                }
+                Err(error) => findings.push(unanswered("workers", &error)),
+            }
+            let alive = work.as_ref().is_none_or(Work::anybody);
+            findings.extend(of_standing(&standing, alive));
+        }
         Err(error) => findings.push(unanswered("commands", &error)),
+    }
+    match recent::waiting(&client).await {
+        Ok(waiting) => findings.extend(of_waiting(&waiting)),
+        Err(error) => findings.push(unanswered("waiting", &error)),
+    }
+    match recent::unsent(&client).await {
+        Ok(unsent) => findings.extend(of_unsent(&unsent)),
+        Err(error) => findings.push(unanswered("events", &error)),
     }
     findings.extend(workers(&client).await);
     findings.extend(circuits(&client).await);
     findings.extend(super::integrations::examine(&client).await);
+    match recent::lately(&client).await {
+        Ok(lately) => findings.extend(of_lately(lately.as_ref())),
+        Err(error) => findings.push(unanswered("failures", &error)),
+    }
     findings.extend(credentials(context, &client).await);
     findings
 }
@@ -134,47 +186,31 @@ fn of_server(server: &Server) -> Vec<Finding> {
     findings
 }
 
-fn of_standing(standing: &Standing) -> Vec<Finding> {
+fn of_standing(standing: &Standing, anybody_works: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     if standing.overdue > 0 {
         let text = format!(
             "{} due for over a minute have not been started",
             standing.overdue
         );
-        let remedy = if standing.live_workers == 0 {
-            "no worker lives: `ticketwire run`"
-        } else {
+        let remedy = if anybody_works {
             "the workers have their hands full: see the platform's latency, \
              dispatch.max_in_flight_per_integration, and add a worker"
+        } else {
+            "no worker lives: `ticketwire run`"
         };
         findings.push(Finding::fault("commands", text, remedy));
     } else {
         findings.push(Finding::ok("commands", "none is overdue"));
     }
-    if standing.unknown > 0 {
-        let text = format!("{} of unknown outcome", standing.unknown);
-        let remedy = "`ticketwire command list --code outcome_unknown`; look at the platform, then `command resolve`";
-        findings.push(Finding::fault("commands", text, remedy));
-    }
-    if standing.quarantined > 0 {
-        let text = format!("{} quarantined within a day", standing.quarantined);
-        let remedy = "each killed its worker three times: keep the log, report it; `command list --code quarantined`";
-        findings.push(Finding::fault("commands", text, remedy));
-    }
-    if standing.refused_events > 0 {
+    if standing.in_doubt > 0 {
         let text = format!(
-            "{} were refused by the broker and wait",
-            standing.refused_events
+            "{} of unknown outcome for over ten minutes, still looked up",
+            standing.in_doubt
         );
-        let remedy = "a queue bound to the events exchange is full, or an alarm is on: `rabbitmqctl list_queues name \
-                      messages`";
-        findings.push(Finding::fault("events", text, remedy));
-    } else if standing.late_events > 0 {
-        let text = format!("{} wait for over a minute", standing.late_events);
-        let remedy = "is a worker running, and does RabbitMQ answer it? see its log";
-        findings.push(Finding::fault("events", text, remedy));
-    } else {
-        findings.push(Finding::ok("events", "none is waiting for the broker"));
+        let remedy = "`ticketwire command list --state deferred --code outcome_unknown`; is the platform reachable? if \
+                      somebody knows what happened, `command resolve`";
+        findings.push(Finding::fault("commands", text, remedy));
     }
     if standing.dead_letters > 0 {
         let text = format!("{} within a day", standing.dead_letters);
@@ -238,6 +274,13 @@ async fn credentials(context: &Context, client: &Client) -> Vec<Finding> {
         Err(error) => return vec![unanswered("credentials", &error)],
     };
     let mut findings = vec![of_unreadable(&survey)];
+    if survey.left_out_commands {
+        findings.push(Finding::notice(
+            "credentials",
+            "there are too many commands to look for secrets in those that create or change integrations",
+            "`ticketwire keys rotate --dry-run` looks at all",
+        ));
+    }
     findings.extend(of_keys(&ring, &survey));
     findings
 }
@@ -260,8 +303,20 @@ fn of_unreadable(survey: &Survey) -> Finding {
     let count = unreadable.len();
     unreadable.dedup();
     let named = unreadable[..unreadable.len().min(NAMED_MAX)].join(", ");
+    let sealed_with: std::collections::BTreeSet<&str> = survey
+        .unreadable
+        .values()
+        .filter(|value| !value.is_deleted)
+        .filter_map(|value| value.sealed_with.as_deref())
+        .collect();
+    let keys: Vec<&str> = sealed_with.into_iter().collect();
+    let keys = if keys.is_empty() {
+        String::new()
+    } else {
+        format!("; they were sealed with {}", keys.join(", "))
+    };
     let text = format!(
-        "{count} of {} sealed value(s) cannot be opened: {named}{}",
+        "{count} of {} sealed value(s) cannot be opened: {named}{}{keys}",
         total + u64::try_from(count).unwrap_or(0),
         if unreadable.len() > NAMED_MAX {
             ", …"
@@ -293,7 +348,9 @@ fn of_keys(ring: &KeyRing, survey: &Survey) -> Vec<Finding> {
         .skip(1)
         .map(|id| OpenedBy::Key(id.to_owned()))
         .chain(ring.legacy_keys().map(OpenedBy::Legacy));
-    for key in configured.filter(|key| !survey.opened.contains_key(key)) {
+    // Nobody is told to throw a key away that may be needed.
+    let surely = configured.filter(|_| !survey.left_out_commands);
+    for key in surely.filter(|key| !survey.opened.contains_key(key)) {
         let setting = match &key {
             OpenedBy::Key(_) => "secrets.keys",
             OpenedBy::Legacy(key) => key.setting(),

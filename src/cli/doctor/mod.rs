@@ -3,6 +3,8 @@
 mod integrations;
 mod ledger;
 mod rabbit;
+mod recent;
+mod workers;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -20,7 +22,11 @@ impl Doctor {
         let mut findings = vec![Finding::ok("configuration", "all settings are sound")];
         // Neither waits for the other, as either may be silent.
         let (ledger, rabbit) = tokio::join!(ledger::examine(context), rabbit::examine(context));
-        findings.extend(ledger);
+        let (rabbit, waiting) = rabbit;
+        findings.extend(ledger.findings);
+        if let Some(standing) = &ledger.work {
+            findings.extend(workers::of(standing, waiting));
+        }
         findings.extend(rabbit);
         findings.push(keys(context));
         findings.push(producers(context));
@@ -55,22 +61,6 @@ enum Level {
     Notice(String),
     /// Broken, and what to do about it.
     Fault(String),
-}
-
-/// What mends a connection that did not come about: the certificate where that was at fault, else what is usual.
-fn connecting(text: &str, usual: &'static str) -> &'static str {
-    // As rustls calls them.
-    if text.contains("UnknownIssuer") {
-        "nobody this machine trusts has signed its certificate: add the authority's to the system's store \
-         (update-ca-certificates), or name it in SSL_CERT_FILE"
-    } else if text.contains("invalid peer certificate") {
-        "its certificate is refused for what it says there: the host in the URL must be one that it names, and it must be \
-         in force today"
-    } else if text.contains("InvalidContentType") {
-        "that port does not speak TLS: name the one that does (RabbitMQ's is 5671), or connect without"
-    } else {
-        usual
-    }
 }
 
 impl Finding {
