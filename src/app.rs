@@ -10,15 +10,32 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Consumer, LinkState, Publisher, Topology};
 use crate::config::Config;
+use crate::contract::CommandType;
+use crate::domain::Platform;
 use crate::ops;
 use crate::pipeline::{self, Core, CoreParts, Lease, LeaseError, Relay, alone};
-use crate::platforms::{EgressPolicy, HttpClient};
+use crate::platforms::{self, EgressPolicy, HttpClient};
 use crate::secrets::KeyRing;
+use crate::start;
 use crate::store::{Store, StoreError, chain, connect, migrate};
-use crate::telemetry::failpoint;
+use crate::telemetry::{failpoint, metrics};
 
 /// Longest the outbox is flushed, and connections are closed, at the end.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
+
+/// The commands that call a platform.
+const WATCHED_TYPES: [&str; 10] = [
+    CommandType::TicketCreate.as_str(),
+    CommandType::TicketAiCreate.as_str(),
+    CommandType::TicketUpdate.as_str(),
+    CommandType::TicketStatus.as_str(),
+    CommandType::TicketAssign.as_str(),
+    CommandType::TicketComment.as_str(),
+    CommandType::TicketAttach.as_str(),
+    CommandType::TicketDelete.as_str(),
+    CommandType::IntegrationTest.as_str(),
+    CommandType::IntegrationSync.as_str(),
+];
 
 /// Idle connections kept for each host. Many integrations may share one (a vendor's gateway), each with its own places,
 /// and a connection that is closed only to be opened again costs more than its request.
@@ -72,6 +89,10 @@ pub struct RunOptions {
 pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let config = Arc::new(config);
     let stop = options.stop;
+    start::raise_descriptors();
+    if let Err(fault) = start::check_temporary_directory() {
+        tracing::warn!("{fault}");
+    }
     let parts = Parts::prepare(&config)?;
     if !await_schema(&config, &stop).await? {
         return Ok(());
@@ -87,6 +108,20 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         version = env!("CARGO_PKG_VERSION"),
         "starting"
     );
+
+    let with_adapters = Platform::ALL
+        .iter()
+        .filter(|platform| platforms::descriptor(**platform).is_some())
+        .map(|platform| platform.as_str())
+        .chain(["none"]);
+    metrics::register_outcomes(&WATCHED_TYPES, with_adapters);
+
+    // Beside everything else: nothing waits for it.
+    let look = {
+        let (url, ring) = (config.database.url.clone(), Arc::clone(&parts.ring));
+        async move { start::report_unreadable(&url, &ring).await }
+    };
+    drop(tokio::task::spawn(look));
 
     let (relay, relay_queue) = Relay::new();
     let topology = Topology::new(&config.amqp.prefix);

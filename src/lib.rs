@@ -18,6 +18,7 @@
 //! | [`pipeline`] | a command's life: intake, claim, dispatch, settle, relay, schedule |
 //! | [`sandbox`] | stateful fake platforms over real HTTP |
 //! | [`ops`] | health, metrics |
+//! | [`start`] | what a worker looks at when it starts |
 //! | [`app`] | the composition root of `ticketwire run` |
 //! | [`cli`] | one file a subcommand |
 
@@ -34,5 +35,6 @@ pub mod platforms;
 pub mod reach;
 pub mod sandbox;
 pub mod secrets;
+pub mod start;
 pub mod store;
 pub mod telemetry;

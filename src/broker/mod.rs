@@ -111,7 +111,7 @@ fn of_refusal(code: u16, text: &str) -> String {
             " (mend user and password in amqp.url, AMQP_URL; RabbitMQ's guest may log in from its own machine only)"
                 .into()
         }
-        403 => grant(text).map_or_else(
+        403 => grant(text, None).map_or_else(
             || " (the user of amqp.url lacks a permission: `rabbitmqctl list_permissions`)".into(),
             |line| format!(" (the user lacks a permission: `{line}`)"),
         ),
@@ -135,12 +135,13 @@ pub fn replace(queue: &str) -> String {
 
 /// The `rabbitmqctl` line that gives a worker's user what it needs, from the broker's text about what is missing.
 #[must_use]
-pub fn grant(refusal: &str) -> Option<String> {
+pub fn grant(refusal: &str, prefix: Option<&str>) -> Option<String> {
     let user = quoted_after(refusal, "user '")?;
     let vhost = quoted_after(refusal, "vhost '")?;
     let resource = quoted_after(refusal, "queue '").or_else(|| quoted_after(refusal, "exchange '"));
     // Of ours, the prefix stands before these; answers go to the default exchange, which has none.
-    let prefix = resource.and_then(|name| {
+    let prefix = prefix.or_else(|| {
+        let name = resource?;
         [
             ".events.log",
             ".commands",
@@ -254,7 +255,7 @@ mod tests {
     fn a_refusal_names_the_line_that_mends_it() {
         let refused = "ACCESS_REFUSED - configure access to queue 'acme.prod.tickets' in vhost '/shop' refused for user 'worker'";
         assert_eq!(
-            grant(refused).as_deref(),
+            grant(refused, None).as_deref(),
             Some(
                 r"rabbitmqctl set_permissions -p /shop worker '^acme\.prod\.' '^(acme\.prod\.|amq\.default$)' '^acme\.prod\.'"
             )

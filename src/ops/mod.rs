@@ -1,5 +1,7 @@
 //! Operations over HTTP: health for people and orchestrators, metrics for Prometheus. Never runs an operation.
 
+mod listener;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -90,11 +92,7 @@ pub async fn serve(listener: TcpListener, status: Arc<Status>, stop: Cancellatio
         .route("/health/ready", get(ready))
         .route("/metrics", get(prometheus))
         .with_state(status);
-    let served =
-        axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await });
-    if let Err(error) = served.await {
-        tracing::error!(error = %error, "the HTTP server failed");
-    }
+    listener::serve(listener, app, stop).await;
 }
 
 async fn live() -> &'static str {

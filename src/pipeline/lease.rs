@@ -16,6 +16,9 @@ use crate::store::{Client, Incarnation, Store, StoreError, Wake, chain, connect_
 /// How long a held id is tried before the next number is: a restarted worker takes over its own leases at once.
 const HELD_ID_RETRY: Duration = Duration::from_secs(2);
 
+/// After so long it is said that an id is held, and by whom.
+const HELD_ID_TOLD: Duration = Duration::from_millis(500);
+
 /// Why a process may not, or may no longer, work under its id.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
@@ -153,9 +156,22 @@ impl Lease {
             let worker = configured.map_or_else(|| format!("{host}-{number}"), str::to_owned);
             let (client, connection) = self.connect(url, &worker).await?;
             let asked = Instant::now();
+            let mut told = false;
             while !Store::try_lock_worker(&client, &worker).await? {
                 if asked.elapsed() >= patience {
                     break;
+                }
+                // A process that was killed may hold it for a moment yet: said once that is over.
+                if !told && configured.is_some() && asked.elapsed() >= HELD_ID_TOLD {
+                    told = true;
+                    let holder = Store::holder_of_worker(&client, &worker).await?;
+                    tracing::warn!(
+                        worker,
+                        held_by = holder.as_deref().unwrap_or("another process"),
+                        wait_seconds = patience.as_secs(),
+                        "worker.id is held by another process; waiting for one lease (dispatch.lease), then giving up. Stop \
+                         that one, or give this one another worker.id (TICKETWIRE__WORKER__ID), or none"
+                    );
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

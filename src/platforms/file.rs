@@ -116,6 +116,17 @@ pub(crate) async fn fetch(
     Ok(file)
 }
 
+/// Our own disk is at fault, and nothing was sent.
+fn disk(error: std::io::Error) -> AdapterError {
+    let text = format!(
+        "the worker cannot keep the file in its temporary directory ({}); nothing was sent. Somebody has to mend that \
+         directory, or name another one in TMPDIR",
+        error.kind()
+    );
+    AdapterError::new(ErrorClass::Internal, text)
+        .with_internal(format!("{}: {error}", std::env::temp_dir().display()))
+}
+
 async fn download(
     exchange: &Exchange<'_>,
     request: Request,
@@ -123,13 +134,6 @@ async fn download(
     bytes_max: u64,
     too_big: impl Fn(u64) -> AdapterError,
 ) -> Result<File, AdapterError> {
-    let disk = |error: std::io::Error| {
-        AdapterError::new(
-            ErrorClass::Transient { retry_after: None },
-            "the file cannot be kept for the moment it takes to send it",
-        )
-        .with_internal(error.to_string())
-    };
     let mut answer = exchange.open(&request).await?;
     let field =
         |fault: String| AdapterError::field("url", fault).with_status(answer.status().as_u16());

@@ -39,6 +39,29 @@ impl Store {
         Ok(limited(client.query_one(LOCK, &[&worker])).await?.get(0))
     }
 
+    /// Who holds a worker id, for people: where its session comes from, since when, and what it registered.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn holder_of_worker(
+        client: &tokio_postgres::Client,
+        worker: &str,
+    ) -> Result<Option<String>, StoreError> {
+        // The two halves of an advisory lock's key.
+        const SQL: &str = "SELECT concat_ws(', ', 'session ' || a.pid, \
+                 'from ' || COALESCE(host(a.client_addr), 'this machine'), \
+                 'since ' || to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', \
+                 (SELECT 'version ' || w.version || ', lease until ' \
+                  || to_char(w.lease_until AT TIME ZONE 'UTC', 'HH24:MI:SS') || ' UTC' FROM workers w WHERE w.id = $1)) \
+             FROM (SELECT hashtextextended('ticketwire worker ' || $1, 0) AS key) k \
+             JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+             AND l.classid::bigint = (k.key >> 32) & 4294967295 AND l.objid::bigint = k.key & 4294967295 \
+             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+             JOIN pg_stat_activity a ON a.pid = l.pid LIMIT 1";
+        let row = limited(client.query_opt(SQL, &[&worker])).await?;
+        Ok(row.map(|row| row.get(0)))
+    }
+
     /// Registers a process under a worker id whose lock it holds, and takes over what the one before left running.
     /// Returns how many commands that were.
     ///

@@ -129,6 +129,36 @@ pub fn settled(
     histogram!(DURATION, "platform_name" => platform).record(seconds);
 }
 
+/// What the alert rules ask of outcomes: `increase()` sees a first one only where there was a zero before it.
+const WATCHED: [(&str, &str); 6] = [
+    ("failed", "outcome_unknown"),
+    ("failed", "quarantined"),
+    ("failed", "authentication_failed"),
+    ("failed", "credentials_unreadable"),
+    ("failed", "permission_denied"),
+    // Parked until somebody mends the credential.
+    ("deferred", "authentication_failed"),
+];
+
+/// Counts zero of each outcome that somebody is woken for: of every type at every platform that has an adapter, some 50
+/// series a platform. Not by integration, of which there may be many.
+pub fn register_outcomes(
+    command_types: &[&'static str],
+    platforms: impl Iterator<Item = &'static str>,
+) {
+    for platform in platforms {
+        for command_type in command_types {
+            for (outcome, error_code) in WATCHED {
+                counter!(
+                    ATTEMPTS, "command_type" => *command_type, "platform_name" => platform, "outcome" => outcome,
+                    "error_code" => error_code
+                )
+                .absolute(0);
+            }
+        }
+    }
+}
+
 /// Events that the broker confirmed, and those that it did not.
 pub fn published(confirmed: usize, unconfirmed: usize) {
     counter!(EVENTS, "outcome" => "confirmed")

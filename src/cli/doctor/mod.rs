@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Context, Failed, output};
+use crate::start;
 
 /// Checks configuration, database, schema, commands, workers, platforms, credentials, broker and keys, and says what to do
 /// about each fault. The configuration itself was read before anything else: a fault in it ends every command with
@@ -29,6 +30,7 @@ impl Doctor {
         }
         findings.extend(rabbit);
         findings.push(keys(context));
+        findings.extend(machine());
         findings.push(producers(context));
         let faults = findings.iter().filter(|finding| finding.is_fault()).count();
         if context.json {
@@ -131,6 +133,32 @@ fn keys(context: &Context) -> Finding {
         },
         Err(_) => Finding::fault("keys", "cannot be read", "see the configuration's faults"),
     }
+}
+
+/// What this machine lets a process have: that of a worker started here, as this one is.
+fn machine() -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Err(text) = start::check_temporary_directory() {
+        let remedy = "`chmod 1777` it, free space on its disk, or set TMPDIR for the worker";
+        findings.push(Finding::fault("machine", text, remedy));
+    }
+    let shown =
+        |limit: Option<u64>| limit.map_or_else(|| "any number".to_owned(), |n| n.to_string());
+    let (current, maximum) = start::descriptors();
+    let text = format!(
+        "{} files and connections may be open, a worker raises that to {}",
+        shown(current),
+        shown(maximum)
+    );
+    findings.push(match maximum {
+        Some(limit) if limit < start::DESCRIPTORS_WANTED => Finding::notice(
+            "machine",
+            text,
+            "a busy worker may run out: raise the limit (`ulimit -Hn`, systemd's LimitNOFILE) to 4096 or more",
+        ),
+        Some(_) | None => Finding::ok("machine", text),
+    });
+    findings
 }
 
 fn producers(context: &Context) -> Finding {

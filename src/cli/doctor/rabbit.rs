@@ -64,7 +64,7 @@ pub(super) async fn examine(context: &Context) -> (Vec<Finding>, u64) {
         let lines: BTreeSet<String> = found
             .refused
             .iter()
-            .filter_map(|lacking| broker::grant(&lacking.text))
+            .filter_map(|lacking| broker::grant(&lacking.text, Some(topology.prefix())))
             .collect();
         let remedy = if lines.is_empty() {
             "`rabbitmqctl list_permissions -p VHOST` shows what it may; docs/operations.md what it needs".to_owned()

@@ -101,10 +101,13 @@ impl Run<'_> {
         self.job.doubt_since = doubt;
         let (mut outcomes, rest, in_doubt) = match attached {
             Attached::All(outcomes) => (shown(&outcomes), Vec::new(), false),
-            Attached::Stopped(outcomes, error, _) => {
+            Attached::Stopped(outcomes, error, culprit) => {
                 tracing::info!(command_id = %self.job.id, error = %error, "the item is there, a file of it not yet");
                 let rest = files.get(outcomes.len()..).unwrap_or_default().to_vec();
-                (shown(&outcomes), rest, true)
+                // Where the file itself was not to be had, nothing was sent.
+                let sent = matches!(culprit, Culprit::Platform)
+                    && !matches!(error.class, ErrorClass::Internal);
+                (shown(&outcomes), rest, sent)
             }
             // Without a doubt of its own nothing is put off; were it so, its files would go by a command of their own.
             Attached::Settled(_) => (Vec::new(), files.to_vec(), true),

@@ -33,6 +33,7 @@ pub use self::stranger::{Pages, Sign, Strangers};
 use super::backoff::{Verdict, in_place};
 use super::egress::{GuardedResolver, Refused};
 use super::{AdapterError, EgressPolicy, ErrorClass};
+use crate::reach::Trouble;
 use crate::telemetry::failpoint;
 
 /// Most bytes of an answer that are read, after decompression.
@@ -423,9 +424,8 @@ impl Exchange<'_> {
                     .unwrap_or(HeaderValue::from_static("application/octet-stream"));
                 headers.insert(CONTENT_TYPE, value);
                 let (body, length) = file.body(envelope.as_ref()).map_err(|error| {
-                    let text = "the file was gone before it was sent";
-                    AdapterError::new(ErrorClass::Transient { retry_after: None }, text)
-                        .with_internal(error.to_string())
+                    let text = "the worker cannot read the file from its temporary directory; nothing was sent";
+                    AdapterError::new(ErrorClass::Internal, text).with_internal(error.to_string())
                 })?;
                 headers.insert(CONTENT_LENGTH, length.into());
                 *prepared.body_mut() = Some(body);
@@ -494,8 +494,14 @@ fn trouble(request: &Request, error: &reqwest::Error) -> Verdict<Again> {
     // The chain names hosts and causes, never headers; the URL is left out, as its query might hold a token.
     let internal = causes(error);
     if error.is_connect() {
-        let text = format!("{} cannot be reached", host(request));
-        let class = ErrorClass::Transient { retry_after: None };
+        let found = Trouble::of(error);
+        let why = found.map_or_else(String::new, |found| format!(": {}", found.says()));
+        let text = format!("{} cannot be reached{why}", host(request));
+        let class = if found == Some(Trouble::NoDescriptors) {
+            ErrorClass::Internal
+        } else {
+            ErrorClass::Transient { retry_after: None }
+        };
         return Verdict::Again(
             Again::Error(AdapterError::new(class, text).with_internal(internal)),
             None,

@@ -60,6 +60,22 @@ impl Worker {
         assert!(status.unwrap().success(), "kill -{signal}");
     }
 
+    /// Lets it have so many files open at a time, from now on.
+    pub(crate) fn limit_descriptors(&self, limit: u32) {
+        let pid = self.child.id().to_string();
+        let limit = format!("--nofile={limit}:{limit}");
+        let status = Command::new("prlimit")
+            .args(["--pid", &pid, &limit])
+            .status();
+        assert!(status.unwrap().success(), "prlimit");
+    }
+
+    /// How many files it has open.
+    pub(crate) fn open_descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.unwrap().count()
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
