@@ -3,7 +3,8 @@
 //! looked at (RabbitMQ 3.10 to 4, `rabbit_channel.erl`).
 
 use lapin::options::{
-    BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions,
+    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
@@ -193,8 +194,10 @@ async fn queue(
     Ok((queue.message_count(), queue.consumer_count()))
 }
 
-/// Publishes what the broker cannot take: it looks at the permission first.
+/// Publishes what the broker cannot take: it looks at the permission first. The refusal comes in the confirm's place.
 async fn may_publish(channel: &Channel, exchange: &str) -> Result<(), BrokerError> {
+    let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+    within(SETUP_TIMEOUT, confirms).await?;
     let publish = channel.basic_publish(
         exchange.into(),
         UNACCEPTABLE.into(),
@@ -202,18 +205,8 @@ async fn may_publish(channel: &Channel, exchange: &str) -> Result<(), BrokerErro
         b"",
         BasicProperties::default().with_expiration(UNACCEPTABLE.into()),
     );
-    drop(within(SETUP_TIMEOUT, publish).await?);
-    // Its refusal comes with the next answer on this channel.
-    let declare = channel.exchange_declare(
-        "amq.topic".into(),
-        ExchangeKind::Topic,
-        ExchangeDeclareOptions {
-            passive: true,
-            ..ExchangeDeclareOptions::default()
-        },
-        FieldTable::default(),
-    );
-    within(SETUP_TIMEOUT, declare).await
+    let confirm = within(SETUP_TIMEOUT, publish).await?;
+    within(SETUP_TIMEOUT, confirm).await.map(drop)
 }
 
 /// Asks to consume in a way that cannot be: the permission is looked at first.

@@ -38,10 +38,10 @@ fn sources() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// What each room may use of the others; telemetry and the settings are open to all.
+/// What each room may use of the others; telemetry, the settings and `reach` are open to all.
 fn may_use(room: &str) -> &'static [&'static str] {
     match room {
-        "domain" | "telemetry" => &[],
+        "domain" | "telemetry" | "reach" => &[],
         "contract" | "secrets" => &["domain"],
         "config" => &["domain", "secrets"],
         "store" | "broker" | "platforms" => &["domain", "contract", "secrets"],
@@ -57,9 +57,12 @@ fn may_use(room: &str) -> &'static [&'static str] {
             "analysis",
         ],
         "ops" => &["domain", "contract", "store", "broker", "pipeline"],
+        "start" => &["secrets", "store"],
         "app" => &[
             "domain",
+            "contract",
             "secrets",
+            "start",
             "store",
             "broker",
             "platforms",
@@ -75,6 +78,7 @@ fn may_use(room: &str) -> &'static [&'static str] {
             "platforms",
             "pipeline",
             "ops",
+            "start",
             "app",
             "sandbox",
         ],
@@ -95,7 +99,8 @@ fn dependencies_point_one_way() {
                     .chars()
                     .take_while(|c| c.is_alphanumeric() || *c == '_')
                     .collect();
-                let open = ["telemetry", "config"].contains(&used.as_str()) || used == here;
+                let open =
+                    ["telemetry", "config", "reach"].contains(&used.as_str()) || used == here;
                 let rooms = [
                     "domain",
                     "contract",
@@ -106,6 +111,7 @@ fn dependencies_point_one_way() {
                     "analysis",
                     "pipeline",
                     "ops",
+                    "start",
                     "app",
                     "cli",
                     "sandbox",
