@@ -101,8 +101,10 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         consuming: Arc::new(LinkState::default()),
         publishing: Arc::new(LinkState::default()),
     };
-    let (lease, me, hold) =
-        hold_id(&config, &parts.store, config.worker.id.as_deref(), &stop).await?;
+    let id = config.worker.id.as_deref();
+    let Some((lease, me, hold)) = hold_id(&config, &parts.store, id, &stop).await? else {
+        return Ok(());
+    };
     tracing::info!(
         worker = me.worker,
         version = env!("CARGO_PKG_VERSION"),
@@ -348,7 +350,9 @@ pub async fn run_alone(
     let config = Arc::new(config);
     let parts = Parts::prepare(&config)?;
     let id = alone::Alone::worker_of(parent);
-    let (lease, me, hold) = hold_id(&config, &parts.store, Some(&id), &stop).await?;
+    let Some((lease, me, hold)) = hold_id(&config, &parts.store, Some(&id), &stop).await? else {
+        return Ok(());
+    };
     // No broker here: events are left to the parent's sweep.
     let (relay, relay_queue) = Relay::new();
     drop(relay_queue);
@@ -450,16 +454,21 @@ async fn await_schema(config: &Config, stop: &CancellationToken) -> Result<bool,
     }
 }
 
+/// Gets hold of a worker id. `None`: told to stop meanwhile.
 async fn hold_id(
     config: &Config,
     store: &Store,
     id: Option<&str>,
     stop: &CancellationToken,
-) -> Result<(Arc<Lease>, crate::store::Incarnation, pipeline::Hold), AppError> {
+) -> Result<Option<(Arc<Lease>, crate::store::Incarnation, pipeline::Hold)>, AppError> {
     let lease = Arc::new(Lease::new(config.dispatch.lease));
     loop {
-        match lease.acquire(store, &config.database.url, id).await {
-            Ok((me, hold)) => return Ok((lease, me, hold)),
+        let acquired = tokio::select! {
+            acquired = lease.acquire(store, &config.database.url, id) => acquired,
+            () = stop.cancelled() => return Ok(None),
+        };
+        match acquired {
+            Ok((me, hold)) => return Ok(Some((lease, me, hold))),
             Err(LeaseError::Store(error)) if !error.needs_a_person() && !stop.is_cancelled() => {
                 tracing::warn!(error = chain(&error), "cannot get a worker id yet");
                 store.forget_connections();

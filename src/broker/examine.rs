@@ -52,12 +52,9 @@ pub struct Lacking {
 impl Examined {
     /// Notes the refusal of a probe that needs a permission. One for what cannot be accepted is what the probe was made for.
     fn take(&mut self, permission: &str, kind: &'static str, name: &str, error: &BrokerError) {
-        let (code, text) = match error.refusal() {
-            Some(refusal) => refusal,
-            None => {
-                self.other.push(format!("{kind} {name}: {error}"));
-                return;
-            }
+        let Some((code, text)) = error.refusal() else {
+            self.other.push(format!("{kind} {name}: {error}"));
+            return;
         };
         match code {
             403 => {

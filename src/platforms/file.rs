@@ -117,7 +117,7 @@ pub(crate) async fn fetch(
 }
 
 /// Our own disk is at fault, and nothing was sent.
-fn disk(error: std::io::Error) -> AdapterError {
+fn disk(error: &std::io::Error) -> AdapterError {
     let text = format!(
         "the worker cannot keep the file in its temporary directory ({}); nothing was sent. Somebody has to mend that \
          directory, or name another one in TMPDIR",
@@ -165,8 +165,8 @@ async fn download(
         .and_then(|text| text.split(';').next())
         .map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty());
-    let spool = tempfile::NamedTempFile::new().map_err(disk)?;
-    let mut writer = tokio::fs::File::from_std(spool.reopen().map_err(disk)?);
+    let spool = tempfile::NamedTempFile::new().map_err(|error| disk(&error))?;
+    let mut writer = tokio::fs::File::from_std(spool.reopen().map_err(|error| disk(&error))?);
     let (mut size, mut hash) = (0u64, Sha256::new());
     loop {
         let left = exchange.deadline.saturating_duration_since(Instant::now());
@@ -193,9 +193,12 @@ async fn download(
             return Err(too_big(size));
         }
         hash.update(&chunk);
-        writer.write_all(&chunk).await.map_err(disk)?;
+        writer
+            .write_all(&chunk)
+            .await
+            .map_err(|error| disk(&error))?;
     }
-    writer.flush().await.map_err(disk)?;
+    writer.flush().await.map_err(|error| disk(&error))?;
     Ok(File {
         size,
         sha256: hex::encode(hash.finalize()),

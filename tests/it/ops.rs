@@ -85,3 +85,32 @@ async fn what_is_too_large_is_refused_and_a_stop_does_not_wait_for_who_says_noth
     assert!(worker.stop().await.success());
     assert!(asked.elapsed() < Duration::from_secs(8));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_is_woken_for_is_counted_from_zero() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+
+    let (_, metrics) = http_get(worker.address, "/metrics").await.unwrap();
+
+    for (platform, outcome, code) in [
+        ("jira", "failed", "outcome_unknown"),
+        ("slack", "failed", "quarantined"),
+        ("webhook", "failed", "credentials_unreadable"),
+        ("jira", "failed", "permission_denied"),
+        ("jira", "deferred", "authentication_failed"),
+        ("none", "failed", "quarantined"),
+    ] {
+        let zero = metrics.lines().any(|line| {
+            line.starts_with("ticketwire_command_outcomes_total{")
+                && line.contains("command_type=\"ticket.create\"")
+                && line.contains(&format!("platform_name=\"{platform}\""))
+                && line.contains(&format!("outcome=\"{outcome}\""))
+                && line.contains(&format!("error_code=\"{code}\""))
+                && line.ends_with("} 0")
+        });
+        assert!(zero, "{platform} {outcome} {code} in {metrics}");
+    }
+    assert!(metrics.len() < 100_000, "{} bytes", metrics.len());
+    drop(worker);
+}
