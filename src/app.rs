@@ -204,7 +204,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     {
         let (core, end) = (Arc::clone(&core), ends.settle.clone());
         loops.spawn(async move {
-            pipeline::run_settle(core, done_queue, end).await;
+            Box::pin(pipeline::run_settle(core, done_queue, end)).await;
             "the settler"
         });
     }

@@ -27,7 +27,7 @@ async fn half_open_connections_take_nothing_from_health_nor_from_tickets() {
     let mut silent = Vec::new();
     for number in 0..HALF_OPEN {
         let mut stream = TcpStream::connect(worker.address).unwrap();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             drop(stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "));
         }
         silent.push(stream);
