@@ -178,7 +178,7 @@ pub struct Unsent {
     pub target: String,
     /// How many.
     pub count: i64,
-    /// How many of them were refused at least once.
+    /// How many of them failed to go out more than once: a try that a start or a stop cut short is no refusal.
     pub refused: i64,
     /// Since when the oldest waits, in seconds.
     pub oldest_seconds: i64,
@@ -189,10 +189,10 @@ pub struct Unsent {
 /// # Errors
 /// As the connection's.
 pub async fn unsent(client: &Client) -> Result<Vec<Unsent>, StoreError> {
-    const SQL: &str = "SELECT target, count(*), count(*) FILTER (WHERE tries > 0), \
+    const SQL: &str = "SELECT target, count(*), count(*) FILTER (WHERE tries > 1), \
              extract(epoch FROM now() - min(created_at))::bigint \
              FROM (SELECT target, tries, created_at FROM unsent_events WHERE created_at < now() - interval '1 minute' \
-             OR tries > 0 LIMIT $1) u GROUP BY target ORDER BY 2 DESC LIMIT 20";
+             OR tries > 1 LIMIT $1) u GROUP BY target ORDER BY 2 DESC LIMIT 20";
     let rows = limited(client.query(SQL, &[&(ROWS_MAX + 1)])).await?;
     Ok(rows
         .iter()
