@@ -29,8 +29,10 @@ pub struct OpenCircuit {
     pub platform_name: String,
     /// Failures in a row.
     pub failures: i32,
-    /// Until when.
-    pub open_until: DateTime<Utc>,
+    /// Until when its circuit is open, if it is.
+    pub open_until: Option<DateTime<Utc>>,
+    /// Until when it is paused by the platform's rate limit, if it is, and who decided that.
+    pub paused: Option<(DateTime<Utc>, String)>,
     /// Commands that wait for it.
     pub waiting: i64,
 }
@@ -112,7 +114,8 @@ pub async fn server(client: &Client) -> Result<Server, StoreError> {
 /// As the connection's.
 pub async fn standing(client: &Client) -> Result<Standing, StoreError> {
     const SQL: &str = "SELECT (SELECT count(*) FROM (SELECT FROM commands WHERE due_at < now() - interval '1 minute' AND NOT EXISTS \
-              (SELECT FROM integration_circuits c WHERE c.integration_id = lane AND c.open_until IS NOT NULL) LIMIT $1) o), \
+              (SELECT FROM integration_circuits c WHERE c.integration_id = lane AND (c.open_until IS NOT NULL OR c.paused_until IS NOT NULL)) \
+              LIMIT $1) o), \
              (SELECT count(*) FROM (SELECT FROM commands WHERE due_at IS NOT NULL \
               AND doubt_since < now() - interval '10 minutes' LIMIT $1) d), \
              (SELECT count(*) FROM (SELECT FROM commands WHERE due_at IS NOT NULL LIMIT $1) a) + \
@@ -153,9 +156,10 @@ pub async fn silent_workers(client: &Client) -> Result<Vec<SilentWorker>, StoreE
 /// As the connection's.
 pub async fn open_circuits(client: &Client) -> Result<Vec<OpenCircuit>, StoreError> {
     const SQL: &str = "SELECT c.integration_id, i.name, i.platform_name, c.failures, c.open_until, \
-             (SELECT count(*) FROM (SELECT FROM commands w WHERE w.lane = c.integration_id AND w.due_at IS NOT NULL LIMIT 100000) w) \
+             (SELECT count(*) FROM (SELECT FROM commands w WHERE w.lane = c.integration_id AND w.due_at IS NOT NULL LIMIT 100000) w), \
+             c.paused_until, c.paused_by \
              FROM integration_circuits c JOIN integrations i ON i.id = c.integration_id \
-             WHERE c.open_until IS NOT NULL ORDER BY i.name";
+             WHERE c.open_until IS NOT NULL OR c.paused_until > now() ORDER BY i.name";
     let rows = limited(client.query(SQL, &[])).await?;
     Ok(rows
         .iter()
@@ -166,6 +170,9 @@ pub async fn open_circuits(client: &Client) -> Result<Vec<OpenCircuit>, StoreErr
             failures: row.get(3),
             open_until: row.get(4),
             waiting: row.get(5),
+            paused: row
+                .get::<_, Option<DateTime<Utc>>>(6)
+                .map(|until| (until, row.get::<_, Option<String>>(7).unwrap_or_default())),
         })
         .collect())
 }

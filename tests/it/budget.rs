@@ -94,6 +94,12 @@ async fn a_neighbour_is_not_paused_with_it() {
         world.text(why, &[&paused[0]]).await.as_deref(),
         Some("Retry-After: 600 s")
     );
+    let output = crate::support::output(&world.environment(), &["doctor"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        told.contains("is paused until") && told.contains("Retry-After: 600 s"),
+        "{told}"
+    );
     // A person who retries it does not have to wait for that.
     world.clear_faults();
     world.cli(&["command", "retry", &paused[0].to_string()]);

@@ -245,20 +245,32 @@ async fn circuits(client: &Client) -> Vec<Finding> {
         Ok(open) => open
             .iter()
             .map(|circuit| {
+                let (name, platform) = (&circuit.name, &circuit.platform_name);
+                let (waiting, id) = (circuit.waiting, circuit.integration_id);
+                let clock = "%H:%M:%S UTC";
+                if let Some(until) = circuit.open_until {
+                    let text = format!(
+                        "{name} ({platform}) is left alone until {}: {} failures in a row; {waiting} command(s) wait",
+                        until.format(clock),
+                        circuit.failures
+                    );
+                    let remedy = format!(
+                        "is the platform down? `ticketwire integration test {id}`; what it said: `command list \
+                         --integration {id}`"
+                    );
+                    return Finding::fault("platforms", text, remedy);
+                }
+                let (until, by) = circuit.paused.clone().unwrap_or_default();
                 let text = format!(
-                    "{} ({}) is left alone until {}: {} failures in a row; {} command(s) wait",
-                    circuit.name,
-                    circuit.platform_name,
-                    circuit.open_until.format("%H:%M:%S UTC"),
-                    circuit.failures,
-                    circuit.waiting
+                    "{name} ({platform}) is paused until {} ({by}): its platform takes no more requests; {waiting} \
+                     command(s) wait and lose no attempt",
+                    until.format(clock)
                 );
                 let remedy = format!(
-                    "is the platform down? `ticketwire integration test {id}`; what it said: `command list --integration \
-                     {id}`",
-                    id = circuit.integration_id
+                    "they go on by themselves; to try at once: `ticketwire command retry --integration {id}`; where it comes \
+                     again and again, ask the vendor for a larger limit or set `rate_limit_per_hour`"
                 );
-                Finding::fault("platforms", text, remedy)
+                Finding::notice("platforms", text, remedy)
             })
             .collect(),
     }
