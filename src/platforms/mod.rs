@@ -13,6 +13,7 @@ mod error;
 pub(crate) mod file;
 mod http;
 pub mod jira;
+mod markdown;
 mod members;
 mod path;
 pub mod slack;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::mrkdwn::{cut, escape, mrkdwn, pieces};
+use super::mrkdwn::{calm, cut, escape, mrkdwn, pieces};
 use crate::domain::{TicketStatus, TicketView, UserRef};
 
 /// Block Kit limits (reference/block-kit).
@@ -48,9 +48,10 @@ impl Style {
             "type": "header", "block_id": "title",
             "text": { "type": "plain_text", "text": cut(&title, HEADER_MAX), "emoji": false },
         })];
-        let (sections, whole) = sections("desc", &mrkdwn(&ticket.description));
+        let (description, read) = mrkdwn(&ticket.description);
+        let (sections, whole) = sections("desc", &description);
         blocks.extend(sections);
-        if !whole {
+        if !(read && whole) {
             left_out.insert(
                 "description".into(),
                 "cut: longer than a message of Slack".into(),
@@ -79,7 +80,7 @@ impl Style {
             }
             blocks.push(json!({
                 "type": "context", "block_id": "tags",
-                "elements": [{ "type": "mrkdwn", "text": line.trim_end() }],
+                "elements": [text_object(line.trim_end())],
             }));
         }
         if let Some(url) = self.link(ticket) {
@@ -98,7 +99,10 @@ impl Style {
             ticket.status
         );
         Shown {
-            message: Message { text, blocks },
+            message: Message {
+                text: calm(&text),
+                blocks,
+            },
             left_out,
         }
     }
@@ -138,14 +142,22 @@ impl Style {
     }
 }
 
-/// A reply in a thread, from Markdown.
-pub(super) fn reply(markdown: &str) -> Message {
-    let text = mrkdwn(markdown);
-    let (blocks, _) = sections("reply", &text);
-    Message {
-        text: pieces(&text, TEXT_MAX, 1).0.concat(),
-        blocks,
+/// A reply in a thread, from Markdown, and what did not fit into it; nothing where it would show nothing.
+pub(super) fn reply(field: &str, markdown: &str) -> Option<Shown> {
+    let (text, read) = mrkdwn(markdown);
+    let (blocks, whole) = sections("reply", &text);
+    if blocks.is_empty() {
+        return None;
     }
+    let mut left_out = Map::new();
+    if !(read && whole) {
+        left_out.insert(field.into(), "cut: longer than a message of Slack".into());
+    }
+    let text = calm(&pieces(&text, TEXT_MAX, 1).0.concat());
+    Some(Shown {
+        message: Message { text, blocks },
+        left_out,
+    })
 }
 
 /// What a change of status says in the thread, as Markdown.
@@ -170,7 +182,7 @@ fn sections(id: &str, text: &str) -> (Vec<Value>, bool) {
     let (texts, whole) = pieces(text, SECTION_MAX, SECTIONS_MAX);
     let sections = texts.iter().enumerate().map(|(number, text)| {
         json!({
-            "type": "section", "block_id": format!("{id}-{number}"), "text": { "type": "mrkdwn", "text": text },
+            "type": "section", "block_id": format!("{id}-{number}"), "text": text_object(text),
         })
     });
     (sections.collect(), whole)
@@ -178,7 +190,12 @@ fn sections(id: &str, text: &str) -> (Vec<Value>, bool) {
 
 fn fact(label: &str, value: &str) -> Value {
     let (label, value) = (cut(&one_line(label), FACT_MAX), cut(value, FACT_MAX));
-    json!({ "type": "mrkdwn", "text": format!("*{label}*\n{value}") })
+    text_object(&format!("*{label}*\n{value}"))
+}
+
+/// A text with marks. `verbatim`, or Slack looks for names in it: `@here` would call everybody, `#general` be a link.
+fn text_object(text: &str) -> Value {
+    json!({ "type": "mrkdwn", "text": text, "verbatim": true })
 }
 
 fn name(person: &UserRef) -> String {

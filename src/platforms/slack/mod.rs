@@ -31,7 +31,7 @@ use super::{
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
-use message::Style;
+use message::{Shown, Style};
 use response::{Page, Posted};
 
 /// The Web API; a method's name follows.
@@ -322,6 +322,16 @@ impl Slack {
     }
 }
 
+/// A reply from Markdown. Slack refuses one in which there is nothing to see.
+fn reply(field: &str, markdown: &str) -> Result<Shown, AdapterError> {
+    message::reply(field, markdown).ok_or_else(|| {
+        AdapterError::field(
+            field,
+            "shows nothing: there is no visible character in it, so Slack would refuse it; give it a text",
+        )
+    })
+}
+
 impl Bot {
     /// The page of a message. Slack is asked once; a failure costs the link and nothing else, as the message is there.
     async fn permalink(&self, exchange: &Exchange<'_>, place: &Place) -> Option<String> {
@@ -460,21 +470,28 @@ impl Adapter for Slack {
                 let bot = self.bot()?;
                 let answer = exchange.send(self.plan(operation)?).await?;
                 response::check(&answer, Effect::Idempotent, "updating the message")?;
+                let mut details = self.style.ticket(ticket).left_out;
                 let text = message::status_text(*status, *resolution_summary);
+                let said = reply("resolution_summary", &text)?;
+                details.extend(said.left_out);
                 let request = bot.reply_request(
                     &Place::of(ticket)?,
-                    &message::reply(&text),
+                    &said.message,
                     *cause,
                     self.broadcast_status,
                 )?;
                 response::read_posted(&exchange.send(request).await?, "announcing the status")?;
-                Ok(Receipt::default())
+                Ok(Receipt {
+                    details,
+                    ..Receipt::default()
+                })
             }
-            Operation::Comment { .. } => {
+            Operation::Comment { body, .. } => {
                 let answer = exchange.send(self.plan(operation)?).await?;
                 let place = response::read_posted(&answer, "posting the comment")?;
                 Ok(Receipt {
                     external_comment_id: Some(place.ts),
+                    details: reply("body", body)?.left_out,
                     ..Receipt::default()
                 })
             }
@@ -613,7 +630,8 @@ impl Adapter for Slack {
                                 right, settings.internal_comments can be set to true";
                     return Err(AdapterError::unsupported(text));
                 }
-                bot.reply_request(&Place::of(ticket)?, &message::reply(body), *cause, false)
+                let said = reply("body", body)?;
+                bot.reply_request(&Place::of(ticket)?, &said.message, *cause, false)
             }
             Operation::Attach { file, .. } => self.bot()?.upload_url_request(file),
             Operation::Delete { .. } => Err(AdapterError::unsupported("is done as a status")),

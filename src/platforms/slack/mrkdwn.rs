@@ -1,12 +1,25 @@
 //! Markdown to Slack's mrkdwn, and the cutting of long texts.
 //!
 //! mrkdwn knows bold, italic, strike, code, quotes and links. `&`, `<` and `>` of a text are escaped, which also keeps
-//! `<!channel>` and `<@U…>` from calling anybody; nothing else can be escaped.
+//! `<!channel>` and `<@U…>` from calling anybody; nothing else can be escaped. `@here` and `#general` need no brackets:
+//! what keeps them from calling is said beside the text (`verbatim`, `parse`), and [`calm`] where that is not enough.
 
-use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use std::ops::ControlFlow;
+
+use pulldown_cmark::{Event, Options, Tag, TagEnd};
+
+use super::super::markdown::{head, walk};
 
 /// A fence of a code block.
 const FENCE: &str = "```";
+/// Characters of Markdown that are read: more than a message can show, whatever marks are in them.
+const READ_MAX: usize = 16_000;
+/// Bytes of mrkdwn that are made: more than a message can show (three sections of 3,000 characters).
+const MADE_MAX: usize = 40_000;
+/// A longer address is not linked: it would not fit into a section with its label.
+const LINK_MAX: usize = 2_000;
+/// How often a line is indented, at most.
+const INDENT_MAX: usize = 5;
 
 /// A user's text, harmless in mrkdwn.
 pub(super) fn escape(text: &str) -> String {
@@ -24,6 +37,8 @@ pub(super) fn escape(text: &str) -> String {
 
 /// A user's text, escaped and of at most `max` characters; no entity is cut in two.
 pub(super) fn cut(text: &str, max: usize) -> String {
+    // What lies beyond cannot be shown, and need not be looked at.
+    let text = head(text, max + 1);
     let escaped = escape(text);
     if escaped.chars().count() <= max {
         return escaped;
@@ -48,6 +63,20 @@ pub(super) fn cut(text: &str, max: usize) -> String {
     kept
 }
 
+/// Whether a character leaves no ink: white space of any width, none included. Runs of them are one blank to a reader.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180e}'
+            | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}'
+            | '\u{3164}' | '\u{feff}' | '\u{ffa0}')
+        || c.is_control()
+}
+
+/// Whether a text has nothing to see in it; Slack refuses such a section.
+fn shows_nothing(text: &str) -> bool {
+    text.chars().all(is_blank)
+}
+
 /// Cuts mrkdwn into at most `count` pieces of at most `max` characters, at line ends where it can; whether that is all.
 /// A code block that is cut is closed and opened again.
 pub(super) fn pieces(text: &str, max: usize, count: usize) -> (Vec<String>, bool) {
@@ -70,6 +99,11 @@ pub(super) fn pieces(text: &str, max: usize, count: usize) -> (Vec<String>, bool
         };
         let mut piece = rest[..end].trim_end().to_owned();
         let mut next = rest[end..].trim_start_matches('\n').to_owned();
+        // Slack refuses a section that shows nothing.
+        if shows_nothing(&piece) {
+            rest = next.trim_start().to_owned();
+            continue;
+        }
         if piece.matches(FENCE).count() % 2 == 1 && !next.is_empty() {
             piece = format!("{piece}\n{FENCE}");
             next = format!("{FENCE}\n{next}");
@@ -104,39 +138,97 @@ fn piece_end(text: &str, room: usize) -> usize {
     open('<', '>').or_else(|| open('&', ';')).unwrap_or(end)
 }
 
-/// Markdown as mrkdwn.
-pub(super) fn mrkdwn(markdown: &str) -> String {
-    let mut writer = Writer {
-        buffers: vec![String::new()],
-        lists: Vec::new(),
-        in_heading: false,
-        in_code: false,
-        links: Vec::new(),
-    };
-    for event in Parser::new_ext(
-        markdown,
-        Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS,
-    ) {
-        writer.take(event);
+/// A text in which nothing calls anybody by itself: an invisible joiner stands behind the `@` of a mention and the `#` of
+/// a channel. For the plain text beside the blocks, which no `verbatim` covers.
+pub(super) fn calm(text: &str) -> String {
+    let mut calmed = String::with_capacity(text.len());
+    let mut before: Option<char> = None;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        calmed.push(c);
+        // Not in an address (a@b.test) or a number of an entity (`&#38;`).
+        let begins = before.is_none_or(|before| !before.is_alphanumeric() && before != '&');
+        let calls = chars.peek().is_some_and(|next| next.is_alphanumeric());
+        if matches!(c, '@' | '#') && begins && calls {
+            calmed.push('\u{2060}');
+        }
+        before = Some(c);
     }
-    writer.buffers.concat().trim().to_owned()
+    calmed
 }
 
+/// Markdown as mrkdwn, and whether all of it is in there: of a long text, more than a message can show, and no more.
+pub(super) fn mrkdwn(markdown: &str) -> (String, bool) {
+    let mut writer = Writer::default();
+    let options = Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let whole = walk(markdown, READ_MAX, options, |event| {
+        writer.take(event);
+        if writer.made.len() >= MADE_MAX {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    writer.finish();
+    (writer.made.trim().to_owned(), whole && !writer.is_full)
+}
+
+#[derive(Default)]
 struct Writer {
-    /// The text, and one more for each quote that is open.
-    buffers: Vec<String>,
+    made: String,
     /// Next number of each open list; `None` for bullets.
     lists: Vec<Option<u64>>,
     in_heading: bool,
     in_code: bool,
-    /// Whether each open link is one that Slack takes.
-    links: Vec<bool>,
+    /// What ends each mark that is open.
+    open: Vec<&'static str>,
+    /// Where the label of the open link begins, if Slack takes the link.
+    label_from: Option<usize>,
+    /// Open quotes: mrkdwn knows one, which begins here.
+    quotes: usize,
+    quote_from: usize,
+    /// Whether something was left out.
+    is_full: bool,
 }
 
 impl Writer {
     fn push(&mut self, text: &str) {
-        if let Some(buffer) = self.buffers.last_mut() {
-            buffer.push_str(text);
+        self.made.push_str(text);
+    }
+
+    /// What a person wrote: escaped, and no more than there is room for.
+    fn prose(&mut self, text: &str) {
+        for c in text.chars() {
+            if self.made.len() >= MADE_MAX {
+                self.is_full = true;
+                return;
+            }
+            match c {
+                _ if !self.in_code && is_blank(c) => {
+                    if !self.made.ends_with([' ', '\n']) {
+                        self.push(" ");
+                    }
+                }
+                '&' => self.push("&amp;"),
+                '<' => self.push("&lt;"),
+                '>' => self.push("&gt;"),
+                // Three in a row would open a code block over the rest.
+                '`' if self.made.ends_with("``") => {
+                    self.made.truncate(self.made.len() - 2);
+                    self.push("'''");
+                }
+                _ => self.made.push(c),
+            }
+        }
+    }
+
+    fn begin(&mut self, sign: &str, end: &'static str) {
+        self.push(sign);
+        self.open.push(end);
+    }
+
+    fn end_mark(&mut self) {
+        if let Some(end) = self.open.pop() {
+            self.push(end);
         }
     }
 
@@ -144,18 +236,24 @@ impl Writer {
         match event {
             Event::Start(tag) => self.start(&tag),
             Event::End(tag) => self.end(tag),
-            Event::Text(text) if self.in_code => {
-                self.push(&escape(&text.replace(FENCE, "'''")));
-            }
-            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => {
-                self.push(&escape(&text));
-            }
+            Event::Text(text) if self.in_code => self.prose(&text.replace(FENCE, "'''")),
+            Event::Text(text)
+            | Event::Html(text)
+            | Event::InlineHtml(text)
+            | Event::FootnoteReference(text)
+            | Event::InlineMath(text)
+            | Event::DisplayMath(text) => self.prose(&text),
             Event::Code(text) => {
-                let code = format!("`{}`", escape(&text.replace('`', "'")));
-                self.push(&code);
+                // Behind a stray backtick it would be half of a fence.
+                if self.made.ends_with('`') {
+                    self.push(" ");
+                }
+                self.push("`");
+                self.prose(&text.replace('`', "'"));
+                self.push("`");
             }
             Event::SoftBreak | Event::HardBreak => {
-                let separator = if self.in_heading || !self.links.is_empty() {
+                let separator = if self.in_heading || self.label_from.is_some() {
                     " "
                 } else {
                     "\n"
@@ -164,20 +262,18 @@ impl Writer {
             }
             Event::Rule => self.push("———\n\n"),
             Event::TaskListMarker(done) => self.push(if done { "☑ " } else { "☐ " }),
-            Event::FootnoteReference(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
-                self.push(&escape(&text));
-            }
         }
     }
 
     fn start(&mut self, tag: &Tag<'_>) {
         match tag {
-            Tag::Strong if !self.in_heading => self.push("*"),
-            Tag::Emphasis => self.push("_"),
-            Tag::Strikethrough => self.push("~"),
+            Tag::Strong if self.in_heading => self.begin("", ""),
+            Tag::Strong => self.begin("*", "*"),
+            Tag::Emphasis => self.begin("_", "_"),
+            Tag::Strikethrough => self.begin("~", "~"),
             Tag::Heading { .. } => {
                 self.in_heading = true;
-                self.push("*");
+                self.begin("*", "*\n");
             }
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => self.open_link(dest_url),
             Tag::List(first) => {
@@ -187,46 +283,43 @@ impl Writer {
                 self.lists.push(*first);
             }
             Tag::Item => {
-                let indent = "    ".repeat(self.lists.len().saturating_sub(1));
-                let sign = match self.lists.last_mut() {
+                for _ in 1..self.lists.len().min(INDENT_MAX) {
+                    self.push("    ");
+                }
+                match self.lists.last_mut() {
                     Some(Some(number)) => {
                         let sign = format!("{number}. ");
-                        *number += 1;
-                        sign
+                        *number = number.saturating_add(1);
+                        self.push(&sign);
                     }
-                    Some(None) | None => "• ".to_owned(),
-                };
-                self.push(&format!("{indent}{sign}"));
+                    Some(None) | None => self.push("• "),
+                }
             }
             Tag::CodeBlock(_) => {
                 self.in_code = true;
-                self.push(&format!("{FENCE}\n"));
+                self.push(FENCE);
+                self.begin("\n", "```\n\n");
             }
-            Tag::BlockQuote(_) => self.buffers.push(String::new()),
+            Tag::BlockQuote(_) => {
+                if self.quotes == 0 {
+                    self.quote_from = self.made.len();
+                }
+                self.quotes += 1;
+            }
             _ => {}
         }
     }
 
     fn end(&mut self, tag: TagEnd) {
         match tag {
-            TagEnd::Strong if !self.in_heading => self.push("*"),
-            TagEnd::Emphasis => self.push("_"),
-            TagEnd::Strikethrough => self.push("~"),
+            TagEnd::Strong | TagEnd::Emphasis | TagEnd::Strikethrough => self.end_mark(),
             TagEnd::Heading(_) => {
                 self.in_heading = false;
-                self.push("*\n");
+                self.end_mark();
             }
-            TagEnd::Link | TagEnd::Image => {
-                let leads = self.links.pop() == Some(true);
-                self.push(if leads { ">" } else { "" });
-            }
+            TagEnd::Link | TagEnd::Image => self.close_link(),
             TagEnd::Paragraph => self.push(if self.lists.is_empty() { "\n\n" } else { "\n" }),
-            TagEnd::Item => {
-                let ended = self.buffers.last().is_some_and(|text| text.ends_with('\n'));
-                if !ended {
-                    self.push("\n");
-                }
-            }
+            TagEnd::Item if !self.made.ends_with('\n') => self.push("\n"),
             TagEnd::List(_) => {
                 self.lists.pop();
                 if self.lists.is_empty() {
@@ -235,17 +328,26 @@ impl Writer {
             }
             TagEnd::CodeBlock => {
                 self.in_code = false;
-                self.push(&format!("{FENCE}\n\n"));
+                self.end_mark();
             }
             TagEnd::BlockQuote(_) => {
-                let quoted = self.buffers.pop().unwrap_or_default();
-                for line in quoted.trim_end().lines() {
-                    self.push(&format!("> {line}\n"));
+                self.quotes = self.quotes.saturating_sub(1);
+                if self.quotes == 0 {
+                    self.close_quote();
                 }
-                self.push("\n");
             }
             _ => {}
         }
+    }
+
+    fn close_quote(&mut self) {
+        let quoted = self.made.split_off(self.quote_from);
+        for line in quoted.trim_end().lines() {
+            self.push("> ");
+            self.push(line);
+            self.push("\n");
+        }
+        self.push("\n");
     }
 
     /// `<url|label>`, for addresses that lead somewhere; of others the label is enough.
@@ -253,21 +355,50 @@ impl Writer {
         let leads = ["https://", "http://", "mailto:"]
             .iter()
             .any(|scheme| url.starts_with(scheme));
-        self.links.push(leads);
-        if leads {
-            let url = escape(url).replace('|', "%7C");
-            self.push(&format!("<{url}|"));
+        // One inside another (an image in a link): the outer leads.
+        if !leads || url.len() > LINK_MAX || self.label_from.is_some() {
+            return self.begin("", "");
+        }
+        self.push("<");
+        let url = escape(url).replace('|', "%7C");
+        self.push(&url);
+        self.begin("|", ">");
+        self.label_from = Some(self.made.len());
+    }
+
+    fn close_link(&mut self) {
+        let Some(end) = self.open.pop() else { return };
+        if end.is_empty() {
+            return;
+        }
+        // Without a label Slack shows the address.
+        if self.label_from.take() == Some(self.made.len()) {
+            self.made.pop();
+        }
+        self.push(end);
+    }
+
+    /// Ends what is open where the text was not taken whole.
+    fn finish(&mut self) {
+        while let Some(end) = self.open.pop() {
+            self.push(end);
+        }
+        if self.quotes > 0 {
+            self.close_quote();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::super::markdown::hostile;
     use super::*;
 
     #[test]
     fn markdown_becomes_mrkdwn() {
-        let check = |markdown: &str, expected: &str| assert_eq!(mrkdwn(markdown), expected);
+        let check = |markdown: &str, expected: &str| assert_eq!(mrkdwn(markdown).0, expected);
 
         check(
             "**bold** *italic* ~~gone~~ `a<b`",
@@ -286,9 +417,99 @@ mod tests {
     }
 
     #[test]
+    fn what_is_open_at_the_limit_is_closed() {
+        let (made, whole) = mrkdwn(&format!("> **{}", "a ".repeat(READ_MAX)));
+        assert!(!whole && made.starts_with("> ") && made.len() <= READ_MAX + 8);
+        let (made, whole) = mrkdwn(&format!("```\n{}", "&\n".repeat(READ_MAX / 2 - 4)));
+        assert!(
+            !whole && made.ends_with("```") && made.len() <= MADE_MAX + 16,
+            "{}",
+            made.len()
+        );
+    }
+
+    #[test]
+    fn what_leaves_no_ink_is_folded_and_a_stray_fence_is_none() {
+        let gap = "\u{a0}".repeat(5_978);
+        assert_eq!(mrkdwn(&format!("a{gap}b")).0, "a b");
+        assert_eq!(mrkdwn("a\u{3164}\u{200b}\u{a0}b").0, "a b");
+        assert!(mrkdwn("[]() &nbsp; \u{2800}").0.is_empty());
+        let (texts, whole) = pieces(&format!("a{gap}b"), 3_000, 3);
+        assert!(whole && texts.iter().all(|text| !shows_nothing(text)));
+        for stray in ["a ``` b", "a ``\\` b", "a ``\\` `b`"] {
+            assert!(
+                !mrkdwn(stray).0.contains(FENCE),
+                "{stray}: {}",
+                mrkdwn(stray).0
+            );
+        }
+        assert_eq!(mrkdwn("[](https://x.test)").0, "<https://x.test>");
+        assert_eq!(
+            mrkdwn("[![a](https://i.test)](https://x.test)").0,
+            "<https://x.test|a>"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn what_is_made_is_bounded(text in hostile::texts(100_000), short in hostile::texts(200)) {
+            let began = std::time::Instant::now();
+            let (made, _) = mrkdwn(&text);
+            let (shown, _) = pieces(&made, 3_000, 3);
+            prop_assert!(made.len() <= MADE_MAX + MADE_MAX / 2, "{}", made.len());
+            prop_assert!(shown.iter().all(|piece| !shows_nothing(piece) && piece.chars().count() <= 3_000));
+            prop_assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+            let made = mrkdwn(&short).0;
+            // A reference is as long as what it refers to.
+            prop_assert!(made.len() <= 8 * short.len() + 64 || short.contains("]:"), "{} of {}", made.len(), short.len());
+        }
+    }
+
+    #[test]
+    fn twice_the_text_is_no_more_than_twice_the_work() {
+        for (piece, text) in hostile::plain(100_000) {
+            let began = std::time::Instant::now();
+            let (made, _) = mrkdwn(&text);
+            assert!(
+                made.len() <= MADE_MAX + MADE_MAX / 2,
+                "{piece:?}: {}",
+                made.len()
+            );
+            assert!(
+                began.elapsed().as_secs() < 2,
+                "{piece:?}: {:?}",
+                began.elapsed()
+            );
+        }
+    }
+
+    #[test]
+    fn calm_text_calls_nobody_and_addresses_stay() {
+        for called in [
+            "@here",
+            "@channel",
+            "(@everyone)",
+            "#general",
+            "x @bob",
+            "@@here",
+        ] {
+            let calmed = calm(called);
+            assert!(
+                !calmed.contains("@here") && calmed.contains('\u{2060}'),
+                "{calmed}"
+            );
+            assert_eq!(calmed.replace('\u{2060}', ""), called);
+        }
+        for text in ["bob@example.test", "&#38;", "a # b", "C#", "100 @ 3"] {
+            assert_eq!(calm(text), text);
+        }
+    }
+
+    #[test]
     fn nobody_is_called_by_a_users_text() {
         assert_eq!(
-            mrkdwn("<!channel> <@U123> & co"),
+            mrkdwn("<!channel> <@U123> & co").0,
             "&lt;!channel&gt; &lt;@U123&gt; &amp; co"
         );
     }

@@ -28,9 +28,8 @@ pub(super) fn method_url(api: &Url, method: &str) -> Result<Url, AdapterError> {
 
 /// A message by an incoming webhook.
 pub(super) fn hook(url: &Url, message: &Message) -> Request {
-    let body = json!({ "text": message.text, "blocks": message.blocks });
     Request::new(Method::POST, url.clone(), Auth::None, Effect::Create)
-        .json(&body)
+        .json(&contents(message))
         .secret_url()
 }
 
@@ -97,6 +96,10 @@ impl Bot {
         message: &Message,
     ) -> Result<Request, AdapterError> {
         let mut body = contents(message);
+        if let Some(members) = body.as_object_mut() {
+            // Arguments of a post alone.
+            members.retain(|name, _| !name.starts_with("unfurl_"));
+        }
         body["channel"] = place.channel.as_str().into();
         body["ts"] = place.ts.as_str().into();
         self.call("chat.update", &body, Effect::Idempotent)
@@ -199,10 +202,12 @@ impl Bot {
     }
 }
 
-/// What a post and an update have in common. `chat.update` would parse names and links by default, a post not.
+/// What all messages have in common. `chat.update` would look for names and links in the text by default, and what the
+/// others do by default is said as well: nobody is to be called by a text.
 fn contents(message: &Message) -> Value {
     json!({
-        "text": message.text, "blocks": message.blocks, "parse": "none", "unfurl_links": false, "unfurl_media": false,
+        "text": message.text, "blocks": message.blocks, "parse": "none", "link_names": false,
+        "unfurl_links": false, "unfurl_media": false,
     })
 }
 
