@@ -28,6 +28,7 @@ mod relay;
 mod retention;
 mod rounds;
 mod routing;
+mod salvage;
 mod schedule;
 mod settle;
 mod tokens;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, DoneQueue};
 use super::job::Done;
+use super::salvage;
 use crate::contract::{Outcome, turned_into_failure};
 use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId};
 use crate::store::{
@@ -26,9 +27,10 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// core while the others wait for it (docs/performance.md). What changes something of ours has a third.
 pub async fn run_settle(core: Arc<Core>, queue: DoneQueue, stop: CancellationToken) {
     let [first, second, admin] = queue.0;
+    // On the heap: they are big.
     tokio::join!(
-        settle_from(&core, first, &stop),
-        settle_from(&core, second, &stop),
+        Box::pin(settle_from(&core, first, &stop)),
+        Box::pin(settle_from(&core, second, &stop)),
         settle_from(&core, admin, &stop)
     );
 }
@@ -118,7 +120,7 @@ async fn write(core: &Arc<Core>, batch: Vec<Settlement>, usage: &[(IntegrationId
                 for settlement in part {
                     match without_foreign_ticket(core, &settlement).await {
                         Some(failed) => pending.push((vec![failed], part_usage)),
-                        None => give_up(core, settlement, &error).await,
+                        None => Box::pin(give_up(core, settlement, &error)).await,
                     }
                 }
             }
@@ -186,38 +188,45 @@ async fn without_foreign_ticket(core: &Arc<Core>, settlement: &Settlement) -> Op
     })
 }
 
-/// A settlement that Postgres refuses by itself: its extras are left out, so that the command does not run for ever.
+/// A settlement that Postgres refuses by itself: what it refuses is left out, as little as can be, so that neither the
+/// ticket's row is lost nor the command runs for ever.
 async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
     let id = settlement.id;
     tracing::error!(
         command_id = %id, error = chain(error),
-        "a settlement was refused; settling without the ticket's row"
+        "a settlement was refused; settling what can be kept of it"
     );
-    let bare = Settlement {
-        ticket_insert: None,
-        ticket_change: None,
-        ..settlement
-    };
-    match core
-        .store
-        .settle(
-            core.me.id,
-            &core.me.worker,
-            std::slice::from_ref(&bare),
-            (&[], false),
-            async |settled| after_commit(core, std::slice::from_ref(&bare), settled).await,
-        )
-        .await
-    {
-        Ok(followed) => follow(core, followed),
-        Err(error) => {
-            tracing::error!(
-                command_id = %id, error = chain(&error),
-                "left running; the next worker that takes over looks it up"
-            );
-            core.release([id]);
+    let mut pause = PAUSE.0;
+    for kept in salvage::reduced(&settlement) {
+        loop {
+            let kept = std::slice::from_ref(&kept);
+            match core
+                .store
+                .settle(
+                    core.me.id,
+                    &core.me.worker,
+                    kept,
+                    (&[], false),
+                    async |settled| after_commit(core, kept, settled).await,
+                )
+                .await
+            {
+                Ok(followed) => return follow(core, followed),
+                Err(error) if error.is_refusal() => {
+                    tracing::error!(command_id = %id, error = chain(&error), "refused again; with less");
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(command_id = %id, error = chain(&error), "could not settle yet; trying again");
+                    core.store.forget_connections();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
         }
     }
+    tracing::error!(command_id = %id, "left running; the next worker that takes over looks it up");
+    core.release([id]);
 }
 
 async fn settle_own(core: &Arc<Core>, done: Done) {

@@ -72,6 +72,9 @@ pub struct Descriptor {
     pub operations: &'static [OperationKind],
     /// Duplicate protection in a sentence.
     pub protection: &'static str,
+    /// Characters of a description or comment that it shows; longer ones are cut before anything is made of them. `None`:
+    /// it gets what there is.
+    pub text_max: Option<usize>,
     /// Limits a person should know.
     pub limits: &'static [&'static str],
 }

@@ -7,6 +7,8 @@
 //! [`connect`], (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
 
 mod backoff;
+mod bounded;
+mod bounds;
 mod descriptor;
 mod egress;
 mod error;
@@ -298,6 +300,8 @@ pub struct ChangePage {
     pub items: Vec<ExternalItem>,
     /// Where the next page begins; `None` on the last.
     pub next: Option<String>,
+    /// Items that have no id that could be one, and are left out.
+    pub unreadable: usize,
 }
 
 /// One integration's connection to its platform: settings and credentials parsed once into types.
@@ -432,7 +436,8 @@ pub fn strangers(platform: Option<Platform>) -> &'static Strangers {
         .map_or(&Strangers::PAGES, |facts| &facts.strangers)
 }
 
-/// Builds the adapter of an integration from its settings and opened credentials.
+/// Builds the adapter of an integration from its settings and opened credentials. Whatever the platform, what it takes and
+/// gives back is bounded.
 ///
 /// # Errors
 /// [`ErrorClass::Validation`] with the fields that are missing or wrong; [`ErrorClass::Unsupported`] where the
@@ -441,13 +446,10 @@ pub fn connect(
     integration: &Integration,
     credentials: &Credentials,
 ) -> Result<Arc<dyn Adapter>, AdapterError> {
-    match integration.platform {
-        Some(Platform::Jira) => Ok(Arc::new(jira::Jira::connect(integration, credentials)?)),
-        Some(Platform::Slack) => Ok(Arc::new(slack::Slack::connect(integration, credentials)?)),
-        Some(Platform::Webhook) => Ok(Arc::new(webhook::Webhook::connect(
-            integration,
-            credentials,
-        )?)),
+    let adapter: Arc<dyn Adapter> = match integration.platform {
+        Some(Platform::Jira) => Arc::new(jira::Jira::connect(integration, credentials)?),
+        Some(Platform::Slack) => Arc::new(slack::Slack::connect(integration, credentials)?),
+        Some(Platform::Webhook) => Arc::new(webhook::Webhook::connect(integration, credentials)?),
         Some(
             platform @ (Platform::Servicenow
             | Platform::Zendesk
@@ -461,12 +463,21 @@ pub fn connect(
             | Platform::Asana
             | Platform::Trello
             | Platform::Github),
-        ) => Err(AdapterError::unsupported(format!(
-            "this version of Ticketwire has no adapter for {platform} yet"
-        ))),
-        None => Err(AdapterError::unsupported(format!(
-            "{:?} is not a platform",
-            integration.platform_name
-        ))),
-    }
+        ) => {
+            return Err(AdapterError::unsupported(format!(
+                "this version of Ticketwire has no adapter for {platform} yet"
+            )));
+        }
+        None => {
+            return Err(AdapterError::unsupported(format!(
+                "{:?} is not a platform",
+                integration.platform_name
+            )));
+        }
+    };
+    let text_max = integration
+        .platform
+        .and_then(descriptor)
+        .and_then(|facts| facts.text_max);
+    Ok(Arc::new(bounded::Bounded::new(adapter, text_max)))
 }

@@ -35,6 +35,7 @@ mod outbox;
 mod poison;
 mod pooler;
 mod producers;
+mod receipts;
 mod retention;
 mod routing;
 mod schema;

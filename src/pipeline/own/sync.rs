@@ -76,6 +76,8 @@ struct Listing {
     reached: Option<DateTime<Utc>>,
     /// Tickets that were not asked for by id.
     not_followed: usize,
+    /// Items without an id that could be one.
+    unreadable: usize,
 }
 
 pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Result<Done, Refusal> {
@@ -102,10 +104,16 @@ pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Resul
     let mut listing = sync.list().await?;
     sync.follow(&mut listing).await?;
     let bound = sync.settled(&mut listing.items).await?;
-    let (record, counts) = compare(job, &sync, &listing, &bound, began);
+    let (record, mut counts) = compare(job, &sync, &listing, &bound, began);
+    let unreadable = listing.unreadable;
+    counts["errors"] = unreadable.into();
+    let errors: Vec<String> = (unreadable > 0)
+        .then(|| format!("{unreadable} items have no id that could be one; they are left out"))
+        .into_iter()
+        .collect();
     let mut result = json!({
         "integration_id": handle.row.id, "sync_type": if what.full { "full" } else { "incremental" },
-        "direction": "inbound", "dry_run": what.dry_run, "counts": counts, "errors": [],
+        "direction": "inbound", "dry_run": what.dry_run, "counts": counts, "errors": errors,
         "complete": listing.complete, "since": sync.since,
     });
     if listing.not_followed > 0 {
@@ -194,6 +202,7 @@ impl Sync<'_> {
             complete: false,
             reached: None,
             not_followed: 0,
+            unreadable: 0,
         };
         let mut cursor: Option<String> = None;
         loop {
@@ -203,6 +212,7 @@ impl Sync<'_> {
                 .changes(&self.exchange(), self.since, cursor.as_deref())
                 .await
                 .map_err(|error| self.refused(&error))?;
+            listing.unreadable += page.unreadable;
             listing
                 .items
                 .extend(page.items.into_iter().map(|item| Seen {

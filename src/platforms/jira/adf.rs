@@ -2,13 +2,22 @@
 //!
 //! The rules kept here are from use, not from a specification: a text node is never empty and has no line break in it
 //! (but in a code block), `code` combines with `link` only, a list item begins with a paragraph, quotes hold no
-//! headings.
+//! headings and stand in nothing, nor do tables. A person is mentioned by a node of its own, which no text becomes.
 
-use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+use std::ops::ControlFlow;
+
+use pulldown_cmark::{CodeBlockKind, Event, LinkType, Options, Tag, TagEnd};
 use serde_json::{Map, Value, json};
 
-/// Deeper nesting is flattened: Jira refuses documents far below this.
-const DEPTH_MAX: usize = 12;
+use super::super::markdown::walk;
+
+/// Characters of Markdown that are read: what Jira takes of text (JRACLOUD-78553).
+const READ_MAX: usize = 32_767;
+/// Bytes of JSON that a text may become: so many for each of its own, and as many as a short one needs for its markup.
+const GROWTH_MAX: usize = 8;
+const MADE_MIN: usize = 64 << 10;
+/// Stands at the end of a document that would have been longer.
+pub(super) const CUT: &str = "… (cut: the text has more markup than one document holds)";
 
 /// A document node.
 struct Node {
@@ -30,7 +39,18 @@ impl Node {
     }
 
     fn takes_blocks(&self) -> bool {
-        matches!(self.kind, "doc" | "listItem" | "blockquote")
+        matches!(
+            self.kind,
+            "doc" | "listItem" | "blockquote" | "tableCell" | "tableHeader"
+        )
+    }
+
+    /// Whether it must be there though there is nothing in it.
+    fn may_be_empty(&self) -> bool {
+        matches!(
+            self.kind,
+            "listItem" | "codeBlock" | "tableCell" | "tableHeader"
+        )
     }
 
     fn finish(self) -> Value {
@@ -46,12 +66,17 @@ impl Node {
 
 struct Builder {
     stack: Vec<Node>,
+    /// Containers that are open, and whether each has a node: one that does not fit its parent has none.
+    containers: Vec<bool>,
     strong: usize,
     em: usize,
     strike: usize,
-    links: Vec<String>,
-    /// Containers left out because they were nested too deeply.
-    skipped: usize,
+    /// Open links, and whether something stands in them.
+    links: Vec<(String, bool)>,
+    in_table_head: bool,
+    /// About how many bytes of JSON there are, and how many there may be.
+    made: usize,
+    made_max: usize,
 }
 
 /// The document for a Markdown text.
@@ -60,9 +85,18 @@ pub(super) fn document(markdown: &str) -> Value {
     json!({ "type": "doc", "version": 1, "content": content })
 }
 
+/// Whether a document ends before its text does.
+pub(super) fn is_cut(document: &Value) -> bool {
+    let last = document["content"].as_array().and_then(|all| all.last());
+    last.is_some_and(|last| last["content"][0]["text"] == CUT)
+}
+
 /// Most tickets are plain prose, a line a paragraph: that needs no parser, which is a good part of what building a request
 /// costs. `None` where a character or the beginning of a line might mean something in Markdown.
 fn prose(text: &str) -> Option<Vec<Value>> {
+    if text.len() > READ_MAX {
+        return None;
+    }
     let is_plain = |line: &str| {
         line.starts_with(|first: char| first.is_ascii_alphabetic())
             && !line.ends_with([' ', '\t'])
@@ -86,17 +120,33 @@ fn prose(text: &str) -> Option<Vec<Value>> {
 fn parsed(markdown: &str) -> Vec<Value> {
     let mut builder = Builder {
         stack: vec![Node::new("doc")],
+        containers: Vec::new(),
         strong: 0,
         em: 0,
         strike: 0,
         links: Vec::new(),
-        skipped: 0,
+        in_table_head: false,
+        made: 0,
+        made_max: markdown
+            .len()
+            .min(READ_MAX)
+            .saturating_mul(GROWTH_MAX)
+            .saturating_add(MADE_MIN),
     };
-    for event in Parser::new_ext(markdown, Options::ENABLE_STRIKETHROUGH) {
+    let options = Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TABLES;
+    let whole = walk(markdown, READ_MAX, options, |event| {
+        if builder.made > builder.made_max {
+            return ControlFlow::Break(());
+        }
         builder.event(event);
-    }
+        ControlFlow::Continue(())
+    });
     while builder.stack.len() > 1 {
         builder.close();
+    }
+    if !whole {
+        let text = json!({ "type": "text", "text": CUT });
+        builder.push_child(json!({ "type": "paragraph", "content": [text] }));
     }
     builder
         .stack
@@ -112,8 +162,8 @@ impl Builder {
             Event::End(tag) => self.end(tag),
             Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => self.text(&text),
             Event::Code(code) => self.inline(&code, true),
-            Event::SoftBreak => self.inline(" ", false),
-            Event::HardBreak => self.break_line(),
+            // Who breaks a line in a ticket means it.
+            Event::SoftBreak | Event::HardBreak => self.break_line(),
             Event::Rule => {
                 self.close_implied();
                 if self.stack.len() == 1 {
@@ -161,21 +211,38 @@ impl Builder {
             }
             Tag::List(None) => self.open_container(Node::new("bulletList")),
             Tag::Item => self.open_container(Node::new("listItem")),
+            Tag::Table(_) => self.open_container(Node::new("table")),
+            Tag::TableHead => {
+                self.in_table_head = true;
+                self.open_container(Node::new("tableRow"));
+            }
+            Tag::TableRow => self.open_container(Node::new("tableRow")),
+            Tag::TableCell => self.open_container(Node::new(if self.in_table_head {
+                "tableHeader"
+            } else {
+                "tableCell"
+            })),
             Tag::Emphasis => self.em += 1,
             Tag::Strong => self.strong += 1,
             Tag::Strikethrough => self.strike += 1,
-            Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
-                self.links.push(dest_url.into_string());
+            Tag::Link {
+                link_type,
+                dest_url,
+                ..
+            } => {
+                let scheme = if link_type == LinkType::Email {
+                    "mailto:"
+                } else {
+                    ""
+                };
+                self.links.push((format!("{scheme}{dest_url}"), false));
             }
+            Tag::Image { dest_url, .. } => self.links.push((dest_url.into_string(), false)),
             Tag::HtmlBlock
             | Tag::FootnoteDefinition(_)
             | Tag::DefinitionList
             | Tag::DefinitionListTitle
             | Tag::DefinitionListDefinition
-            | Tag::Table(_)
-            | Tag::TableHead
-            | Tag::TableRow
-            | Tag::TableCell
             | Tag::Superscript
             | Tag::Subscript
             | Tag::MetadataBlock(_) => {}
@@ -195,18 +262,26 @@ impl Builder {
                 }
                 self.close();
             }
-            TagEnd::BlockQuote(_) | TagEnd::List(_) | TagEnd::Item => {
-                self.close_implied();
-                if self.skipped > 0 {
-                    self.skipped -= 1;
-                } else {
-                    self.close();
+            TagEnd::TableHead => {
+                self.in_table_head = false;
+                self.close_container();
+            }
+            TagEnd::BlockQuote(_)
+            | TagEnd::List(_)
+            | TagEnd::Item
+            | TagEnd::Table
+            | TagEnd::TableRow => self.close_container(),
+            TagEnd::TableCell => {
+                // Of a table that has no place here, a line a row is left.
+                if self.containers.last() == Some(&false) {
+                    self.inline(" ", false);
                 }
+                self.close_container();
             }
             TagEnd::Emphasis => self.em = self.em.saturating_sub(1),
             TagEnd::Strong => self.strong = self.strong.saturating_sub(1),
             TagEnd::Strikethrough => self.strike = self.strike.saturating_sub(1),
-            TagEnd::Link | TagEnd::Image => drop(self.links.pop()),
+            TagEnd::Link | TagEnd::Image => self.close_link(),
             TagEnd::HtmlBlock => self.close_implied(),
             _ => {}
         }
@@ -214,11 +289,23 @@ impl Builder {
 
     fn open_container(&mut self, node: Node) {
         self.close_implied();
-        // A list inside a quote inside a list …: flattened, with the text kept.
-        if self.skipped > 0 || self.stack.len() >= DEPTH_MAX || !self.fits(&node) {
-            self.skipped += 1;
-        } else {
+        let fits = self.fits(&node);
+        self.containers.push(fits);
+        if fits {
             self.stack.push(node);
+        }
+    }
+
+    fn close_container(&mut self) {
+        let has_node = self.containers.pop().unwrap_or(false);
+        // Cells of a table that has no place stand in one paragraph a row.
+        let in_row =
+            !has_node && self.containers.len() > 1 && !self.containers.last().unwrap_or(&true);
+        if !in_row {
+            self.close_implied();
+        }
+        if has_node {
+            self.close();
         }
     }
 
@@ -228,7 +315,9 @@ impl Builder {
         };
         match node.kind {
             "listItem" => matches!(parent.kind, "bulletList" | "orderedList"),
-            "blockquote" => parent.kind == "doc",
+            "blockquote" | "table" => parent.kind == "doc",
+            "tableRow" => parent.kind == "table",
+            "tableCell" | "tableHeader" => parent.kind == "tableRow",
             _ => parent.takes_blocks(),
         }
     }
@@ -252,23 +341,53 @@ impl Builder {
         let Some(mut node) = self.stack.pop() else {
             return;
         };
-        if node.content.is_empty() && node.kind != "listItem" && node.kind != "codeBlock" {
-            return;
-        }
-        if node.kind == "listItem" {
-            let begins_well = node
-                .content
-                .first()
-                .is_some_and(|child| child["type"] == "paragraph");
-            if !begins_well {
-                node.content
-                    .insert(0, json!({ "type": "paragraph", "content": [] }));
+        match node.kind {
+            // The line break before the closing fence is not of the code.
+            "codeBlock" => {
+                if let Some(Value::String(code)) = node
+                    .content
+                    .last_mut()
+                    .and_then(|last| last.get_mut("text"))
+                {
+                    if code.ends_with('\n') {
+                        code.pop();
+                    }
+                    if code.is_empty() {
+                        node.content.clear();
+                    }
+                }
             }
+            // A break at the end is a line without anything.
+            "paragraph" | "heading" => {
+                while node
+                    .content
+                    .last()
+                    .is_some_and(|last| last["type"] == "hardBreak")
+                {
+                    node.content.pop();
+                }
+            }
+            "listItem" | "tableCell" | "tableHeader" => {
+                let begins_well = node
+                    .content
+                    .first()
+                    .is_some_and(|first| first["type"] == "paragraph" || node.kind != "listItem");
+                if !begins_well {
+                    node.content
+                        .insert(0, json!({ "type": "paragraph", "content": [] }));
+                }
+            }
+            _ => {}
+        }
+        if node.content.is_empty() && !node.may_be_empty() {
+            return;
         }
         self.push_child(node.finish());
     }
 
     fn push_child(&mut self, child: Value) {
+        // What is around it in JSON; a text is counted where it is added.
+        self.made += 64;
         if let Some(parent) = self.stack.last_mut() {
             parent.content.push(child);
         }
@@ -280,10 +399,7 @@ impl Builder {
             .last()
             .is_some_and(|node| node.kind == "codeBlock")
         {
-            let text = text.strip_suffix('\n').unwrap_or(text);
-            if !text.is_empty() {
-                self.push_child(json!({ "type": "text", "text": text }));
-            }
+            self.add_text(text, Vec::new());
             return;
         }
         for (index, line) in text.split('\n').enumerate() {
@@ -335,22 +451,70 @@ impl Builder {
                 }
             }
         }
-        if let Some(href) = self.links.last().filter(|href| !href.is_empty()) {
+        for (_, has_label) in &mut self.links {
+            *has_label = true;
+        }
+        // Of an image in a link, the link leads.
+        if let Some((href, _)) = self.links.iter().find(|(href, _)| leads(href)) {
+            self.made += href.len() + 48;
             marks.push(json!({ "type": "link", "attrs": { "href": href } }));
         }
-        let node = if marks.is_empty() {
-            json!({ "type": "text", "text": text })
-        } else {
-            json!({ "type": "text", "text": text, "marks": marks })
-        };
+        self.add_text(&text, marks);
+    }
+
+    /// What has no label is shown by its address.
+    fn close_link(&mut self) {
+        if let Some((href, false)) = self.links.last()
+            && leads(href)
+        {
+            let href = href.clone();
+            self.inline(&href, false);
+        }
+        self.links.pop();
+    }
+
+    /// Adds a text to the top node, to the text before it where that has the same marks.
+    fn add_text(&mut self, text: &str, marks: Vec<Value>) {
+        self.made += text.len() + text.bytes().filter(u8::is_ascii_control).count() * 5;
+        let last = self
+            .stack
+            .last_mut()
+            .and_then(|node| node.content.last_mut());
+        if let Some(last) = last {
+            let same = match last.get("marks") {
+                None => marks.is_empty(),
+                Some(before) => before.as_array().is_some_and(|before| *before == marks),
+            };
+            if let Some(Value::String(before)) = last.get_mut("text").filter(|_| same) {
+                before.push_str(text);
+                return;
+            }
+        }
+        let mut node = json!({ "type": "text", "text": text });
+        if !marks.is_empty() {
+            self.made += marks.len() * 18;
+            node["marks"] = marks.into();
+        }
         self.push_child(node);
     }
+}
+
+/// Whether an address may be a link: a script is none.
+fn leads(href: &str) -> bool {
+    let scheme = href
+        .trim_start()
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    !href.is_empty() && !matches!(scheme.as_str(), "javascript" | "data" | "vbscript")
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::super::markdown::{DEPTH_MAX, hostile};
     use super::*;
 
     #[expect(
@@ -398,7 +562,7 @@ mod tests {
             json!([
                 { "type": "heading", "attrs": { "level": 3 }, "content": [{ "type": "text", "text": "Steps" }] },
                 { "type": "paragraph", "content": [
-                    { "type": "text", "text": "one" }, { "type": "text", "text": " " }, { "type": "text", "text": "two" }
+                    { "type": "text", "text": "one" }, { "type": "hardBreak" }, { "type": "text", "text": "two" }
                 ] }
             ]),
         );
@@ -440,6 +604,83 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_table_is_a_table_and_in_a_list_a_line_a_row() {
+        let cell = |kind: &str, text: &str| json!({ "type": kind, "content": [paragraph(text)] });
+        let empty =
+            json!({ "type": "tableCell", "content": [{ "type": "paragraph", "content": [] }] });
+        check(
+            "| a | b |\n|---|---|\n| 1 |\n",
+            json!([{ "type": "table", "content": [
+                { "type": "tableRow", "content": [cell("tableHeader", "a"), cell("tableHeader", "b")] },
+                { "type": "tableRow", "content": [cell("tableCell", "1"), empty] },
+            ] }]),
+        );
+        let listed = document("- x\n\n  | a | b |\n  |---|---|\n  | 1 | 2 |\n").to_string();
+        assert!(
+            !listed.contains("table") && listed.contains('1') && listed.contains('a'),
+            "{listed}"
+        );
+    }
+
+    #[test]
+    fn links_lead_where_they_say() {
+        let href = |markdown: &str| {
+            document(markdown)
+                .pointer("/content/0/content/0/marks/0/attrs/href")
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        for (markdown, leads_to) in [
+            ("<bob@example.com>", Some("mailto:bob@example.com")),
+            (
+                "[![alt](https://i.test)](https://x.test)",
+                Some("https://x.test"),
+            ),
+            ("[](https://x.test)", Some("https://x.test")),
+            ("![](https://i.test)", Some("https://i.test")),
+            ("[x](javascript:alert)", None),
+        ] {
+            assert_eq!(href(markdown).as_deref(), leads_to, "{markdown}");
+        }
+    }
+
+    #[test]
+    fn lists_six_deep_stay_lists_and_deeper_ones_are_lines() {
+        let deep = |depth: usize| -> String {
+            (0..depth)
+                .map(|level| format!("{}- l{level}\n", "  ".repeat(level)))
+                .collect()
+        };
+        let lists = |markdown: &str| document(markdown).to_string().matches("bulletList").count();
+        assert_eq!(
+            (lists(&deep(6)), lists(&deep(8)), lists(&deep(20))),
+            (6, 8, 8)
+        );
+        let all = document(&(deep(12) + "- after\n"));
+        assert_eq!(
+            all["content"].as_array().unwrap().len(),
+            1,
+            "one outer list: {all}"
+        );
+        for level in 0..12 {
+            assert!(
+                all.to_string().contains(&format!("l{level}\"")),
+                "l{level}: {all}"
+            );
+        }
+    }
+
+    #[test]
+    fn code_in_a_quote_keeps_its_lines() {
+        check(
+            "> ```\n> a\n> b\n> ```",
+            json!([{ "type": "blockquote", "content": [
+                { "type": "codeBlock", "content": [{ "type": "text", "text": "a\nb" }] }
+            ] }]),
+        );
+    }
+
     fn sound(node: &Value, in_code: bool) -> bool {
         let kind = node["type"].as_str().unwrap_or_default();
         let children = node["content"]
@@ -457,20 +698,70 @@ mod tests {
             "bulletList" | "orderedList" => {
                 !children.is_empty() && children.iter().all(|child| child["type"] == "listItem")
             }
-            "doc" | "blockquote" => children.iter().all(|child| child["type"] != "text"),
-            _ => true,
+            "table" => {
+                !children.is_empty() && children.iter().all(|child| child["type"] == "tableRow")
+            }
+            "tableRow" => children
+                .iter()
+                .all(|child| child["type"] == "tableCell" || child["type"] == "tableHeader"),
+            "doc" | "blockquote" | "tableCell" | "tableHeader" => {
+                (kind == "doc" || !children.is_empty())
+                    && children.iter().all(|child| child["type"] != "text")
+            }
+            // No text becomes a mention, an emoji, a card or a media node.
+            "paragraph" | "heading" | "codeBlock" | "hardBreak" | "rule" => true,
+            _ => false,
         };
         here && children
             .iter()
             .all(|child| sound(child, kind == "codeBlock"))
     }
 
+    fn depth(node: &Value) -> usize {
+        let children = node["content"].as_array();
+        1 + children.into_iter().flatten().map(depth).max().unwrap_or(0)
+    }
+
     proptest! {
         #[test]
-        fn any_text_becomes_a_sound_document(text in "[-*#>`~_\\[\\]()!1-3. a-cé\n\t]{0,120}") {
+        fn any_text_becomes_a_sound_document(text in "[-*#>`~_|\\[\\]()!1-3. a-cé\n\t]{0,120}") {
             let document = document(&text);
 
             prop_assert!(sound(&document, false), "{document}");
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn what_is_made_is_bounded(text in hostile::texts(100_000), short in hostile::texts(200)) {
+            let began = std::time::Instant::now();
+            for text in [&text, &short] {
+                let document = document(text);
+                let made = document.to_string().len();
+                let taken = text.len().min(4 * READ_MAX);
+                prop_assert!(made <= 8 * taken + 2 * MADE_MIN, "{} of {}", made, text.len());
+                prop_assert!(depth(&document) <= 2 * DEPTH_MAX + 4, "{}", depth(&document));
+                prop_assert!(sound(&document, false));
+            }
+            prop_assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+        }
+    }
+
+    #[test]
+    fn each_hostile_text_is_bounded_in_time_and_size() {
+        for (piece, text) in hostile::plain(100_000) {
+            let began = std::time::Instant::now();
+            let document = document(&text);
+            let made = document.to_string().len();
+            assert!(made <= 8 * READ_MAX + 2 * MADE_MIN, "{piece:?}: {made}");
+            assert!(is_cut(&document), "{piece:?}");
+            assert!(
+                began.elapsed().as_secs() < 2,
+                "{piece:?}: {:?}",
+                began.elapsed()
+            );
+        }
+        assert!(!is_cut(&document("- a\n- b")));
     }
 }

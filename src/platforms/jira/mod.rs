@@ -237,6 +237,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         one_each: true,
     },
     protection: "lookup: a unique label found by JQL; an empty search counts as proof after 120 s",
+    text_max: Some(32_000),
     limits: &[
         "summary 255 characters; description and comment 32,767",
         "POST 100/s and PUT 50/s a tenant and endpoint; 20 writes in 2 s on one issue",

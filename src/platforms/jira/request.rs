@@ -103,7 +103,12 @@ impl Jira {
             json!({ "name": self.issue_type(ticket.category) }),
         );
         fields.insert("summary".into(), summary.into());
-        fields.insert("description".into(), self.text(&description));
+        let described = self.text(&description);
+        if adf::is_cut(&described) {
+            let said = "cut: its markup is longer than a document of Jira";
+            details.entry("description").or_insert(said.into());
+        }
+        fields.insert("description".into(), described);
         fields.insert("labels".into(), json!(labels));
         fields.insert(
             "priority".into(),

@@ -120,6 +120,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     ],
     protection: "lookup: the mark in the message's metadata; an empty look-up counts as proof after 40 s (none with \
                  webhook_url)",
+    text_max: Some(16_000),
     limits: &[
         "about 1 message a second and channel; update and look-up 50 a minute",
         "description and comment 9,000 characters, title 150",

@@ -22,7 +22,7 @@ use self::sign::Signer;
 use super::{
     Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, CheckReport, CustomFields, Descriptor,
     Effect, ErrorClass, Exchange, Member, Operation, OperationKind, Protection, Receipt, Request,
-    Response, Strangers, TestKind,
+    Response, Strangers, TestKind, bounds,
 };
 use crate::domain::{AuthType, Integration, Platform};
 use crate::secrets::Credentials;
@@ -82,6 +82,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         OperationKind::Delete,
     ],
     protection: "native: webhook-id is the same over all attempts, and receivers must honour it",
+    text_max: None,
     limits: &[
         "payloads of over 20 kB are against the specification's advice",
         "410 disables the integration",
@@ -302,14 +303,14 @@ fn message_id(operation: &Operation<'_>) -> String {
 fn receipt_of(operation: &Operation<'_>, id: String, answer: &Response) -> Receipt {
     let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     let text = |name: &str| said.get(name).and_then(Value::as_str).map(str::to_owned);
+    // What cannot be an id is no answer to us: the convention is ours, and the message is known by its own id.
     let id = text("id")
-        .filter(|id| !id.is_empty() && id.len() <= 255)
+        .filter(|id| bounds::id_fault(id).is_none())
         .unwrap_or(id);
     match operation {
         Operation::Create { .. } => Receipt {
             external_id: Some(id),
-            external_url: text("url")
-                .filter(|url| url.starts_with("https://") || url.starts_with("http://")),
+            external_url: text("url"),
             ..Receipt::default()
         },
         Operation::Comment { .. } => Receipt {
