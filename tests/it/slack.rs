@@ -423,3 +423,177 @@ async fn a_file_is_shared_in_the_tickets_thread_once_though_the_answer_is_lost()
     );
     drop(worker);
 }
+
+/// Texts that would call somebody.
+const CALLS: [&str; 14] = [
+    "@here",
+    "@channel",
+    "@everyone now",
+    "(@Here)",
+    "#general",
+    "<!channel>",
+    "<!here|here>",
+    "<@U0123ABC>",
+    "<!subteam^S0123ABC>",
+    "<#C0123ABC>",
+    "&lt;!channel&gt;",
+    "&#64;here",
+    "[@here](https://x.test/@here?a=<!channel>)",
+    "`@channel` **@everyone** ~~#general~~",
+];
+
+/// Whom the messages of a site called.
+fn called(world: &World, site: &str) -> Vec<Value> {
+    let items = world.sandbox.ledger(site).issues.into_iter();
+    items
+        .flat_map(|item| item.fields["mentions"].as_array().unwrap().clone())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_called_by_a_ticket_in_any_field_operation_or_mode() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (site, hook_site) = ("slack/calm", "slack/calm-hook");
+    let bot = world
+        .integration_of(json!({
+            "name": "Bot", "platform_name": "slack", "auth_type": "bearer", "credentials": { "bot_token": TOKEN },
+            "base_url": world.sandbox.url(site),
+            "settings": { "channel": "C0SUPPORT", "broadcast_status": true, "internal_comments": true },
+            "custom_fields_mapping": { "a": "@here", "b": "<!channel>" },
+            "department_mapping": { "*": "@channel" },
+        }))
+        .await;
+    let url = format!("{}/services/T0/B0/calm", world.sandbox.url(hook_site));
+    let hook = world
+        .integration_of(json!({
+            "name": "Hook", "platform_name": "slack", "auth_type": "custom", "credentials": { "webhook_url": url },
+        }))
+        .await;
+
+    let mut commands = Vec::new();
+    for text in CALLS {
+        let fields = |title: String| {
+            json!({
+                "title": title, "description": format!("{text}\n\n> {text}\n\n- {text}"), "department": text,
+                "tags": [text], "custom_fields": { "a": text, "b": [text], text: { text: text } },
+            })
+        };
+        let ticket = Uuid::new_v4();
+        let mut create = fields(text.to_owned());
+        create["integration_id"] = json!(hook);
+        commands.push(world.publish("ticket.create", create.clone()).await);
+        create["ticket_id"] = json!(ticket);
+        create["integration_id"] = json!(bot);
+        create["attachments"] =
+            json!([{ "name": text.replace('/', "_"), "content_base64": "aGVsbG8=" }]);
+        commands.push(world.publish("ticket.create", create).await);
+        let mut update = fields(format!("{text} {text}"));
+        update["ticket_id"] = json!(ticket);
+        let person = Uuid::new_v4();
+        for (command_type, data) in [
+            ("ticket.update", update),
+            (
+                "ticket.comment",
+                json!({ "ticket_id": ticket, "body": text }),
+            ),
+            (
+                "ticket.comment",
+                json!({ "ticket_id": ticket, "body": text, "public": false }),
+            ),
+            (
+                "ticket.assign",
+                json!({ "ticket_id": ticket, "assigned_to_id": person, "reason": text }),
+            ),
+            (
+                "ticket.status",
+                json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": text, "internal_notes": text }),
+            ),
+            ("ticket.delete", json!({ "ticket_id": ticket })),
+        ] {
+            commands.push(world.publish(command_type, data).await);
+        }
+    }
+    for command in commands {
+        world.succeeds(command).await;
+    }
+
+    let posts = world
+        .sandbox
+        .ledger(site)
+        .count("chat.postMessage")
+        .effective;
+    assert!(posts >= 5 * 14, "there was something to call with: {posts}");
+    assert_eq!(world.sandbox.ledger(hook_site).issues.len(), CALLS.len());
+    assert_eq!(called(&world, site), Vec::<Value>::new());
+    assert_eq!(called(&world, hook_site), Vec::<Value>::new());
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_would_take_gigabytes_is_cut_and_neighbours_do_not_wait() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let id = channel(&world, "slack/long", json!({})).await;
+    let hostile = ["- ", "> ", "* ", "[", "![", "`", "**", "_", "<", "- > "];
+    let mut commands = Vec::new();
+    for piece in hostile {
+        let description = format!("{}x", piece.repeat(200_000 / piece.len()));
+        for integration in [id, world.integration] {
+            let data = json!({ "title": piece, "description": description, "integration_id": integration });
+            commands.push(world.publish("ticket.create", data).await);
+        }
+    }
+
+    let began = std::time::Instant::now();
+    let (neighbour, _) = world.create("A neighbour").await;
+    world.succeeds(neighbour).await;
+    let waited = began.elapsed();
+
+    for command in commands {
+        let event = world.succeeds(command).await;
+        let details = &event["data"]["result"]["integration_result"]["details"];
+        assert!(
+            details["description"].to_string().contains("cut"),
+            "{event:#}"
+        );
+    }
+    assert!(waited.as_secs() < 10, "a neighbour waited {waited:?}");
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_that_shows_nothing_is_refused_before_anything_is_sent() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/blank";
+    let id = channel(&world, site, json!({})).await;
+    let (create, ticket) = world.create_at(id, "Blank").await;
+    world.succeeds(create).await;
+    let posted = world
+        .sandbox
+        .ledger(site)
+        .count("chat.postMessage")
+        .received;
+
+    for body in ["[]()", "&nbsp;", "\u{2800}\u{3164}"] {
+        let data = json!({ "ticket_id": ticket, "body": body });
+        let comment = world.publish("ticket.comment", data).await;
+        let event = world.fails(comment, "validation_failed").await;
+        let fields = &event["data"]["error"]["fields"];
+        assert!(
+            fields["body"].to_string().contains("shows nothing"),
+            "{event:#}"
+        );
+    }
+
+    assert_eq!(
+        world
+            .sandbox
+            .ledger(site)
+            .count("chat.postMessage")
+            .received,
+        posted
+    );
+    drop(worker);
+}

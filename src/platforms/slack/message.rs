@@ -48,6 +48,11 @@ impl Style {
             "type": "header", "block_id": "title",
             "text": { "type": "plain_text", "text": cut(&title, HEADER_MAX), "emoji": false },
         })];
+        if title.chars().count() > HEADER_MAX {
+            blocks.extend(sections("title-whole", &escape(&title)).0);
+            let text = format!("cut in the heading to {HEADER_MAX} characters; whole below it");
+            left_out.insert("title".into(), text.into());
+        }
         let (description, read) = mrkdwn(&ticket.description);
         let (sections, whole) = sections("desc", &description);
         blocks.extend(sections);
@@ -208,4 +213,85 @@ fn name(person: &UserRef) -> String {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Priority, TicketCategory, TicketId};
+
+    fn ticket(title: &str, description: &str) -> TicketView {
+        TicketView {
+            id: TicketId::new(uuid::Uuid::nil()),
+            title: title.into(),
+            description: description.into(),
+            status: TicketStatus::New,
+            priority: Priority::High,
+            urgency: Priority::High,
+            category: TicketCategory::Bug,
+            department: Some("@here".into()),
+            assigned_to: None,
+            created_by: None,
+            tags: vec!["#general".into()],
+            custom_fields: Map::from_iter([("@channel".to_owned(), json!({ "a": "@here" }))]),
+            external_id: None,
+            external_url: None,
+            external_ref: Map::new(),
+        }
+    }
+
+    fn style() -> Style {
+        Style {
+            ticket_url: None,
+            labels: Map::new(),
+        }
+    }
+
+    #[test]
+    fn a_title_too_long_for_a_heading_is_whole_in_the_body() {
+        let long = "word ".repeat(80);
+        let shown = style().ticket(&ticket(&long, ""));
+
+        let header = shown.message.blocks[0]["text"]["text"].as_str().unwrap();
+        assert!(header.chars().count() <= HEADER_MAX && header.ends_with('…'));
+        assert_eq!(shown.message.blocks[1]["text"]["text"], long.trim());
+        assert!(shown.left_out.contains_key("title"));
+        assert!(
+            !style()
+                .ticket(&ticket("short", ""))
+                .left_out
+                .contains_key("title")
+        );
+    }
+
+    /// Every text object with marks in a message.
+    fn with_marks<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
+        if value["type"] == "mrkdwn" {
+            found.push(value);
+        }
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| with_marks(item, found)),
+            Value::Object(map) => map.values().for_each(|item| with_marks(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_text_with_marks_is_verbatim_and_the_plain_one_is_calm() {
+        let shown = style().ticket(&ticket(&"@here ".repeat(60), "@channel"));
+        let said = reply("body", "@everyone").unwrap();
+        for message in [&shown.message, &said.message, &test()] {
+            let blocks = Value::from(message.blocks.clone());
+            let mut found = Vec::new();
+            with_marks(&blocks, &mut found);
+            assert!(!found.is_empty());
+            assert!(
+                found.iter().all(|text| text["verbatim"] == true),
+                "{blocks:#}"
+            );
+            for called in ["@here", "@channel", "@everyone"] {
+                assert!(!message.text.contains(called), "{}", message.text);
+            }
+        }
+    }
 }

@@ -6,9 +6,11 @@
 //! | channels | every id `C…`, `G…`, `D…`; `…NOPE` is not found, `…ARCHIVED` archived, `…OUTSIDE` one without the bot; a name `#x` is the id `CX` to a post alone |
 //! | incoming webhook | `/services/T…/B…/…`; a last part `gone` → 404 `no_service` |
 //! | history | finds a message `history_lag_ms` after it was posted |
+//! | mentions | whom a message called, over all its versions and replies, is in `fields.mentions` of its item |
 //!
 //! Not modelled: files, reactions, edits by others, rate limits of its own.
 
+mod mentions;
 mod store;
 
 use std::collections::HashMap;
@@ -270,8 +272,10 @@ impl Slack {
             .iter()
             .map(|file| json!({ "id": file.id, "title": file.name }))
             .collect();
+        let comment = json!({ "text": arguments.text("initial_comment") });
         let message = Message {
             bot_id: self.settings.bot_id.clone(),
+            mentions: mentions::of(&comment),
             files,
             ..Message::default()
         };
@@ -284,7 +288,7 @@ impl Slack {
     /// The contents of a message, checked as Slack does.
     fn message(&self, arguments: &Arguments) -> Result<Message, Answer> {
         let (text, blocks) = (arguments.text("text"), arguments.value("blocks"));
-        if text.is_empty() && blocks.is_null() {
+        if text.trim().is_empty() && blocks.as_array().is_none_or(Vec::is_empty) {
             return Err(refuse("no_text"));
         }
         check_blocks(&blocks)?;
@@ -298,6 +302,7 @@ impl Slack {
             blocks,
             metadata,
             bot_id: self.settings.bot_id.clone(),
+            mentions: mentions::of(&Value::Object(arguments.0.clone())),
             is_broadcast: arguments.value("reply_broadcast") == true,
             ..Message::default()
         })
@@ -320,6 +325,9 @@ impl Slack {
             return refuse("message_not_found");
         };
         message.note("update");
+        message
+            .mentions
+            .extend(mentions::of(&Value::Object(arguments.0.clone())));
         message.text = text;
         message.blocks = blocks;
         Answer::json(200, json!({ "ok": true, "channel": channel, "ts": ts })).effective()
@@ -458,6 +466,7 @@ impl Slack {
         let message = Message {
             text: text.to_owned(),
             blocks: blocks.clone(),
+            mentions: mentions::of(body),
             ..Message::default()
         };
         match self.store.add("CWEBHOOK", None, message, now) {
@@ -498,7 +507,7 @@ fn check_blocks(blocks: &Value) -> Result<(), Answer> {
     let too_long = |value: &Value, max: usize| {
         value
             .as_str()
-            .is_none_or(|text| text.is_empty() || text.chars().count() > max)
+            .is_none_or(|text| text.trim().is_empty() || text.chars().count() > max)
     };
     let invalid = |message: &str| Err(explain("invalid_blocks", message));
     if blocks.len() > BLOCKS_MAX {

@@ -27,6 +27,8 @@ pub(super) struct Message {
     pub(super) bot_id: String,
     pub(super) posted: DateTime<Utc>,
     pub(super) history: Vec<String>,
+    /// Whom it called, in all its versions.
+    pub(super) mentions: Vec<String>,
     /// Files shared with it.
     pub(super) files: Vec<LedgerFile>,
 }
@@ -152,6 +154,11 @@ impl Store {
             .filter(in_thread)
             .flat_map(|message| message.files.clone())
             .collect();
+        let in_replies = self
+            .of(channel)
+            .filter(in_thread)
+            .flat_map(|message| message.mentions.clone());
+        let mentions: Vec<String> = root.mentions.iter().cloned().chain(in_replies).collect();
         let replies = self
             .of(channel)
             .filter(in_thread)
@@ -162,7 +169,10 @@ impl Store {
             project: channel.to_owned(),
             summary: root.text.clone(),
             labels: root.mark().map(str::to_owned).into_iter().collect(),
-            fields: Map::from_iter([("blocks".to_owned(), root.blocks.clone())]),
+            fields: Map::from_iter([
+                ("blocks".to_owned(), root.blocks.clone()),
+                ("mentions".to_owned(), mentions.into()),
+            ]),
             comments: replies
                 .map(|reply| LedgerComment {
                     id: reply.ts.clone(),
