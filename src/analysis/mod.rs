@@ -17,7 +17,7 @@ pub use crate::domain::{AnalyserKind, Analysis, AnalysisInput, Preferences, Turn
 use self::chat::Chat;
 use self::rules::Rules;
 use crate::config::Ai;
-use crate::platforms::Exchange;
+use crate::platforms::{Exchange, off_runtime};
 
 /// One way to analyse.
 #[async_trait]
@@ -65,7 +65,7 @@ impl std::error::Error for AnalysisError {}
 /// may be repeated, though a model need not say the same twice.
 pub async fn analyse(config: &Ai, exchange: &Exchange<'_>, input: &AnalysisInput) -> Analysis {
     let Some(chat) = Chat::new(config) else {
-        return rules::analyse(input);
+        return by_rules(input);
     };
     first_or_rules(&chat, exchange, input).await
 }
@@ -81,10 +81,20 @@ async fn first_or_rules(
             tracing::warn!(%error, "the chat endpoint gave no analysis; the rules made it");
             Analysis {
                 fell_back: Some(error.public),
-                ..rules::analyse(input)
+                ..by_rules(input)
             }
         }
     }
+}
+
+/// By the rules; of a long text, where no other tenant's work waits for the thread.
+fn by_rules(input: &AnalysisInput) -> Analysis {
+    let said: usize = input
+        .conversation
+        .iter()
+        .map(|turn| turn.content.len())
+        .sum();
+    off_runtime(input.user_input.len() + said, || rules::analyse(input))
 }
 
 #[async_trait]

@@ -282,7 +282,7 @@ impl Adapter for Bounded {
 }
 
 /// Runs something that takes a while for a text of so many bytes where no other tenant's work waits for the thread.
-fn off_runtime<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+pub fn off_runtime<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     // Only such a runtime has another thread to go on with.
     let shares_threads = || {
         Handle::try_current()

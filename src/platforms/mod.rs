@@ -31,6 +31,7 @@ use serde_json::{Map, Value};
 use crate::domain::{Integration, Platform, TicketPatch, TicketStatus, TicketView, UserRef};
 use crate::secrets::Credentials;
 
+pub use bounded::off_runtime;
 pub use descriptor::{
     AuthScheme, BaseUrl, CustomFields, Descriptor, Member, faults, mapping_faults,
 };

@@ -400,3 +400,54 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn time_is_linear_in_whatever_is_written() {
+    let pieces = [
+        "a",
+        " a",
+        ".",
+        ". ",
+        "not ",
+        "\n",
+        "re:",
+        "subject: ",
+        "- ",
+        "#",
+        "é",
+        "<",
+        "a.",
+        "e.g. ",
+        "\u{200b}",
+        "error ",
+        "hi ",
+        "(",
+        "1. ",
+        "'",
+        "not urgent, ",
+    ];
+    for piece in pieces {
+        let text = piece.repeat(300_000 / piece.len());
+        let input = AnalysisInput {
+            conversation: vec![crate::domain::Turn {
+                role: text.clone(),
+                content: text.clone(),
+            }],
+            user_input: text,
+            ..AnalysisInput::default()
+        };
+        let began = std::time::Instant::now();
+        let found = analyse(&input);
+        // Quadratic would be hours.
+        assert!(
+            began.elapsed().as_secs() < 20,
+            "{piece:?}: {:?}",
+            began.elapsed()
+        );
+        assert!(found.title.chars().count() <= 120, "{piece:?}");
+        assert!(
+            found.description.len() <= 4 * input.user_input.len(),
+            "{piece:?}"
+        );
+    }
+}

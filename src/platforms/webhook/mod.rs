@@ -89,6 +89,9 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     ],
 };
 
+/// Bytes of a ticket's values that a template may be filled with.
+const FILLED_MAX: usize = 8 << 20;
+
 /// One endpoint.
 pub struct Webhook {
     url: Url,
@@ -190,7 +193,16 @@ impl Webhook {
     ) -> Result<Request, AdapterError> {
         let payload = match &self.template {
             None => event.to_string(),
-            Some(template) => fill(template, event).to_string(),
+            Some(template) => {
+                let mut left = FILLED_MAX;
+                let filled = fill(template, event, &mut left).ok_or_else(|| {
+                    AdapterError::field(
+                        "settings.payload_template",
+                        "makes a payload of over 8 MiB of this ticket; let it name long values once",
+                    )
+                })?;
+                filled.to_string()
+            }
         };
         let timestamp = now.timestamp().to_string();
         let signed = format!("{id}.{timestamp}.{payload}");

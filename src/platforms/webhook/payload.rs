@@ -102,27 +102,42 @@ fn person(person: &UserRef) -> Value {
 }
 
 /// A template with its placeholders filled. A text that is nothing but one placeholder becomes the value itself, of
-/// whatever type; in a longer text a value stands as text. What is not there is null, or nothing.
-pub(super) fn fill(template: &Value, event: &Value) -> Value {
-    match template {
-        Value::String(text) => fill_text(text, event),
-        Value::Array(items) => items.iter().map(|item| fill(item, event)).collect(),
+/// whatever type; in a longer text a value stands as text. What is not there is null, or nothing. Nothing comes of it
+/// where the values are more bytes than `left`: a template may name a long text a thousand times.
+pub(super) fn fill(template: &Value, event: &Value, left: &mut usize) -> Option<Value> {
+    Some(match template {
+        Value::String(text) => fill_text(text, event, left)?,
+        Value::Array(items) => items
+            .iter()
+            .map(|item| fill(item, event, left))
+            .collect::<Option<_>>()?,
         Value::Object(map) => map
             .iter()
-            .map(|(name, value)| (name.clone(), fill(value, event)))
-            .collect(),
+            .map(|(name, value)| Some((name.clone(), fill(value, event, left)?)))
+            .collect::<Option<_>>()?,
         Value::Null | Value::Bool(_) | Value::Number(_) => template.clone(),
-    }
+    })
 }
 
-fn fill_text(text: &str, event: &Value) -> Value {
+fn fill_text(text: &str, event: &Value, left: &mut usize) -> Option<Value> {
+    let mut spend = |bytes: usize| {
+        *left = left.checked_sub(bytes)?;
+        Some(())
+    };
     let whole = text
         .trim()
         .strip_prefix(OPEN)
         .and_then(|rest| rest.strip_suffix(CLOSE))
         .filter(|path| !path.contains(OPEN));
     if let Some(path) = whole {
-        return at_path(event, path).cloned().unwrap_or(Value::Null);
+        let Some(value) = at_path(event, path) else {
+            return Some(Value::Null);
+        };
+        match value {
+            Value::String(text) => spend(text.len())?,
+            other => spend(other.to_string().len())?,
+        }
+        return Some(value.clone());
     }
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
@@ -130,18 +145,25 @@ fn fill_text(text: &str, event: &Value) -> Value {
         filled.push_str(before);
         let Some((path, behind)) = after.split_once(CLOSE) else {
             filled.push_str(OPEN);
-            rest = after;
-            continue;
+            filled.push_str(after);
+            return Some(Value::String(filled));
         };
         match at_path(event, path) {
             None | Some(Value::Null) => {}
-            Some(Value::String(value)) => filled.push_str(value),
-            Some(other) => filled.push_str(&other.to_string()),
+            Some(Value::String(value)) => {
+                spend(value.len())?;
+                filled.push_str(value);
+            }
+            Some(other) => {
+                let value = other.to_string();
+                spend(value.len())?;
+                filled.push_str(&value);
+            }
         }
         rest = behind;
     }
     filled.push_str(rest);
-    Value::String(filled)
+    Some(Value::String(filled))
 }
 
 fn at_path<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
@@ -190,10 +212,42 @@ mod tests {
         });
 
         assert_eq!(
-            fill(&template, &event),
+            fill(&template, &event, &mut 1_000).unwrap(),
             json!({
                 "text": "Fire \"here\" (3) {{open", "tags": ["a"], "none": null, "list": ["ticket.created", 7, true],
             })
         );
+    }
+
+    #[test]
+    fn what_a_template_makes_has_an_end() {
+        let event =
+            json!({ "data": { "description": "x".repeat(1 << 20), "all": ["y".repeat(1 << 20)] } });
+        for placeholder in [
+            "{{data.description}}",
+            "a {{data.description}}",
+            "{{data.all}}",
+            "a {{data}}",
+        ] {
+            let template = json!(vec![placeholder; 3_000]);
+            let began = std::time::Instant::now();
+
+            assert_eq!(
+                fill(&template, &event, &mut (8 << 20)),
+                None,
+                "{placeholder}"
+            );
+            assert!(fill(&json!([placeholder]), &event, &mut (8 << 20)).is_some());
+            assert!(
+                began.elapsed().as_secs() < 5,
+                "{placeholder}: {:?}",
+                began.elapsed()
+            );
+        }
+        // Open and never closed: looked at once, not once for each.
+        let open = json!("{{".repeat(500_000));
+        let began = std::time::Instant::now();
+        assert_eq!(fill(&open, &event, &mut 0), Some(open.clone()));
+        assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
     }
 }
