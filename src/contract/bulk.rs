@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::fields::Extent;
 use super::{Command, CommandType, Faults, Fields};
 use crate::domain::TicketId;
 
@@ -43,7 +44,7 @@ pub(super) fn read(f: &mut Fields<'_>) -> TicketBulkUpdate {
     if !f.has("updates") {
         f.fault("updates", "is required: the fields to set");
     }
-    let child_data = f.object("updates").unwrap_or_default();
+    let child_data = f.object_of("updates", Extent::NESTED).unwrap_or_default();
     let reason = f.text("reason", 1, 1000);
     let child_type = if child_data.contains_key("status") {
         CommandType::TicketStatus

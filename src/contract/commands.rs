@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::attachments::{self, Attachment};
 use super::bulk::{self, TicketBulkUpdate};
-use super::fields::schema_of;
+use super::fields::{Extent, contains_nul, schema_of};
 use super::integration_update::{self, IntegrationUpdate};
 use super::route::{self, RouteQuery};
 use super::{CommandType, Faults, Fields, TicketSearch};
@@ -18,6 +18,8 @@ use crate::domain::{
 
 /// Longest free text; the message limit is the tighter bound in practice.
 pub(super) const TEXT_MAX: usize = 1_000_000;
+/// Longest description of an integration, which is read with it.
+pub(super) const NOTE_MAX: usize = 10_000;
 
 /// A command's data, validated.
 #[derive(Debug, Clone, PartialEq)]
@@ -753,11 +755,13 @@ fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
         platform: platform.unwrap_or(Platform::Webhook),
         auth_type,
         credentials,
-        settings: f.object("settings").unwrap_or_default(),
+        settings: f
+            .object_of("settings", Extent::INTEGRATION)
+            .unwrap_or_default(),
         base_url,
         api_version: f.text("api_version", 1, 20),
         enabled: f.boolean("enabled", true),
-        description: f.text("description", 0, TEXT_MAX),
+        description: f.text("description", 0, NOTE_MAX),
         oauth_scopes: f.texts("oauth_scopes", 100, 255),
         routing_rules,
         default_priority: f.integer("default_priority", 1..=1000).unwrap_or(100),
@@ -773,8 +777,8 @@ fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
             Priority::parse,
             Priority::spellings,
         ),
-        department_mapping: f.object("department_mapping"),
-        custom_fields_mapping: f.object("custom_fields_mapping"),
+        department_mapping: f.object_of("department_mapping", Extent::INTEGRATION),
+        custom_fields_mapping: f.object_of("custom_fields_mapping", Extent::INTEGRATION),
         webhook_secret: f.text("webhook_secret", 1, 4096),
         rate_limit_per_hour: f.integer("rate_limit_per_hour", 0..=i32::MAX),
         sync_enabled: f.boolean("sync_enabled", false),
@@ -787,7 +791,7 @@ fn integration_create(f: &mut Fields<'_>) -> IntegrationCreate {
         failure_threshold: f.integer("failure_threshold", 1..=1_000_000).unwrap_or(5),
         expires_at,
         notification_events: f.texts("notification_events", 100, 255),
-        notification_channels: f.object("notification_channels"),
+        notification_channels: f.object_of("notification_channels", Extent::INTEGRATION),
         environment,
         region: f.text("region", 1, 50),
     }
@@ -821,6 +825,12 @@ pub(super) fn routing_rules(f: &mut Fields<'_>) -> Option<Value> {
     })?;
     if let Some(fault) = crate::domain::routing::fault(&rules) {
         f.fault("routing_rules", fault);
+    }
+    if contains_nul(&rules) {
+        f.fault(
+            "routing_rules",
+            "contains a NUL character, which cannot be stored",
+        );
     }
     Some(rules)
 }

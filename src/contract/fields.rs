@@ -265,7 +265,7 @@ impl<'a> Fields<'a> {
     /// An optional object, read as by [`Fields::within`].
     pub fn nested<T>(&mut self, name: &str, read: impl Fn(&mut Fields<'_>) -> T) -> Option<T> {
         self.note(name, || schema_of(&read));
-        let map = self.object(name)?;
+        let map = self.object_of(name, Extent::NESTED)?;
         Some(self.within(name, map, read))
     }
 
@@ -335,13 +335,21 @@ impl<'a> Fields<'a> {
         parsed
     }
 
-    /// An optional object.
+    /// An optional object of at most [`Extent::USUAL`].
     pub fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
-        self.note(name, || json!({ "type": "object" }));
+        self.object_of(name, Extent::USUAL)
+    }
+
+    /// An optional object of at most this extent.
+    pub fn object_of(&mut self, name: &str, most: Extent) -> Option<Map<String, Value>> {
+        self.note(
+            name,
+            || json!({ "type": "object", "maxProperties": most.members }),
+        );
         match self.take(name)? {
             Value::Object(map) => {
-                if contains_nul(&Value::Object(map.clone())) {
-                    self.fault(name, "contains a NUL character, which cannot be stored");
+                if let Some(fault) = most.fault(&map) {
+                    self.fault(name, fault);
                     return None;
                 }
                 Some(map)
@@ -426,13 +434,92 @@ fn text_fault(text: &str, min: usize, max: usize) -> Option<String> {
     None
 }
 
-fn contains_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(contains_nul),
-        Value::Object(map) => map.iter().any(|(k, v)| k.contains('\0') || contains_nul(v)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+/// How much an object may hold. Whatever a tenant can store is read again and again, for others' commands too.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// Members of the object itself.
+    pub members: usize,
+    /// Bytes of all of it, as JSON.
+    pub bytes: usize,
+}
+
+impl Extent {
+    /// Custom fields, preferences, credentials, whatever has no extent of its own.
+    pub const USUAL: Self = Self {
+        members: 500,
+        bytes: 256 << 10,
+    };
+    /// Of an integration: settings, mappings, channels.
+    pub const INTEGRATION: Self = Self {
+        members: 1_000,
+        bytes: 64 << 10,
+    };
+    /// An object whose members have limits of their own, a text of a million characters among them.
+    pub const NESTED: Self = Self {
+        members: 100,
+        bytes: 8 << 20,
+    };
+
+    fn fault(self, map: &Map<String, Value>) -> Option<String> {
+        if map.len() > self.members {
+            return Some(format!(
+                "must have at most {} members, not {}; leave out what is not needed",
+                self.members,
+                map.len()
+            ));
+        }
+        let mut left = self.bytes;
+        let mut nul = false;
+        let fits = map.iter().all(|(name, value)| {
+            spend(&mut left, name, &mut nul) && measure(value, &mut left, &mut nul)
+        });
+        if nul {
+            return Some("contains a NUL character, which cannot be stored".into());
+        }
+        (!fits).then(|| {
+            format!(
+                "must have at most {} kB as JSON; shorten or leave out what is not needed",
+                self.bytes >> 10
+            )
+        })
     }
+}
+
+/// Takes a text from what is left; false where it is too long.
+fn spend(left: &mut usize, text: &str, nul: &mut bool) -> bool {
+    *nul |= text.contains('\0');
+    match left.checked_sub(text.len() + 4) {
+        Some(rest) => {
+            *left = rest;
+            !*nul
+        }
+        None => false,
+    }
+}
+
+/// The same for a value.
+fn measure(value: &Value, left: &mut usize, nul: &mut bool) -> bool {
+    match value {
+        Value::String(text) => spend(left, text, nul),
+        Value::Array(items) => {
+            spend(left, "", nul) && items.iter().all(|item| measure(item, left, nul))
+        }
+        Value::Object(map) => {
+            spend(left, "", nul)
+                && map
+                    .iter()
+                    .all(|(name, value)| spend(left, name, nul) && measure(value, left, nul))
+        }
+        Value::Number(number) => spend(left, &number.to_string(), nul),
+        Value::Null | Value::Bool(_) => spend(left, "", nul),
+    }
+}
+
+/// Whether there is NUL in a value, which PostgreSQL takes in no text.
+pub(super) fn contains_nul(value: &Value) -> bool {
+    let (mut left, mut nul) = (usize::MAX, false);
+    measure(value, &mut left, &mut nul);
+    nul
 }
 
 /// What a value is, for messages.
@@ -444,5 +531,62 @@ pub(super) const fn kind(value: &Value) -> &'static str {
         Value::String(_) => "text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: Value, most: Extent) -> Result<Map<String, Value>, String> {
+        let mut faults = Faults::new();
+        let map = Map::from_iter([("field".to_owned(), value)]);
+        let read = Fields::new(map, &mut faults).object_of("field", most);
+        read.ok_or_else(|| faults.remove("field").unwrap_or_default())
+    }
+
+    #[test]
+    fn an_object_has_an_extent_and_the_fault_says_which() {
+        let members = |count: usize| -> Value {
+            let all = (0..count).map(|number| (format!("m{number}"), Value::from(1)));
+            Value::Object(all.collect())
+        };
+        let few = Extent {
+            members: 3,
+            bytes: 100,
+        };
+
+        assert!(read(members(3), few).is_ok());
+        assert!(
+            read(members(4), few)
+                .unwrap_err()
+                .contains("at most 3 members, not 4")
+        );
+        assert!(read(json!({ "a": "x".repeat(80) }), few).is_ok());
+        assert!(
+            read(
+                json!({ "a": ["x".repeat(101)] }),
+                Extent {
+                    bytes: 64 << 10,
+                    ..few
+                }
+            )
+            .is_ok()
+        );
+        for value in [
+            json!({ "a": "x".repeat(101) }),
+            json!({ "a": { "x".repeat(101): 1 } }),
+            json!({ "a": vec![0; 101] }),
+            json!({ "x".repeat(101): null }),
+        ] {
+            assert!(read(value, few).unwrap_err().contains("kB as JSON"));
+        }
+        assert!(
+            read(json!({ "a": ["b\0"] }), few)
+                .unwrap_err()
+                .contains("NUL")
+        );
+        assert!(read(json!({ "a\0": 1 }), few).unwrap_err().contains("NUL"));
+        assert!(contains_nul(&json!([{ "a": "\0" }])) && !contains_nul(&json!([{ "a": 1 }])));
     }
 }

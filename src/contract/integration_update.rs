@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::Fields;
-use super::commands::{TEXT_MAX, base_url, clock, integration_id, labels, routing_rules};
+use super::commands::{NOTE_MAX, base_url, clock, integration_id, labels, routing_rules};
+use super::fields::Extent;
 use crate::domain::{AuthType, IntegrationCategory, IntegrationId, Priority, TicketCategory};
 
 /// `integration.update`. Credentials are sealed before anything of it is stored.
@@ -133,14 +134,14 @@ pub(super) fn read(f: &mut Fields<'_>) -> IntegrationUpdate {
         ),
         auth_type: f.choice("auth_type", AuthType::parse, AuthType::spellings),
         credentials: f.object("credentials"),
-        settings: f.object("settings"),
+        settings: f.object_of("settings", Extent::INTEGRATION),
         enabled: flag(f, "enabled"),
         webhook_secret: f.change("webhook_secret", |f| f.text("webhook_secret", 1, 4096)),
         expires_at: f.change("expires_at", |f| f.moment("expires_at")),
         base_url: f.change("base_url", base_url),
         plain: PlainChanges {
             api_version: f.change("api_version", |f| f.text("api_version", 1, 20)),
-            description: f.change("description", |f| f.text("description", 0, TEXT_MAX)),
+            description: f.change("description", |f| f.text("description", 0, NOTE_MAX)),
             oauth_scopes: f.change("oauth_scopes", |f| f.texts("oauth_scopes", 100, 255)),
             routing_rules: f.change("routing_rules", routing_rules),
             default_priority: f.integer("default_priority", 1..=1000),
@@ -152,9 +153,11 @@ pub(super) fn read(f: &mut Fields<'_>) -> IntegrationUpdate {
                 let (parse, spellings) = (Priority::parse, Priority::spellings);
                 labels(f, "supports_priorities", parse, spellings)
             }),
-            department_mapping: f.change("department_mapping", |f| f.object("department_mapping")),
+            department_mapping: f.change("department_mapping", |f| {
+                f.object_of("department_mapping", Extent::INTEGRATION)
+            }),
             custom_fields_mapping: f.change("custom_fields_mapping", |f| {
-                f.object("custom_fields_mapping")
+                f.object_of("custom_fields_mapping", Extent::INTEGRATION)
             }),
             rate_limit_per_hour: f.change("rate_limit_per_hour", |f| {
                 f.integer("rate_limit_per_hour", 0..=i32::MAX)
@@ -169,7 +172,7 @@ pub(super) fn read(f: &mut Fields<'_>) -> IntegrationUpdate {
                 f.texts("notification_events", 100, 255)
             }),
             notification_channels: f.change("notification_channels", |f| {
-                f.object("notification_channels")
+                f.object_of("notification_channels", Extent::INTEGRATION)
             }),
             environment: f.text("environment", 1, 50),
             region: f.change("region", |f| f.text("region", 1, 50)),

@@ -85,7 +85,7 @@ pub struct Integration {
     /// Ranks it among those that could take a ticket; lower is preferred.
     pub default_priority: i32,
     /// Adjusts that, see [`super::routing`].
-    pub routing_rules: Option<Value>,
+    pub routing_rules: std::sync::Arc<super::routing::Rules>,
     /// What the last check said.
     pub health: HealthStatus,
     /// Since when its commands wait for its credential to be mended.

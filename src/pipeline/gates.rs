@@ -220,6 +220,9 @@ fn resolve(job: &Job, now: DateTime<Utc>) -> Verdict {
     Verdict::Call(handle, adapter)
 }
 
+/// Departments that a refusal names, at most.
+const DEPARTMENTS_SHOWN: usize = 20;
+
 /// Why an integration takes no work, if it does not.
 pub(super) fn takes_no_work(row: &Integration, now: DateTime<Utc>) -> Option<Failure> {
     let (code, text) = if !row.enabled {
@@ -311,11 +314,15 @@ pub(super) fn cannot_handle(
         && !row.department_mapping.is_empty()
         && mapped_department(row, department).is_none()
     {
-        let known: Vec<&str> = row.department_mapping.keys().map(String::as_str).collect();
+        let known = row.department_mapping.keys().map(String::as_str);
+        let mut shown: Vec<&str> = known.take(DEPARTMENTS_SHOWN).collect();
+        if row.department_mapping.len() > shown.len() {
+            shown.push("…");
+        }
         format!(
             "integration {} takes only the departments {}",
             row.id,
-            known.join(", ")
+            shown.join(", ")
         )
     } else {
         return None;

@@ -16,6 +16,8 @@ pub(super) struct Handle {
     pub(super) version: i64,
     pub(super) row: Integration,
     pub(super) is_deleted: bool,
+    /// About the bytes of what its tenant wrote.
+    weight: usize,
     /// The adapter, or why there is none.
     pub(super) adapter: Result<Arc<dyn Adapter>, Failure>,
 }
@@ -26,44 +28,68 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-/// The cache. Grows with the integrations in use, at most [`HANDLES_MAX`].
+/// The cache. Grows with the integrations in use, at most [`HANDLES_MAX`] and [`WEIGHT_MAX`].
 pub(super) struct Integrations {
     store: Store,
     ring: Arc<KeyRing>,
-    handles: Mutex<HashMap<Uuid, Arc<Handle>>>,
+    handles: Mutex<Cache>,
 }
 
-/// Beyond so many the cache starts anew: an adapter is a few kilobytes.
+#[derive(Default)]
+struct Cache {
+    handles: HashMap<Uuid, Arc<Handle>>,
+    /// About the bytes of what tenants wrote into them.
+    weight: usize,
+}
+
+impl Cache {
+    fn get(&self, id: Uuid, version: i64) -> Option<Arc<Handle>> {
+        let handle = self.handles.get(&id)?;
+        (handle.version == version).then(|| Arc::clone(handle))
+    }
+
+    fn put(&mut self, handle: Arc<Handle>) {
+        if self.handles.len() >= HANDLES_MAX || self.weight + handle.weight > WEIGHT_MAX {
+            *self = Self::default();
+        }
+        self.weight += handle.weight;
+        if let Some(before) = self.handles.insert(handle.row.id.uuid(), handle) {
+            self.weight = self.weight.saturating_sub(before.weight);
+        }
+    }
+}
+
+/// Beyond so many, or so many bytes, the cache starts anew: an adapter is a few kilobytes.
 const HANDLES_MAX: usize = 20_000;
+const WEIGHT_MAX: usize = 128 << 20;
+/// Integrations that are read at once: rows of an older application may be megabytes each.
+const READ_AT_ONCE: usize = 16;
 
 impl Integrations {
     pub(super) fn new(store: Store, ring: Arc<KeyRing>) -> Self {
         Self {
             store,
             ring,
-            handles: Mutex::new(HashMap::new()),
+            handles: Mutex::default(),
         }
     }
 
-    /// Every integration of an organization that is not deleted, for routing: read anew each time, as a routing that goes
-    /// by what was is worse than none.
+    /// Every integration of an organization that is not deleted, for routing. Which there are and at which version is asked
+    /// each time, as a routing that goes by what was is worse than none; what is known at its version is not read again.
     pub(super) async fn of_organization(
         &self,
         organization: OrganizationId,
     ) -> Result<Vec<Arc<Handle>>, StoreError> {
-        let found = self.store.integrations_of(organization).await?;
-        Ok(found
-            .into_iter()
-            .map(|loaded| {
-                let known = {
-                    let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-                    handles.get(&loaded.integration.id.uuid()).map(Arc::clone)
-                };
-                match known {
-                    Some(handle) if handle.version == loaded.version => handle,
-                    Some(_) | None => Arc::new(self.open(loaded)),
-                }
-            })
+        let wanted = self.store.integrations_of(organization).await?;
+        let found = self.get(&wanted).await?;
+        // One that was moved or deleted between the two reads is not this organization's any more.
+        let is_there = |handle: &Arc<Handle>| {
+            !handle.is_deleted && handle.row.organization_id == Some(organization)
+        };
+        Ok(wanted
+            .iter()
+            .filter_map(|(id, _)| found.get(&id.uuid()).map(Arc::clone))
+            .filter(is_there)
             .collect())
     }
 
@@ -77,27 +103,21 @@ impl Integrations {
         {
             let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
             for (id, version) in wanted {
-                match handles.get(&id.uuid()) {
-                    Some(handle) if handle.version == *version => {
-                        found.insert(id.uuid(), Arc::clone(handle));
-                    }
-                    Some(_) | None => stale.push(id.uuid()),
+                match handles.get(id.uuid(), *version) {
+                    Some(handle) => drop(found.insert(id.uuid(), handle)),
+                    None => stale.push(id.uuid()),
                 }
             }
         }
-        if stale.is_empty() {
-            return Ok(found);
-        }
         stale.sort_unstable();
         stale.dedup();
-        for loaded in self.store.integrations(&stale).await? {
-            let handle = Arc::new(self.open(loaded));
-            found.insert(handle.row.id.uuid(), Arc::clone(&handle));
-            let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-            if handles.len() >= HANDLES_MAX {
-                handles.clear();
+        for some in stale.chunks(READ_AT_ONCE) {
+            for loaded in self.store.integrations(some).await? {
+                let handle = Arc::new(self.open(loaded));
+                found.insert(handle.row.id.uuid(), Arc::clone(&handle));
+                let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+                handles.put(handle);
             }
-            handles.insert(handle.row.id.uuid(), handle);
         }
         Ok(found)
     }
@@ -124,11 +144,28 @@ impl Integrations {
         });
         Handle {
             version,
+            weight: weight_of(&integration),
             row: integration,
             is_deleted,
             adapter,
         }
     }
+}
+
+/// About the bytes of what a tenant wrote into an integration.
+fn weight_of(row: &Integration) -> usize {
+    let maps = [
+        &row.settings,
+        &row.department_mapping,
+        &row.custom_fields_mapping,
+    ];
+    let maps: usize = maps
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| 4 * (name.len() + value.to_string().len()))
+        .sum();
+    let sealed = row.credentials_sealed.as_ref().map_or(0, String::len);
+    2_000 + maps + sealed + row.routing_rules.weight()
 }
 
 /// Opens an integration's credentials.

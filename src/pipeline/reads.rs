@@ -203,7 +203,8 @@ async fn route(
         }
     };
     let handles = core.integrations.of_organization(organization).await?;
-    Ok(Ok(Routing::of(handles, &traits, Utc::now()).to_json()))
+    let routing = Routing::of(handles, traits, Utc::now()).await;
+    Ok(Ok(routing.to_json()))
 }
 
 /// The platform's own fields. Asks the platform, so it is bound by the attempt's time.
@@ -404,7 +405,7 @@ async fn dry_run(
                 .integrations
                 .of_organization(envelope.organization_id)
                 .await?;
-            let routing = Routing::of(handles, &dispatch::traits_of_job(&job), Utc::now());
+            let routing = Routing::of(handles, dispatch::traits_of_job(&job), Utc::now()).await;
             match routing.candidates.first() {
                 None => Err(routing.failure()),
                 Some(_) => {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::gates;
 use super::integrations::Handle;
-use crate::domain::routing::{Rank, Traits, rank};
+use crate::domain::routing::{Effort, Rank, Subject, Traits, rank};
 use crate::domain::{ErrorCode, Failure};
 
 /// One that can take the ticket.
@@ -25,8 +25,34 @@ pub(super) struct Routing {
     rejected: Vec<(Arc<Handle>, Failure)>,
 }
 
+/// Integrations and bytes of text from which on a choice is made on a thread of its own: others are not to wait for it.
+const LONG: (usize, usize) = (50, 4 << 10);
+
 impl Routing {
-    pub(super) fn of(handles: Vec<Arc<Handle>>, ticket: &Traits, now: DateTime<Utc>) -> Self {
+    pub(super) async fn of(handles: Vec<Arc<Handle>>, ticket: Traits, now: DateTime<Utc>) -> Self {
+        let rules: usize = handles
+            .iter()
+            .map(|handle| handle.row.routing_rules.weight())
+            .sum();
+        let is_long = handles.len() > LONG.0 || rules + ticket.description.len() > LONG.1;
+        if !is_long {
+            return Self::choose(handles, &ticket, now);
+        }
+        match tokio::task::spawn_blocking(move || Self::choose(handles, &ticket, now)).await {
+            Ok(routing) => routing,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and with it whoever asked.
+                Err(_) => Self {
+                    candidates: Vec::new(),
+                    rejected: Vec::new(),
+                },
+            },
+        }
+    }
+
+    fn choose(handles: Vec<Arc<Handle>>, ticket: &Traits, now: DateTime<Utc>) -> Self {
+        let (subject, mut effort) = (Subject::of(ticket), Effort::default());
         let mut routing = Self {
             candidates: Vec::new(),
             rejected: Vec::new(),
@@ -38,7 +64,12 @@ impl Routing {
             }
             let row = &handle.row;
             routing.candidates.push(Candidate {
-                rank: rank(row.default_priority, row.routing_rules.as_ref(), ticket),
+                rank: rank(
+                    row.default_priority,
+                    &row.routing_rules,
+                    &subject,
+                    &mut effort,
+                ),
                 waits: gates::in_maintenance(row, now).map(|(_, failure)| failure),
                 handle,
             });
@@ -78,17 +109,27 @@ impl Routing {
             .map(|(index, candidate)| {
                 let row = &candidate.handle.row;
                 let mut reasons = vec![format!("default_priority {}", row.default_priority)];
-                reasons.extend(candidate.rank.adjustments.iter().map(|adjustment| {
+                let (adjustments, more) = candidate.rank.adjustments(&row.routing_rules);
+                reasons.extend(adjustments.iter().map(|adjustment| {
                     format!(
                         "{:+} by rule {}: {}",
                         adjustment.priority_adjustment, adjustment.rule, adjustment.because
                     )
                 }));
+                if more > 0 {
+                    reasons.push(format!("and {more} more rules"));
+                }
+                if candidate.rank.unread > 0 {
+                    reasons.push(format!(
+                        "{} rules were not looked at, as there are too many: keep to what integration.update takes",
+                        candidate.rank.unread
+                    ));
+                }
                 reasons.extend(candidate.waits.iter().map(|failure| failure.message.clone()));
                 json!({
                     "rank": index + 1, "integration_id": row.id, "name": row.name, "platform_name": row.platform_name,
                     "integration_category": row.category, "priority": candidate.rank.priority,
-                    "default_priority": row.default_priority, "adjustments": candidate.rank.adjustments,
+                    "default_priority": row.default_priority, "adjustments": adjustments,
                     "waits": candidate.waits.is_some(), "reasons": reasons,
                 })
             })

@@ -290,7 +290,7 @@ fn blank(
         maintenance_window_end: None,
         rate_limit_per_hour: None,
         default_priority: 100,
-        routing_rules: None,
+        routing_rules: std::sync::Arc::default(),
         health: HealthStatus::Unknown,
         parked_at: None,
         auto_disable_on_error: false,

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::lifecycle::{self, Transit, Transited};
 use super::{OutboxRow, OwnEffect, Store, StoreError, json_of, keep_if_sound, limited};
 use crate::contract::{IntegrationCreate, IntegrationList, PlainChanges};
+use crate::domain::routing::Rules;
 use crate::domain::{
     AuthType, HealthStatus, Integration, IntegrationCategory, IntegrationId, IntegrationStatus,
     OrganizationId, Platform,
@@ -75,30 +76,30 @@ impl Store {
         let result = async {
             let sql = format!("SELECT {COLUMNS} FROM unnest($1::uuid[]) AS u(id) JOIN integrations i ON i.id = u.id");
             let statement = client.prepare_cached(&sql).await?;
-            let rows = limited(client.query(&statement, &[&ids])).await?;
-            Ok(rows.iter().map(read).collect())
+            limited(client.query(&statement, &[&ids])).await
         }
         .await;
-        keep_if_sound(client, result)
+        // Others need the connection more than reading long rows does.
+        let rows = keep_if_sound(client, result)?;
+        Ok(read_all(rows).await)
     }
 
-    /// An organization's integrations that are not deleted, at most a thousand.
+    /// An organization's integrations that are not deleted, at most a thousand: their ids and versions.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn integrations_of(
         &self,
         organization: OrganizationId,
-    ) -> Result<Vec<LoadedIntegration>, StoreError> {
+    ) -> Result<Vec<(IntegrationId, i64)>, StoreError> {
+        const SQL: &str = "SELECT i.id, i.xmin::text::bigint FROM integrations i WHERE i.organization_id = $1 \
+             AND NOT i.is_deleted ORDER BY i.default_priority, i.id LIMIT 1000";
         let client = self.hot().await?;
         let result = async {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM integrations i WHERE i.organization_id = $1 AND NOT i.is_deleted \
-                 ORDER BY i.default_priority, i.id LIMIT 1000"
-            );
-            let statement = client.prepare_cached(&sql).await?;
+            let statement = client.prepare_cached(SQL).await?;
             let rows = limited(client.query(&statement, &[&organization.uuid()])).await?;
-            Ok(rows.iter().map(read).collect())
+            let version = |row: &Row| (IntegrationId::new(row.get(0)), row.get(1));
+            Ok(rows.iter().map(version).collect())
         }
         .await;
         keep_if_sound(client, result)
@@ -469,6 +470,23 @@ async fn create(
         .map(|_| ())
 }
 
+/// Beyond so many bytes rows are read on a thread of their own: others are not to wait for it.
+const LONG: usize = 64 << 10;
+
+async fn read_all(rows: Vec<Row>) -> Vec<LoadedIntegration> {
+    if rows.iter().map(Row::raw_size_bytes).sum::<usize>() < LONG {
+        return rows.iter().map(read).collect();
+    }
+    match tokio::task::spawn_blocking(move || rows.iter().map(read).collect()).await {
+        Ok(read) => read,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and with it whoever asked.
+            Err(_) => Vec::new(),
+        },
+    }
+}
+
 fn read(row: &Row) -> LoadedIntegration {
     let object = |index: usize| match json_of(row, index) {
         Some(Value::Object(map)) => map,
@@ -487,6 +505,7 @@ fn read(row: &Row) -> LoadedIntegration {
     };
     let platform_name: String = row.get(4);
     let category: String = row.get(5);
+    let rules = json_of(row, 35);
     let integration = Integration {
         id: IntegrationId::new(row.get(0)),
         organization_id: row.get::<_, Option<Uuid>>(2).map(OrganizationId::new),
@@ -519,7 +538,7 @@ fn read(row: &Row) -> LoadedIntegration {
             .get::<_, Option<&str>>(25)
             .and_then(HealthStatus::parse)
             .unwrap_or(HealthStatus::Unknown),
-        routing_rules: json_of(row, 35).filter(|v| !v.is_null()),
+        routing_rules: std::sync::Arc::new(Rules::parse(rules.as_ref())),
         parked_at: row.get(36),
         auto_disable_on_error: row.get(37),
         failure_threshold: row.get(38),
@@ -539,7 +558,7 @@ fn read(row: &Row) -> LoadedIntegration {
         "failed_requests": row.get::<_, i32>(32),
         "environment": row.get::<_, String>(33),
         "region": row.get::<_, Option<String>>(34),
-        "routing_rules": json_of(row, 35),
+        "routing_rules": rules,
         "parked_at": time(36),
         "auto_disable_on_error": row.get::<_, bool>(37),
         "failure_threshold": row.get::<_, i32>(38),

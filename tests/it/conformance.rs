@@ -401,7 +401,7 @@ impl Bench {
             maintenance_window_end: None,
             rate_limit_per_hour: None,
             default_priority: 100,
-            routing_rules: None,
+            routing_rules: std::sync::Arc::default(),
             health: HealthStatus::Unknown,
             parked_at: None,
             auto_disable_on_error: false,

@@ -224,3 +224,128 @@ async fn no_limit_is_none_and_zero_is_none() {
     );
     drop(worker);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_rules_than_may_be_stored_are_refused_by_field_at_every_door() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let rule =
+        json!({ "conditions": [{ "field": "title", "value": "a" }], "priority_adjustment": -1 });
+    let wide: serde_json::Map<String, Value> = (0..1_001)
+        .map(|number| (format!("d{number}"), json!("q")))
+        .collect();
+    let too_much = [
+        (
+            "routing_rules",
+            json!(vec![rule.clone(); 9_000]),
+            "at most 200 rules, not 9000",
+        ),
+        (
+            "department_mapping",
+            json!(wide),
+            "at most 1000 members, not 1001",
+        ),
+        (
+            "custom_fields_mapping",
+            json!({ "a": "x".repeat(70_000) }),
+            "at most 64 kB",
+        ),
+        (
+            "settings",
+            json!({ "project_key": "SUP", "x": "x".repeat(70_000) }),
+            "at most 64 kB",
+        ),
+        (
+            "notification_channels",
+            json!({ "a": vec!["b"; 20_000] }),
+            "at most 64 kB",
+        ),
+        (
+            "notification_events",
+            json!(vec!["a"; 101]),
+            "at most 100 entries",
+        ),
+        (
+            "description",
+            json!("x".repeat(10_001)),
+            "at most 10000 characters",
+        ),
+    ];
+    for (field, value, said) in too_much {
+        let update = json!({ "integration_id": world.integration, field: value });
+        let id = world.publish("integration.update", update).await;
+        let event = world.event(id, "rejected").await;
+        let fault = event["data"]["error"]["fields"][field].to_string();
+        assert!(fault.contains(said), "{field}: {event:#}");
+
+        let file = world.directory.path().join("update.json");
+        std::fs::write(&file, json!({ field: value }).to_string()).unwrap();
+        let at_file = format!("@{}", file.display());
+        let id = world.integration.to_string();
+        let arguments = ["integration", "update", &id, "--data", &at_file];
+        let output = crate::support::output(&world.environment(), &arguments);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{err}");
+        assert!(err.contains(said), "{field}: {err}");
+    }
+    let update = json!({ "integration_id": world.integration, "routing_rules": vec![rule; 200] });
+    let update = world.publish("integration.update", update).await;
+    world.succeeds(update).await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_with_more_rules_than_may_be_stored_are_routed_and_neighbours_do_not_wait() {
+    let world = World::new().await;
+    let mut others = Vec::new();
+    for number in 0..4 {
+        others.push(
+            world
+                .add_integration(&format!("heavy-{number}"), &json!({}))
+                .await,
+        );
+    }
+    // As an older version stored them: 9,000 rules in each, of which the first decides.
+    let sql = "UPDATE integrations SET default_priority = 500, routing_rules = (SELECT json_agg(json_build_object( \
+               'conditions', json_build_array(json_build_object('field', 'description', 'operator', 'contains', \
+                 'value', 'needle ' || g)), 'priority_adjustment', -1)) FROM generate_series(1, 9000) g) \
+               WHERE id = ANY($1) RETURNING id";
+    assert_eq!(world.query(sql, &[&others]).await.len(), others.len());
+    let worker = world.worker().await;
+    let description = "needle 1 and hay ".repeat(30_000);
+    let mut routed = Vec::new();
+    for _ in 0..8 {
+        let data = json!({ "title": "T", "description": description, "route": true });
+        routed.push(world.publish("ticket.create", data).await);
+    }
+
+    let began = std::time::Instant::now();
+    let (neighbour, _) = world.create("A neighbour").await;
+    world.succeeds(neighbour).await;
+    let waited = began.elapsed();
+
+    for command in routed {
+        let event = world.succeeds(command).await;
+        assert_eq!(
+            event["data"]["integration_id"],
+            world.integration.to_string()
+        );
+    }
+    println!("a neighbour waited {waited:?}");
+    assert!(waited.as_secs() < 10, "a neighbour waited {waited:?}");
+    let question = json!({ "ticket": { "title": "T", "description": "needle 1 here" } });
+    let answer = world.ask("integration.route", question).await;
+    let candidates = answer["data"]["result"]["candidates"].as_array().unwrap();
+    let heavy = candidates
+        .iter()
+        .find(|c| c["default_priority"] == 500)
+        .unwrap();
+    assert_eq!(heavy["priority"], 499, "{heavy:#}");
+    assert!(
+        heavy["reasons"]
+            .to_string()
+            .contains("8000 rules were not looked at"),
+        "{heavy:#}"
+    );
+    drop(worker);
+}

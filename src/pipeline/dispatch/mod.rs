@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
                 return self.deferred(&next, &failure);
             }
         };
-        let routing = Routing::of(handles, &traits, self.started_at);
+        let routing = Routing::of(handles, traits, self.started_at).await;
         match routing.candidates.first() {
             None => self.refused(routing.failure()),
             Some(chosen) => {
