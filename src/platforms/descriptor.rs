@@ -20,6 +20,8 @@ pub struct Member {
     pub required: bool,
     /// What it is, for `ticketwire platforms NAME` and for error messages.
     pub help: &'static str,
+    /// Whether it says where the credentials are sent: another host in it needs them anew.
+    pub is_destination: bool,
 }
 
 impl Member {
@@ -30,6 +32,7 @@ impl Member {
             name,
             required: true,
             help,
+            is_destination: false,
         }
     }
 
@@ -40,7 +43,17 @@ impl Member {
             name,
             required: false,
             help,
+            is_destination: false,
         }
+    }
+}
+
+impl Member {
+    /// The same for one that says where the credentials are sent: an address, a host, or a part of one.
+    #[must_use]
+    pub const fn destination(mut self) -> Self {
+        self.is_destination = true;
+        self
     }
 }
 
@@ -259,6 +272,63 @@ pub fn mapping_faults(
     faults
 }
 
+/// Where an integration sends its credentials, by the field that says so: the origin of an address, else what is there.
+fn destinations(
+    descriptor: &Descriptor,
+    settings: &Map<String, Value>,
+    base_url: Option<&str>,
+) -> BTreeMap<String, String> {
+    let base_url = base_url.or(match descriptor.base_url {
+        BaseUrl::Default(vendors) => Some(vendors),
+        BaseUrl::Required | BaseUrl::UnlessCredential(_) | BaseUrl::UnlessSetting(_) => None,
+    });
+    let mut found = BTreeMap::new();
+    if let Some(text) = base_url {
+        found.insert("base_url".to_owned(), origin(text));
+    }
+    for member in descriptor.settings.iter().filter(|m| m.is_destination) {
+        let origin = match settings.get(member.name) {
+            None | Some(Value::Null) => continue,
+            Some(Value::String(text)) => origin(text),
+            Some(other) => other.to_string(),
+        };
+        found.insert(format!("settings.{}", member.name), origin);
+    }
+    found
+}
+
+/// Scheme, host and port of an address; of a part of one, itself.
+fn origin(text: &str) -> String {
+    let address = url::Url::parse(text.trim())
+        .ok()
+        .filter(|url| url.host_str().is_some());
+    address.map_or_else(
+        || text.trim().to_lowercase(),
+        |url| url.origin().ascii_serialization(),
+    )
+}
+
+/// The fields by which credentials would be sent to another place than before; the fault says what to do about it. What is
+/// stored was given to whom it was meant for, and nobody who may change an address could read it.
+#[must_use]
+pub fn moved(
+    descriptor: &Descriptor,
+    (settings, base_url): (&Map<String, Value>, Option<&str>),
+    (new_settings, new_base_url): (&Map<String, Value>, Option<&str>),
+) -> BTreeMap<String, String> {
+    let before = destinations(descriptor, settings, base_url);
+    let after = destinations(descriptor, new_settings, new_base_url);
+    let fields = before.keys().chain(after.keys());
+    fields
+        .filter(|field| before.get(*field) != after.get(*field))
+        .map(|field| {
+            let fault = "leads elsewhere than before (another scheme, host or port), and the stored credentials would \
+                         be sent there; give credentials in the same update";
+            (field.clone(), fault.to_owned())
+        })
+        .collect()
+}
+
 /// An integration with nothing but what an adapter is built from.
 fn blank(
     platform: Platform,
@@ -296,5 +366,85 @@ fn blank(
         auto_disable_on_error: false,
         failure_threshold: 5,
         last_sync_at: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::platforms::descriptor;
+
+    fn all() -> impl Iterator<Item = &'static Descriptor> {
+        let names = Platform::spellings();
+        let platforms: Vec<Platform> = names.split(", ").filter_map(Platform::parse).collect();
+        assert!(platforms.len() > 10, "{names}");
+        platforms.into_iter().filter_map(descriptor)
+    }
+
+    #[test]
+    fn every_setting_that_could_be_a_host_is_a_destination() {
+        // Shown to people; nothing is sent there.
+        const SHOWN: [&str; 1] = ["ticket_url"];
+        let parts = ["url", "host", "domain", "endpoint", "server", "address_of"];
+        let mut seen = 0;
+        for facts in all() {
+            for member in facts.settings {
+                let name = member.name;
+                if parts.iter().any(|part| name.contains(part)) && !SHOWN.contains(&name) {
+                    assert!(member.is_destination, "{}: settings.{name}", facts.platform);
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen >= 3, "{seen}");
+    }
+
+    #[test]
+    fn another_origin_is_another_place_and_another_path_is_not() {
+        let jira = descriptor(Platform::Jira).unwrap();
+        let slack = descriptor(Platform::Slack).unwrap();
+        let none = Map::new();
+        let fields = |facts: &Descriptor, before: Option<&str>, after: Option<&str>| {
+            moved(facts, (&none, before), (&none, after)).len()
+        };
+        for (before, after) in [
+            (Some("https://a.test"), Some("https://a.test/jira")),
+            (Some("https://a.test"), Some("HTTPS://A.test:443/")),
+            (None, None),
+        ] {
+            assert_eq!(fields(jira, before, after), 0, "{before:?} {after:?}");
+        }
+        for (before, after) in [
+            (Some("https://a.test"), Some("https://b.test")),
+            (Some("https://a.test"), Some("http://a.test")),
+            (Some("https://a.test"), Some("https://a.test:8443")),
+            (Some("https://a.test"), Some("https://a.test.evil.test")),
+            (Some("https://a.test"), Some("https://a.test@evil.test")),
+            (Some("https://a.test"), None),
+            (None, Some("https://a.test")),
+        ] {
+            assert_eq!(fields(jira, before, after), 1, "{before:?} {after:?}");
+        }
+        assert_eq!(
+            fields(slack, None, Some("https://slack.com/api/")),
+            0,
+            "the default said"
+        );
+        assert_eq!(fields(slack, None, Some("https://slack.test/api")), 1);
+        let token = json!({ "token_url": "https://evil.test/token", "project_key": "B" });
+        let project = json!({ "project_key": "A" });
+        let both = moved(
+            jira,
+            (project.as_object().unwrap(), None),
+            (token.as_object().unwrap(), None),
+        );
+        assert_eq!(both.keys().collect::<Vec<_>>(), ["settings.token_url"]);
+        let odd = json!({ "token_url": ["x"] });
+        assert_eq!(
+            moved(jira, (&none, None), (odd.as_object().unwrap(), None)).len(),
+            1
+        );
     }
 }

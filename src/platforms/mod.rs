@@ -33,7 +33,7 @@ use crate::secrets::Credentials;
 
 pub use bounded::off_runtime;
 pub use descriptor::{
-    AuthScheme, BaseUrl, CustomFields, Descriptor, Member, faults, mapping_faults,
+    AuthScheme, BaseUrl, CustomFields, Descriptor, Member, faults, mapping_faults, moved,
 };
 pub use egress::EgressPolicy;
 pub use error::{AdapterError, ErrorClass};

@@ -18,6 +18,7 @@ mod cli;
 mod conformance;
 mod crashes;
 mod database_faults;
+mod destinations;
 mod doctor;
 mod erase;
 mod faults;

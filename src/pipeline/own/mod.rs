@@ -301,6 +301,14 @@ fn recheck(
         None => row.base_url.as_deref(),
     };
     let Some(credentials) = &change.credentials else {
+        // What is stored goes nowhere that it was not given for.
+        if row.credentials_sealed.is_some() {
+            refuse_faults(platforms::moved(
+                descriptor,
+                (&row.settings, row.base_url.as_deref()),
+                (&settings, base_url),
+            ))?;
+        }
         let credentials = open_credentials(ring, row)?;
         return check(
             descriptor,

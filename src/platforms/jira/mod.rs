@@ -217,8 +217,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             "internal_comments",
             "\"service_desk\", or the role that may see comments that are not public",
         ),
-        Member::optional("token_url", "OAuth token endpoint, if not Atlassian's"),
-        Member::optional("api_url", "API base for OAuth, if not Atlassian's gateway"),
+        Member::optional("token_url", "OAuth token endpoint, if not Atlassian's").destination(),
+        Member::optional("api_url", "API base for OAuth, if not Atlassian's gateway").destination(),
     ],
     base_url: BaseUrl::UnlessCredential("url"),
     operations: &[

@@ -460,6 +460,7 @@ impl Jira {
                 .map(|issue| self.item_of(issue))
                 .collect(),
             next,
+            ..ChangePage::default()
         })
     }
 

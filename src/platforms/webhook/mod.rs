@@ -57,7 +57,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         Member::optional(
             "url",
             "where to POST; base_url is taken instead where it is missing",
-        ),
+        )
+        .destination(),
         Member::optional(
             "payload_template",
             "JSON with {{type}}, {{timestamp}}, {{data.title}} … in the place of values",
