@@ -120,7 +120,10 @@ async fn an_erased_organization_is_nowhere_and_its_neighbour_untouched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erased_ticket_is_nowhere_and_one_with_unfinished_commands_is_refused_by_name() {
     let world = World::new().await;
-    let worker = world.worker().await;
+    // It stays deferred until somebody retries it.
+    let worker = world
+        .worker_with(&[("TICKETWIRE__RETRY__SCHEDULE", r#"["1h"]"#)])
+        .await;
     let (kept, other) = world.create("Kept").await;
     world.succeeds(kept).await;
     let (create, ticket) = world.create("Gone").await;
