@@ -8,6 +8,7 @@ mod integration;
 mod lifecycle;
 mod platform;
 pub mod routing;
+mod shown;
 mod ticket;
 
 pub use analysis::{AnalyserKind, Analysis, AnalysisInput, Preferences, TURNS_MAX, Turn};
@@ -17,6 +18,7 @@ pub use ids::{CommandId, IntegrationId, OrganizationId, TicketId};
 pub use integration::{AuthType, HealthStatus, Integration, IntegrationStatus};
 pub use lifecycle::{LifeEvent, LifeState, Transition};
 pub use platform::{IntegrationCategory, Platform};
+pub use shown::{MASK, json_fault, looks_secret, shown};
 pub use ticket::{Priority, TicketCategory, TicketPatch, TicketStatus, TicketView, UserRef};
 
 /// Declares an enum whose variants have one spelling on the wire, in the database, in logs and in metrics.
@@ -65,7 +67,8 @@ macro_rules! wire_enum {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
                 Self::parse(&text).ok_or_else(|| {
-                    serde::de::Error::custom(format!("{text:?} is none of {}", Self::spellings()))
+                    // Not the value: it may be a secret in the wrong place.
+                    serde::de::Error::custom(format!("is none of {}", Self::spellings()))
                 })
             }
         }

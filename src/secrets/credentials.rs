@@ -9,13 +9,35 @@ use serde_json::{Map, Value};
 
 /// An integration's opened credentials. Never serialised, never printed; exposed only while a request is built.
 #[derive(Clone, Default)]
-pub struct Credentials(Map<String, Value>);
+pub struct Credentials {
+    members: Map<String, Value>,
+    /// What the platform knows besides, and may say back.
+    besides: Option<SecretString>,
+}
 
 impl Credentials {
     /// Wraps the opened members.
     #[must_use]
     pub const fn new(members: Map<String, Value>) -> Self {
-        Self(members)
+        Self {
+            members,
+            besides: None,
+        }
+    }
+
+    /// Adds the secret of the integration's inbound webhook: no request needs it, and no answer may show it.
+    #[must_use]
+    pub fn with_webhook_secret(self, secret: Option<SecretString>) -> Self {
+        Self {
+            besides: secret,
+            ..self
+        }
+    }
+
+    /// The secret of the integration's inbound webhook.
+    #[must_use]
+    pub const fn webhook_secret(&self) -> Option<&SecretString> {
+        self.besides.as_ref()
     }
 
     /// Reads opened JSON. A payload that is no object holds no credentials, as in the legacy application; `None` where
@@ -39,13 +61,13 @@ impl Credentials {
             };
             map.insert(name, value);
         }
-        Some(Self(map))
+        Some(Self::new(map))
     }
 
     /// A text member, if it is there and not empty; numbers and booleans are given as text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
-        match self.0.get(name)? {
+        match self.members.get(name)? {
             Value::String(text) if text.is_empty() => None,
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
@@ -63,7 +85,7 @@ impl Credentials {
     /// The members, for descriptors' checks and for moving known settings out of legacy credentials.
     #[must_use]
     pub const fn members(&self) -> &Map<String, Value> {
-        &self.0
+        &self.members
     }
 }
 
@@ -74,7 +96,7 @@ fn is_number(raw: &str) -> bool {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        let names: Vec<&str> = self.members.keys().map(String::as_str).collect();
         write!(f, "Credentials({})", names.join(", "))
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::domain::MASK;
+
 /// From this many characters on a value shows its last four.
 const LONG: usize = 12;
 
@@ -10,7 +12,7 @@ const LONG: usize = 12;
 pub fn mask(value: &Value) -> Value {
     match value {
         Value::Null => Value::Null,
-        Value::Bool(_) | Value::Number(_) => Value::String("••••".into()),
+        Value::Bool(_) | Value::Number(_) => Value::String(MASK.into()),
         Value::String(text) => Value::String(mask_text(text)),
         Value::Array(items) => Value::Array(items.iter().map(mask).collect()),
         Value::Object(map) => Value::Object(
@@ -21,9 +23,18 @@ pub fn mask(value: &Value) -> Value {
     }
 }
 
-/// Masks the members of a command's data that hold secrets (contract §4).
+/// The members of a command's data that hold secrets (contract §4).
+const SECRET_MEMBERS: [&str; 2] = ["credentials", "webhook_secret"];
+
+/// Whether a member of a command's data holds secrets.
+#[must_use]
+pub fn is_secret_member(name: &str) -> bool {
+    SECRET_MEMBERS.contains(&name)
+}
+
+/// Masks the members of a command's data that hold secrets.
 pub fn mask_members(data: &mut Map<String, Value>) {
-    for field in ["credentials", "webhook_secret"] {
+    for field in SECRET_MEMBERS {
         if let Some(secret) = data.get_mut(field) {
             *secret = mask(secret);
         }
@@ -35,10 +46,10 @@ pub fn mask_members(data: &mut Map<String, Value>) {
 pub fn mask_text(text: &str) -> String {
     let count = text.chars().count();
     if count < LONG {
-        return "••••".into();
+        return MASK.into();
     }
     let tail: String = text.chars().skip(count - 4).collect();
-    format!("••••{tail}")
+    format!("{MASK}{tail}")
 }
 
 #[cfg(test)]
