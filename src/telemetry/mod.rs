@@ -5,4 +5,4 @@ mod logs;
 pub mod metrics;
 
 pub use failpoint::failpoint;
-pub use logs::{LogFormat, init};
+pub use logs::{LogFormat, Scrub, init, scrubbed};
