@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::domain::{ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
@@ -168,29 +169,43 @@ fn weight_of(row: &Integration) -> usize {
     2_000 + maps + sealed + row.routing_rules.weight()
 }
 
-/// Opens an integration's credentials.
+/// Opens an integration's credentials. The secret of its inbound webhook comes with them where it can be read: nothing is
+/// sent with it, but the platform knows it.
 ///
 /// # Errors
 /// `credentials_unreadable`, with what it lacks.
 pub fn open_credentials(ring: &KeyRing, integration: &Integration) -> Result<Credentials, Failure> {
-    let Some(sealed) = &integration.credentials_sealed else {
-        return Ok(Credentials::default());
-    };
-    let binding = Binding {
+    let binding = |column| Binding {
         organization: integration
             .organization_id
             .unwrap_or(OrganizationId::new(Uuid::nil())),
         integration: integration.id,
-        column: "credentials_encrypted",
+        column,
+    };
+    let webhook_secret = integration
+        .webhook_secret_sealed
+        .as_ref()
+        .and_then(|sealed| {
+            let opened = ring
+                .open(&binding("webhook_secret_encrypted"), sealed)
+                .ok()?;
+            std::str::from_utf8(&opened).ok().map(SecretString::from)
+        });
+    let Some(sealed) = &integration.credentials_sealed else {
+        return Ok(Credentials::default().with_webhook_secret(webhook_secret));
     };
     let refuse = |why: String| Failure::new(ErrorCode::CredentialsUnreadable, why);
-    let opened = ring.open(&binding, sealed).map_err(|error| {
-        refuse(format!(
-            "the credentials of integration {} cannot be read: {error}",
-            integration.id
-        ))
-    })?;
-    Credentials::from_json(&opened).ok_or_else(|| {
+    let opened = ring
+        .open(&binding("credentials_encrypted"), sealed)
+        .map_err(|error| {
+            refuse(format!(
+                "the credentials of integration {} cannot be read: {error}",
+                integration.id
+            ))
+        })?;
+    let credentials = Credentials::from_json(&opened);
+    let credentials = credentials.map(|found| found.with_webhook_secret(webhook_secret));
+    credentials.ok_or_else(|| {
         refuse(format!(
             "the credentials of integration {} are no JSON",
             integration.id

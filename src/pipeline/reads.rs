@@ -422,9 +422,9 @@ async fn dry_run(
                 mark: &mark,
                 at: job.received_at,
             };
-            let planned = |operation: &Operation<'_>| match adapter.plan(operation) {
-                Ok(request) => Ok(request.masked()),
-                Err(error) => Err(error.failure()),
+            let planned = |operation: &Operation<'_>| {
+                let planned = adapter.rehearse(operation);
+                planned.map_err(|error| error.failure())
             };
             if let Command::Ticket(TicketCommand::Attach(attach)) = &*job.command {
                 let requests: Result<Vec<Value>, Failure> = attach

@@ -14,7 +14,9 @@ use super::core::Core;
 use super::integrations::Handle;
 use super::policy::after;
 use crate::domain::OrganizationId;
-use crate::platforms::{AdapterError, ErrorClass, Exchange, Response, TokenFlow, TokenSource};
+use crate::platforms::{
+    AdapterError, ErrorClass, Exchange, Response, TokenFlow, TokenSource, learn,
+};
 use crate::secrets::Binding;
 use crate::store::{StoredTokens, chain};
 
@@ -72,7 +74,10 @@ impl<'a> TokenCache<'a> {
             .ring
             .open(&Self::binding(handle, column), sealed)
             .ok()?;
-        std::str::from_utf8(&opened).ok().map(SecretString::from)
+        let token = std::str::from_utf8(&opened).ok()?;
+        // One that is about to end opens doors still, and the platform may name it.
+        learn(token);
+        Some(SecretString::from(token))
     }
 
     fn remembered(&self, handle: &Handle, stale: Option<&SecretString>) -> Option<SecretString> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{ErrorClass, OperationKind, Strangers, connect};
 use crate::domain::{
-    AuthType, HealthStatus, Integration, IntegrationId, IntegrationStatus, Platform,
+    AuthType, HealthStatus, Integration, IntegrationId, IntegrationStatus, Platform, shown,
 };
 use crate::secrets::Credentials;
 
@@ -22,9 +22,18 @@ pub struct Member {
     pub help: &'static str,
     /// Whether it says where the credentials are sent: another host in it needs them anew.
     pub is_destination: bool,
+    /// Whether anybody may see it, though it is among the credentials: an address, a user's name, an id. Everything else
+    /// there is a secret, and taken out of whatever the platform says.
+    pub open: bool,
 }
 
 impl Member {
+    /// The same, and no secret.
+    #[must_use]
+    pub const fn open(self) -> Self {
+        Self { open: true, ..self }
+    }
+
     /// One that must be there.
     #[must_use]
     pub const fn required(name: &'static str, help: &'static str) -> Self {
@@ -33,6 +42,7 @@ impl Member {
             required: true,
             help,
             is_destination: false,
+            open: false,
         }
     }
 
@@ -44,6 +54,7 @@ impl Member {
             required: false,
             help,
             is_destination: false,
+            open: false,
         }
     }
 }
@@ -118,7 +129,7 @@ pub enum BaseUrl {
 
 /// A setting every platform has: whether the commands of an integration whose credential is refused fail (`fail`, the
 /// default), or wait until it is mended (`park`).
-const ON_AUTH_FAILURE: &str = "on_auth_failure";
+pub const ON_AUTH_FAILURE: &str = "on_auth_failure";
 
 /// Checks an integration's authentication type, credentials and settings against its platform's descriptor, as
 /// `integration.create` does. Returns every fault at once, by field.
@@ -194,7 +205,7 @@ pub fn faults(
             .collect::<Vec<_>>()
             .join(", ");
         faults.insert(
-            format!("credentials.{name}"),
+            format!("credentials.{}", shown(name)),
             format!(
                 "is not known for {} with {auth_type}; it takes {taken}",
                 descriptor.platform

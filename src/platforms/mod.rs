@@ -4,7 +4,7 @@
 //! It has no loops, sleeps, retries, counters or SQL. What follows from an error's class is the pipeline's business.
 //!
 //! **A new platform** is (1) `platforms/<name>.rs`, (2) a variant of [`Platform`], (3) the arms in [`fn@descriptor`] and
-//! [`connect`], (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
+//! `adapter`, (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
 
 mod backoff;
 mod bounded;
@@ -13,6 +13,7 @@ mod descriptor;
 mod egress;
 mod error;
 pub(crate) mod file;
+mod guarded;
 mod http;
 pub mod jira;
 mod markdown;
@@ -28,16 +29,19 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use self::guarded::Guarded;
 use crate::domain::{Integration, Platform, TicketPatch, TicketStatus, TicketView, UserRef};
 use crate::secrets::Credentials;
 
 pub use bounded::off_runtime;
 pub use descriptor::{
-    AuthScheme, BaseUrl, CustomFields, Descriptor, Member, faults, mapping_faults, moved,
+    AuthScheme, BaseUrl, CustomFields, Descriptor, Member, ON_AUTH_FAILURE, faults, mapping_faults,
+    moved,
 };
 pub use egress::EgressPolicy;
 pub use error::{AdapterError, ErrorClass};
 pub use file::File;
+pub use http::redact::{Redaction, learn, redacting};
 pub use http::{
     AskedToWait, Auth, Body, Effect, Exchange, HttpClient, Pages, Request, Response, SendPermit,
     Sign, Strangers, TokenFlow, TokenGrant, TokenSource,
@@ -305,7 +309,9 @@ pub struct ChangePage {
     pub unreadable: usize,
 }
 
-/// One integration's connection to its platform: settings and credentials parsed once into types.
+/// One integration's connection to its platform. A method added here is to be guarded too: in `guarded.rs`, where a
+/// result without a secret in it is made of every result.
+/// An implementation has settings and credentials parsed once into types.
 #[async_trait]
 pub trait Adapter: Send + Sync {
     /// Does it. Called with the ticket's own data; the caller has checked gates and turn.
@@ -345,6 +351,14 @@ pub trait Adapter: Send + Sync {
     /// # Errors
     /// What [`Adapter::execute`] would say without asking the platform: validation, unsupported operation.
     fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError>;
+
+    /// What that request would be, for people.
+    ///
+    /// # Errors
+    /// As [`Adapter::plan`].
+    fn rehearse(&self, operation: &Operation<'_>) -> Result<Value, AdapterError> {
+        Ok(self.plan(operation)?.masked())
+    }
 
     /// The platform's own fields, for `integration.fields`; those with `search` in their id or name, where it is given.
     async fn fields(
@@ -438,7 +452,8 @@ pub fn strangers(platform: Option<Platform>) -> &'static Strangers {
 }
 
 /// Builds the adapter of an integration from its settings and opened credentials. Whatever the platform, what it takes and
-/// gives back is bounded.
+/// gives back is bounded. Whatever it returns, and whatever is logged while it works, holds no secret of these credentials
+/// nor of the requests it sends. Secrets are taken out before anything is cut: half a secret would not be known again.
 ///
 /// # Errors
 /// [`ErrorClass::Validation`] with the fields that are missing or wrong; [`ErrorClass::Unsupported`] where the
@@ -447,7 +462,19 @@ pub fn connect(
     integration: &Integration,
     credentials: &Credentials,
 ) -> Result<Arc<dyn Adapter>, AdapterError> {
-    let adapter: Arc<dyn Adapter> = match integration.platform {
+    let guarded = Guarded::around(adapter(integration, credentials), integration, credentials)?;
+    let text_max = integration
+        .platform
+        .and_then(descriptor)
+        .and_then(|facts| facts.text_max);
+    Ok(Arc::new(bounded::Bounded::new(guarded, text_max)))
+}
+
+fn adapter(
+    integration: &Integration,
+    credentials: &Credentials,
+) -> Result<Arc<dyn Adapter>, AdapterError> {
+    Ok(match integration.platform {
         Some(Platform::Jira) => Arc::new(jira::Jira::connect(integration, credentials)?),
         Some(Platform::Slack) => Arc::new(slack::Slack::connect(integration, credentials)?),
         Some(Platform::Webhook) => Arc::new(webhook::Webhook::connect(integration, credentials)?),
@@ -475,10 +502,5 @@ pub fn connect(
                 integration.platform_name
             )));
         }
-    };
-    let text_max = integration
-        .platform
-        .and_then(descriptor)
-        .and_then(|facts| facts.text_max);
-    Ok(Arc::new(bounded::Bounded::new(adapter, text_max)))
+    })
 }

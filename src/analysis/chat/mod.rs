@@ -17,7 +17,9 @@ use url::Url;
 
 use super::{Analyser, Analysis, AnalysisError, AnalysisInput};
 use crate::config::Ai;
-use crate::platforms::{AdapterError, Auth, Effect, ErrorClass, Exchange, Request};
+use crate::platforms::{
+    AdapterError, Auth, Effect, ErrorClass, Exchange, Redaction, Request, redacting,
+};
 
 /// A configured endpoint.
 #[derive(Debug, Clone)]
@@ -61,10 +63,10 @@ impl Analyser for Chat {
     ) -> Result<Analysis, AnalysisError> {
         let own = Instant::now().checked_add(self.timeout);
         let timed = exchange.until(own.unwrap_or(exchange.deadline));
-        let response = timed
-            .send(self.request(input))
-            .await
-            .map_err(|error| explain(&error))?;
+        // What the endpoint says back of the key, or what a model was talked into, is nobody's to read.
+        let redaction = Redaction::default();
+        let sent = redacting(&redaction, timed.send(self.request(input))).await;
+        let response = sent.map_err(|error| explain(&error))?;
         if !response.is_success() {
             return Err(refused(response.status));
         }

@@ -4,6 +4,7 @@
 //! Retried *in place* (crate `backoff`, within the attempt's deadline) is only what surely had no effect: refused
 //! connections, reads, a 429 with a short `Retry-After`, a stale token. Everything else is the pipeline's to decide.
 
+pub(super) mod redact;
 mod request;
 mod response;
 mod starting;
@@ -240,8 +241,9 @@ impl Exchange<'_> {
     /// not allowed.
     pub async fn send(&self, request: Request) -> Result<Response, AdapterError> {
         self.client.egress.check(&request.url)?;
+        redact::learn_request(&request);
         let mut token = match request.auth {
-            Auth::OAuth => Some(self.tokens.token(self, None).await?),
+            Auth::OAuth => Some(self.token(None).await?),
             Auth::None | Auth::Basic { .. } | Auth::Bearer(_) => None,
         };
         let mut response = self.send_with(&request, token.as_ref()).await?;
@@ -250,11 +252,17 @@ impl Exchange<'_> {
             || response.status != 201 && self.strangers.sign(&response.headers).is_some();
         if token.is_some() && (self.tokens.is_stale(&response) || as_stranger()) {
             // A fresh token is tried once. What was refused for its token had no effect.
-            token = Some(self.tokens.token(self, token.as_ref()).await?);
+            token = Some(self.token(token.as_ref()).await?);
             response = self.send_with(&request, token.as_ref()).await?;
         }
         self.strangers.judge(&request, &response)?;
         Ok(response)
+    }
+
+    async fn token(&self, stale: Option<&SecretString>) -> Result<SecretString, AdapterError> {
+        let token = redact::untouched(self.tokens.token(self, stale)).await?;
+        redact::learn(token.expose_secret());
+        Ok(token)
     }
 
     /// Sends a read and hands over its answer before its body: for what is too big to be held.
@@ -263,6 +271,7 @@ impl Exchange<'_> {
     /// As [`Exchange::send`].
     pub(super) async fn open(&self, request: &Request) -> Result<reqwest::Response, AdapterError> {
         self.client.egress.check(&request.url)?;
+        redact::learn_request(request);
         let limit = self
             .client
             .request_timeout
@@ -384,7 +393,7 @@ impl Exchange<'_> {
                 },
                 _,
             ) => {
-                let pair = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+                let pair = basic(&format!("{user}:{}", password.expose_secret()));
                 headers.insert(AUTHORIZATION, secret(format!("Basic {pair}"))?);
             }
             (Auth::Bearer(token), _) | (Auth::OAuth, Some(token)) => {
@@ -461,7 +470,7 @@ impl Exchange<'_> {
                 return Ok(Response {
                     status,
                     headers,
-                    body: body.freeze(),
+                    body: redact::clean_body(body.freeze(), status),
                     truncated: true,
                 });
             }
@@ -470,10 +479,20 @@ impl Exchange<'_> {
         Ok(Response {
             status,
             headers,
-            body: body.freeze(),
+            body: redact::clean_body(body.freeze(), status),
             truncated: false,
         })
     }
+}
+
+/// What Basic authentication sends of user and password.
+fn basic(pair: &str) -> String {
+    STANDARD.encode(pair)
+}
+
+/// The user and password of what Basic authentication sends.
+fn basic_pair(sent: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(sent).ok()?).ok()
 }
 
 /// Why a request is tried again: an answer that says so, or trouble on the way.

@@ -7,11 +7,15 @@ use chrono::{DateTime, Utc};
 use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
 
+use super::redact::clean_text;
 use super::{BODY_MAX, Effect};
+use crate::domain::json_fault;
 use crate::platforms::{AdapterError, ErrorClass};
 
 /// How much of a vendor's answer the log may quote.
 const QUOTE_MAX: usize = 500;
+/// How much of it is looked through for that: a character has four bytes, and a secret may stand at the end.
+const QUOTE_FROM: usize = 16 << 10;
 
 /// An answer: any status; the whole body, capped.
 #[derive(Debug, Clone)]
@@ -46,7 +50,7 @@ impl Response {
             let class = lost(effect, ErrorClass::Transient { retry_after: None });
             let error = AdapterError::new(class, text)
                 .with_status(self.status)
-                .with_internal(error.to_string());
+                .with_internal(json_fault(&error));
             if self.truncated {
                 error.with_internal(format!("the body has more than {BODY_MAX} bytes"))
             } else {
@@ -70,10 +74,10 @@ impl Response {
     /// What the log may quote of it.
     #[must_use]
     pub fn quote(&self) -> String {
-        let text: String = String::from_utf8_lossy(&self.body)
-            .chars()
-            .take(QUOTE_MAX)
-            .collect();
+        // Redacted before it is cut: a cut may leave of a secret what nobody finds again.
+        let head = self.body.get(..QUOTE_FROM).unwrap_or(&self.body);
+        let text = clean_text(String::from_utf8_lossy(head).into_owned());
+        let text: String = text.chars().take(QUOTE_MAX).collect();
         format!("{}: {text}", self.status)
     }
 

@@ -157,7 +157,7 @@ const COMMENT_PAGES_MAX: usize = 50;
 
 /// Legacy rows keep the base URL among the credentials.
 const LEGACY_URL: Member =
-    Member::optional("url", "base URL, where an older application stored it here");
+    Member::optional("url", "base URL, where an older application stored it here").open();
 
 /// Jira's facts.
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -169,7 +169,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
                 Member::required(
                     "email",
                     "e-mail address of the account that owns the token (Cloud)",
-                ),
+                )
+                .open(),
                 Member::required("api_token", "API token of that account"),
                 LEGACY_URL,
             ]],
@@ -177,10 +178,10 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         AuthScheme {
             auth_type: AuthType::Oauth2,
             alternatives: &[&[
-                Member::required("client_id", "OAuth 2.0 (3LO) client id"),
+                Member::required("client_id", "OAuth 2.0 (3LO) client id").open(),
                 Member::required("client_secret", "OAuth 2.0 (3LO) client secret"),
                 Member::required("refresh_token", "refresh token with scope offline_access"),
-                Member::required("cloud_id", "cloud id of the site"),
+                Member::required("cloud_id", "cloud id of the site").open(),
                 LEGACY_URL,
             ]],
         },
@@ -194,7 +195,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         AuthScheme {
             auth_type: AuthType::Basic,
             alternatives: &[&[
-                Member::required("username", "user name (Data Center)"),
+                Member::required("username", "user name (Data Center)").open(),
                 Member::required("password", "password (Data Center)"),
                 LEGACY_URL,
             ]],

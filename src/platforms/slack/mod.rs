@@ -61,7 +61,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         AuthScheme {
             auth_type: AuthType::Oauth2,
             alternatives: &[&[
-                Member::required("client_id", "client id of the app"),
+                Member::required("client_id", "client id of the app").open(),
                 Member::required("client_secret", "client secret of the app"),
                 Member::required(
                     "refresh_token",

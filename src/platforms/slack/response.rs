@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::super::http::redact::clean_text;
 use super::super::{
     AdapterError, CheckReport, Effect, ErrorClass, File, Receipt, Response, TokenGrant,
 };
@@ -199,6 +200,7 @@ fn meaning(envelope: &Envelope, answer: &Response, effect: Effect) -> (ErrorClas
     if let Some(said) = envelope.response_metadata.messages.first() {
         // `[ERROR] …` about the shape of blocks or arguments: of our making, never a value of the ticket's.
         advice.push_str(": ");
+        let said = clean_text(said.clone());
         advice.extend(said.chars().filter(|c| !c.is_control()).take(WORD_MAX));
     }
     (class, advice)
@@ -207,6 +209,8 @@ fn meaning(envelope: &Envelope, answer: &Response, effect: Effect) -> (ErrorClas
 /// A word of Slack's, fit to publish.
 fn word(text: &str) -> String {
     let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.' | ',' | '-');
+    // Before what is no letter goes: without its escapes a secret would not be known again.
+    let text = clean_text(text.to_owned());
     let word: String = text.chars().filter(fits).take(WORD_MAX).collect();
     if word.is_empty() {
         "without a reason".into()

@@ -47,9 +47,10 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             Member::optional(
                 "previous_valid_until",
                 "RFC 3339 time after which the previous secret no longer signs",
-            ),
+            )
+            .open(),
             Member::optional("headers", "object of further headers, e.g. Authorization"),
-            Member::optional("basic_user", "user name for Basic authentication"),
+            Member::optional("basic_user", "user name for Basic authentication").open(),
             Member::optional("basic_password", "password for Basic authentication"),
         ]],
     }],
