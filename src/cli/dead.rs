@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Context, Failed, failed, output};
 use crate::broker;
-use crate::store::DeadLetterRow;
+use crate::domain::MASK;
+use crate::store::{DeadLetter, DeadLetterRow};
 
 /// Messages that could not become commands, and those the broker gave up on.
 #[derive(Args)]
@@ -25,12 +26,12 @@ enum Action {
         #[arg(long, default_value_t = 20)]
         limit: u16,
     },
-    /// One, with its payload (secrets masked)
+    /// One, with its payload (masked: secrets, and what has no place in the contract)
     Show {
         /// Its number
         id: i64,
     },
-    /// Publish it again under its routing key, then forget it
+    /// Publish it again under its routing key, then forget it; not where something in it is masked
     Replay {
         /// Its number
         id: i64,
@@ -86,9 +87,9 @@ impl Dead {
             }
             Action::Replay { id } => {
                 let row = find(&store, id).await?;
-                if row.letter.payload.contains("••••") {
-                    let text = "its payload holds masked secrets; publish the command anew instead";
-                    return Err(Failed::Operation(text.into()));
+                if let Some(why) = unplayable(&row.letter) {
+                    let text = format!("{why}; publish the command anew instead");
+                    return Err(Failed::Operation(text));
                 }
                 let topology = context.topology();
                 let connection = broker::connect_tool(&context.config.amqp.url, &topology)
@@ -110,6 +111,19 @@ impl Dead {
                 done(context, &format!("dropped {dropped}"))
             }
         }
+    }
+}
+
+/// Why a message cannot be published again, if so: what was masked is nowhere.
+fn unplayable(letter: &DeadLetter) -> Option<&'static str> {
+    if letter.payload.starts_with(MASK) {
+        Some("its payload was no JSON, and only its shape is kept")
+    } else if letter.payload.contains(MASK) {
+        Some("its payload holds masked values (••••)")
+    } else if letter.routing_key.contains(MASK) {
+        Some("its routing key is masked (••••)")
+    } else {
+        None
     }
 }
 

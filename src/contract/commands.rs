@@ -13,7 +13,7 @@ use super::route::{self, RouteQuery};
 use super::{CommandType, Faults, Fields, TicketSearch};
 use crate::domain::{
     AnalysisInput, AuthType, IntegrationCategory, IntegrationId, IntegrationStatus, Platform,
-    Priority, TicketCategory, TicketId, TicketPatch, TicketStatus,
+    Priority, TicketCategory, TicketId, TicketPatch, TicketStatus, shown,
 };
 
 /// Longest free text; the message limit is the tighter bound in practice.
@@ -854,7 +854,7 @@ pub(super) fn labels<T>(
     if let Some(unknown) = texts.iter().find(|text| parse(text).is_none()) {
         f.fault(
             name,
-            format!("has {unknown:?}, which is none of {}", spellings()),
+            format!("has {:?}, which is none of {}", shown(unknown), spellings()),
         );
     }
     Some(texts)
@@ -932,7 +932,11 @@ fn integration_test(f: &mut Fields<'_>) -> IntegrationTest {
     {
         f.fault(
             "test_types",
-            format!("has {unknown:?}, which is none of {}", KNOWN.join(", ")),
+            format!(
+                "has {:?}, which is none of {}",
+                shown(unknown),
+                KNOWN.join(", ")
+            ),
         );
     }
     f.object("test_data");

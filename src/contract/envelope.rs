@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::fields::kind;
 use super::{Command, CommandType, Faults};
-use crate::domain::{CommandId, ErrorCode, Failure, OrganizationId};
+use crate::domain::{CommandId, ErrorCode, Failure, MASK, OrganizationId, json_fault, shown};
 
 /// A message as it came from the broker, borrowed.
 #[derive(Debug, Clone, Copy)]
@@ -97,8 +97,8 @@ impl Envelope {
     ) -> Result<Self, Box<Rejection>> {
         let mut known = Known {
             trace: Trace {
-                parent: raw.traceparent.and_then(printable),
-                state: raw.tracestate.and_then(printable),
+                parent: raw.traceparent.and_then(trace_parent),
+                state: raw.tracestate.and_then(trace_state),
             },
             reply_to: raw
                 .reply_to
@@ -148,7 +148,7 @@ impl Envelope {
             if essence != "application/cloudevents+json" && essence != "application/json" {
                 let fault = format!(
                     "is {:?}; send application/cloudevents+json or application/json",
-                    shorten(content_type)
+                    shown(content_type)
                 );
                 return one(known, "content_type", fault);
             }
@@ -162,7 +162,7 @@ impl Envelope {
                     format!("must be a JSON object, not {}", kind(&other)),
                 );
             }
-            Err(error) => return one(known, "message", json_fault(&error)),
+            Err(error) => return one(known, "message", message_fault(&error)),
         };
 
         let mut faults = Faults::new();
@@ -237,7 +237,9 @@ impl Envelope {
         let mut code = ErrorCode::InvalidCommand;
         let command_type = match attributes.get("type") {
             Some(Value::String(text)) => {
-                known.command_type = printable(text);
+                known.command_type = Some(shown(text))
+                    .filter(|text| *text != MASK)
+                    .map(str::to_owned);
                 let parsed = CommandType::parse(text);
                 if parsed.is_none() {
                     code = ErrorCode::UnknownType;
@@ -248,9 +250,8 @@ impl Envelope {
                     );
                 } else if raw.routing_key != text {
                     let message = format!(
-                        "is {:?} but the routing key is {:?}",
-                        text,
-                        shorten(raw.routing_key)
+                        "is {text:?} but the routing key is {:?}",
+                        shown(raw.routing_key)
                     );
                     fault(
                         &mut faults,
@@ -274,10 +275,10 @@ impl Envelope {
             }
         };
         if let Some(Value::String(parent)) = attributes.get("traceparent") {
-            known.trace.parent = printable(parent);
+            known.trace.parent = trace_parent(parent);
         }
         if let Some(Value::String(state)) = attributes.get("tracestate") {
-            known.trace.state = printable(state);
+            known.trace.state = trace_state(state);
         }
         let expires_at = moment(&attributes, "expirytime", &mut faults);
         moment(&attributes, "time", &mut faults);
@@ -449,21 +450,54 @@ fn moment(
     }
 }
 
-fn json_fault(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    if text.starts_with("recursion limit exceeded") {
+fn message_fault(error: &serde_json::Error) -> String {
+    if error.to_string().starts_with("recursion limit exceeded") {
         return "is nested deeper than 127 levels".into();
     }
-    // serde_json's syntax messages name a position and a kind, never the content.
-    format!("is not valid JSON: {text}")
+    if error.is_eof() {
+        return format!("is not valid JSON: it {}", json_fault(error));
+    }
+    json_fault(error)
 }
 
-/// Short enough for a header or a message and without control characters, or not at all.
-fn printable(text: &str) -> Option<String> {
-    (!text.is_empty() && text.len() <= 512 && !text.chars().any(char::is_control))
-        .then(|| text.to_owned())
+/// Whether a text is a `traceparent` of version 00, which is handed on: anything else may be anything.
+#[must_use]
+pub fn is_trace_parent(text: &str) -> bool {
+    let hex = |part: Option<&str>, length| {
+        part.is_some_and(|part| {
+            part.len() == length
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        })
+    };
+    let mut parts = text.split('-');
+    parts.next() == Some("00")
+        && hex(parts.next(), 32)
+        && hex(parts.next(), 16)
+        && hex(parts.next(), 2)
+        && parts.next().is_none()
 }
 
-fn shorten(text: &str) -> String {
-    text.chars().take(64).collect()
+fn trace_parent(text: &str) -> Option<String> {
+    is_trace_parent(text).then(|| text.to_owned())
+}
+
+fn trace_state(text: &str) -> Option<String> {
+    is_trace_state(text).then(|| text.to_owned())
+}
+
+/// Whether a text is a `tracestate` by the W3C's grammar: members `key=value`, short, of plain characters.
+#[must_use]
+pub fn is_trace_state(text: &str) -> bool {
+    let key =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/@".contains(&byte);
+    let value = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'=';
+    let is_member = |member: &str| {
+        let halves = member.trim().split_once('=');
+        halves.is_some_and(|(name, said)| {
+            !name.is_empty() && name.bytes().all(key) && !said.is_empty() && said.bytes().all(value)
+        })
+    };
+    text.len() <= 512 && text.split(',').all(is_member)
 }

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::domain::shown;
+
 /// What is wrong, by field.
 pub type Faults = BTreeMap<String, String>;
 
@@ -399,10 +401,9 @@ impl<'a> Fields<'a> {
         let unknown: Vec<String> = self.map.keys().take(20).cloned().collect();
         for name in unknown {
             let legacy = LEGACY_NAMES.iter().find(|(old, _)| *old == name);
-            let shown: String = name.chars().take(64).collect();
             match legacy {
-                Some((_, successor)) => self.fault(&shown, *successor),
-                None => self.fault(&shown, NOT_A_FIELD),
+                Some((_, successor)) => self.fault(&name, *successor),
+                None => self.fault(shown(&name), NOT_A_FIELD),
             }
         }
     }

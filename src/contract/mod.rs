@@ -23,7 +23,7 @@ pub use commands::{
     IntegrationSync, IntegrationTest, OwnCommand, ReadCommand, TicketAiCreate, TicketAssign,
     TicketAttach, TicketCommand, TicketComment, TicketCreate, TicketSetStatus, TicketUpdate,
 };
-pub use envelope::{Envelope, RawMessage, Rejection, Trace};
+pub use envelope::{Envelope, RawMessage, Rejection, Trace, is_trace_parent, is_trace_state};
 pub use event::{
     Event, EventData, IntegrationResult, Outcome, rejected_event, routing_key, turned_into_failure,
 };

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::core::Core;
 use super::intake::until_durable;
+use super::kept;
 use crate::broker::{Consumer, Delivery};
 use crate::contract::{Rejection, rejected_event};
 use crate::domain::CommandId;
-use crate::secrets::mask_members;
 use crate::store::{DeadLetter, OutboxKey, OutboxRow, StoreError};
 
 /// Keeps rejected messages and tells about them, in this order: an event without its row would explain nothing.
@@ -55,7 +55,7 @@ pub(super) async fn bury(
     Ok(())
 }
 
-pub(super) fn letter(rejection: &Rejection, delivery: &Delivery) -> DeadLetter {
+pub(super) fn letter(rejection: &Rejection, delivery: &Delivery, prefix: &str) -> DeadLetter {
     let reason = rejection.failure.code.as_str();
     DeadLetter {
         reason: reason.to_owned(),
@@ -63,30 +63,12 @@ pub(super) fn letter(rejection: &Rejection, delivery: &Delivery) -> DeadLetter {
         command_id: rejection.command_id,
         organization_id: rejection.organization_id,
         origin: Some("the worker".into()),
-        routing_key: delivery.routing_key().to_owned(),
-        headers: delivery.headers_json(),
-        content_type: delivery.content_type().map(str::to_owned),
-        payload: masked_payload(delivery.body()),
+        routing_key: kept::name(delivery.routing_key(), prefix),
+        headers: kept::headers(delivery.headers_json(), prefix),
+        content_type: delivery.content_type().map(|text| kept::name(text, prefix)),
+        payload: kept::payload(delivery.body()),
         fingerprint: DeadLetter::fingerprint(reason, delivery.routing_key(), delivery.body()),
     }
-}
-
-/// Most characters of a dead letter's body that are kept.
-const PAYLOAD_MAX: usize = 1 << 20;
-
-/// A message's body fit to be kept: secrets masked where it is JSON; where it is not, nobody can tell what in it is
-/// secret, and it is kept as it is.
-fn masked_payload(body: &[u8]) -> String {
-    let text = match serde_json::from_slice::<Value>(body) {
-        Ok(mut value) => {
-            if let Some(Value::Object(data)) = value.get_mut("data") {
-                mask_members(data);
-            }
-            value.to_string()
-        }
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
-    };
-    text.chars().take(PAYLOAD_MAX).collect()
 }
 
 /// Drains the broker's dead letters into the ledger: unroutable, expired, over the delivery limit. Never requeues; while
@@ -98,15 +80,22 @@ pub async fn run_dead_letters(
 ) {
     let mut batch = Vec::new();
     while deliveries.recv_many(&mut batch, 100).await > 0 {
-        let letters: Vec<DeadLetter> = batch.iter().map(broker_letter).collect();
+        let letters: Vec<DeadLetter> = batch
+            .iter()
+            .map(|delivery| broker_letter(delivery, &core.config.amqp.prefix))
+            .collect();
         until_durable(&core, || core.store.bury_letters(&letters)).await;
         consumer.ack(&batch);
         batch.clear();
     }
 }
 
-fn broker_letter(delivery: &Delivery) -> DeadLetter {
-    let (reason, message, origin) = match delivery.death() {
+fn broker_letter(delivery: &Delivery, prefix: &str) -> DeadLetter {
+    // A producer may have written that header itself.
+    let name = |text: String| kept::name(&text, prefix);
+    let death = delivery.death();
+    let death = death.map(|(reason, queue)| (name(reason), name(queue)));
+    let (reason, message, origin) = match death {
         Some((reason, queue)) if reason == "expired" => (
             "expired".to_owned(),
             "its per-message expiration passed while it waited; use expirytime instead".to_owned(),
@@ -137,10 +126,10 @@ fn broker_letter(delivery: &Delivery) -> DeadLetter {
         command_id: uuid("id").map(CommandId::new),
         organization_id: uuid("organizationid").map(crate::domain::OrganizationId::new),
         origin,
-        routing_key: delivery.routing_key().to_owned(),
-        headers: delivery.headers_json(),
-        content_type: delivery.content_type().map(str::to_owned),
-        payload: masked_payload(delivery.body()),
+        routing_key: name(delivery.routing_key().to_owned()),
+        headers: kept::headers(delivery.headers_json(), prefix),
+        content_type: delivery.content_type().map(|text| name(text.to_owned())),
+        payload: kept::payload(delivery.body()),
         fingerprint: DeadLetter::fingerprint(&reason, delivery.routing_key(), delivery.body()),
         reason,
     }

@@ -148,7 +148,12 @@ async fn take_in(
             .iter()
             .filter_map(|(rejection, index)| Some((rejection, deliveries.get(*index)?)));
         let letters: Vec<_> = letters
-            .map(|(rejection, delivery)| (rejection, letter(rejection, delivery)))
+            .map(|(rejection, delivery)| {
+                (
+                    rejection,
+                    letter(rejection, delivery, &core.config.amqp.prefix),
+                )
+            })
             .collect();
         until_durable(core, || bury(core, &letters)).await;
     }

@@ -16,6 +16,7 @@ mod gates;
 mod intake;
 mod integrations;
 mod job;
+mod kept;
 mod lanes;
 mod lease;
 mod own;

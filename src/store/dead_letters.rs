@@ -21,13 +21,14 @@ pub struct DeadLetter {
     pub organization_id: Option<OrganizationId>,
     /// The queue it came from.
     pub origin: Option<String>,
-    /// Its routing key.
+    /// Its routing key; masked where it may be a secret.
     pub routing_key: String,
-    /// Its AMQP headers.
+    /// Its AMQP headers, masked but for those that the broker sets.
     pub headers: Value,
     /// Its content type.
     pub content_type: Option<String>,
-    /// Its body, secrets masked, cut at the size limit.
+    /// Its body, masked where the contract has no place for a value, cut at the size limit; of a body that is no JSON its
+    /// shape, behind a mask and what can be said of it.
     pub payload: String,
     /// Digest of the message as it came, so that a redelivery is the same row.
     pub fingerprint: Vec<u8>,

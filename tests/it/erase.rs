@@ -54,7 +54,7 @@ async fn an_erased_organization_is_nowhere_and_its_neighbour_untouched() {
     let comment = world.publish("ticket.comment", comment).await;
     world.succeeds(comment).await;
     let bad = format!(
-        r#"{{"organizationid": "{}", "x": "Zanzibar"}}"#,
+        r#"{{"organizationid": "{}", "type": "ticket.create", "data": {{"title": "Zanzibar"}}}}"#,
         world.organization
     );
     world
