@@ -14,6 +14,7 @@ mod bad_input;
 mod behaviour;
 mod broker_faults;
 mod budget;
+mod canaries;
 mod cli;
 mod conformance;
 mod crashes;
