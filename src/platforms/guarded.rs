@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::http::redact::{Redaction, cleaned, learn, redacting, secret_parts};
 use super::{
-    Adapter, AdapterError, ChangePage, CheckReport, ErrorClass, Exchange, ExternalItem, Operation,
-    OperationKind, PlatformField, Protection, Receipt, Request, Response, TestKind, TokenFlow,
-    TokenGrant, descriptor,
+    Adapter, AdapterError, ChangePage, CheckReport, ErrorClass, Exchange, ExternalItem, KnownItem,
+    Operation, OperationKind, PlatformField, Protection, Receipt, Request, Response, TestKind,
+    TokenFlow, TokenGrant, descriptor,
 };
 use crate::domain::Integration;
 use crate::secrets::{Credentials, Reach, Redactor};
@@ -329,6 +329,35 @@ impl Adapter for Guarded {
         self.call(self.inner.changes(exchange, since, cursor)).await
     }
 
+    async fn partly(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        self.call(self.inner.partly(exchange, operation)).await
+    }
+
+    async fn known(
+        &self,
+        exchange: &Exchange<'_>,
+        items: &[KnownItem],
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Vec<ExternalItem>, AdapterError> {
+        self.call(self.inner.known(exchange, items, since)).await
+    }
+
+    async fn item(
+        &self,
+        exchange: &Exchange<'_>,
+        id: &str,
+    ) -> Result<Option<ExternalItem>, AdapterError> {
+        self.call(self.inner.item(exchange, id)).await
+    }
+
+    fn protection_of(&self, operation: &Operation<'_>) -> Protection {
+        self.inner.protection_of(operation)
+    }
+
     fn token_flow(&self) -> Option<&dyn TokenFlow> {
         self.inner.token_flow().map(|_| self as &dyn TokenFlow)
     }
@@ -521,6 +550,25 @@ mod tests {
             auto_disable_on_error: false,
             failure_threshold: 5,
             last_sync_at: None,
+        }
+    }
+
+    /// A method with a default that is not handed on would silently do nothing.
+    #[test]
+    fn every_method_of_an_adapter_is_guarded() {
+        let (all, own) = (include_str!("mod.rs"), include_str!("guarded.rs"));
+        let methods = all.split("pub trait Adapter").nth(1).unwrap();
+        let methods = methods.split("\n}\n").next().unwrap();
+        let guards = own.split("impl Adapter for Guarded").nth(1).unwrap();
+        let guards = guards.split("\n}\n").next().unwrap();
+        let names = methods
+            .lines()
+            .filter_map(|line| line.split("fn ").nth(1)?.split('(').next());
+        for name in names.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')) {
+            assert!(
+                guards.contains(&format!("fn {name}(")),
+                "{name} is not guarded"
+            );
         }
     }
 
