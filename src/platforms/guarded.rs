@@ -267,7 +267,11 @@ impl Redact for ExternalItem {
 
 impl Redact for ChangePage {
     fn redact(&mut self, redaction: &Redaction) {
-        let Self { items, next } = self;
+        let Self {
+            items,
+            next,
+            unreadable: _,
+        } = self;
         items.redact(redaction);
         next.redact(redaction);
     }
@@ -544,7 +548,7 @@ mod tests {
             maintenance_window_end: None,
             rate_limit_per_hour: None,
             default_priority: 100,
-            routing_rules: None,
+            routing_rules: Arc::default(),
             health: HealthStatus::Unknown,
             parked_at: None,
             auto_disable_on_error: false,
