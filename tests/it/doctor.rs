@@ -115,6 +115,9 @@ async fn a_sleeping_worker_its_waiting_messages_and_overdue_commands_are_named()
             && named[0].contains("1 due for over a minute")
             && named[1].contains("none is alive, and 1 command(s) in the ledger and 1 message(s)")
             && named[2].contains("wait and nobody reads them");
+        if !all {
+            println!("ZZ {named:#?}");
+        }
         all.then_some(())
     })
     .await;

@@ -523,7 +523,7 @@ async fn a_parent_whose_worker_dies_sums_up_under_the_next_one() {
 async fn a_ticket_that_somebody_else_makes_while_the_platform_is_asked_is_bound_and_not_refused() {
     let world = World::new().await;
     let worker = world.worker().await;
-    world.fault(json!({ "kind": "delay", "delay_ms": 1500, "delay_at": "after_store", "operation": "create_issue" }));
+    world.fault(json!({ "kind": "delay", "delay_ms": 1500, "delay_at": "after_store", "operation": "create_issue", "times": 2 }));
     let (create, ticket) = world.create("Made twice").await;
     let (beside, _) = world.create("Beside it").await;
     wait_for("the platform to be asked", async || {

@@ -70,7 +70,7 @@ async fn a_token_endpoint_that_never_answers_keeps_no_connection_and_nobody_wait
         assert_eq!(status, 200);
     }
     let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                AND state LIKE 'idle in transaction%'";
+                AND state LIKE 'idle in transaction%' AND state_change < now() - interval '1 second'";
     assert_eq!(
         world.count(idle).await,
         0,

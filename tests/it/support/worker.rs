@@ -136,7 +136,10 @@ pub(crate) fn start(environment: &BTreeMap<String, String>, arguments: &[&str]) 
 }
 
 fn program(environment: &BTreeMap<String, String>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ticketwire"));
+    // Another build of the program may be tried instead of the one that was built for the tests.
+    let program = std::env::var("TICKETWIRE_TEST_PROGRAM");
+    let program = program.unwrap_or_else(|_| env!("CARGO_BIN_EXE_ticketwire").to_owned());
+    let mut command = Command::new(program);
     command.env_clear();
     for name in ["PATH", "HOME"] {
         if let Ok(value) = std::env::var(name) {
