@@ -116,7 +116,7 @@ async fn a_sleeping_worker_its_waiting_messages_and_overdue_commands_are_named()
             && named[1].contains("none is alive, and 1 command(s) in the ledger and 1 message(s)")
             && named[2].contains("wait and nobody reads them");
         if !all {
-            println!("ZZ {named:#?}");
+            println!("so far: {named:#?}");
         }
         all.then_some(())
     })
