@@ -209,6 +209,13 @@ impl Adapter for Bounded {
         planned.map_err(bounds::error)
     }
 
+    fn rehearse(&self, operation: &Operation<'_>) -> Result<Value, AdapterError> {
+        let texts = self.texts(operation);
+        let operation = texts.operation(operation);
+        let shown = off_runtime(texts.len(), || self.inner.rehearse(&operation));
+        shown.map_err(bounds::error)
+    }
+
     async fn fields(
         &self,
         exchange: &Exchange<'_>,
