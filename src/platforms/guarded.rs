@@ -12,14 +12,14 @@ use futures_util::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::http::redact::{Redaction, cleaned, learn, redacting, secret_parts};
+use super::http::redact::{Learned, Redaction, cleaned, learn, redacting, secret_parts};
 use super::{
     Adapter, AdapterError, ChangePage, CheckReport, ErrorClass, Exchange, ExternalItem, KnownItem,
     Operation, OperationKind, PlatformField, Protection, Receipt, Request, Response, TestKind,
     TokenFlow, TokenGrant, descriptor,
 };
 use crate::domain::Integration;
-use crate::secrets::{Credentials, Reach, Redactor};
+use crate::secrets::{Credentials, Reach, Redactor, Redactors};
 
 /// Headers of a webhook that say nothing secret, though they are among its credentials.
 const OPEN_HEADERS: [&str; 7] = [
@@ -37,7 +37,8 @@ pub(super) struct Guarded {
     inner: Arc<dyn Adapter>,
     secrets: Vec<SecretString>,
     /// Made when it is first needed: many integrations are opened and not used.
-    redactor: OnceLock<Arc<Redactor>>,
+    redactors: OnceLock<Arc<Redactors>>,
+    learned: Learned,
 }
 
 impl Guarded {
@@ -52,7 +53,8 @@ impl Guarded {
             Ok(inner) => Ok(Arc::new(Self {
                 inner,
                 secrets,
-                redactor: OnceLock::new(),
+                redactors: OnceLock::new(),
+                learned: Learned::default(),
             })),
             Err(mut error) => {
                 error.redact(&Redaction::of(Arc::new(redactor(&secrets))));
@@ -62,10 +64,12 @@ impl Guarded {
     }
 
     fn redaction(&self) -> Redaction {
-        let redactor = self
-            .redactor
-            .get_or_init(|| Arc::new(redactor(&self.secrets)));
-        Redaction::of(Arc::clone(redactor))
+        let redactors = self.redactors.get_or_init(|| {
+            let mut redactors = Redactors::default();
+            redactors.add(Arc::new(redactor(&self.secrets)));
+            Arc::new(redactors)
+        });
+        Redaction::beginning(redactors, &self.learned)
     }
 
     /// A call in whose scope secrets are known, and whose result holds none.

@@ -48,6 +48,11 @@ const NAMED: [(&str, char); 40] = [
     ("dash", '-'),
 ];
 
+/// Whether a byte begins an escape, or breaks a line.
+pub(super) const fn is_special(byte: u8) -> bool {
+    matches!(byte, b'%' | b'\\' | b'&' | b'\r' | b'\n' | b'\t')
+}
+
 /// A text, and where in the source each of its bytes comes from.
 pub(super) struct Stream {
     bytes: Vec<u8>,
@@ -81,8 +86,7 @@ impl Stream {
 
     /// One layer of escapes taken away, with what breaks lines; `None` where there is none.
     pub(super) fn unescaped(&self) -> Option<Self> {
-        let special = |byte: &u8| matches!(byte, b'%' | b'\\' | b'&' | b'\r' | b'\n' | b'\t');
-        if !self.bytes.iter().any(special) {
+        if !self.bytes.iter().any(|byte| is_special(*byte)) {
             return None;
         }
         let (mut bytes, mut places) = (Vec::with_capacity(self.bytes.len()), Vec::new());

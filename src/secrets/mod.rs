@@ -14,7 +14,7 @@ pub use keyring::{Binding, KeyRing, OpenError, OpenedBy, SealError, generate};
 pub use legacy::LegacyKey;
 pub use mask::{is_secret_member, mask, mask_members, mask_text};
 pub use python::as_python_writes;
-pub use redact::{Reach, Redactor, SHORTEST, redact};
+pub use redact::{Reach, Redactor, Redactors, SHORTEST};
 
 /// Marks sealed credentials in the stored data of a command.
 pub const SEALED_MEMBER: &str = "$sealed";

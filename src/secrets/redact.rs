@@ -12,7 +12,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::escapes::{Stream, decode};
+use super::escapes::{self, Stream, decode};
 use crate::domain::MASK;
 
 /// Shortest secret that can be told from an ordinary word.
@@ -54,6 +54,7 @@ pub struct Redactor {
 }
 
 /// A set of grams that may say yes where it should say no.
+#[derive(Clone)]
 struct Filter([u64; 64]);
 
 impl Default for Filter {
@@ -171,6 +172,13 @@ impl Redactor {
         self.forms.push(form);
     }
 
+    fn has_gram(&self, gram: u64) -> bool {
+        let first = self.grams.partition_point(|(known, ..)| *known < gram);
+        self.grams
+            .get(first)
+            .is_some_and(|(known, ..)| *known == gram)
+    }
+
     /// Calls `mark` for what of a secret stands around a gram of a folded text.
     fn find(
         &self,
@@ -234,81 +242,112 @@ impl Redactor {
     }
 }
 
-/// The text without what these look for; `None` where there is nothing of it.
-#[must_use]
-pub fn redact(redactors: &[Arc<Redactor>], text: &[u8], reach: Reach) -> Option<Vec<u8>> {
-    let redactors: Vec<&Redactor> = redactors
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|r| !r.forms.is_empty())
-        .collect();
-    if redactors.is_empty() {
-        return None;
-    }
-    let scan = Scan::of(redactors);
-    let mut marks: Vec<(usize, usize)> = Vec::new();
-    let mut start = 0;
-    loop {
-        let end = (start + PIECE).min(text.len());
-        let mut stream = Stream::of(text.get(start..end).unwrap_or_default());
-        for _ in 0..=LAYERS {
-            scan.run(&folded_in_place(&stream), reach, |from, to| {
-                let (from, to) = stream.source(from, to);
-                marks.push((start + from, start + to));
-            });
-            match stream.unescaped() {
-                Some(next) => stream = next,
-                None => break,
-            }
-        }
-        if end == text.len() {
-            break;
-        }
-        start = end - OVERLAP;
-    }
-    (!marks.is_empty()).then(|| masked(text, marks))
-}
-
-/// One pass over a text for all secrets: nearly every place of it is of none, which two looks show.
-struct Scan<'a> {
-    redactors: Vec<&'a Redactor>,
+/// Several redactors that look at a text together.
+#[derive(Clone, Default)]
+pub struct Redactors {
+    each: Vec<Arc<Redactor>>,
+    /// Of all of them.
     filter: Filter,
-    /// How a brief form begins.
-    first: [bool; 256],
+    /// How a brief form begins. `None` where there is none.
+    first: Option<Box<[bool; 256]>>,
 }
 
-impl<'a> Scan<'a> {
-    fn of(redactors: Vec<&'a Redactor>) -> Self {
-        let (mut filter, mut first) = (Filter::default(), [false; 256]);
-        for redactor in &redactors {
-            for (all, some) in filter.0.iter_mut().zip(redactor.filter.0) {
-                *all |= some;
-            }
-            for byte in redactor
-                .brief_forms()
-                .filter_map(|(_, form)| form.bytes.first())
-            {
+impl std::fmt::Debug for Redactors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.each).finish()
+    }
+}
+
+impl Redactors {
+    /// Looks for what this one looks for, too.
+    pub fn add(&mut self, redactor: Arc<Redactor>) {
+        if redactor.forms.is_empty() {
+            return;
+        }
+        for (all, some) in self.filter.0.iter_mut().zip(redactor.filter.0) {
+            *all |= some;
+        }
+        for (_, form) in redactor.brief_forms() {
+            let first = self.first.get_or_insert_with(|| Box::new([false; 256]));
+            if let Some(byte) = form.bytes.first() {
                 first[usize::from(*byte)] = true;
             }
         }
-        Self {
-            redactors,
-            filter,
-            first,
-        }
+        self.each.push(redactor);
     }
 
-    fn run(&self, text: &[u8], reach: Reach, mut mark: impl FnMut(usize, usize)) {
+    /// Whether one of them looks for this secret.
+    #[must_use]
+    pub fn knows(&self, secret: &str) -> bool {
+        self.each.iter().any(|redactor| redactor.knows(secret))
+    }
+
+    /// The text without what these look for; `None` where there is nothing of it.
+    #[must_use]
+    pub fn redact(&self, text: &[u8], reach: Reach) -> Option<Vec<u8>> {
+        if self.each.is_empty() || text.len() < SHORTEST || self.is_clean(text) {
+            return None;
+        }
+        let mut marks: Vec<(usize, usize)> = Vec::new();
+        let mut start = 0;
+        loop {
+            let end = (start + PIECE).min(text.len());
+            let mut stream = Stream::of(text.get(start..end).unwrap_or_default());
+            for _ in 0..=LAYERS {
+                self.scan(&folded_in_place(&stream), reach, |from, to| {
+                    let (from, to) = stream.source(from, to);
+                    marks.push((start + from, start + to));
+                });
+                match stream.unescaped() {
+                    Some(next) => stream = next,
+                    None => break,
+                }
+            }
+            if end == text.len() {
+                break;
+            }
+            start = end - OVERLAP;
+        }
+        (!marks.is_empty()).then(|| masked(text, marks))
+    }
+
+    /// Whether a text is surely of none: it has no escapes, no brief form is looked for, and no gram of a form is in it.
+    /// That is so of nearly every text, and costs no memory.
+    fn is_clean(&self, text: &[u8]) -> bool {
+        if self.first.is_some() {
+            return false;
+        }
+        let mut gram = 0_u64;
+        for (last, byte) in text.iter().enumerate() {
+            let (folded, escapes) = FOLDED[usize::from(*byte)];
+            gram = (gram << 8) | u64::from(folded);
+            if escapes || (last + 1 >= GRAM && self.filter.has(gram) && self.has_gram(gram)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn has_gram(&self, gram: u64) -> bool {
+        self.each.iter().any(|redactor| redactor.has_gram(gram))
+    }
+
+    /// One pass over a text for all secrets: nearly every place of it is of none, which two looks show.
+    fn scan(&self, text: &[u8], reach: Reach, mut mark: impl FnMut(usize, usize)) {
         let mut gram = 0_u64;
         for (last, byte) in text.iter().enumerate() {
             gram = (gram << 8) | u64::from(*byte);
             if last + 1 >= GRAM && self.filter.has(gram) {
-                for redactor in &self.redactors {
+                for redactor in &self.each {
                     redactor.find(text, last + 1 - GRAM, gram, reach, &mut mark);
                 }
             }
-            if self.first[usize::from(*byte)] {
-                for redactor in &self.redactors {
+            if self
+                .first
+                .as_ref()
+                .is_some_and(|first| first[usize::from(*byte)])
+            {
+                for redactor in &self.each {
                     for (form, _) in redactor.brief_forms() {
                         redactor.judge(text, last, form, 0, reach, &mut mark);
                     }
@@ -317,6 +356,20 @@ impl<'a> Scan<'a> {
         }
     }
 }
+
+/// Each byte folded, and whether it may begin an escape.
+static FOLDED: [(u8, bool); 256] = {
+    let mut table = [(0, false); 256];
+    let mut byte = 0_u8;
+    loop {
+        table[byte as usize] = (fold(byte), escapes::is_special(byte));
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    table
+};
 
 fn masked(text: &[u8], mut marks: Vec<(usize, usize)>) -> Vec<u8> {
     marks.sort_unstable();
@@ -400,8 +453,9 @@ mod tests {
     const TOKEN: &str = "xoxb-17653-kT+/4\"q<Z&8~é 9";
 
     fn cleaned(secrets: &[&str], text: &str, reach: Reach) -> String {
-        let redactor = Arc::new(Redactor::new(secrets.iter().copied()));
-        let made = redact(&[redactor], text.as_bytes(), reach);
+        let mut redactors = Redactors::default();
+        redactors.add(Arc::new(Redactor::new(secrets.iter().copied())));
+        let made = redactors.redact(text.as_bytes(), reach);
         made.map_or_else(|| text.to_owned(), |made| String::from_utf8(made).unwrap())
     }
 

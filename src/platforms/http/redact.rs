@@ -9,12 +9,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::{Auth, Body, Request};
-use crate::secrets::{Reach, Redactor, redact};
+use crate::secrets::{Reach, Redactor, Redactors};
 use crate::telemetry::{Scrub, scrubbed};
 
 tokio::task_local! {
@@ -42,41 +42,75 @@ const GRANTS: [&str; 4] = [
     "authorization_code",
     "access_token",
 ];
+/// Redactors kept for secrets that an integration's attempts learned.
+const LEARNED_MAX: usize = 16;
 /// Shortest part of a secret URL that is a secret by itself.
 const PART_MIN: usize = 12;
 
+/// Redactors of secrets that attempts of one integration learned, by secret. Most requests carry the same ones again.
+#[derive(Debug, Clone, Default)]
+pub(in crate::platforms) struct Learned(Arc<Mutex<Vec<(SecretString, Arc<Redactor>)>>>);
+
+impl Learned {
+    fn redactor(&self, secret: &str) -> Arc<Redactor> {
+        let mut learned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, redactor)) = learned
+            .iter()
+            .find(|(known, _)| known.expose_secret() == secret)
+        {
+            return Arc::clone(redactor);
+        }
+        let parts = secret_parts(secret);
+        let redactor = Arc::new(Redactor::new(parts.iter().map(String::as_str)));
+        if learned.len() >= LEARNED_MAX {
+            learned.clear();
+        }
+        learned.push((secret.into(), Arc::clone(&redactor)));
+        redactor
+    }
+}
+
 /// The secrets of one attempt. Cheap to clone; all clones learn.
 #[derive(Debug, Clone, Default)]
-pub struct Redaction(Arc<Mutex<Vec<Arc<Redactor>>>>);
+pub struct Redaction {
+    known: Arc<Mutex<Arc<Redactors>>>,
+    learned: Learned,
+}
 
 impl Redaction {
     /// Begins with these.
     #[must_use]
     pub fn of(known: Arc<Redactor>) -> Self {
-        Self(Arc::new(Mutex::new(vec![known])))
+        let mut redactors = Redactors::default();
+        redactors.add(known);
+        Self::beginning(&Arc::new(redactors), &Learned::default())
+    }
+
+    /// Begins with these, and looks up what it learns among what other attempts learned.
+    pub(in crate::platforms) fn beginning(known: &Arc<Redactors>, learned: &Learned) -> Self {
+        Self {
+            known: Arc::new(Mutex::new(Arc::clone(known))),
+            learned: learned.clone(),
+        }
     }
 
     /// From now on this is one too.
     pub fn learn(&self, secret: &str) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.iter().any(|redactor| redactor.knows(secret)) {
-            known.push(Arc::new(Redactor::new(
-                secret_parts(secret).iter().map(String::as_str),
-            )));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.knows(secret) {
+            Arc::make_mut(&mut known).add(self.learned.redactor(secret));
         }
     }
 
-    fn known(&self) -> Vec<Arc<Redactor>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn known(&self) -> Arc<Redactors> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&known)
     }
 
     /// The text without them.
     #[must_use]
     pub fn text(&self, text: &str) -> Option<String> {
-        let made = redact(&self.known(), text.as_bytes(), Reach::All)?;
+        let made = self.known().redact(text.as_bytes(), Reach::All)?;
         Some(String::from_utf8_lossy(&made).into_owned())
     }
 
@@ -138,7 +172,7 @@ impl Redaction {
 
 impl Scrub for Redaction {
     fn scrub(&self, line: &[u8]) -> Option<Vec<u8>> {
-        redact(&self.known(), line, Reach::All)
+        self.known().redact(line, Reach::All)
     }
 }
 
@@ -192,7 +226,7 @@ pub(in crate::platforms) fn clean_text(text: String) -> String {
 /// The body without what is secret; JSON stays JSON.
 pub(in crate::platforms) fn cleaned(body: &[u8], reach: Reach) -> Option<Bytes> {
     let known = CURRENT.try_with(Redaction::known).ok()?;
-    let made = redact(&known, body, reach)?;
+    let made = known.redact(body, reach)?;
     // A mask in the midst of an escape would make it unreadable.
     let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
         return Some(made.into());
@@ -203,7 +237,7 @@ pub(in crate::platforms) fn cleaned(body: &[u8], reach: Reach) -> Option<Bytes> 
 }
 
 /// `reach` for texts, `names` for the names of members.
-fn clean_members(known: &[Arc<Redactor>], value: &mut Value, reach: Reach, names: Reach) {
+fn clean_members(known: &Redactors, value: &mut Value, reach: Reach, names: Reach) {
     match value {
         Value::Null | Value::Bool(_) => {}
         Value::Number(number) => {
@@ -225,7 +259,7 @@ fn clean_members(known: &[Arc<Redactor>], value: &mut Value, reach: Reach, names
     }
 }
 
-fn clean_map(known: &[Arc<Redactor>], map: &mut Map<String, Value>, reach: Reach, names: Reach) {
+fn clean_map(known: &Redactors, map: &mut Map<String, Value>, reach: Reach, names: Reach) {
     for value in map.values_mut() {
         clean_members(known, value, reach, names);
     }
@@ -240,8 +274,8 @@ fn clean_map(known: &[Arc<Redactor>], map: &mut Map<String, Value>, reach: Reach
     }
 }
 
-fn text_without(known: &[Arc<Redactor>], text: &str, reach: Reach) -> Option<String> {
-    let made = redact(known, text.as_bytes(), reach)?;
+fn text_without(known: &Redactors, text: &str, reach: Reach) -> Option<String> {
+    let made = known.redact(text.as_bytes(), reach)?;
     Some(String::from_utf8_lossy(&made).into_owned())
 }
 
