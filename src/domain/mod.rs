@@ -1,6 +1,7 @@
 //! The words of the trade: ids, platforms, integrations, tickets, errors. Pure and synchronous; nothing here does IO.
 
 mod analysis;
+mod command_state;
 mod command_type;
 mod error;
 mod ids;
@@ -12,6 +13,7 @@ mod shown;
 mod ticket;
 
 pub use analysis::{AnalyserKind, Analysis, AnalysisInput, Preferences, TURNS_MAX, Turn};
+pub use command_state::{CommandState, Wait, WaitReason};
 pub use command_type::CommandType;
 pub use error::{ErrorCode, Failure};
 pub use ids::{CommandId, IntegrationId, OrganizationId, TicketId};

@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
+use super::disposition::Completed;
 use super::integrations::Integrations;
-use super::job::Done;
 use super::lanes::Lanes;
 use super::lease::Lease;
 use super::relay::Relay;
 use crate::config::Config;
-use crate::contract::CommandType;
 use crate::domain::{CommandId, IntegrationId, OrganizationId};
 use crate::platforms::HttpClient;
 use crate::secrets::KeyRing;
@@ -77,7 +76,7 @@ pub struct Core {
     waking: AtomicBool,
     /// Two for the settlements of tickets' commands, one for those that change something of ours: such a change is a
     /// transaction of its own, and a flood of them must not hold up the others.
-    done: [mpsc::Sender<Done>; 3],
+    done: [mpsc::Sender<Completed>; 3],
 }
 
 impl Core {
@@ -229,22 +228,22 @@ impl Core {
 
     /// Hands a job's outcome to a settler; waits while that is behind. All of an integration go to the same one: the rows
     /// that count its usage and its failures are hot, and two transactions would wait for each other there.
-    pub(super) async fn finish(&self, done: Done) {
-        let integration = done.settlement.integration_id.map_or(0, |id| {
+    pub(super) async fn finish(&self, completed: Completed) {
+        let integration = completed.settlement().integration_id.map_or(0, |id| {
             id.uuid()
                 .as_bytes()
                 .iter()
                 .fold(0u8, |sum, byte| sum ^ byte)
         });
         let [one, two, admin] = &self.done;
-        let settler = if done.effect.is_some() {
+        let settler = if completed.has_change() {
             admin
         } else if integration.count_ones().is_multiple_of(2) {
             one
         } else {
             two
         };
-        if settler.send(done).await.is_err() {
+        if settler.send(completed).await.is_err() {
             // Only after the settler has ended, which is after the drain: the row stays leased to this incarnation
             // and the next process takes it over.
             tracing::warn!("a command ended after the settler; the next worker looks it up");
@@ -297,9 +296,4 @@ impl Core {
 }
 
 /// What the settler works off.
-pub struct DoneQueue(pub(super) [mpsc::Receiver<Done>; 3]);
-
-/// The contract's type of a stored command; the database holds no other.
-pub(super) fn stored_type(text: &str) -> CommandType {
-    CommandType::parse(text).unwrap_or(CommandType::WebhookReceived)
-}
+pub struct DoneQueue(pub(super) [mpsc::Receiver<Completed>; 3]);

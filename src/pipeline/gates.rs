@@ -11,9 +11,10 @@ use super::policy::{Next, after};
 use serde_json::Value;
 
 use crate::contract::{Command, TicketCommand};
-use crate::domain::{ErrorCode, Failure, Integration, IntegrationStatus, Priority, TicketCategory};
+use crate::domain::{
+    ErrorCode, Failure, Integration, IntegrationStatus, Priority, TicketCategory, Wait, WaitReason,
+};
 use crate::platforms::Adapter;
-use crate::store::PARKED_BY;
 
 /// How long a command for a ticket that is not known waits for it (contract §4).
 const UNKNOWN_TICKET_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -203,7 +204,7 @@ fn resolve(job: &Job, now: DateTime<Utc>) -> Verdict {
         );
         let next = Next {
             at: after(now, PARKED_LOOK),
-            decided_by: PARKED_BY.into(),
+            wait: Wait::of(WaitReason::CredentialRefused),
         };
         return Verdict::Later(next, Failure::new(ErrorCode::AuthenticationFailed, text));
     }
@@ -265,7 +266,7 @@ pub(super) fn in_maintenance(row: &Integration, now: DateTime<Utc>) -> Option<(N
     );
     let next = Next {
         at: until,
-        decided_by: "maintenance_window_end".into(),
+        wait: Wait::of(WaitReason::MaintenanceWindow),
     };
     Some((next, Failure::new(ErrorCode::MaintenanceWindow, text)))
 }

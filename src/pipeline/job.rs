@@ -1,4 +1,4 @@
-//! A command in this process's hands, with everything dispatch needs, and how it comes out.
+//! A command in this process's hands, with everything dispatch needs.
 
 use std::sync::Arc;
 
@@ -9,21 +9,19 @@ use super::integrations::Handle;
 use super::lanes::lane_of_type;
 use crate::contract::{Command, CommandType, Trace};
 use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId, UserRef};
-use crate::store::{
-    AnalysisColumns, CircuitTally, OwnEffect, Settlement, StoredTicket, UsageTally,
-};
+use crate::store::{AnalysisColumns, StoredTicket};
 
 /// A command that this process runs.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: CommandId,
-    pub(super) command_type: CommandType,
+    pub(super) command_type: StoredType,
     pub(super) organization_id: OrganizationId,
     pub(super) ticket_id: Option<TicketId>,
     pub(super) run: i32,
     pub(super) attempt: i32,
     pub(super) events: i32,
-    pub(super) take: i32,
+    pub(super) fencing_token: i32,
     pub(super) received_at: DateTime<Utc>,
     pub(super) expires_at: Option<DateTime<Utc>>,
     pub(super) doubt_since: Option<DateTime<Utc>>,
@@ -51,9 +49,52 @@ pub(super) struct Job {
 impl Job {
     /// Whose slots it takes. What changes or tests an integration does not wait behind its tickets.
     pub(super) fn lane(&self) -> Uuid {
-        lane_of_type(self.command_type, self.organization_id, self.integration_id)
+        self.command_type
+            .known()
+            .and_then(|known| lane_of_type(known, self.organization_id, self.integration_id))
             .or(self.integration_id.map(IntegrationId::uuid))
             .unwrap_or_default()
+    }
+}
+
+/// The type of a stored command. A later version may have stored one that this version does not know.
+#[derive(Debug, Clone)]
+pub(super) enum StoredType {
+    Known(CommandType),
+    Unknown(Box<str>),
+}
+
+impl StoredType {
+    pub(super) fn of(text: &str) -> Self {
+        CommandType::parse(text).map_or_else(|| Self::Unknown(text.into()), Self::Known)
+    }
+
+    pub(super) const fn known(&self) -> Option<CommandType> {
+        match self {
+            Self::Known(known) => Some(*known),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Known(known) => known.as_str(),
+            Self::Unknown(text) => text,
+        }
+    }
+
+    /// For the metrics, whose labels are a closed set.
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::Known(known) => known.as_str(),
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+impl std::fmt::Display for StoredType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -80,17 +121,4 @@ impl Organization {
             (true, true) => Self::Enabled,
         }
     }
-}
-
-/// A job that is done with, on its way to be settled.
-#[derive(Debug)]
-pub(super) struct Done {
-    pub(super) settlement: Settlement,
-    pub(super) usage: Option<(IntegrationId, UsageTally)>,
-    pub(super) circuit: Option<(IntegrationId, CircuitTally)>,
-    pub(super) effect: Option<OwnEffect>,
-    /// What is settled instead where the database refuses the effect: a success without it would be a lie.
-    pub(super) instead: Option<Box<Settlement>>,
-    /// What is settled instead where the effect was decided on something that has changed since: it runs again.
-    pub(super) again: Option<Box<Settlement>>,
 }

@@ -12,6 +12,7 @@ mod circuits;
 mod core;
 mod dead_letters;
 mod dispatch;
+mod disposition;
 mod gates;
 mod intake;
 mod integrations;

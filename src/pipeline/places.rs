@@ -11,9 +11,6 @@ use uuid::Uuid;
 use crate::domain::IntegrationId;
 use crate::store::{Store, StoreError, chain};
 
-/// What a command that waits for its place is deferred by: who comes back for it has it already.
-pub(super) const RATE_LIMITED_BY: &str = "rate_limit_per_hour";
-
 type Waiters = Vec<oneshot::Sender<Option<DateTime<Utc>>>>;
 
 /// Who waits, by integration. An entry means that somebody is asking for them.

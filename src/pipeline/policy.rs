@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-/// A moment and who chose it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::domain::{Wait, WaitReason};
+
+/// When a command runs next, and what decided that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Next {
     pub(super) at: DateTime<Utc>,
-    pub(super) decided_by: String,
+    pub(super) wait: Wait,
 }
 
 /// When the attempt after `spent` attempts is made: the schedule's delay with jitter, or the platform's hint where
@@ -29,11 +31,11 @@ pub(super) fn next_attempt(
     Some(match hint {
         Some(hint) if hint > jittered => Next {
             at: after(now, hint),
-            decided_by: retry_after_name(hint),
+            wait: retry_after(hint),
         },
         Some(_) | None => Next {
             at: after(now, jittered),
-            decided_by: format!("retry.schedule[{index}]"),
+            wait: Wait::with(WaitReason::RetrySchedule, index),
         },
     })
 }
@@ -41,9 +43,10 @@ pub(super) fn next_attempt(
 /// A platform that asks for more than a day is asked again after a day.
 pub(super) const HINT_MAX: Duration = Duration::from_secs(86_400);
 
-/// How a wait that the platform asked for is called.
-pub(super) fn retry_after_name(hint: Duration) -> String {
-    format!("Retry-After: {} s", hint.as_secs_f64().ceil())
+/// A wait that the platform asked for.
+pub(super) fn retry_after(hint: Duration) -> Wait {
+    let seconds = hint.as_secs() + u64::from(hint.subsec_nanos() > 0);
+    Wait::with(WaitReason::RetryAfter, seconds)
 }
 
 /// The same, or what the platform asked for where that is later.
@@ -51,7 +54,7 @@ pub(super) fn no_sooner(next: Next, hint: Option<Duration>, now: DateTime<Utc>) 
     match hint.map(|hint| (hint, after(now, hint.min(HINT_MAX)))) {
         Some((hint, at)) if at > next.at => Next {
             at,
-            decided_by: retry_after_name(hint),
+            wait: retry_after(hint),
         },
         Some(_) | None => next,
     }
@@ -66,6 +69,21 @@ pub(super) fn ladder(rungs: &[Duration], settle_after: Option<Duration>) -> Vec<
     let mut ladder: Vec<Duration> = rungs.iter().copied().filter(|rung| *rung < last).collect();
     ladder.push(last);
     ladder
+}
+
+impl Next {
+    /// So long from now.
+    pub(super) fn in_(delay: Duration, reason: WaitReason) -> Self {
+        Self {
+            at: after(Utc::now(), delay),
+            wait: Wait::of(reason),
+        }
+    }
+
+    /// A second from now, as the database does not answer.
+    pub(super) fn without_database() -> Self {
+        Self::in_(Duration::from_secs(1), WaitReason::DatabaseUnavailable)
+    }
 }
 
 /// `moment` + `delay`, at most a century on.
@@ -107,7 +125,7 @@ mod tests {
         let next = next_attempt(&SCHEDULE, 1, Some(Duration::from_secs(17)), 1.0, now).unwrap();
 
         assert_eq!(next.at, now + chrono::Duration::seconds(17));
-        assert_eq!(next.decided_by, "Retry-After: 17 s");
+        assert_eq!(next.wait, Wait::with(WaitReason::RetryAfter, 17));
     }
 
     #[test]
@@ -115,18 +133,15 @@ mod tests {
         let now = Utc::now();
         let rung = Next {
             at: after(now, Duration::from_secs(5)),
-            decided_by: "look-up 1".into(),
+            wait: Wait::with(WaitReason::LookUpSchedule, 1),
         };
 
-        let later = no_sooner(rung.clone(), Some(Duration::from_secs(20)), now);
+        let later = no_sooner(rung, Some(Duration::from_secs(20)), now);
 
         assert_eq!(later.at, after(now, Duration::from_secs(20)));
-        assert_eq!(later.decided_by, "Retry-After: 20 s");
-        assert_eq!(
-            no_sooner(rung.clone(), Some(Duration::from_secs(2)), now),
-            rung
-        );
-        assert_eq!(no_sooner(rung.clone(), None, now), rung);
+        assert_eq!(later.wait, Wait::with(WaitReason::RetryAfter, 20));
+        assert_eq!(no_sooner(rung, Some(Duration::from_secs(2)), now), rung);
+        assert_eq!(no_sooner(rung, None, now), rung);
     }
 
     #[test]

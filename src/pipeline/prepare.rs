@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::core::{Core, stored_type};
+use super::core::Core;
 use super::dispatch;
 use super::integrations::Handle;
-use super::job::{Job, Organization};
-use crate::contract::{Command, Envelope, Faults, TicketCommand, Trace};
-use crate::domain::{ErrorCode, Failure, IntegrationId, OrganizationId, TicketId, UserRef};
+use super::job::{Job, Organization, StoredType};
+use crate::contract::{Command, CommandType, Envelope, Faults, TicketCommand, Trace};
+use crate::domain::{
+    ErrorCode, Failure, IntegrationId, OrganizationId, TicketId, UserRef, WaitReason,
+};
 use crate::store::{Claimed, StoreError, StoredTicket, Taken, chain};
 
 impl Job {
@@ -18,13 +20,13 @@ impl Job {
     pub(super) fn claimed(envelope: Envelope, claimed: &Claimed) -> Self {
         Self {
             id: envelope.id,
-            command_type: envelope.command_type,
+            command_type: StoredType::Known(envelope.command_type),
             organization_id: envelope.organization_id,
             ticket_id: envelope.command.ticket_id(envelope.id),
             run: 1,
             attempt: 0,
             events: 0,
-            take: 1,
+            fencing_token: 1,
             received_at: claimed.received_at,
             expires_at: envelope.expires_at,
             doubt_since: None,
@@ -50,19 +52,16 @@ impl Job {
     /// A command taken from the ledger. Its data passed validation when it came; where this version no longer takes
     /// it, it fails saying so.
     pub(super) fn taken(taken: Taken) -> (Self, Option<Failure>) {
-        let command_type = stored_type(&taken.command_type);
-        let mut faults = Faults::new();
-        let parsed = match serde_json::from_str(&taken.data) {
-            Ok(data) => Command::parse(command_type, data, &mut faults),
-            Err(_) => None,
+        let command_type = StoredType::of(&taken.command_type);
+        let (command, failure) = match command_type.known() {
+            Some(known) => parse_stored(known, &taken.data),
+            None => {
+                let text = format!(
+                    "this version does not know the type {command_type}; a later version stored the command"
+                );
+                (None, Some(Failure::new(ErrorCode::UnknownType, text)))
+            }
         };
-        let failure = parsed.is_none().then(|| {
-            Failure::new(
-                ErrorCode::InvalidCommand,
-                "this version does not take the command's data any more",
-            )
-            .with_fields(faults)
-        });
         let job = Self {
             id: taken.id,
             command_type,
@@ -71,7 +70,7 @@ impl Job {
             run: taken.run,
             attempt: taken.attempt,
             events: taken.events,
-            take: taken.take,
+            fencing_token: taken.fencing_token,
             received_at: taken.received_at,
             expires_at: taken.expires_at,
             doubt_since: taken.doubt_since,
@@ -83,14 +82,15 @@ impl Job {
             },
             organization: Organization::of(taken.organization_known, taken.organization_enabled),
             integration_id: taken.integration_id,
-            command: Arc::new(parsed.unwrap_or(Command::Unwritten(command_type))),
+            // Not run where there is a failure.
+            command: Arc::new(command.unwrap_or(Command::Unwritten(CommandType::WebhookReceived))),
             integration: None,
             ticket: None,
             people: Vec::new(),
             parent: taken.parent,
             analysis: None,
             prepared: taken.prepared,
-            has_place: taken.decided_by.as_deref() == Some(super::places::RATE_LIMITED_BY),
+            has_place: taken.wait_reason == Some(WaitReason::RateLimitPerHour),
         };
         (job, failure)
     }
@@ -202,6 +202,19 @@ async fn tickets_of(core: &Core, jobs: &[Job]) -> Result<Vec<StoredTicket>, Stor
     ids.sort_unstable();
     ids.dedup();
     core.store.tickets(&ids).await
+}
+
+/// The command of a stored row, or why this version cannot run it.
+fn parse_stored(command_type: CommandType, data: &str) -> (Option<Command>, Option<Failure>) {
+    let mut faults = Faults::new();
+    let command = serde_json::from_str(data)
+        .ok()
+        .and_then(|data| Command::parse(command_type, data, &mut faults));
+    let failure = command.is_none().then(|| {
+        let text = "this version does not take the command's data any more";
+        Failure::new(ErrorCode::InvalidCommand, text).with_fields(faults)
+    });
+    (command, failure)
 }
 
 /// Puts taken commands to work. They are held already.

@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 use crate::contract::{IntegrationResult, Outcome, turned_into_failure};
-use crate::domain::{ErrorCode, Failure};
+use crate::domain::{CommandState, ErrorCode, Failure};
 use crate::store::{EventRecord, Settlement};
 
 /// What is left out, step by step; each leaves out what those before did.
@@ -133,15 +133,15 @@ fn without_row(settlement: &mut Settlement) {
     }
     let text = "the database refused the change; the worker's log has the details";
     let failure = Failure::new(ErrorCode::Internal, text).finally();
-    settlement.state = "failed";
-    settlement.error_code = Some(failure.code.as_str());
+    settlement.state = CommandState::Failed;
+    settlement.error_code = Some(failure.code);
     settlement.error = serde_json::to_string(&failure).ok();
     if let Some(attempt) = &mut settlement.attempt_record {
-        attempt.outcome = "failed";
+        attempt.outcome = Outcome::Failed;
         attempt.message = Some(failure.message.clone());
     }
     if let Some(report) = &mut settlement.report {
-        report.outcome = Outcome::Failed.as_str();
+        report.outcome = Outcome::Failed;
     }
     for event in &mut settlement.events {
         edit(event, |event| event["data"]["result"] = Value::Null);
@@ -170,7 +170,6 @@ fn clean(settlement: &mut Settlement) {
         }
     };
     scrub(&mut settlement.error);
-    scrub(&mut settlement.decided_by);
     if let Some(attempt) = &mut settlement.attempt_record {
         scrub(&mut attempt.message);
     }

@@ -8,13 +8,13 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, DoneQueue};
-use super::job::Done;
+use super::disposition::{Completed, Completion};
 use super::salvage;
 use crate::contract::{Outcome, turned_into_failure};
-use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId};
+use crate::domain::{CommandId, CommandState, ErrorCode, Failure, IntegrationId};
 use crate::store::{
-    CircuitTally, EventRecord, Followed, OutboxBatch, OutboxKey, OutboxRow, Report, SettledBatch,
-    Settlement, StoreError, UsageTally, chain,
+    CircuitTally, EventRecord, Followed, OutboxBatch, OutboxKey, OutboxRow, OwnEffect, Report,
+    SettledBatch, Settlement, StoreError, UsageTally, chain,
 };
 use crate::telemetry::{failpoint, metrics};
 
@@ -35,7 +35,7 @@ pub async fn run_settle(core: Arc<Core>, queue: DoneQueue, stop: CancellationTok
     );
 }
 
-async fn settle_from(core: &Arc<Core>, mut queue: Receiver<Done>, stop: &CancellationToken) {
+async fn settle_from(core: &Arc<Core>, mut queue: Receiver<Completed>, stop: &CancellationToken) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     loop {
         let received = tokio::select! {
@@ -48,33 +48,70 @@ async fn settle_from(core: &Arc<Core>, mut queue: Receiver<Done>, stop: &Cancell
         if received == 0 {
             return;
         }
-        let (own, plain): (Vec<Done>, Vec<Done>) =
-            batch.drain(..).partition(|done| done.effect.is_some());
-        for done in own {
-            settle_own(core, done).await;
+        let mut plain = Plain::default();
+        for completed in batch.drain(..) {
+            let Completed {
+                completion,
+                usage,
+                circuit,
+            } = completed;
+            match completion {
+                Completion::Plain(settlement) => plain.add(settlement, usage, circuit),
+                Completion::WithChange {
+                    settlement,
+                    change,
+                    if_refused,
+                    if_stale,
+                } => {
+                    if let Some((id, circuit)) = circuit {
+                        tally(core, HashMap::from([(id, circuit)])).await;
+                    }
+                    let usage: Vec<_> = usage.into_iter().collect();
+                    let instead = (*if_refused, *if_stale);
+                    settle_with_change(core, settlement, &change, &usage, instead).await;
+                }
+            }
         }
-        if !plain.is_empty() {
+        if !plain.settlements.is_empty() {
             settle_plain(core, plain).await;
         }
     }
 }
 
-async fn settle_plain(core: &Arc<Core>, batch: Vec<Done>) {
-    let mut usage: HashMap<IntegrationId, UsageTally> = HashMap::new();
-    let mut circuits: HashMap<IntegrationId, CircuitTally> = HashMap::new();
-    let mut settlements = Vec::with_capacity(batch.len());
-    for done in batch {
-        if let Some((id, tally)) = done.usage {
-            let sum = usage.entry(id).or_default();
+/// What is settled together.
+#[derive(Default)]
+struct Plain {
+    settlements: Vec<Settlement>,
+    usage: HashMap<IntegrationId, UsageTally>,
+    circuits: HashMap<IntegrationId, CircuitTally>,
+}
+
+impl Plain {
+    fn add(
+        &mut self,
+        settlement: Settlement,
+        usage: Option<(IntegrationId, UsageTally)>,
+        circuit: Option<(IntegrationId, CircuitTally)>,
+    ) {
+        if let Some((id, tally)) = usage {
+            let sum = self.usage.entry(id).or_default();
             sum.succeeded += tally.succeeded;
             sum.failed += tally.failed;
             sum.last_error = tally.last_error.or_else(|| sum.last_error.take());
         }
-        if let Some((id, tally)) = done.circuit {
-            circuits.entry(id).or_default().add(&tally);
+        if let Some((id, tally)) = circuit {
+            self.circuits.entry(id).or_default().add(&tally);
         }
-        settlements.push(done.settlement);
+        self.settlements.push(settlement);
     }
+}
+
+async fn settle_plain(core: &Arc<Core>, plain: Plain) {
+    let Plain {
+        mut settlements,
+        usage,
+        circuits,
+    } = plain;
     // Sorted, so that two batches never lock in opposite orders.
     // By their keys: a settlement is a kilobyte, which sorting itself would move about.
     settlements.sort_by_cached_key(|settlement| settlement.id);
@@ -171,17 +208,17 @@ async fn without_foreign_ticket(core: &Arc<Core>, settlement: &Settlement) -> Op
         }
     });
     Some(Settlement {
-        state: if settlement.finished {
-            "failed"
+        state: if settlement.is_finished() {
+            CommandState::Failed
         } else {
             settlement.state
         },
-        error_code: Some(failure.code.as_str()),
+        error_code: Some(failure.code),
         error: serde_json::to_string(&failure).ok(),
         events: events.collect(),
         ticket_insert: None,
         report: settlement.report.map(|report| Report {
-            outcome: Outcome::Failed.as_str(),
+            outcome: Outcome::Failed,
             ..report
         }),
         ..settlement.clone()
@@ -229,30 +266,30 @@ async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
     core.release([id]);
 }
 
-async fn settle_own(core: &Arc<Core>, done: Done) {
-    let Some(effect) = done.effect else { return };
-    if let Some((id, circuit)) = done.circuit {
-        tally(core, HashMap::from([(id, circuit)])).await;
-    }
+/// Settles a command in one transaction with a change of our own tables. `if_refused` and `if_stale` stand in for it
+/// where the change cannot be made.
+async fn settle_with_change(
+    core: &Arc<Core>,
+    settlement: Settlement,
+    change: &OwnEffect,
+    usage: &[(IntegrationId, UsageTally)],
+    (if_refused, if_stale): (Settlement, Settlement),
+) {
     let mut pause = PAUSE.0;
     loop {
         match core
             .store
-            .settle_with(core.me.id, &core.me.worker, &done.settlement, &effect)
+            .settle_with(core.me.id, &core.me.worker, &settlement, usage, change)
             .await
         {
             Ok(Some((settled, followed))) => {
-                after_commit(core, std::slice::from_ref(&done.settlement), settled).await;
+                after_commit(core, std::slice::from_ref(&settlement), settled).await;
                 return follow(core, followed);
             }
-            Ok(None) => {
-                let again = done.again.map_or(done.settlement, |again| *again);
-                return write(core, vec![again], &[]).await;
-            }
+            Ok(None) => return write(core, vec![if_stale], usage).await,
             Err(error) if error.is_refusal() => {
-                tracing::error!(command_id = %done.settlement.id, error = chain(&error), "a command's effect was refused");
-                let instead = done.instead.map_or(done.settlement, |instead| *instead);
-                return write(core, vec![instead], &[]).await;
+                tracing::error!(command_id = %settlement.id, error = chain(&error), "a command's change was refused");
+                return write(core, vec![if_refused], usage).await;
             }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "could not settle yet; trying again");
@@ -290,8 +327,8 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
             metrics::settled(
                 report.command_type,
                 report.platform,
-                report.outcome,
-                settlement.error_code,
+                report.outcome.as_str(),
+                settlement.error_code.map(ErrorCode::as_str),
                 report.seconds,
             );
         }
@@ -318,7 +355,7 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
     core.relay.offer_batch(sole);
     core.relay.offer(rows);
     core.release(batch.iter().map(|settlement| settlement.id));
-    if batch.iter().any(|settlement| !settlement.finished) {
+    if batch.iter().any(|settlement| !settlement.is_finished()) {
         core.due.notify_one();
     }
 }

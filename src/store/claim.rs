@@ -71,9 +71,9 @@ impl<'a> ClaimHead<'a> {
     }
 }
 
-/// What it only stores. The type of `V7__row_types.sql`.
+/// What it only stores. The type of `V7__row_types.sql` and `V9__field_words.sql`.
 #[derive(Debug, ToSql)]
-#[postgres(name = "claim_body")]
+#[postgres(name = "enqueue_body")]
 struct ClaimBody<'a> {
     digest: &'a [u8],
     data: &'a str,
@@ -265,7 +265,7 @@ impl Store {
              doubt_since) SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
              COALESCE(u.lane, i.integration, '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
              u.expires_at, u.digest, u.data, u.traceparent, u.tracestate, u.parent, u.doubt \
-             FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::enqueue_head[], $2::claim_body[]) \
+             FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::enqueue_head[], $2::enqueue_body[]) \
              AS x(id, type, org, integ, ticket, creates, lane, digest, data, expires_at, traceparent, tracestate, parent, doubt)) u \
              CROSS JOIN LATERAL (SELECT COALESCE(u.integ, CASE WHEN u.type NOT IN ('ticket.create', 'ticket.ai_create') THEN \
              (SELECT t.integration_id FROM tickets t WHERE t.id = u.ticket AND t.organization_id = u.org) END) \

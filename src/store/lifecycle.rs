@@ -8,11 +8,8 @@ use super::{OutboxKey, OutboxRow, Store, StoreError, keep_if_sound, limited};
 use crate::contract::{Subject, transition_notices};
 use crate::domain::{
     CommandId, HealthStatus, IntegrationCategory, IntegrationId, IntegrationStatus, LifeEvent,
-    LifeState, OrganizationId, Platform, Transition,
+    LifeState, OrganizationId, Platform, Transition, WaitReason,
 };
-
-/// What a command that waits for its integration's credential is deferred by.
-pub const PARKED_BY: &str = "settings.on_auth_failure";
 
 /// Events that happened to an integration.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,13 +105,15 @@ impl Store {
     /// As the connection's.
     pub async fn wake_parked(&self, id: IntegrationId) -> Result<u64, StoreError> {
         let client = self.hot().await?;
-        let result = limited(client.execute(WAKE, &[&id.uuid(), &PARKED_BY])).await;
+        let result =
+            limited(client.execute(WAKE, &[&id.uuid(), &WaitReason::CredentialRefused.as_str()]))
+                .await;
         keep_if_sound(client, result)
     }
 }
 
 const WAKE: &str = "UPDATE commands SET due_at = now(), retry_at = now() \
-     WHERE lane = $1 AND due_at IS NOT NULL AND state = 'deferred' AND decided_by = $2";
+     WHERE lane = $1 AND due_at IS NOT NULL AND state = 'deferred' AND wait_reason = $2";
 
 /// Inside a transaction of the caller's: locks the row, applies the rules, writes the row and the events.
 pub(super) async fn make(
@@ -224,7 +223,10 @@ pub(super) async fn make(
         .await?;
     if old.parked && !state.parked {
         client
-            .execute(WAKE, &[&transit.id.uuid(), &PARKED_BY])
+            .execute(
+                WAKE,
+                &[&transit.id.uuid(), &WaitReason::CredentialRefused.as_str()],
+            )
             .await?;
     }
     if activated {

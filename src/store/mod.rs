@@ -46,7 +46,7 @@ pub use error::{StoreError, chain};
 pub use integrations::{
     IntegrationChange, IntegrationPage, IntegrationWrite, LoadedIntegration, NewIntegration,
 };
-pub use lifecycle::{PARKED_BY, Transit, Transited};
+pub use lifecycle::{Transit, Transited};
 pub use outbox::{OutboxBatch, OutboxKey, OutboxRow};
 pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable};
 pub use retention::Swept;

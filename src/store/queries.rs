@@ -7,7 +7,7 @@ use super::outbox::DETACH;
 use super::{Store, StoreError, keep_if_sound, limited};
 use crate::contract::{Event, EventData, Outcome, Trace};
 use crate::domain::{
-    CommandId, ErrorCode, Failure, IntegrationId, OrganizationId, Platform, TicketId,
+    CommandId, ErrorCode, Failure, IntegrationId, OrganizationId, Platform, TicketId, Wait,
 };
 
 /// A command for people.
@@ -31,8 +31,10 @@ pub struct CommandRow {
     pub attempt: i32,
     /// When it runs next.
     pub retry_at: Option<DateTime<Utc>>,
-    /// What decided that.
+    /// What decided that, as people read it.
     pub decided_by: Option<String>,
+    /// The same, as a name.
+    pub wait_reason: Option<String>,
     /// When it came.
     pub received_at: DateTime<Utc>,
     /// When it ended.
@@ -89,8 +91,10 @@ pub struct AttemptRow {
     pub http_status: Option<i32>,
     /// When the next one was set for.
     pub retry_at: Option<DateTime<Utc>>,
-    /// What decided that.
+    /// What decided that, as people read it.
     pub decided_by: Option<String>,
+    /// The same, as a name.
+    pub wait_reason: Option<String>,
 }
 
 /// Which commands.
@@ -110,9 +114,9 @@ pub struct CommandFilter {
     pub since: Option<DateTime<Utc>>,
 }
 
-const COLUMNS: &str = "id, type, organization_id, integration_id, ticket_id, state, run, attempt, retry_at, decided_by, \
+const COLUMNS: &str = "id, type, organization_id, integration_id, ticket_id, state, run, attempt, retry_at, wait_reason, \
      received_at, finished_at, error_code, error, doubt_since, lookups, state = 'pending' AND NOT turn, deaths, \
-     final_event";
+     final_event, wait_detail";
 
 impl Store {
     /// Commands, newest first.
@@ -195,7 +199,7 @@ impl Store {
             let Some(row) = limited(client.query_opt(sql.as_str(), &[&id.uuid()])).await? else { return Ok(None) };
             let attempts = limited(client.query(
                 "SELECT run, attempt, worker, started_at, duration_ms, outcome, error_code, message, http_status, \
-                 retry_at, decided_by FROM command_attempts WHERE command_id = $1 ORDER BY run, attempt",
+                 retry_at, wait_reason, wait_detail FROM command_attempts WHERE command_id = $1 ORDER BY run, attempt",
                 &[&id.uuid()],
             ))
             .await?;
@@ -212,7 +216,8 @@ impl Store {
                     message: row.get(7),
                     http_status: row.get(8),
                     retry_at: row.get(9),
-                    decided_by: row.get(10),
+                    decided_by: decided_by(row.get(10), row.get(11)),
+                    wait_reason: row.get(10),
                 })
                 .collect();
             Ok(Some((read(&row), attempts)))
@@ -269,7 +274,7 @@ impl Store {
             let transaction = limited(client.transaction()).await?;
             limited(transaction.execute(DETACH, &[&ids])).await?;
             let deferred = limited(transaction.query(
-                "UPDATE commands SET due_at = now(), retry_at = now(), decided_by = 'command retry' \
+                "UPDATE commands SET due_at = now(), retry_at = now(), wait_reason = 'command_retry', wait_detail = NULL \
                  WHERE id = ANY($1) AND state = 'deferred' RETURNING id",
                 &[&ids],
             ))
@@ -279,7 +284,7 @@ impl Store {
                  doubt_since = CASE WHEN error_code IN ('outcome_unknown', 'quarantined') \
                                     THEN COALESCE(doubt_since, finished_at, now()) END, lookups = 0, \
                  attempt = 0, finished_at = NULL, final_event = NULL, final_key = NULL, error_code = NULL, \
-                 error = NULL, deaths = 0, decided_by = 'command retry' \
+                 error = NULL, deaths = 0, wait_reason = 'command_retry', wait_detail = NULL \
                  WHERE id = ANY($1) AND state IN ('failed', 'cancelled') \
                  RETURNING id, organization_id, ticket_id",
                 &[&ids],
@@ -332,6 +337,12 @@ impl Store {
     }
 }
 
+/// The sentence of a stored reason; the bare name where a later version has stored it.
+pub(super) fn decided_by(reason: Option<&str>, detail: Option<i32>) -> Option<String> {
+    let wait = Wait::stored(reason, detail);
+    wait.map_or_else(|| reason.map(str::to_owned), |wait| Some(wait.to_string()))
+}
+
 fn read(row: &tokio_postgres::Row) -> CommandRow {
     let json = |index: usize| {
         row.get::<_, Option<String>>(index)
@@ -347,7 +358,8 @@ fn read(row: &tokio_postgres::Row) -> CommandRow {
         run: row.get(6),
         attempt: row.get(7),
         retry_at: row.get(8),
-        decided_by: row.get(9),
+        decided_by: decided_by(row.get(9), row.get(19)),
+        wait_reason: row.get(9),
         received_at: row.get(10),
         finished_at: row.get(11),
         error_code: row.get(12),
@@ -466,7 +478,7 @@ impl Store {
             limited(transaction.execute(
                 "UPDATE commands SET state = $2, turn = false, due_at = NULL, retry_at = NULL, finished_at = now(), \
                  events = $3, final_event = $4, final_key = $5, error_code = $6, error = $7, doubt_since = NULL, \
-                 decided_by = 'an operator' WHERE id = $1",
+                 wait_reason = NULL, wait_detail = NULL WHERE id = $1",
                 &[&id.uuid(), &state, &number, &body, &key, &code, &error],
             ))
             .await?;

@@ -120,9 +120,9 @@ pub struct Waiting {
 /// As the connection's.
 pub async fn waiting(client: &Client) -> Result<Vec<Waiting>, StoreError> {
     const SQL: &str = "SELECT NULLIF(w.lane, '00000000-0000-0000-0000-000000000000'), min(i.name), min(i.platform_name), \
-             w.error_code, w.decided_by, count(*), extract(epoch FROM now() - min(w.received_at))::bigint, min(w.due_at) \
-             FROM (SELECT lane, error_code, decided_by, received_at, due_at FROM commands WHERE due_at IS NOT NULL LIMIT $1) w \
-             LEFT JOIN integrations i ON i.id = w.lane GROUP BY w.lane, w.error_code, w.decided_by ORDER BY 6 DESC LIMIT 50";
+             w.error_code, w.wait_reason, count(*), extract(epoch FROM now() - min(w.received_at))::bigint, min(w.due_at), \
+             w.wait_detail FROM (SELECT lane, error_code, wait_reason, wait_detail, received_at, due_at FROM commands WHERE due_at IS NOT NULL LIMIT $1) w \
+             LEFT JOIN integrations i ON i.id = w.lane GROUP BY w.lane, w.error_code, w.wait_reason, w.wait_detail ORDER BY 6 DESC LIMIT 50";
     let rows = limited(client.query(SQL, &[&(ROWS_MAX + 1)])).await?;
     Ok(rows
         .iter()
@@ -131,7 +131,7 @@ pub async fn waiting(client: &Client) -> Result<Vec<Waiting>, StoreError> {
             name: row.get(1),
             platform_name: row.get(2),
             code: row.get(3),
-            decided_by: row.get(4),
+            decided_by: super::queries::decided_by(row.get(4), row.get(8)),
             count: row.get(5),
             oldest_seconds: row.get(6),
             next_at: row.get(7),

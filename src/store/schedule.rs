@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Store, StoreError, keep_if_sound, limited};
-use crate::domain::IntegrationId;
+use crate::domain::{CommandState, IntegrationId};
 
 /// A task of an integration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,13 +177,15 @@ impl Store {
         &self,
         command: crate::domain::CommandId,
         owner: Uuid,
-        take: i32,
+        fencing_token: i32,
         prepared: &str,
     ) -> Result<bool, StoreError> {
-        let sql = "UPDATE commands SET prepared = $4 WHERE id = $1 AND owner = $2 AND take = $3";
+        let sql =
+            "UPDATE commands SET prepared = $4 WHERE id = $1 AND owner = $2 AND fencing_token = $3";
         let client = self.hot().await?;
         let result =
-            limited(client.execute(sql, &[&command.uuid(), &owner, &take, &prepared])).await;
+            limited(client.execute(sql, &[&command.uuid(), &owner, &fencing_token, &prepared]))
+                .await;
         keep_if_sound(client, result).map(|rows| rows > 0)
     }
 
@@ -204,7 +206,8 @@ impl Store {
             .map(|row| Child {
                 id: row.get(0),
                 ticket_id: row.get(1),
-                state: row.get(2),
+                // A state that this version does not know is not an end.
+                state: CommandState::parse(row.get(2)).unwrap_or(CommandState::Running),
                 error_code: row.get(3),
                 error: row.get(4),
             })
@@ -220,7 +223,7 @@ pub struct Child {
     /// Its ticket.
     pub ticket_id: Option<Uuid>,
     /// Its state.
-    pub state: String,
+    pub state: CommandState,
     /// Its error's code.
     pub error_code: Option<String>,
     /// Its error, as in its event.

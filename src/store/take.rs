@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Rooms, Store, StoreError, keep_if_sound, limited};
-use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId};
+use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId, WaitReason};
 
 /// A command that this process has just taken, as the ledger holds it.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct Taken {
     /// Events numbered.
     pub events: i32,
     /// The fence.
-    pub take: i32,
+    pub fencing_token: i32,
     /// When it came.
     pub received_at: DateTime<Utc>,
     /// Not started by then: expired.
@@ -54,7 +54,7 @@ pub struct Taken {
     /// What an earlier attempt made ready: see [`Store::keep_prepared`].
     pub prepared: Option<String>,
     /// What decided when it runs now.
-    pub decided_by: Option<String>,
+    pub wait_reason: Option<WaitReason>,
 }
 
 impl Store {
@@ -108,9 +108,9 @@ impl Store {
         alone: bool,
         most: usize,
     ) -> Result<Vec<Taken>, StoreError> {
-        const TAKE: &str = "UPDATE commands c SET state = 'running', owner = $1, take = c.take + 1, due_at = NULL, \
-             retry_at = NULL, decided_by = NULL, started_at = now() \
-             FROM (SELECT id FROM commands WHERE suspect AND due_at IS NOT NULL AND due_at <= now() AND alone = $2 \
+        const TAKE: &str = "UPDATE commands c SET state = 'running', owner = $1, fencing_token = c.fencing_token + 1, due_at = NULL, \
+             retry_at = NULL, wait_reason = NULL, wait_detail = NULL, started_at = now() \
+             FROM (SELECT id FROM commands WHERE poison_candidate AND due_at IS NOT NULL AND due_at <= now() AND isolated = $2 \
              ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) p WHERE c.id = p.id RETURNING c.id";
         let most = i64::try_from(if alone { 1 } else { most }).unwrap_or(i64::MAX);
         let client = self.hot().await?;
@@ -133,7 +133,7 @@ impl Store {
     /// As the connection's.
     pub async fn suspect_due(&self) -> Result<bool, StoreError> {
         let client = self.hot().await?;
-        let sql = "SELECT EXISTS (SELECT FROM commands WHERE suspect AND due_at IS NOT NULL AND due_at <= now())";
+        let sql = "SELECT EXISTS (SELECT FROM commands WHERE poison_candidate AND due_at IS NOT NULL AND due_at <= now())";
         let result = limited(client.query_one(sql, &[]))
             .await
             .map(|row| row.get(0));
@@ -180,7 +180,7 @@ async fn load(
             run: row.get(5),
             attempt: row.get(6),
             events: row.get(7),
-            take: row.get(8),
+            fencing_token: row.get(8),
             received_at: row.get(9),
             expires_at: row.get(10),
             doubt_since: row.get(11),
@@ -194,7 +194,7 @@ async fn load(
             deaths: row.get(19),
             parent: row.get::<_, Option<Uuid>>(20).map(CommandId::new),
             prepared: row.get(21),
-            decided_by: row.get(22),
+            wait_reason: row.get::<_, Option<&str>>(22).and_then(WaitReason::parse),
         })
         .collect())
 }

@@ -22,9 +22,9 @@ const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('ticketwire wor
 /// What a dead process leaves: its running commands are of unknown outcome and suspect. Those that were suspect already
 /// run alone from now on, and a death while running one alone tells on it.
 const TAKE_OVER: &str = "UPDATE commands SET state = 'deferred', owner = NULL, due_at = now(), retry_at = now(), \
-     take = take + 1, doubt_since = COALESCE(doubt_since, now()), suspect = true, \
-     deaths = deaths + CASE WHEN alone THEN 1 ELSE 0 END, alone = suspect, \
-     decided_by = 'the process that ran it died', error_code = 'outcome_unknown' \
+     fencing_token = fencing_token + 1, doubt_since = COALESCE(doubt_since, now()), poison_candidate = true, \
+     deaths = deaths + CASE WHEN isolated THEN 1 ELSE 0 END, isolated = poison_candidate, \
+     wait_reason = 'worker_died', wait_detail = NULL, error_code = 'outcome_unknown' \
      WHERE owner = $1 AND state = 'running' RETURNING id";
 
 impl Store {
@@ -195,8 +195,8 @@ impl Store {
     pub async fn hand_back_running(&self, me: &Incarnation) -> Result<u64, StoreError> {
         let client = self.hot().await?;
         let sql = "UPDATE commands SET state = 'deferred', owner = NULL, due_at = now(), retry_at = now(), \
-                   take = take + 1, doubt_since = COALESCE(doubt_since, now()), \
-                   decided_by = 'the worker that held it stopped' WHERE owner = $1 AND state = 'running'";
+                   fencing_token = fencing_token + 1, doubt_since = COALESCE(doubt_since, now()), \
+                   wait_reason = 'worker_stopped', wait_detail = NULL WHERE owner = $1 AND state = 'running'";
         let result = limited(client.execute(sql, &[&me.id])).await;
         keep_if_sound(client, result)
     }

@@ -89,10 +89,10 @@ async fn a_neighbour_is_not_paused_with_it() {
     let (free, _) = world.create_at(neighbour, "free").await;
 
     world.succeeds(free).await;
-    let why = "SELECT decided_by FROM commands WHERE id = $1";
+    let why = "SELECT format('%s %s', wait_reason, wait_detail) FROM commands WHERE id = $1";
     assert_eq!(
         world.text(why, &[&paused[0]]).await.as_deref(),
-        Some("Retry-After: 600 s")
+        Some("retry_after 600")
     );
     let output = crate::support::output(&world.environment(), &["doctor"]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -127,6 +127,7 @@ async fn a_dry_run_changes_nothing_and_a_rollback_of_data_wants_a_word() {
             { "version": 5, "name": "write_path" }, { "version": 6, "name": "sparse_indexes" },
             { "version": 7, "name": "row_types" },
             { "version": 8, "name": "shared_limits" },
+            { "version": 9, "name": "field_words" },
         ])
     );
     remove(&url).await;

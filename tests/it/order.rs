@@ -99,8 +99,7 @@ async fn a_turn_that_two_give_to_one_command_does_not_make_it_due_once_it_runs()
     })
     .await;
     // It runs at once.
-    let starts =
-        "UPDATE commands SET state = 'running', owner = $2, take = 1, due_at = NULL WHERE id = $1";
+    let starts = "UPDATE commands SET state = 'running', owner = $2, fencing_token = 1, due_at = NULL WHERE id = $1";
     transaction.execute(starts, &[&id, &me]).await.unwrap();
     transaction.commit().await.unwrap();
 

@@ -100,7 +100,7 @@ async fn what_ran_in_a_worker_that_was_killed_is_sorted_out_together_and_none_is
     // The platform is slow: one after the other would take 16 times as long.
     let worker = world.worker().await;
     wait_for("several of them to be looked up at once", async || {
-        let at_once = "SELECT count(*) FROM commands WHERE state = 'running' AND suspect";
+        let at_once = "SELECT count(*) FROM commands WHERE state = 'running' AND poison_candidate";
         let asked = world.jira().count("search").received > 8;
         (asked && world.count(at_once).await > 8).then_some(())
     })
@@ -109,7 +109,7 @@ async fn what_ran_in_a_worker_that_was_killed_is_sorted_out_together_and_none_is
     world.close_the_ledger(&commands).await;
 
     assert_eq!(world.jira().issues.len(), commands.len());
-    let blamed = "SELECT count(*) FROM commands WHERE suspect OR alone OR deaths > 0";
+    let blamed = "SELECT count(*) FROM commands WHERE poison_candidate OR isolated OR deaths > 0";
     assert_eq!(world.count(blamed).await, 0);
     assert!(worker.stop().await.success());
 }

@@ -168,7 +168,7 @@ async fn a_limit_an_hour_is_kept_over_two_workers_and_gives_each_of_the_others_a
 
     assert_eq!(world.jira().issues.len(), 5);
     let places = world
-        .query("SELECT EXTRACT(EPOCH FROM retry_at - now())::float8, decided_by, error_code FROM commands \
+        .query("SELECT EXTRACT(EPOCH FROM retry_at - now())::float8, wait_reason, error_code FROM commands \
                 WHERE state = 'deferred' ORDER BY retry_at", &[])
         .await;
     assert_eq!(places.len(), 7);

@@ -2,24 +2,23 @@
 //! same ticket. From there on the command is the create it made of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::Utc;
 use serde_json::json;
 
-use super::{Done, Run};
+use super::Run;
 use crate::analysis;
 use crate::contract::{Command, TicketAiCreate, TicketCommand, TicketCreate};
 use crate::domain::{Analysis, ErrorCode, Failure};
+use crate::pipeline::disposition::{Conclusion, Disposition};
 use crate::pipeline::gates;
 use crate::pipeline::job::Analysed;
-use crate::pipeline::policy::{Next, after};
+use crate::pipeline::policy::Next;
 use crate::pipeline::tokens::TokenCache;
 use crate::store::{AnalysisColumns, chain};
 
 impl Run<'_> {
     /// Makes a create of a `ticket.ai_create`; every other command is left as it is. A settlement where it ends here.
-    pub(super) async fn analyse(&mut self) -> Option<Done> {
+    pub(super) async fn analyse(&mut self) -> Option<Conclusion> {
         let command = Arc::clone(&self.job.command);
         let Command::Ticket(TicketCommand::AiCreate(create)) = &*command else {
             return None;
@@ -34,7 +33,7 @@ impl Run<'_> {
                 }
                 match self.analyse_now(create).await {
                     Ok(found) => found,
-                    Err(done) => return Some(*done),
+                    Err(disposition) => return Some(disposition.into()),
                 }
             }
         };
@@ -45,7 +44,7 @@ impl Run<'_> {
         None
     }
 
-    async fn analyse_now(&mut self, create: &TicketAiCreate) -> Result<Analysis, Box<Done>> {
+    async fn analyse_now(&mut self, create: &TicketAiCreate) -> Result<Analysis, Disposition> {
         let found = {
             let tokens = TokenCache::new(self.core, self.handle.as_ref());
             let exchange = self.exchange(&tokens);
@@ -55,11 +54,11 @@ impl Run<'_> {
             tracing::warn!(command_id = %self.job.id, why, "the analysis fell back to the built-in rules");
         }
         let text = serde_json::to_string(&found).unwrap_or_default();
-        let (id, take) = (self.job.id, self.job.take);
+        let (id, token) = (self.job.id, self.job.fencing_token);
         let kept = self
             .core
             .store
-            .keep_prepared(id, self.core.me.id, take, &text)
+            .keep_prepared(id, self.core.me.id, token, &text)
             .await;
         match kept {
             Ok(true) => Ok(found),
@@ -67,16 +66,13 @@ impl Run<'_> {
             Ok(false) => {
                 let text = "the command was taken over while its text was analysed";
                 let failure = Failure::new(ErrorCode::Internal, text);
-                Err(Box::new(self.after_failure(&failure, None, None)))
+                Err(self.after_failure(&failure, None, None))
             }
             Err(error) => {
                 tracing::warn!(command_id = %id, error = chain(&error), "an analysis cannot be kept yet");
                 let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
-                let next = Next {
-                    at: after(Utc::now(), Duration::from_secs(1)),
-                    decided_by: "keeping the analysis".into(),
-                };
-                Err(Box::new(self.deferred(&next, &failure)))
+                let next = Next::without_database();
+                Err(Disposition::Retry { next, failure })
             }
         }
     }

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::super::disposition::Conclusion;
 use super::look_up::LookedUp;
-use super::{Done, Run, mark};
-use crate::contract::{Attachment, Outcome};
+use super::{Run, mark};
+use crate::contract::Attachment;
 use crate::domain::{CommandId, ErrorCode, Failure, TicketView};
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
@@ -26,7 +27,7 @@ enum Attached {
     /// One could not be brought to an end now: those before it have theirs.
     Stopped(Vec<(String, FileOutcome)>, AdapterError, Culprit),
     /// One is in doubt, and the command waits.
-    Settled(Box<Done>),
+    Concluded(Box<Conclusion>),
 }
 
 /// Whose failure it was. A storage that does not answer says nothing of the platform.
@@ -37,11 +38,15 @@ enum Culprit {
 
 impl Run<'_> {
     /// `ticket.attach`
-    pub(super) async fn attach(&mut self, adapter: &dyn Adapter, files: &[Attachment]) -> Done {
+    pub(super) async fn attach(
+        &mut self,
+        adapter: &dyn Adapter,
+        files: &[Attachment],
+    ) -> Conclusion {
         let ticket = self.ticket_view();
         self.spent = true;
         match self.attach_each(adapter, &ticket, files).await {
-            Attached::Settled(done) => *done,
+            Attached::Concluded(conclusion) => *conclusion,
             Attached::Stopped(files, error, culprit) => {
                 self.files = Some(shown(&files));
                 if matches!(culprit, Culprit::Platform) {
@@ -60,7 +65,7 @@ impl Run<'_> {
                 if refused.len() < files.len() {
                     let receipt = Receipt::default();
                     self.tally(&Ok(receipt.clone()));
-                    return self.succeeded(Some(&receipt));
+                    return self.succeeded(Some(receipt)).into();
                 }
                 let fields = files
                     .iter()
@@ -73,10 +78,8 @@ impl Run<'_> {
                 let code = refused
                     .first()
                     .map_or(ErrorCode::ValidationFailed, |failure| failure.code);
-                self.finished(
-                    Outcome::Failed,
-                    Failure::new(code, text).with_fields(fields),
-                )
+                self.failed(Failure::new(code, text).with_fields(fields))
+                    .into()
             }
         }
     }
@@ -110,7 +113,7 @@ impl Run<'_> {
                 (shown(&outcomes), rest, sent)
             }
             // Without a doubt of its own nothing is put off; were it so, its files would go by a command of their own.
-            Attached::Settled(_) => (Vec::new(), files.to_vec(), true),
+            Attached::Concluded(_) => (Vec::new(), files.to_vec(), true),
         };
         if !rest.is_empty() {
             let later = self
@@ -148,7 +151,7 @@ impl Run<'_> {
         files: &[Attachment],
     ) -> Attached {
         // Only a command that nobody ran before surely attached nothing yet.
-        let ran_before = self.job.take > 1 || self.job.doubt_since.is_some();
+        let ran_before = self.job.fencing_token > 1 || self.job.doubt_since.is_some();
         let looks = ran_before && adapter.protection(OperationKind::Attach) != Protection::Native;
         let mark = mark(&self.job);
         let mut outcomes: Vec<(String, FileOutcome)> = Vec::with_capacity(files.len());
@@ -195,13 +198,13 @@ impl Run<'_> {
                             continue;
                         }
                         LookedUp::Nothing => {}
-                        LookedUp::Settled(done) => {
-                            return Attached::Settled(done);
+                        LookedUp::Concluded(conclusion) => {
+                            return Attached::Concluded(conclusion);
                         }
                     },
                     Err(error) if self.job.doubt_since.is_some() => {
-                        let done = self.look_up_failed(&error, self.asked.get());
-                        return Attached::Settled(Box::new(done));
+                        let conclusion = self.look_up_failed(&error, self.asked.get());
+                        return Attached::Concluded(Box::new(conclusion));
                     }
                     Err(error) => return Attached::Stopped(outcomes, error, Culprit::Platform),
                 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::super::disposition::{Conclusion, Disposition};
 use super::super::policy::{self, Next, after};
 use super::super::tokens::TokenCache;
-use super::{DOUBT_MAX, DOUBT_PAUSE, Done, Run};
-use crate::contract::Outcome;
-use crate::domain::{ErrorCode, Failure};
+use super::{DOUBT_MAX, DOUBT_PAUSE, Run};
+use crate::domain::{ErrorCode, Failure, Wait, WaitReason};
 use crate::platforms::{Adapter, AdapterError, ErrorClass, Operation, Protection, Receipt};
 use crate::store::CircuitTally;
 use crate::telemetry::failpoint;
@@ -32,7 +32,7 @@ impl Run<'_> {
                 let failure = unknown_for_good(
                     "the request may have reached the platform, which offers no way to find out",
                 );
-                return LookedUp::Settled(Box::new(self.finished(Outcome::Failed, failure)));
+                return LookedUp::concluded(self.failed(failure));
             }
             Protection::Lookup { rungs } => rungs,
         };
@@ -46,11 +46,12 @@ impl Run<'_> {
         {
             let next = Next {
                 at: after(doubt_since, *rung),
-                decided_by: self.rung_name(lookups),
+                wait: self.look_up_wait(lookups),
             };
-            return LookedUp::Settled(Box::new(
-                self.deferred(&next, &still_unknown("it is looked up later")),
-            ));
+            return LookedUp::concluded(Disposition::Retry {
+                next,
+                failure: still_unknown("it is looked up later"),
+            });
         }
         let found = {
             let tokens = TokenCache::new(self.core, self.handle.as_ref());
@@ -82,10 +83,13 @@ impl Run<'_> {
                 let rung = ladder.get(index).copied().unwrap_or(last);
                 let next = Next {
                     at: after(doubt_since, rung),
-                    decided_by: self.rung_name(index),
+                    wait: self.look_up_wait(index),
                 };
                 let text = "not found so far, which proves nothing yet; it is looked up again";
-                LookedUp::Settled(Box::new(self.deferred(&next, &still_unknown(text))))
+                LookedUp::concluded(Disposition::Retry {
+                    next,
+                    failure: still_unknown(text),
+                })
             }
             Err(error) => {
                 tracing::warn!(command_id = %self.job.id, error = %error, "a look-up failed");
@@ -116,51 +120,53 @@ impl Run<'_> {
                 if let ErrorClass::RateLimited { .. } = error.class {
                     self.circuit = Some(CircuitTally::paused(hint));
                 }
-                LookedUp::Settled(Box::new(self.look_up_failed(&error, hint)))
+                LookedUp::concluded(self.look_up_failed(&error, hint))
             }
         }
     }
 
     /// What follows where the platform could not be asked: the doubt stays, as nothing is proved. Where the credential is
     /// why, and the integration one that waits for a better one, so does the command.
-    pub(super) fn look_up_failed(&mut self, error: &AdapterError, hint: Option<Duration>) -> Done {
-        let parks = self
-            .handle
-            .as_ref()
-            .is_some_and(|handle| handle.row.parks());
-        if error.class == ErrorClass::Authentication && parks {
+    pub(super) fn look_up_failed(
+        &mut self,
+        error: &AdapterError,
+        hint: Option<Duration>,
+    ) -> Conclusion {
+        if error.class == ErrorClass::Authentication && self.parks_on_refusal() {
             return self.parks(error.failure());
         }
-        self.stays_in_doubt(&error.public, hint)
+        self.stays_in_doubt(&error.public, hint).into()
     }
 
     /// A command in doubt that cannot be looked up now: it waits, and after a day ends `outcome_unknown`.
-    pub(super) fn stays_in_doubt(&mut self, why: &str, hint: Option<Duration>) -> Done {
+    pub(super) fn stays_in_doubt(&mut self, why: &str, hint: Option<Duration>) -> Disposition {
         let now = Utc::now();
         let since = self.job.doubt_since.unwrap_or(now);
         if (now - since).to_std().unwrap_or_default() >= DOUBT_MAX {
-            return self.finished(Outcome::Failed, unknown_for_good(why));
+            return self.failed(unknown_for_good(why));
         }
         // Short at first, as most troubles are; a look-up costs the platform little.
         let elapsed = (now - since).to_std().unwrap_or_default();
         let pause = (elapsed / 4).clamp(Duration::from_secs(1), DOUBT_PAUSE);
         let next = Next {
             at: after(now, pause),
-            decided_by: "look-up of an unknown outcome".into(),
+            wait: Wait::of(WaitReason::UnknownOutcome),
         };
         let next = policy::no_sooner(next, hint, now);
-        self.deferred(
-            &next,
-            &still_unknown(&format!("it cannot be looked up now: {why}")),
-        )
+        Disposition::Retry {
+            next,
+            failure: still_unknown(&format!("it cannot be looked up now: {why}")),
+        }
     }
 
-    pub(super) fn rung_name(&self, index: usize) -> String {
-        if self.core.config.dispatch.settle_after.is_some() {
-            format!("look-up {} (dispatch.settle_after)", index + 1)
+    /// What decides when the look-up of this index is made.
+    pub(super) fn look_up_wait(&self, index: usize) -> Wait {
+        let reason = if self.core.config.dispatch.settle_after.is_some() {
+            WaitReason::SettleAfter
         } else {
-            format!("look-up {} of the platform's ladder", index + 1)
-        }
+            WaitReason::LookUpSchedule
+        };
+        Wait::with(reason, index + 1)
     }
 
     pub(super) fn doubt_from(&mut self, moment: DateTime<Utc>) {
@@ -175,7 +181,13 @@ pub(super) enum LookedUp {
     /// Surely nothing was made: go on.
     Nothing,
     /// Neither, so far.
-    Settled(Box<Done>),
+    Concluded(Box<Conclusion>),
+}
+
+impl LookedUp {
+    fn concluded(conclusion: impl Into<Conclusion>) -> Self {
+        Self::Concluded(Box::new(conclusion.into()))
+    }
 }
 
 pub(super) fn still_unknown(why: &str) -> Failure {

@@ -4,6 +4,7 @@ mod analyse;
 mod attach;
 mod look_up;
 mod outcome;
+mod settlement;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,23 +17,27 @@ use serde_json::Map;
 pub(super) use self::analyse::rehearse;
 use self::look_up::{LookedUp, unknown_for_good};
 use self::outcome::exhausted;
+pub(super) use self::settlement::hand_back;
 use super::core::Core;
+use super::disposition::{Completed, Conclusion, Disposition};
 use super::gates::{self, Verdict};
 use super::integrations::Handle;
-use super::job::{Done, Job};
+use super::job::Job;
 use super::own;
-use super::places::RATE_LIMITED_BY;
 use super::policy::{self, Next, after};
 use super::routing::Routing;
 use super::tokens::TokenCache;
-use crate::contract::{Command, Outcome, TicketCommand, TicketCreate};
+use crate::contract::{Command, TicketCommand, TicketCreate};
 use crate::domain::routing::Traits;
-use crate::domain::{ErrorCode, Failure, LifeEvent, TicketStatus, TicketView, UserRef};
+use crate::domain::{
+    CommandState, ErrorCode, Failure, LifeEvent, TicketStatus, TicketView, UserRef, Wait,
+    WaitReason,
+};
 use crate::platforms::{
     Adapter, AdapterError, AskedToWait, Cause, ErrorClass, Exchange, Operation, Protection,
     Receipt, strangers,
 };
-use crate::store::{CircuitTally, OwnEffect, PARKED_BY, Settlement, Transit, UsageTally};
+use crate::store::{CircuitTally, OwnEffect, Transit, UsageTally};
 use crate::telemetry::failpoint;
 
 /// A wait longer than this is announced by an event.
@@ -43,11 +48,11 @@ const DOUBT_MAX: Duration = Duration::from_secs(86_400);
 const DOUBT_PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs a job to its settlement. Never fails: whatever happens is an outcome.
-pub(super) async fn run(core: &Arc<Core>, job: Job) -> Done {
+pub(super) async fn run(core: &Arc<Core>, job: Job) -> Completed {
     let mut run = Run::new(core, job);
     // A bug in one command must not take its neighbours down.
-    match AssertUnwindSafe(run.conduct()).catch_unwind().await {
-        Ok(done) => done,
+    let conclusion = match AssertUnwindSafe(run.conduct()).catch_unwind().await {
+        Ok(conclusion) => conclusion,
         Err(panic) => {
             let text = panic
                 .downcast_ref::<&str>()
@@ -63,9 +68,10 @@ pub(super) async fn run(core: &Arc<Core>, job: Job) -> Done {
                 "an internal error; the worker's log has the details",
             );
             run.doubt_from(Utc::now());
-            run.after_failure(&failure, None, None)
+            run.after_failure(&failure, None, None).into()
         }
-    }
+    };
+    run.complete(conclusion)
 }
 
 /// A job being run.
@@ -107,34 +113,35 @@ impl<'a> Run<'a> {
     }
 
     /// The life of a command, in one screen.
-    async fn conduct(&mut self) -> Done {
+    async fn conduct(&mut self) -> Conclusion {
         match &*self.job.command {
             Command::Unwritten(command_type) => {
                 let text =
                     format!("this version of Ticketwire does not carry out {command_type} yet");
-                return self.refused(Failure::new(ErrorCode::UnsupportedOperation, text));
+                let failure = Failure::new(ErrorCode::UnsupportedOperation, text);
+                return self.refused(failure).into();
             }
             Command::Own(_) | Command::Read(_) => return self.conduct_own().await,
             Command::Ticket(_) => {}
         }
-        if let Some(done) = self.analyse().await {
-            return done;
+        if let Some(conclusion) = self.analyse().await {
+            return conclusion;
         }
         let verdict = gates::ticket(&self.job, self.started_at);
         self.follow(verdict).await
     }
 
     /// What the gates say is done.
-    async fn follow(&mut self, verdict: Verdict) -> Done {
+    async fn follow(&mut self, verdict: Verdict) -> Conclusion {
         match verdict {
-            Verdict::Refuse(failure) => self.refused(failure),
-            Verdict::Wait(until) => self.waits(until),
-            Verdict::Later(next, failure) => self.deferred(&next, &failure),
+            Verdict::Refuse(failure) => self.refused(failure).into(),
+            Verdict::Wait(until) => Disposition::AwaitTicket { until }.into(),
+            Verdict::Later(next, failure) => Disposition::Retry { next, failure }.into(),
             Verdict::Own => {
                 self.spent = true;
-                self.succeeded(None)
+                self.succeeded(None).into()
             }
-            Verdict::Route => self.route().await,
+            Verdict::Route => self.route().await.into(),
             Verdict::Call(handle, adapter) => {
                 self.handle = Some(handle);
                 self.call(adapter.as_ref()).await
@@ -144,7 +151,7 @@ impl<'a> Run<'a> {
 
     /// Chooses the integration of a ticket that names none. The command then goes into that integration's lane, where it
     /// waits for a place like any other.
-    async fn route(&mut self) -> Done {
+    async fn route(&mut self) -> Disposition {
         let Command::Ticket(TicketCommand::Create(create)) = &*self.job.command else {
             let text = "only a create is routed";
             return self.refused(Failure::new(ErrorCode::Internal, text));
@@ -160,11 +167,8 @@ impl<'a> Run<'a> {
             Err(error) => {
                 tracing::warn!(command_id = %self.job.id, error = crate::store::chain(&error), "cannot route yet");
                 let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
-                let next = Next {
-                    at: after(Utc::now(), Duration::from_secs(1)),
-                    decided_by: "routing".into(),
-                };
-                return self.deferred(&next, &failure);
+                let next = Next::without_database();
+                return Disposition::Retry { next, failure };
             }
         };
         let routing = Routing::of(handles, traits, self.started_at).await;
@@ -172,7 +176,11 @@ impl<'a> Run<'a> {
             None => self.refused(routing.failure()),
             Some(chosen) => {
                 self.handle = Some(Arc::clone(&chosen.handle));
-                self.moves_lane()
+                // It goes into that integration's lane.
+                Disposition::Requeue {
+                    next: Next::in_(Duration::ZERO, WaitReason::Routed),
+                    state: CommandState::Pending,
+                }
             }
         }
     }
@@ -186,32 +194,28 @@ impl<'a> Run<'a> {
         }
         let now = Utc::now();
         let at = self.core.places.next(&self.core.store, row.id, limit).await;
-        let (at, decided_by) = match at {
+        let next = match at {
             // What is a moment off is now: the database's clock and ours are two.
             Some(at) if (at - now).num_milliseconds() < 250 => return None,
-            Some(at) => (at, RATE_LIMITED_BY),
-            None => (
-                after(now, Duration::from_secs(1)),
-                "the places of rate_limit_per_hour could not be read",
-            ),
+            Some(at) => Next {
+                at,
+                wait: Wait::of(WaitReason::RateLimitPerHour),
+            },
+            None => Next::without_database(),
         };
         let text = format!(
             "integration {} takes {limit} requests an hour; this one has its place at {}",
             row.id,
-            at.format("%H:%M:%S UTC")
+            next.at.format("%H:%M:%S UTC")
         );
-        let next = Next {
-            at,
-            decided_by: decided_by.into(),
-        };
         Some((next, Failure::new(ErrorCode::RateLimited, text)))
     }
 
-    async fn call(&mut self, adapter: &dyn Adapter) -> Done {
+    async fn call(&mut self, adapter: &dyn Adapter) -> Conclusion {
         let command = Arc::clone(&self.job.command);
         if let Command::Ticket(TicketCommand::Attach(attach)) = &*command {
             if let Some((next, failure)) = self.place().await {
-                return self.deferred(&next, &failure);
+                return Disposition::Retry { next, failure }.into();
             }
             return self.attach(adapter, &attach.attachments).await;
         }
@@ -227,27 +231,27 @@ impl<'a> Run<'a> {
         };
         let operation = match operation(&command, &ticket, cause) {
             Ok(operation) => operation,
-            Err(failure) => return self.refused(failure),
+            Err(failure) => return self.refused(failure).into(),
         };
         if self.job.doubt_since.is_some() {
             match self.look_up(adapter, &operation).await {
                 LookedUp::Adopt(mut receipt) => {
                     self.attach_to_new(adapter, files, &mut receipt).await;
-                    return self.succeeded(Some(&receipt));
+                    return self.succeeded(Some(*receipt)).into();
                 }
                 LookedUp::Nothing => {}
-                LookedUp::Settled(done) => return *done,
+                LookedUp::Concluded(conclusion) => return *conclusion,
             }
         }
         let attempts_max = self.core.config.retry.schedule.len() + 1;
         if usize::try_from(self.job.attempt).is_ok_and(|spent| spent >= attempts_max) {
-            if let Some(done) = self.partly_done(adapter, &operation).await {
-                return done;
+            if let Some(receipt) = self.partly_done(adapter, &operation).await {
+                return self.succeeded(Some(receipt)).into();
             }
-            return self.exhausted_after_look_up().await;
+            return self.exhausted_after_look_up().await.into();
         }
         if let Some((next, failure)) = self.place().await {
-            return self.deferred(&next, &failure);
+            return Disposition::Retry { next, failure }.into();
         }
         self.spent = true;
         let result = {
@@ -260,7 +264,7 @@ impl<'a> Run<'a> {
         match result {
             Ok(mut receipt) => {
                 self.attach_to_new(adapter, files, &mut receipt).await;
-                self.succeeded(Some(&receipt))
+                self.succeeded(Some(receipt)).into()
             }
             Err(error) => {
                 tracing::info!(
@@ -277,17 +281,17 @@ impl<'a> Run<'a> {
     /// No attempt is left for an operation's last step. Where the platform shows that those before it are done, they are
     /// not called undone.
     async fn partly_done(
-        &mut self,
+        &self,
         adapter: &dyn Adapter,
         operation: &Operation<'_>,
-    ) -> Option<Done> {
+    ) -> Option<Receipt> {
         let found = {
             let tokens = TokenCache::new(self.core, self.handle.as_ref());
             let exchange = self.exchange(&tokens);
             adapter.partly(&exchange, operation).await
         };
         match found {
-            Ok(found) => found.map(|receipt| self.succeeded(Some(&receipt))),
+            Ok(found) => found,
             Err(error) => {
                 tracing::warn!(command_id = %self.job.id, error = %error, "what was done of it cannot be read");
                 None
@@ -296,17 +300,14 @@ impl<'a> Run<'a> {
     }
 
     /// The last attempt was looked up and has made nothing: the command ends with what that attempt met.
-    async fn exhausted_after_look_up(&mut self) -> Done {
+    async fn exhausted_after_look_up(&mut self) -> Disposition {
         let last = match self.core.store.last_attempt(self.job.id).await {
             Ok(last) => last,
             Err(error) => {
                 tracing::warn!(command_id = %self.job.id, error = crate::store::chain(&error), "cannot read the last attempt yet");
-                let next = Next {
-                    at: after(Utc::now(), Duration::from_secs(1)),
-                    decided_by: "reading the last attempt".into(),
-                };
+                let next = Next::without_database();
                 let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
-                return self.deferred(&next, &failure);
+                return Disposition::Retry { next, failure };
             }
         };
         let last = last.unwrap_or_else(|| {
@@ -320,54 +321,46 @@ impl<'a> Run<'a> {
 
     /// The platform refuses by budget: nothing was done, so no attempt is spent, and the integration pauses for all
     /// workers until the platform takes requests again.
-    pub(super) fn rate_limited(&mut self, failure: &Failure, hint: Option<Duration>) -> Done {
+    pub(super) fn rate_limited(&mut self, failure: Failure, hint: Option<Duration>) -> Disposition {
         self.spent = false;
         self.circuit = Some(CircuitTally::paused(hint));
         let default = self.core.config.retry.schedule.first().copied();
         let pause = hint.or(default).unwrap_or_default();
         let next = Next {
             at: after(Utc::now(), pause.min(policy::HINT_MAX)),
-            decided_by: match hint {
-                Some(hint) => policy::retry_after_name(hint),
-                None => "the platform's rate limit (it named no time)".into(),
-            },
+            wait: hint.map_or(Wait::of(WaitReason::PlatformRateLimit), policy::retry_after),
         };
-        self.deferred(&next, failure)
+        Disposition::Retry { next, failure }
     }
 
     /// What follows from the class of a failed attempt. Whatever the class, nothing is sent sooner than an answer asked for.
-    fn failed_attempt(&mut self, protection: &Protection, error: &AdapterError) -> Done {
+    pub(super) fn failed_attempt(
+        &mut self,
+        protection: &Protection,
+        error: &AdapterError,
+    ) -> Conclusion {
         let failure = error.failure();
         let asked = self.asked.get();
-        match &error.class {
+        let disposition = match &error.class {
             ErrorClass::Transient { retry_after } => {
                 self.after_failure(&failure, (*retry_after).max(asked), None)
             }
             ErrorClass::RateLimited { retry_after } => {
-                self.rate_limited(&failure, (*retry_after).max(asked))
+                self.rate_limited(failure, (*retry_after).max(asked))
             }
             ErrorClass::Timeout | ErrorClass::Internal => self.after_failure(&failure, asked, None),
-            ErrorClass::Authentication
-                if self
-                    .handle
-                    .as_ref()
-                    .is_some_and(|handle| handle.row.parks()) =>
-            {
-                self.parks(failure)
-            }
+            ErrorClass::Authentication if self.parks_on_refusal() => return self.parks(failure),
             ErrorClass::Authentication
             | ErrorClass::Permission
             | ErrorClass::NotFound
             | ErrorClass::Validation { .. }
             | ErrorClass::Conflict
             | ErrorClass::Unsupported
-            | ErrorClass::Egress => self.finished(Outcome::Failed, failure),
-            ErrorClass::Gone => self.gone(failure),
+            | ErrorClass::Egress => self.failed(failure),
+            ErrorClass::Gone => return self.gone(failure),
             ErrorClass::Unknown => match protection {
                 Protection::Native => self.after_failure(&failure, asked, None),
-                Protection::None => {
-                    self.finished(Outcome::Failed, unknown_for_good(&failure.message))
-                }
+                Protection::None => self.failed(unknown_for_good(&failure.message)),
                 Protection::Lookup { rungs } => {
                     let now = Utc::now();
                     self.doubt_from(now);
@@ -375,75 +368,97 @@ impl<'a> Run<'a> {
                     let first = ladder.first().copied().unwrap_or_default();
                     let next = Next {
                         at: after(now, first),
-                        decided_by: self.rung_name(0),
+                        wait: self.look_up_wait(0),
                     };
                     let next = policy::no_sooner(next, asked, now);
                     self.after_failure(&failure, None, Some(next))
                 }
             },
-        }
+        };
+        disposition.into()
+    }
+
+    /// Whether its integration waits for a better credential where one is refused.
+    pub(super) fn parks_on_refusal(&self) -> bool {
+        let handle = self.handle.as_ref();
+        handle.is_some_and(|handle| handle.row.parks())
     }
 
     /// The endpoint wants to hear no more: the command fails, and its integration is disabled with it.
-    fn gone(&mut self, failure: Failure) -> Done {
-        let done = self.finished(Outcome::Failed, failure);
+    fn gone(&mut self, failure: Failure) -> Conclusion {
+        let disposition = self.failed(failure);
         let reason = "the platform answered that the endpoint is gone for good";
-        self.with_transit(done, LifeEvent::Disable, reason)
+        self.with_transit(disposition, LifeEvent::Disable, reason)
     }
 
     /// The credential is refused, and the integration is one that waits for a better one: so do its commands.
-    fn parks(&mut self, failure: Failure) -> Done {
-        let next = Next {
-            at: after(Utc::now(), gates::PARKED_LOOK),
-            decided_by: PARKED_BY.into(),
-        };
+    pub(super) fn parks(&self, failure: Failure) -> Conclusion {
+        let next = Next::in_(gates::PARKED_LOOK, WaitReason::CredentialRefused);
         let reason = failure.message.clone();
         let failure = Failure {
             message: format!("{reason}; the command waits until integration.test passes"),
             retryable: true,
             ..failure
         };
-        let done = self.deferred(&next, &failure);
-        self.with_transit(done, LifeEvent::Park, &reason)
+        self.with_transit(
+            Disposition::Retry { next, failure },
+            LifeEvent::Park,
+            &reason,
+        )
     }
 
-    /// A settlement that changes its integration's state along with it.
-    fn with_transit(&self, mut done: Done, event: LifeEvent, reason: &str) -> Done {
-        done.effect = self.handle.as_ref().map(|handle| {
-            OwnEffect::Transit(Transit {
-                reason: Some(reason.to_owned()),
-                error: Some(reason.to_owned()),
-                command: Some(self.job.id),
-                ..Transit::of(handle.row.id, event)
-            })
-        });
-        // Where the state cannot be changed, the command has come out all the same.
-        done.instead = Some(Box::new(done.settlement.clone()));
-        done.again = Some(Box::new(done.settlement.clone()));
-        done
+    /// A disposition that changes its integration's state along with it. Where the state cannot be changed, the command
+    /// has come out all the same.
+    fn with_transit(&self, disposition: Disposition, event: LifeEvent, reason: &str) -> Conclusion {
+        let Some(handle) = &self.handle else {
+            return disposition.into();
+        };
+        let transit = Transit {
+            reason: Some(reason.to_owned()),
+            error: Some(reason.to_owned()),
+            command: Some(self.job.id),
+            ..Transit::of(handle.row.id, event)
+        };
+        Conclusion::WithChange {
+            if_refused: Box::new(disposition.clone()),
+            if_stale: Box::new(disposition.clone()),
+            disposition,
+            change: Box::new(OwnEffect::Transit(transit)),
+        }
     }
 
-    async fn conduct_own(&mut self) -> Done {
+    async fn conduct_own(&mut self) -> Conclusion {
         let own = own::run(self.core, &self.job, self.started_at).await;
         self.handle = own.handle;
         self.spent = own.spent;
-        let mut done = match own.result {
-            Ok(result) => self.done(Outcome::Succeeded, Some(result), None, None, None),
-            Err(own::Refusal::For(failure)) => self.finished(Outcome::Failed, failure),
+        let disposition = match own.result {
+            Ok(result) => Disposition::Succeeded {
+                result,
+                receipt: None,
+            },
+            Err(own::Refusal::For(failure)) => self.failed(failure),
             Err(own::Refusal::Later(failure, hint)) if failure.code == ErrorCode::RateLimited => {
-                self.rate_limited(&failure, hint)
+                self.rate_limited(failure, hint)
             }
             Err(own::Refusal::Later(failure, hint)) => self.after_failure(&failure, hint, None),
-            Err(own::Refusal::Waits(next)) => self.waits_for_own(&next),
+            Err(own::Refusal::Waits(next)) => Disposition::Requeue {
+                next,
+                state: CommandState::Deferred,
+            },
         };
-        if done.settlement.finished && own.effect.is_some() {
-            let text = "the database refused the change; the worker's log has the details";
-            let refused = self.finished(Outcome::Failed, Failure::new(ErrorCode::Internal, text));
-            done.instead = Some(Box::new(refused.settlement));
-            done.again = Some(Box::new(hand_back(&self.job).settlement));
-            done.effect = own.effect;
+        let Some(change) = own.effect else {
+            return disposition.into();
+        };
+        let text = "the database refused the change; the worker's log has the details";
+        Conclusion::WithChange {
+            disposition,
+            change: Box::new(change),
+            if_refused: Box::new(self.failed(Failure::new(ErrorCode::Internal, text))),
+            if_stale: Box::new(Disposition::Requeue {
+                next: Next::in_(Duration::ZERO, WaitReason::IntegrationChanged),
+                state: CommandState::Deferred,
+            }),
         }
-        done
     }
 
     fn exchange<'b>(&'b self, tokens: &'b TokenCache<'b>) -> Exchange<'b> {
@@ -591,47 +606,6 @@ fn traits_of(create: &TicketCreate) -> Traits {
     }
 }
 
-/// A job that was not started goes back as it came: no attempt, no event.
-pub(super) fn hand_back(job: &Job) -> Done {
-    let now = Utc::now();
-    Done {
-        settlement: Settlement {
-            id: job.id,
-            organization_id: job.organization_id,
-            ticket_id: job.ticket_id,
-            take: job.take,
-            state: if job.doubt_since.is_some() || job.attempt > 0 {
-                "deferred"
-            } else {
-                "pending"
-            },
-            attempt: job.attempt,
-            events_after: job.events,
-            due_at: Some(now),
-            decided_by: Some("the worker that held it stopped".into()),
-            error_code: None,
-            error: None,
-            doubt_since: job.doubt_since,
-            lookups: job.lookups,
-            finished: false,
-            waits: false,
-            ran: false,
-            integration_id: None,
-            attempt_record: None,
-            events: Vec::new(),
-            ticket_insert: None,
-            ticket_change: None,
-            parent: job.parent,
-            report: None,
-        },
-        usage: None,
-        circuit: None,
-        effect: None::<OwnEffect>,
-        instead: None,
-        again: None,
-    }
-}
-
 /// The mark of duplicate protection: a create's is the ticket's, everything else's the command's.
 pub(super) fn mark(job: &Job) -> String {
     match (&*job.command, job.ticket_id) {
@@ -710,8 +684,10 @@ pub(super) fn view_of(
 }
 
 /// Fails a job that cannot even be run.
-pub(super) fn refuse(core: &Arc<Core>, job: Job, failure: Failure) -> Done {
-    Run::new(core, job).finished(Outcome::Failed, failure)
+pub(super) fn refuse(core: &Arc<Core>, job: Job, failure: Failure) -> Completed {
+    let mut run = Run::new(core, job);
+    let disposition = run.failed(failure);
+    run.complete(disposition.into())
 }
 
 /// The ticket as the adapter would see it, for a dry run.

@@ -13,7 +13,7 @@ use super::super::job::Job;
 use super::super::policy::{Next, after};
 use super::{Done, Refusal};
 use crate::contract::TicketBulkUpdate;
-use crate::domain::{CommandId, ErrorCode, Failure, TicketId};
+use crate::domain::{CommandId, CommandState, ErrorCode, Failure, TicketId, Wait, WaitReason};
 use crate::store::{ArrivalOrder, Child, NewCommand, StoreError, chain};
 
 /// How often a parent looks at its children when nobody wakes it; the last child to finish does.
@@ -38,15 +38,16 @@ pub(super) async fn run(
         .collect();
     let open = children
         .iter()
-        .filter(|child| matches!(child.state.as_str(), "pending" | "running" | "deferred"))
+        .filter(|child| !child.state.is_final())
         .count();
     if open > 0 || children.len() + taken.len() < update.ticket_ids.len() {
         return Err(Refusal::Waits(Next {
             at: after(Utc::now(), POLL),
-            decided_by: format!("{open} of {} children are not done", children.len()),
+            wait: Wait::with(WaitReason::Children, open),
         }));
     }
-    let of_state = |state: &str| children.iter().filter(|child| child.state == state).count();
+    let of_state =
+        |state: CommandState| children.iter().filter(|child| child.state == state).count();
     let tickets: Vec<Value> = update
         .ticket_ids
         .iter()
@@ -55,7 +56,7 @@ pub(super) async fn run(
             let error = child
                 .error
                 .as_deref()
-                .filter(|_| child.state != "succeeded")
+                .filter(|_| child.state != CommandState::Succeeded)
                 .and_then(|text| serde_json::from_str::<Value>(text).ok());
             json!({ "ticket_id": ticket, "command_id": child.id, "outcome": child.state, "error": error })
         })
@@ -65,13 +66,13 @@ pub(super) async fn run(
             json!({ "ticket_id": ticket, "command_id": id, "outcome": "failed", "error": error })
         }))
         .collect();
-    let succeeded = of_state("succeeded");
+    let succeeded = of_state(CommandState::Succeeded);
     let total = children.len() + taken.len();
     Ok(Done {
         handle: None,
         result: json!({
-            "total": total, "succeeded": succeeded, "failed": of_state("failed") + taken.len(),
-            "cancelled": of_state("cancelled"), "success": succeeded == total,
+            "total": total, "succeeded": succeeded, "failed": of_state(CommandState::Failed) + taken.len(),
+            "cancelled": of_state(CommandState::Cancelled), "success": succeeded == total,
             "reason": update.reason, "tickets": tickets,
         }),
         effect: None,

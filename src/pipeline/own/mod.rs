@@ -82,7 +82,8 @@ async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<Done, Ref
     let refuse = |code, text: &str| Err(Refusal::For(Failure::new(code, text)));
     // Of a bulk change that was taken before, children are under way.
     let started = job.attempt > 0
-        || (job.take > 1 && matches!(&*job.command, Command::Own(OwnCommand::BulkUpdate(_))));
+        || (job.fencing_token > 1
+            && matches!(&*job.command, Command::Own(OwnCommand::BulkUpdate(_))));
     if !started && job.expires_at.is_some_and(|expiry| expiry <= now) {
         return refuse(
             ErrorCode::Expired,

@@ -238,6 +238,19 @@ pub(super) const SHARED_LIMITS: Losses = Losses {
     checks: &[WORKERS],
 };
 
+/// Of the field's words: sentences are made of reasons again.
+pub(super) const FIELD_WORDS: Losses = Losses {
+    guarded: &["commands", "command_attempts", "workers"],
+    checks: &[WORKERS],
+};
+
+/// Whether workers of an older version run, whose statements name columns as they were.
+pub(super) async fn running_workers(
+    client: &impl GenericClient,
+) -> Result<Option<Finding>, tokio_postgres::Error> {
+    Finding::of_rows(client, WORKERS.sql, WORKERS.what, WORKERS.remedy).await
+}
+
 /// A running worker is of its own schema, whichever that is.
 const WORKERS: Check = never(
     "workers are running",

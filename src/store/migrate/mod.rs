@@ -61,7 +61,7 @@ macro_rules! step {
     };
 }
 
-static STEPS: [Step; 8] = [
+static STEPS: [Step; 9] = [
     step!(1, "legacy_shape", checks::LEGACY_SHAPE),
     step!(2, "integration_refactor", checks::REFACTOR),
     step!(3, "ledger", checks::LEDGER),
@@ -70,6 +70,7 @@ static STEPS: [Step; 8] = [
     step!(6, "sparse_indexes", checks::SPARSE_INDEXES),
     step!(7, "row_types", checks::ROW_TYPES),
     step!(8, "shared_limits", checks::SHARED_LIMITS),
+    step!(9, "field_words", checks::FIELD_WORDS),
 ];
 
 /// The version that adopts the legacy tables or makes them, and its text.
@@ -77,6 +78,11 @@ const ADOPTION: i32 = 1;
 const LEGACY: &str = include_str!("../../../migrations/V1__legacy_shape.sql");
 /// The version that turns `integration_type` into category and platform.
 const REFACTOR: i32 = 2;
+
+/// The version that makes the ledger.
+const LEDGER: i32 = 3;
+/// The version that renames columns under running workers.
+const FIELD_WORDS: i32 = 9;
 
 /// refinery's own table, as refinery makes it: made before it, so that it can carry the mark.
 const HISTORY: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history(version INT4 PRIMARY KEY, \
@@ -327,9 +333,14 @@ pub async fn status(client: &Client) -> Result<Status, MigrateError> {
         };
         inspection.notes.push(newer.to_string());
     }
+    let pending = pending(&applied);
+    if holds(&pending, FIELD_WORDS) && holds(&applied, LEDGER) {
+        let workers = checks::running_workers(client).await?;
+        inspection.findings.extend(workers);
+    }
     Ok(Status {
         found: inspection.start,
-        pending: pending(&applied),
+        pending,
         applied,
         findings: inspection.findings,
         notes: inspection.notes,

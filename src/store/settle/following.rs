@@ -63,7 +63,7 @@ pub(super) struct Following {
 impl Following {
     pub(super) fn of(batch: &[Settlement]) -> Self {
         let (organizations, tickets) = released_turns(batch);
-        let finished = || batch.iter().filter(|s| s.finished);
+        let finished = || batch.iter().filter(|s| s.is_finished());
         Self {
             organizations,
             tickets,
@@ -143,7 +143,7 @@ fn turns_of(after: &[tokio_postgres::Row]) -> u64 {
 fn released_turns(batch: &[Settlement]) -> (Vec<Uuid>, Vec<Uuid>) {
     let mut pairs: Vec<(Uuid, Uuid)> = batch
         .iter()
-        .filter(|s| s.finished || s.waits)
+        .filter(|s| s.is_finished() || s.waits)
         .filter_map(|s| Some((s.organization_id.uuid(), s.ticket_id?.uuid())))
         .collect();
     pairs.sort_unstable();

@@ -18,9 +18,10 @@ use super::{
     IntegrationWrite, NewIntegration, OutboxRow, Store, StoreError, SyncRecord, Transit,
     keep_if_sound, limited,
 };
-use crate::contract::IntegrationResult;
+use crate::contract::{IntegrationResult, Outcome};
 use crate::domain::{
-    CommandId, IntegrationId, OrganizationId, TicketCategory, TicketId, TicketPatch, TicketStatus,
+    CommandId, CommandState, ErrorCode, IntegrationId, OrganizationId, TicketCategory, TicketId,
+    TicketPatch, TicketStatus, Wait,
 };
 
 /// How one taken command is put down again.
@@ -33,9 +34,9 @@ pub struct Settlement {
     /// Its ticket.
     pub ticket_id: Option<TicketId>,
     /// The fence.
-    pub take: i32,
-    /// The new state as stored.
-    pub state: &'static str,
+    pub fencing_token: i32,
+    /// The new state.
+    pub state: CommandState,
     /// Attempts spent, with this one if it counts.
     pub attempt: i32,
     /// Events numbered, with these.
@@ -43,17 +44,15 @@ pub struct Settlement {
     /// When it runs again, of a deferred or handed back one; when it is looked at again, of one that waits.
     pub due_at: Option<DateTime<Utc>>,
     /// Which setting, header or gate decided that.
-    pub decided_by: Option<String>,
+    pub wait: Option<Wait>,
     /// The error's code.
-    pub error_code: Option<&'static str>,
+    pub error_code: Option<ErrorCode>,
     /// The error, as in the event.
     pub error: Option<String>,
     /// Since when there is doubt; `None` ends it.
     pub doubt_since: Option<DateTime<Utc>>,
     /// Look-ups made since.
     pub lookups: i32,
-    /// Whether nothing comes after it.
-    pub finished: bool,
     /// Gives its turn back and waits: its ticket is not known yet.
     pub waits: bool,
     /// Whether it was really run, so that a suspect is cleared: waiting proves nothing.
@@ -82,28 +81,34 @@ pub struct Report {
     /// The platform, or `none`.
     pub platform: &'static str,
     /// The outcome.
-    pub outcome: &'static str,
+    pub outcome: Outcome,
     /// From the start of the attempt to its outcome.
     pub seconds: f64,
 }
 
 impl Settlement {
+    /// Whether nothing comes after it.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.state.is_final()
+    }
+
     /// The event that ends it, if it is finished: what a repeat is answered with.
     #[must_use]
     pub fn final_event(&self) -> Option<&EventRecord> {
-        self.events.last().filter(|_| self.finished)
+        self.events.last().filter(|_| self.is_finished())
     }
 
     /// Whether its final event is the only one the command has ever had: such an event is not stored apart from it.
     #[must_use]
     pub fn is_sole(&self) -> bool {
-        self.finished && self.events_after == 1 && self.events.len() == 1
+        self.is_finished() && self.events_after == 1 && self.events.len() == 1
     }
 
     /// Whether nothing that it writes can be there already: it ends a command that nobody ran before, whose ticket, if it
     /// makes one, was not there when it began.
     fn is_first_try(&self) -> bool {
-        self.take == 1
+        self.fencing_token == 1
             && self.is_sole()
             && self
                 .ticket_insert
@@ -122,7 +127,7 @@ pub struct AttemptRecord {
     /// How long it took.
     pub duration_ms: i64,
     /// How it ended.
-    pub outcome: &'static str,
+    pub outcome: Outcome,
     /// Its error's message.
     pub message: Option<String>,
     /// What the platform answered.
@@ -308,12 +313,13 @@ impl Store {
         owner: Uuid,
         worker: &str,
         settlement: &Settlement,
+        usage: &[(IntegrationId, UsageTally)],
         effect: &OwnEffect,
     ) -> Result<Option<(SettledBatch, Followed)>, StoreError> {
         let client = self.hot().await?;
         let work = async {
             client.batch_execute("BEGIN").await?;
-            let made = settle_one(&client, owner, worker, settlement, effect).await;
+            let made = settle_one(&client, (owner, worker), settlement, usage, effect).await;
             let good = matches!(made, Ok(Some(_)));
             client
                 .batch_execute(if good { "COMMIT" } else { "ROLLBACK" })
@@ -345,14 +351,14 @@ const FIRST_TRIES_PARAMS: usize = 7;
 /// is there. Not for the hot path.
 async fn settle_one(
     client: &deadpool_postgres::Object,
-    owner: Uuid,
-    worker: &str,
+    (owner, worker): (Uuid, &str),
     settlement: &Settlement,
+    usage: &[(IntegrationId, UsageTally)],
     effect: &OwnEffect,
 ) -> Result<Option<(SettledBatch, Followed)>, tokio_postgres::Error> {
     let batch = std::slice::from_ref(settlement);
     let batch_id = Uuid::now_v7();
-    let rows = SettleRows::of(batch, &[]);
+    let rows = SettleRows::of(batch, usage);
     let settle = client.prepare_cached(SETTLE).await?;
     let settled = client
         .query(&settle, &rows.params(&owner, &worker, &batch_id, &false))

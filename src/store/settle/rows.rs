@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Params, Settlement, UsageTally};
-use crate::domain::{IntegrationId, Priority, TicketCategory, TicketStatus};
+use crate::domain::{ErrorCode, IntegrationId, Priority, TicketCategory, TicketStatus};
 use crate::store::Words;
 
 /// What `sql/settle.sql` takes of a batch.
@@ -56,12 +56,13 @@ impl<'a> SettleRows<'a> {
 #[postgres(name = "settle_command")]
 pub(super) struct CommandRow<'a> {
     id: Uuid,
-    take: i32,
+    fencing_token: i32,
     state: &'a str,
     attempt: i32,
     events: i32,
     due_at: Option<DateTime<Utc>>,
-    decided_by: Option<&'a str>,
+    wait_reason: Option<&'a str>,
+    wait_detail: Option<i32>,
     error_code: Option<&'a str>,
     error: Option<&'a str>,
     doubt_since: Option<DateTime<Utc>>,
@@ -84,19 +85,20 @@ impl<'a> CommandRow<'a> {
         let events = usize::try_from(s.events_after).unwrap_or(0);
         Self {
             id: s.id.uuid(),
-            take: s.take,
-            state: s.state,
+            fencing_token: s.fencing_token,
+            state: s.state.as_str(),
             attempt: s.attempt,
             events: s.events_after,
             due_at: s.due_at,
-            decided_by: s.decided_by.as_deref(),
-            error_code: s.error_code,
+            wait_reason: s.wait.map(|wait| wait.reason.as_str()),
+            wait_detail: s.wait.and_then(|wait| wait.detail),
+            error_code: s.error_code.map(ErrorCode::as_str),
             error: s.error.as_deref(),
             doubt_since: s.doubt_since,
             lookups: s.lookups,
             final_event: last.map(|event| &*event.body),
             final_key: last.map(|event| event.routing_key.as_str()),
-            finished: s.finished,
+            finished: s.is_finished(),
             waits: s.waits,
             ran: s.ran,
             integration: s.integration_id.map(IntegrationId::uuid),
@@ -120,7 +122,8 @@ pub(super) struct AttemptRow<'a> {
     message: Option<&'a str>,
     http_status: Option<i32>,
     retry_at: Option<DateTime<Utc>>,
-    decided_by: Option<&'a str>,
+    wait_reason: Option<&'a str>,
+    wait_detail: Option<i32>,
 }
 
 impl<'a> AttemptRow<'a> {
@@ -132,12 +135,13 @@ impl<'a> AttemptRow<'a> {
             attempt: s.attempt,
             started_at: a.started_at,
             duration_ms: a.duration_ms,
-            outcome: a.outcome,
-            error_code: s.error_code,
+            outcome: a.outcome.as_str(),
+            error_code: s.error_code.map(ErrorCode::as_str),
             message: a.message.as_deref(),
             http_status: a.http_status,
-            retry_at: s.due_at.filter(|_| !s.finished),
-            decided_by: s.decided_by.as_deref(),
+            retry_at: s.due_at.filter(|_| !s.is_finished()),
+            wait_reason: s.wait.map(|wait| wait.reason.as_str()),
+            wait_detail: s.wait.and_then(|wait| wait.detail),
         })
     }
 }
@@ -250,7 +254,7 @@ impl<'a> InsertRow<'a> {
 #[postgres(name = "change_ticket")]
 pub(super) struct ChangeRow<'a> {
     command_id: Uuid,
-    take: i32,
+    fencing_token: i32,
     id: Uuid,
     organization: Uuid,
     title: Option<&'a str>,
@@ -279,7 +283,7 @@ impl<'a> ChangeRow<'a> {
         let t = s.ticket_change.as_deref()?;
         Some(Self {
             command_id: s.id.uuid(),
-            take: s.take,
+            fencing_token: s.fencing_token,
             id: s.ticket_id?.uuid(),
             organization: s.organization_id.uuid(),
             title: t.patch.title.as_deref(),

@@ -41,13 +41,13 @@ WITH fence AS MATERIALIZED (
            AND NOT res.org = ANY ($8::uuid[]) AS runs
   FROM res JOIN lanes l ON l.lane = COALESCE(res.in_lane, '00000000-0000-0000-0000-000000000000')
 ), ins AS (
-  INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, state, turn, take, owner, lane,
+  INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, state, turn, fencing_token, owner, lane,
                         due_at, retry_at, started_at, expires_at, digest, data, traceparent, tracestate)
   SELECT id, arrival, type, org, integration, ticket, CASE WHEN runs THEN 'running' ELSE 'pending' END, ready,
          CASE WHEN runs THEN 1 ELSE 0 END, CASE WHEN runs THEN $7::uuid END, lane,
          CASE WHEN ready AND NOT runs THEN now() END, CASE WHEN NOT ready THEN now() + interval '1 second' END,
          CASE WHEN runs THEN now() END, expires_at, digest, data, traceparent, tracestate
-  FROM ranked JOIN unnest($2::claim_body[]) WITH ORDINALITY
+  FROM ranked JOIN unnest($2::enqueue_body[]) WITH ORDINALITY
        AS stored(digest, data, expires_at, traceparent, tracestate, parent, doubt, n) USING (n)
   ORDER BY org, ticket, id -- everybody in the same order: no deadlocks at the turn index
   ON CONFLICT DO NOTHING

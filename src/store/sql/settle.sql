@@ -9,21 +9,22 @@ WITH upd AS (
     turn = NOT (i.finished OR i.waits),
     due_at = CASE WHEN i.finished OR i.waits THEN NULL ELSE i.due_at END,
     retry_at = CASE WHEN i.finished THEN NULL WHEN i.waits OR i.state = 'deferred' THEN i.due_at END,
-    decided_by = i.decided_by, error_code = i.error_code, error = i.error,
+    wait_reason = i.wait_reason, wait_detail = i.wait_detail, error_code = i.error_code, error = i.error,
     doubt_since = i.doubt_since, lookups = i.lookups,
     finished_at = CASE WHEN i.finished THEN now() END,
     integration_id = COALESCE(i.integration, c.integration_id),
     lane = CASE WHEN c.type LIKE 'integration.%' THEN c.lane ELSE COALESCE(i.integration, c.lane) END,
-    final_event = i.final_event, final_key = i.final_key, suspect = c.suspect AND NOT i.ran, alone = c.alone AND NOT i.ran
+    final_event = i.final_event, final_key = i.final_key,
+    poison_candidate = c.poison_candidate AND NOT i.ran, isolated = c.isolated AND NOT i.ran
   FROM unnest($3::settle_command[]) AS i
   -- Whoever has an owner is running; saying so would only invite the planner to walk commands_running.
-  WHERE c.id = i.id AND c.owner = $1 AND c.take = i.take
+  WHERE c.id = i.id AND c.owner = $1 AND c.fencing_token = i.fencing_token
   RETURNING c.id, i.earlier, i.sole
 ), att AS (
   INSERT INTO command_attempts (command_id, run, attempt, worker, started_at, duration_ms, outcome, error_code, message,
-                                http_status, retry_at, decided_by)
+                                http_status, retry_at, wait_reason, wait_detail)
   SELECT a.id, a.run, a.attempt, $2, a.started_at, a.duration_ms, a.outcome, a.error_code, a.message, a.http_status,
-         a.retry_at, a.decided_by
+         a.retry_at, a.wait_reason, a.wait_detail
   FROM unnest($4::settle_attempt[]) AS a JOIN upd ON upd.id = a.id
 --[
   ON CONFLICT DO NOTHING

@@ -17,15 +17,15 @@ WITH RECURSIVE found(lane) AS (
 ), picked AS (
   SELECT p.id FROM lanes l CROSS JOIN LATERAL (
     SELECT c.id, c.due_at FROM commands c
-    WHERE c.lane = l.lane AND c.due_at <= now() AND NOT c.suspect
+    WHERE c.lane = l.lane AND c.due_at <= now() AND NOT c.poison_candidate
       AND NOT c.organization_id = ANY ($7::uuid[])
     ORDER BY c.due_at, c.arrival LIMIT l.room
     FOR UPDATE SKIP LOCKED
   ) p WHERE l.room > 0
   ORDER BY p.due_at LIMIT $4
 )
--- decided_by stays: who comes back for a place that was reserved must be known again.
-UPDATE commands c SET state = 'running', owner = $5, take = c.take + 1, due_at = NULL, retry_at = NULL,
+-- wait_reason stays: who comes back for a place that was reserved must be known again.
+UPDATE commands c SET state = 'running', owner = $5, fencing_token = c.fencing_token + 1, due_at = NULL, retry_at = NULL,
        started_at = now()
 -- By an array, not by a join: the look-up by key is then the only plan there is.
 WHERE c.id = ANY (ARRAY(SELECT id FROM picked))

@@ -31,5 +31,5 @@ UPDATE tickets t SET
   deleted_at = CASE WHEN u.deletes THEN COALESCE(t.deleted_at, now()) ELSE t.deleted_at END,
   last_activity_at = now(), updated_at = now()
 FROM unnest($1::change_ticket[]) AS u
-JOIN commands c ON c.id = u.command_id AND c.take = u.take AND c.owner IS NULL
+JOIN commands c ON c.id = u.command_id AND c.fencing_token = u.fencing_token AND c.owner IS NULL
 WHERE t.id = u.id AND t.organization_id = u.organization

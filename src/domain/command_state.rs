@@ -1,0 +1,163 @@
+//! Where a command is in its life, and what it waits for.
+
+super::wire_enum! {
+    /// Where a command is in its life; the column `commands.state`.
+    CommandState {
+        /// Stored and not begun, or put back without a result.
+        Pending = "pending",
+        /// A worker has it.
+        Running = "running",
+        /// It was tried, or a gate put it off; it runs again.
+        Deferred = "deferred",
+        /// Done.
+        Succeeded = "succeeded",
+        /// Ended without success.
+        Failed = "failed",
+        /// Ended by an operator.
+        Cancelled = "cancelled",
+    }
+}
+
+impl CommandState {
+    /// Whether nothing comes after it.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Pending | Self::Running | Self::Deferred => false,
+            Self::Succeeded | Self::Failed | Self::Cancelled => true,
+        }
+    }
+}
+
+super::wire_enum! {
+    /// What decided when a command runs next; the column `commands.wait_reason`. [`Wait`] makes the sentence.
+    WaitReason {
+        /// The configured schedule; the detail is the index.
+        RetrySchedule = "retry_schedule",
+        /// The platform's `Retry-After`; the detail is its seconds.
+        RetryAfter = "retry_after",
+        /// The platform refused by its rate limit and named no time.
+        PlatformRateLimit = "platform_rate_limit",
+        /// Our own limit of the integration: a slot is reserved for the command, which has it when it comes back.
+        RateLimitPerHour = "rate_limit_per_hour",
+        /// The integration's credential was refused, and its setting says that commands wait for a better one.
+        CredentialRefused = "credential_refused",
+        /// The integration is in its maintenance window.
+        MaintenanceWindow = "maintenance_window",
+        /// The platform's look-up schedule; the detail is the number of the look-up.
+        LookUpSchedule = "look_up_schedule",
+        /// `dispatch.settle_after`; the detail is the number of the look-up.
+        SettleAfter = "settle_after",
+        /// An outcome is unknown and cannot be looked up now.
+        UnknownOutcome = "unknown_outcome",
+        /// The ticket is not known yet.
+        TicketUnknown = "ticket_unknown",
+        /// Routing has chosen the integration, and the command goes into its lane.
+        Routed = "routed",
+        /// A bulk change waits for its children; the detail is how many are open.
+        Children = "children",
+        /// The database could not be read or written.
+        DatabaseUnavailable = "database_unavailable",
+        /// The integration changed after the command read it.
+        IntegrationChanged = "integration_changed",
+        /// The worker that held it stopped in good order.
+        WorkerStopped = "worker_stopped",
+        /// The process that ran it died.
+        WorkerDied = "worker_died",
+        /// `ticketwire command retry`.
+        CommandRetry = "command_retry",
+    }
+}
+
+/// What decided when a command runs next, with what its sentence needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// Which kind.
+    pub reason: WaitReason,
+    /// An index, a count or seconds, as the reason has it.
+    pub detail: Option<i32>,
+}
+
+impl Wait {
+    /// A reason that needs no detail.
+    #[must_use]
+    pub const fn of(reason: WaitReason) -> Self {
+        Self {
+            reason,
+            detail: None,
+        }
+    }
+
+    /// A reason with its detail; what is beyond the column is its largest value.
+    #[must_use]
+    pub fn with(reason: WaitReason, detail: impl TryInto<i32>) -> Self {
+        Self {
+            reason,
+            detail: Some(detail.try_into().unwrap_or(i32::MAX)),
+        }
+    }
+
+    /// As stored. `None` where nothing is stored, or by a version with more reasons.
+    #[must_use]
+    pub fn stored(reason: Option<&str>, detail: Option<i32>) -> Option<Self> {
+        let reason = WaitReason::parse(reason?)?;
+        Some(Self { reason, detail })
+    }
+}
+
+impl std::fmt::Display for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let detail = self.detail.unwrap_or_default();
+        match self.reason {
+            WaitReason::RetrySchedule => write!(f, "retry.schedule[{detail}]"),
+            WaitReason::RetryAfter => write!(f, "Retry-After: {detail} s"),
+            WaitReason::PlatformRateLimit => {
+                f.write_str("the platform's rate limit (it named no time)")
+            }
+            WaitReason::RateLimitPerHour => f.write_str("rate_limit_per_hour"),
+            WaitReason::CredentialRefused => f.write_str("settings.on_auth_failure"),
+            WaitReason::MaintenanceWindow => f.write_str("maintenance_window_end"),
+            WaitReason::LookUpSchedule => {
+                write!(f, "look-up {detail} of the platform's look-up schedule")
+            }
+            WaitReason::SettleAfter => write!(f, "look-up {detail} (dispatch.settle_after)"),
+            WaitReason::UnknownOutcome => f.write_str("look-up of an unknown outcome"),
+            WaitReason::TicketUnknown => f.write_str("the ticket is not known yet"),
+            WaitReason::Routed => f.write_str("routing has chosen the integration"),
+            WaitReason::Children => write!(f, "{detail} of its commands are not done"),
+            WaitReason::DatabaseUnavailable => f.write_str("the database is not reachable"),
+            WaitReason::IntegrationChanged => {
+                f.write_str("the integration changed after the command read it")
+            }
+            WaitReason::WorkerStopped => f.write_str("the worker that held it stopped"),
+            WaitReason::WorkerDied => f.write_str("the process that ran it died"),
+            WaitReason::CommandRetry => f.write_str("command retry"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_reason_comes_back_as_its_sentence() {
+        for reason in WaitReason::ALL {
+            let wait = Wait::with(*reason, 2);
+
+            let stored = Wait::stored(Some(wait.reason.as_str()), wait.detail);
+
+            assert_eq!(stored, Some(wait));
+            assert!(!wait.to_string().is_empty());
+        }
+        assert_eq!(Wait::stored(Some("of a later version"), None), None);
+        assert_eq!(Wait::stored(None, Some(1)), None);
+    }
+
+    #[test]
+    fn a_detail_beyond_the_column_is_its_largest_value() {
+        let wait = Wait::with(WaitReason::RetryAfter, u64::MAX);
+
+        assert_eq!(wait.to_string(), "Retry-After: 2147483647 s");
+    }
+}

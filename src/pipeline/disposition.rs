@@ -1,0 +1,105 @@
+//! What became of a command that was run, as a value. One function makes the settlement from it
+//! (`dispatch/settlement.rs`), and nothing is counted before that is committed.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::policy::Next;
+use crate::domain::{CommandState, Failure, IntegrationId};
+use crate::platforms::Receipt;
+use crate::store::{CircuitTally, OwnEffect, Settlement, UsageTally};
+
+/// What became of a command that was run.
+#[derive(Debug, Clone)]
+pub(super) enum Disposition {
+    /// It is done.
+    Succeeded {
+        /// For its event.
+        result: Value,
+        /// What the platform gave back, if one was called.
+        receipt: Option<Box<Receipt>>,
+    },
+    /// It ends without success.
+    Failed(Failure),
+    /// An attempt failed, or a gate put the command off. It runs again, and a long wait is announced by an event.
+    Retry {
+        /// When, and what decided that.
+        next: Next,
+        /// Why it is not done yet.
+        failure: Failure,
+    },
+    /// It goes back as it came: no attempt, no event, nothing counted.
+    Requeue {
+        /// When it runs, and what decided that.
+        next: Next,
+        /// `pending` or `deferred`.
+        state: CommandState,
+    },
+    /// Its ticket is not known yet. It gives its turn back, and waits until then at most.
+    AwaitTicket {
+        /// The end of the wait.
+        until: DateTime<Utc>,
+    },
+}
+
+/// A disposition, with the change of our own tables that belongs to it.
+#[derive(Debug)]
+pub(super) enum Conclusion {
+    /// No such change.
+    Plain(Disposition),
+    /// The change is written in the transaction that settles the command.
+    WithChange {
+        /// Where the change is written.
+        disposition: Disposition,
+        /// The change.
+        change: Box<OwnEffect>,
+        /// Where the database refuses the change: a success without it would be a lie.
+        if_refused: Box<Disposition>,
+        /// Where the change was decided on something that has changed since.
+        if_stale: Box<Disposition>,
+    },
+}
+
+impl From<Disposition> for Conclusion {
+    fn from(disposition: Disposition) -> Self {
+        Self::Plain(disposition)
+    }
+}
+
+/// What is written of a command that was run.
+#[derive(Debug)]
+pub(super) enum Completion {
+    /// Its settlement.
+    Plain(Settlement),
+    /// Its settlement together with a change of our own tables.
+    WithChange {
+        /// Both at once.
+        settlement: Settlement,
+        /// The change.
+        change: Box<OwnEffect>,
+        /// Where the database refuses the change.
+        if_refused: Box<Settlement>,
+        /// Where the change was decided on something that has changed since.
+        if_stale: Box<Settlement>,
+    },
+}
+
+/// A completed command on its way to be settled, and what is learned of its integration.
+#[derive(Debug)]
+pub(super) struct Completed {
+    pub(super) completion: Completion,
+    pub(super) usage: Option<(IntegrationId, UsageTally)>,
+    pub(super) circuit: Option<(IntegrationId, CircuitTally)>,
+}
+
+impl Completed {
+    pub(super) const fn settlement(&self) -> &Settlement {
+        match &self.completion {
+            Completion::Plain(settlement) | Completion::WithChange { settlement, .. } => settlement,
+        }
+    }
+
+    pub(super) const fn has_change(&self) -> bool {
+        matches!(self.completion, Completion::WithChange { .. })
+    }
+}
