@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::contract::CommandType;
 use crate::domain::Platform;
 use crate::ops;
-use crate::pipeline::{self, Core, CoreParts, Lease, LeaseError, Relay, alone};
+use crate::pipeline::{self, Core, CoreParts, Lease, LeaseError, Relay, isolation};
 use crate::platforms::{self, EgressPolicy, HttpClient};
 use crate::secrets::KeyRing;
 use crate::start;
@@ -212,7 +212,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         let (core, end) = (Arc::clone(&core), ends.schedule.clone());
         let child = options
             .alone
-            .map(|(program, arguments)| alone::Alone::new(program, arguments));
+            .map(|(program, arguments)| isolation::Alone::new(program, arguments));
         loops.spawn(async move {
             pipeline::run_schedule(core, child, end).await;
             "the clock"
@@ -349,7 +349,7 @@ pub async fn run_alone(
 ) -> Result<(), AppError> {
     let config = Arc::new(config);
     let parts = Parts::prepare(&config)?;
-    let id = alone::Alone::worker_of(parent);
+    let id = isolation::Alone::worker_of(parent);
     let Some((lease, me, hold)) = hold_id(&config, &parts.store, Some(&id), &stop).await? else {
         return Ok(());
     };
@@ -381,7 +381,7 @@ pub async fn run_alone(
         lease_end.clone(),
     );
     tokio::select! {
-        result = alone::run_suspects(&core) => result?,
+        result = isolation::run_suspects(&core) => result?,
         kept = keep => kept?,
         () = stop.cancelled() => {}
     }

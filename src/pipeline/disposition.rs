@@ -4,14 +4,14 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::policy::Next;
 use crate::domain::{CommandState, Failure, IntegrationId};
+use crate::pipeline::retry::Next;
 use crate::platforms::Receipt;
 use crate::store::{CircuitTally, OwnEffect, Settlement, UsageTally};
 
 /// What became of a command that was run.
 #[derive(Debug, Clone)]
-pub(super) enum Disposition {
+pub(in crate::pipeline) enum Disposition {
     /// It is done.
     Succeeded {
         /// For its event.
@@ -44,7 +44,7 @@ pub(super) enum Disposition {
 
 /// A disposition, with the change of our own tables that belongs to it.
 #[derive(Debug)]
-pub(super) enum Conclusion {
+pub(in crate::pipeline) enum Conclusion {
     /// No such change.
     Plain(Disposition),
     /// The change is written in the transaction that settles the command.
@@ -68,7 +68,7 @@ impl From<Disposition> for Conclusion {
 
 /// What is written of a command that was run.
 #[derive(Debug)]
-pub(super) enum Completion {
+pub(in crate::pipeline) enum Completion {
     /// Its settlement.
     Plain(Settlement),
     /// Its settlement together with a change of our own tables.
@@ -86,20 +86,20 @@ pub(super) enum Completion {
 
 /// A completed command on its way to be settled, and what is learned of its integration.
 #[derive(Debug)]
-pub(super) struct Completed {
-    pub(super) completion: Completion,
-    pub(super) usage: Option<(IntegrationId, UsageTally)>,
-    pub(super) circuit: Option<(IntegrationId, CircuitTally)>,
+pub(in crate::pipeline) struct Completed {
+    pub(in crate::pipeline) completion: Completion,
+    pub(in crate::pipeline) usage: Option<(IntegrationId, UsageTally)>,
+    pub(in crate::pipeline) circuit: Option<(IntegrationId, CircuitTally)>,
 }
 
 impl Completed {
-    pub(super) const fn settlement(&self) -> &Settlement {
+    pub(in crate::pipeline) const fn settlement(&self) -> &Settlement {
         match &self.completion {
             Completion::Plain(settlement) | Completion::WithChange { settlement, .. } => settlement,
         }
     }
 
-    pub(super) const fn has_change(&self) -> bool {
+    pub(in crate::pipeline) const fn has_change(&self) -> bool {
         matches!(self.completion, Completion::WithChange { .. })
     }
 }

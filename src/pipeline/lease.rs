@@ -78,7 +78,7 @@ impl Lease {
     }
 
     /// Resolves when another worker has stored commands that it has no capacity for.
-    pub(super) async fn work_heard_of(&self) {
+    pub(in crate::pipeline) async fn work_heard_of(&self) {
         self.heard.due.notified().await;
     }
 

@@ -1,47 +1,43 @@
-//! A command's life, a file a step in the order in which it flows:
+//! A command's life, from the queue to the event, a folder a stage in the order in which it flows:
 //!
-//! [`intake`] parses and claims, [`reading`] answers questions beside it · [`prepare`] gathers what dispatch needs · [`lanes`] hold commands, fairly by
-//! integration · [`dispatch`] passes the gates and calls the platform · [`settle`] writes what happened, in batches ·
-//! [`relay`] publishes it · [`schedule`] takes what is due · [`dead_letters`] keep what can never be a command. [`lease`] says whether this process may act at all.
+//! 1. [`intake`] takes deliveries in, parses them and stores commands. It answers questions beside that, and keeps as
+//!    dead letters what can never be a command.
+//! 2. [`scheduler`] claims what is due in the ledger, and does what is done from time to time: health checks, retention,
+//!    the isolation of commands that may have killed a process.
+//! 3. [`executor`] runs commands: lanes share the capacity fairly, gates decide, platforms are called, our own tables are
+//!    changed.
+//! 4. [`settle`] writes what happened, in batches.
+//! 5. [`relay`] publishes the events of it.
+//!
+//! The stages share what stands in files here: [`context`] is what all of them are given, [`job`] a command in this
+//! process's hands, [`disposition`] what became of it, [`lease`] whether this process may act at all, [`retry`] when
+//! something runs again, [`connections`] the integrations that are open, [`tokens`] their access tokens, [`rate_limit`]
+//! the slots of those with a limit of ours.
 //!
 //! Batches form by themselves: while one is being written, the next gathers. There is no flush timer.
 
-pub mod alone;
-mod arrivals;
-mod circuits;
-mod core;
-mod dead_letters;
-mod dispatch;
+mod connections;
+mod context;
 mod disposition;
-mod gates;
+mod executor;
 mod intake;
-mod integrations;
 mod job;
-mod kept;
-mod lanes;
 mod lease;
-mod own;
-mod places;
-mod policy;
-mod prepare;
-mod reading;
-mod reads;
+mod rate_limit;
 mod relay;
-mod retention;
-mod rounds;
-mod routing;
-mod salvage;
-mod schedule;
+mod retry;
+mod scheduler;
 mod settle;
 mod tokens;
 
-pub use self::core::{Core, CoreParts, DoneQueue};
-pub use dead_letters::run_dead_letters;
-pub use intake::run_intake;
-pub use integrations::open_credentials;
-pub use lease::{Hold, Lease, LeaseError};
-pub use own::plan_update;
-pub use reads::show;
-pub use relay::{Relay, flush, run_relay, run_sweep};
-pub use schedule::run_schedule;
-pub use settle::run_settle;
+pub use self::connections::open_credentials;
+pub use self::context::{Core, CoreParts, DoneQueue};
+pub use self::executor::admin::plan_update;
+pub use self::intake::dead_letters::run_dead_letters;
+pub use self::intake::reads::show;
+pub use self::intake::run_intake;
+pub use self::lease::{Hold, Lease, LeaseError};
+pub use self::relay::{Relay, flush, run_relay, run_sweep};
+pub use self::scheduler::isolation;
+pub use self::scheduler::run_schedule;
+pub use self::settle::run_settle;

@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use super::core::Core;
-use super::integrations::Handle;
-use super::policy::after;
 use crate::domain::OrganizationId;
+use crate::pipeline::connections::Handle;
+use crate::pipeline::context::Core;
+use crate::pipeline::retry::after;
 use crate::platforms::{
     AdapterError, ErrorClass, Exchange, Response, TokenFlow, TokenSource, learn,
 };
@@ -30,7 +30,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Tokens in memory, and the refreshes under way, by integration.
 #[derive(Default)]
-pub(super) struct TokenMemory {
+pub(in crate::pipeline) struct TokenMemory {
     tokens: Mutex<HashMap<Uuid, (SecretString, DateTime<Utc>)>>,
     flights: Mutex<HashMap<Uuid, Flight>>,
 }
@@ -47,13 +47,13 @@ impl TokenMemory {
 }
 
 /// One attempt's access to its integration's tokens.
-pub(super) struct TokenCache<'a> {
+pub(in crate::pipeline) struct TokenCache<'a> {
     core: &'a Core,
     handle: Option<&'a Arc<Handle>>,
 }
 
 impl<'a> TokenCache<'a> {
-    pub(super) const fn new(core: &'a Core, handle: Option<&'a Arc<Handle>>) -> Self {
+    pub(in crate::pipeline) const fn new(core: &'a Core, handle: Option<&'a Arc<Handle>>) -> Self {
         Self { core, handle }
     }
 

@@ -1,0 +1,214 @@
+//! Integrations in memory, by id and row version: the claim says which version is current, so what is used is never
+//! stale and costs no query while nothing changes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use crate::domain::{ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
+use crate::platforms::{self, Adapter};
+use crate::secrets::{Binding, Credentials, KeyRing};
+use crate::store::{LoadedIntegration, Store, StoreError};
+
+/// An integration at one version, with its adapter.
+pub(in crate::pipeline) struct Handle {
+    pub(in crate::pipeline) version: i64,
+    pub(in crate::pipeline) row: Integration,
+    pub(in crate::pipeline) is_deleted: bool,
+    /// About the bytes of what its tenant wrote.
+    weight: usize,
+    /// The adapter, or why there is none.
+    pub(in crate::pipeline) adapter: Result<Arc<dyn Adapter>, Failure>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Handle({} v{})", self.row.id, self.version)
+    }
+}
+
+/// The cache. Grows with the integrations in use, at most [`HANDLES_MAX`] and [`WEIGHT_MAX`].
+pub(in crate::pipeline) struct Integrations {
+    store: Store,
+    ring: Arc<KeyRing>,
+    handles: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    handles: HashMap<Uuid, Arc<Handle>>,
+    /// About the bytes of what tenants wrote into them.
+    weight: usize,
+}
+
+impl Cache {
+    fn get(&self, id: Uuid, version: i64) -> Option<Arc<Handle>> {
+        let handle = self.handles.get(&id)?;
+        (handle.version == version).then(|| Arc::clone(handle))
+    }
+
+    fn put(&mut self, handle: Arc<Handle>) {
+        if self.handles.len() >= HANDLES_MAX || self.weight + handle.weight > WEIGHT_MAX {
+            *self = Self::default();
+        }
+        self.weight += handle.weight;
+        if let Some(before) = self.handles.insert(handle.row.id.uuid(), handle) {
+            self.weight = self.weight.saturating_sub(before.weight);
+        }
+    }
+}
+
+/// Beyond so many, or so many bytes, the cache starts anew: an adapter is a few kilobytes.
+const HANDLES_MAX: usize = 20_000;
+const WEIGHT_MAX: usize = 128 << 20;
+/// Integrations that are read at once: rows of an older application may be megabytes each.
+const READ_AT_ONCE: usize = 16;
+
+impl Integrations {
+    pub(in crate::pipeline) fn new(store: Store, ring: Arc<KeyRing>) -> Self {
+        Self {
+            store,
+            ring,
+            handles: Mutex::default(),
+        }
+    }
+
+    /// Every integration of an organization that is not deleted, for routing. Which there are and at which version is asked
+    /// each time, as a routing that goes by what was is worse than none; what is known at its version is not read again.
+    pub(in crate::pipeline) async fn of_organization(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<Vec<Arc<Handle>>, StoreError> {
+        let wanted = self.store.integrations_of(organization).await?;
+        let found = self.get(&wanted).await?;
+        // One that was moved or deleted between the two reads is not this organization's any more.
+        let is_there = |handle: &Arc<Handle>| {
+            !handle.is_deleted && handle.row.organization_id == Some(organization)
+        };
+        Ok(wanted
+            .iter()
+            .filter_map(|(id, _)| found.get(&id.uuid()).map(Arc::clone))
+            .filter(is_there)
+            .collect())
+    }
+
+    /// The handles of these integrations at these versions or later; those that do not exist are missing.
+    pub(in crate::pipeline) async fn get(
+        &self,
+        wanted: &[(IntegrationId, i64)],
+    ) -> Result<HashMap<Uuid, Arc<Handle>>, StoreError> {
+        let mut found = HashMap::with_capacity(wanted.len());
+        let mut stale = Vec::new();
+        {
+            let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+            for (id, version) in wanted {
+                match handles.get(id.uuid(), *version) {
+                    Some(handle) => drop(found.insert(id.uuid(), handle)),
+                    None => stale.push(id.uuid()),
+                }
+            }
+        }
+        stale.sort_unstable();
+        stale.dedup();
+        for some in stale.chunks(READ_AT_ONCE) {
+            for loaded in self.store.integrations(some).await? {
+                let handle = Arc::new(self.open(loaded));
+                found.insert(handle.row.id.uuid(), Arc::clone(&handle));
+                let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+                handles.put(handle);
+            }
+        }
+        Ok(found)
+    }
+
+    fn open(&self, loaded: LoadedIntegration) -> Handle {
+        let LoadedIntegration {
+            version,
+            integration,
+            is_deleted,
+            ..
+        } = loaded;
+        let adapter = open_credentials(&self.ring, &integration).and_then(|credentials| {
+            platforms::connect(&integration, &credentials).map_err(|error| {
+                let failure = error.failure();
+                if failure.code == ErrorCode::UnsupportedOperation {
+                    Failure {
+                        code: ErrorCode::UnsupportedPlatform,
+                        ..failure
+                    }
+                } else {
+                    failure
+                }
+            })
+        });
+        Handle {
+            version,
+            weight: weight_of(&integration),
+            row: integration,
+            is_deleted,
+            adapter,
+        }
+    }
+}
+
+/// About the bytes of what a tenant wrote into an integration.
+fn weight_of(row: &Integration) -> usize {
+    let maps = [
+        &row.settings,
+        &row.department_mapping,
+        &row.custom_fields_mapping,
+    ];
+    let maps: usize = maps
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| 4 * (name.len() + value.to_string().len()))
+        .sum();
+    let sealed = row.credentials_sealed.as_ref().map_or(0, String::len);
+    2_000 + maps + sealed + row.routing_rules.weight()
+}
+
+/// Opens an integration's credentials. The secret of its inbound webhook comes with them where it can be read: nothing is
+/// sent with it, but the platform knows it.
+///
+/// # Errors
+/// `credentials_unreadable`, with what it lacks.
+pub fn open_credentials(ring: &KeyRing, integration: &Integration) -> Result<Credentials, Failure> {
+    let binding = |column| Binding {
+        organization: integration
+            .organization_id
+            .unwrap_or(OrganizationId::new(Uuid::nil())),
+        integration: integration.id,
+        column,
+    };
+    let webhook_secret = integration
+        .webhook_secret_sealed
+        .as_ref()
+        .and_then(|sealed| {
+            let opened = ring
+                .open(&binding("webhook_secret_encrypted"), sealed)
+                .ok()?;
+            std::str::from_utf8(&opened).ok().map(SecretString::from)
+        });
+    let Some(sealed) = &integration.credentials_sealed else {
+        return Ok(Credentials::default().with_webhook_secret(webhook_secret));
+    };
+    let refuse = |why: String| Failure::new(ErrorCode::CredentialsUnreadable, why);
+    let opened = ring
+        .open(&binding("credentials_encrypted"), sealed)
+        .map_err(|error| {
+            refuse(format!(
+                "the credentials of integration {} cannot be read: {error}",
+                integration.id
+            ))
+        })?;
+    let credentials = Credentials::from_json(&opened);
+    let credentials = credentials.map(|found| found.with_webhook_secret(webhook_secret));
+    credentials.ok_or_else(|| {
+        refuse(format!(
+            "the credentials of integration {} are no JSON",
+            integration.id
+        ))
+    })
+}

@@ -1,0 +1,125 @@
+//! `ticket.ai_create`: the analysis comes first, and is kept before anything is sent, so that every attempt creates the
+//! same ticket. From there on the command is the create it made of it.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::Run;
+use crate::analysis;
+use crate::contract::{Command, TicketAiCreate, TicketCommand, TicketCreate};
+use crate::domain::{Analysis, ErrorCode, Failure};
+use crate::pipeline::disposition::{Conclusion, Disposition};
+use crate::pipeline::executor::gates;
+use crate::pipeline::job::Analysed;
+use crate::pipeline::retry::Next;
+use crate::pipeline::tokens::TokenCache;
+use crate::store::{AnalysisColumns, chain};
+
+impl Run<'_> {
+    /// Makes a create of a `ticket.ai_create`; every other command is left as it is. A settlement where it ends here.
+    pub(super) async fn analyse(&mut self) -> Option<Conclusion> {
+        let command = Arc::clone(&self.job.command);
+        let Command::Ticket(TicketCommand::AiCreate(create)) = &*command else {
+            return None;
+        };
+        let kept = self.job.prepared.as_deref();
+        let kept = kept.and_then(|text| serde_json::from_str::<Analysis>(text).ok());
+        let found = match kept {
+            Some(found) => found,
+            None => {
+                if let Some(verdict) = gates::analysis(&self.job, create, self.started_at) {
+                    return Some(Box::pin(self.follow(verdict)).await);
+                }
+                match self.analyse_now(create).await {
+                    Ok(found) => found,
+                    Err(disposition) => return Some(disposition.into()),
+                }
+            }
+        };
+        self.job.command = Arc::new(Command::Ticket(TicketCommand::Create(Box::new(create_of(
+            create, &found,
+        )))));
+        self.job.analysis = Some(Box::new(analysed(found)));
+        None
+    }
+
+    async fn analyse_now(&mut self, create: &TicketAiCreate) -> Result<Analysis, Disposition> {
+        let found = {
+            let tokens = TokenCache::new(self.core, self.handle.as_ref());
+            let exchange = self.exchange(&tokens);
+            analysis::analyse(&self.core.config.ai, &exchange, &create.input).await
+        };
+        if let Some(why) = &found.fell_back {
+            tracing::warn!(command_id = %self.job.id, why, "the analysis fell back to the built-in rules");
+        }
+        let text = serde_json::to_string(&found).unwrap_or_default();
+        let (id, token) = (self.job.id, self.job.fencing_token);
+        let kept = self
+            .core
+            .store
+            .keep_prepared(id, self.core.me.id, token, &text)
+            .await;
+        match kept {
+            Ok(true) => Ok(found),
+            // Taken over meanwhile: the settlement changes nothing, and whoever has it goes on.
+            Ok(false) => {
+                let text = "the command was taken over while its text was analysed";
+                let failure = Failure::new(ErrorCode::Internal, text);
+                Err(self.after_failure(&failure, None, None))
+            }
+            Err(error) => {
+                tracing::warn!(command_id = %id, error = chain(&error), "an analysis cannot be kept yet");
+                let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
+                let next = Next::without_database();
+                Err(Disposition::Retry { next, failure })
+            }
+        }
+    }
+}
+
+/// What a dry run makes of a text: by the built-in rules, as nothing is to be sent.
+pub(in crate::pipeline) fn rehearse(command: &Command) -> Option<(Command, serde_json::Value)> {
+    let Command::Ticket(TicketCommand::AiCreate(create)) = command else {
+        return None;
+    };
+    let found = analysis::rules::analyse(&create.input);
+    let create = TicketCommand::Create(Box::new(create_of(create, &found)));
+    Some((Command::Ticket(create), analysed(found).shown))
+}
+
+/// The create that an analysis makes of a text. Whose ticket it is and where it goes is the command's alone.
+fn create_of(create: &TicketAiCreate, found: &Analysis) -> TicketCreate {
+    TicketCreate {
+        title: found.title.clone(),
+        description: found.description.clone(),
+        category: found.category,
+        priority: found.priority,
+        urgency: found.urgency,
+        department: found.department.clone(),
+        tags: found.tags.clone(),
+        integration_id: create.integration_id,
+        create_externally: create.create_externally,
+        attachments: create.attachments.clone(),
+        ..TicketCreate::default()
+    }
+}
+
+/// What the event and the ticket's row say of it. The description is the ticket's, and not told twice.
+fn analysed(found: Analysis) -> Analysed {
+    let shown = json!({
+        "title": found.title, "category": found.category, "priority": found.priority, "urgency": found.urgency,
+        "department": found.department, "tags": found.tags, "keywords": found.keywords,
+        "confidence_score": found.confidence_score, "reasoning": found.reasoning, "analyser": found.analyser,
+        "model": found.model, "fell_back": found.fell_back,
+    });
+    Analysed {
+        shown,
+        columns: AnalysisColumns {
+            confidence: found.confidence_score,
+            reasoning: found.reasoning,
+            tags: found.tags,
+            keywords: found.keywords,
+        },
+    }
+}

@@ -1,0 +1,207 @@
+//! A command in doubt: an attempt of unknown outcome stands behind it, so its mark is looked up before anything is sent.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{DOUBT_MAX, DOUBT_PAUSE, Run};
+use crate::domain::{ErrorCode, Failure, Wait, WaitReason};
+use crate::pipeline::disposition::{Conclusion, Disposition};
+use crate::pipeline::retry::{self, Next, after};
+use crate::pipeline::tokens::TokenCache;
+use crate::platforms::{Adapter, AdapterError, ErrorClass, Operation, Protection, Receipt};
+use crate::store::CircuitTally;
+use crate::telemetry::failpoint;
+
+impl Run<'_> {
+    /// Looks for what an attempt of unknown outcome may have made. Spends no attempt.
+    pub(super) async fn look_up(
+        &mut self,
+        adapter: &dyn Adapter,
+        operation: &Operation<'_>,
+    ) -> LookedUp {
+        let Some(doubt_since) = self.job.doubt_since else {
+            return LookedUp::Nothing;
+        };
+        let rungs = match adapter.protection_of(operation) {
+            Protection::Native => {
+                self.job.doubt_since = None;
+                return LookedUp::Nothing;
+            }
+            Protection::None => {
+                let failure = unknown_for_good(
+                    "the request may have reached the platform, which offers no way to find out",
+                );
+                return LookedUp::concluded(self.failed(failure));
+            }
+            Protection::Lookup { rungs } => rungs,
+        };
+        let ladder = retry::ladder(rungs, self.core.config.dispatch.settle_after);
+        let last = ladder.last().copied().unwrap_or_default();
+        let asked_at = Utc::now();
+        let elapsed = (asked_at - doubt_since).to_std().unwrap_or_default();
+        let lookups = usize::try_from(self.job.lookups).unwrap_or(0);
+        if let Some(rung) = ladder.get(lookups)
+            && elapsed < *rung
+        {
+            let next = Next {
+                at: after(doubt_since, *rung),
+                wait: self.look_up_wait(lookups),
+            };
+            return LookedUp::concluded(Disposition::Retry {
+                next,
+                failure: still_unknown("it is looked up later"),
+            });
+        }
+        let found = {
+            let tokens = TokenCache::new(self.core, self.handle.as_ref());
+            let exchange = self.exchange(&tokens);
+            adapter.look_up(&exchange, operation).await
+        };
+        failpoint("after_answer").await;
+        self.job.lookups += 1;
+        match found {
+            Ok(Some(mut receipt)) => {
+                self.circuit = Some(CircuitTally::sound());
+                receipt.details.insert("adopted".into(), true.into());
+                self.job.doubt_since = None;
+                LookedUp::Adopt(Box::new(receipt))
+            }
+            Ok(None) if elapsed >= last => {
+                self.circuit = Some(CircuitTally::sound());
+                self.job.doubt_since = None;
+                self.job.lookups = 0;
+                LookedUp::Nothing
+            }
+            Ok(None) => {
+                self.circuit = Some(CircuitTally::sound());
+                let index = ladder
+                    .iter()
+                    .position(|rung| *rung > elapsed)
+                    .unwrap_or(ladder.len() - 1);
+                self.job.lookups = i32::try_from(index).unwrap_or(i32::MAX);
+                let rung = ladder.get(index).copied().unwrap_or(last);
+                let next = Next {
+                    at: after(doubt_since, rung),
+                    wait: self.look_up_wait(index),
+                };
+                let text = "not found so far, which proves nothing yet; it is looked up again";
+                LookedUp::concluded(Disposition::Retry {
+                    next,
+                    failure: still_unknown(text),
+                })
+            }
+            Err(error) => {
+                tracing::warn!(command_id = %self.job.id, error = %error, "a look-up failed");
+                if let ErrorClass::Transient { .. } | ErrorClass::Timeout | ErrorClass::Unknown =
+                    error.class
+                {
+                    self.circuit = Some(CircuitTally {
+                        failures: 1,
+                        ..CircuitTally::default()
+                    });
+                }
+                let hint = match error.class {
+                    ErrorClass::Transient { retry_after }
+                    | ErrorClass::RateLimited { retry_after } => retry_after,
+                    ErrorClass::Timeout
+                    | ErrorClass::Authentication
+                    | ErrorClass::Permission
+                    | ErrorClass::NotFound
+                    | ErrorClass::Gone
+                    | ErrorClass::Validation { .. }
+                    | ErrorClass::Conflict
+                    | ErrorClass::Unsupported
+                    | ErrorClass::Egress
+                    | ErrorClass::Unknown
+                    | ErrorClass::Internal => None,
+                };
+                let hint = hint.max(self.asked.get());
+                if let ErrorClass::RateLimited { .. } = error.class {
+                    self.circuit = Some(CircuitTally::paused(hint));
+                }
+                LookedUp::concluded(self.look_up_failed(&error, hint))
+            }
+        }
+    }
+
+    /// What follows where the platform could not be asked: the doubt stays, as nothing is proved. Where the credential is
+    /// why, and the integration one that waits for a better one, so does the command.
+    pub(super) fn look_up_failed(
+        &mut self,
+        error: &AdapterError,
+        hint: Option<Duration>,
+    ) -> Conclusion {
+        if error.class == ErrorClass::Authentication && self.parks_on_refusal() {
+            return self.parks(error.failure());
+        }
+        self.stays_in_doubt(&error.public, hint).into()
+    }
+
+    /// A command in doubt that cannot be looked up now: it waits, and after a day ends `outcome_unknown`.
+    pub(super) fn stays_in_doubt(&mut self, why: &str, hint: Option<Duration>) -> Disposition {
+        let now = Utc::now();
+        let since = self.job.doubt_since.unwrap_or(now);
+        if (now - since).to_std().unwrap_or_default() >= DOUBT_MAX {
+            return self.failed(unknown_for_good(why));
+        }
+        // Short at first, as most troubles are; a look-up costs the platform little.
+        let elapsed = (now - since).to_std().unwrap_or_default();
+        let pause = (elapsed / 4).clamp(Duration::from_secs(1), DOUBT_PAUSE);
+        let next = Next {
+            at: after(now, pause),
+            wait: Wait::of(WaitReason::UnknownOutcome),
+        };
+        let next = retry::no_sooner(next, hint, now);
+        Disposition::Retry {
+            next,
+            failure: still_unknown(&format!("it cannot be looked up now: {why}")),
+        }
+    }
+
+    /// What decides when the look-up of this index is made.
+    pub(super) fn look_up_wait(&self, index: usize) -> Wait {
+        let reason = if self.core.config.dispatch.settle_after.is_some() {
+            WaitReason::SettleAfter
+        } else {
+            WaitReason::LookUpSchedule
+        };
+        Wait::with(reason, index + 1)
+    }
+
+    pub(super) fn doubt_from(&mut self, moment: DateTime<Utc>) {
+        self.job.doubt_since = Some(moment);
+        self.job.lookups = 0;
+    }
+}
+
+pub(super) enum LookedUp {
+    /// An earlier attempt made it: this is its receipt.
+    Adopt(Box<Receipt>),
+    /// Surely nothing was made: go on.
+    Nothing,
+    /// Neither, so far.
+    Concluded(Box<Conclusion>),
+}
+
+impl LookedUp {
+    fn concluded(conclusion: impl Into<Conclusion>) -> Self {
+        Self::Concluded(Box::new(conclusion.into()))
+    }
+}
+
+pub(super) fn still_unknown(why: &str) -> Failure {
+    Failure::new(
+        ErrorCode::OutcomeUnknown,
+        format!("the request may have reached the platform; {why}"),
+    )
+}
+
+pub(super) fn unknown_for_good(why: &str) -> Failure {
+    let remedy = "look at the platform and settle it with `ticketwire command resolve`";
+    Failure::new(
+        ErrorCode::OutcomeUnknown,
+        format!("nobody knows whether it happened: {why}; {remedy}"),
+    )
+    .finally()
+}

@@ -1,0 +1,410 @@
+//! The gates before a platform is called: pure, without IO. They say what becomes of a command that may not run, and
+//! where it goes if it may.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveTime, Utc};
+
+use crate::pipeline::connections::Handle;
+use crate::pipeline::job::{Job, Organization};
+use crate::pipeline::retry::{Next, after};
+use serde_json::Value;
+
+use crate::contract::{Command, TicketCommand};
+use crate::domain::{
+    ErrorCode, Failure, Integration, IntegrationStatus, Priority, TicketCategory, Wait, WaitReason,
+};
+use crate::platforms::Adapter;
+
+/// How long a command for a ticket that is not known waits for it (contract §4).
+const UNKNOWN_TICKET_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+/// How often a command that waits for its integration's credential looks whether it still has to.
+pub(in crate::pipeline) const PARKED_LOOK: std::time::Duration =
+    std::time::Duration::from_secs(3600);
+/// The third death of a process that ran it alone quarantines a command.
+const DEATHS_MAX: i32 = 3;
+
+/// What the gates say.
+pub(in crate::pipeline) enum Verdict {
+    /// Call the platform through this integration.
+    Call(Arc<Handle>, Arc<dyn Adapter>),
+    /// No platform is concerned: our own row only.
+    Own,
+    /// Which integration takes it is for the rules to say.
+    Route,
+    /// Not now; no attempt is spent.
+    Later(Next, Failure),
+    /// Its ticket is not known yet: back in line, without the turn.
+    Wait(DateTime<Utc>),
+    /// Not at all.
+    Refuse(Failure),
+}
+
+/// The gates of a command about a ticket, in the contract's order.
+pub(in crate::pipeline) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
+    if let Some(refusal) = before_all(job, now) {
+        return refusal;
+    }
+    if let Command::Ticket(TicketCommand::Create(create)) = &*job.command {
+        return create_gate(job, create, now);
+    }
+    let Some(stored) = job
+        .ticket
+        .as_deref()
+        .filter(|t| t.organization_id == job.organization_id && !t.is_deleted)
+    else {
+        let until = after(job.received_at, UNKNOWN_TICKET_WAIT);
+        if now < until {
+            return Verdict::Wait(until);
+        }
+        let text = "no such ticket; it was waited for as long as 30 s";
+        return Verdict::Refuse(Failure::new(ErrorCode::TicketNotFound, text));
+    };
+    if let Command::Ticket(TicketCommand::Update(update)) = &*job.command
+        && let Some(named) = update.integration_id
+        && (stored.integration_id != Some(named) || stored.view.external_id.is_none())
+    {
+        let text = "the ticket has no item in that integration; ticket.create with this ticket_id and that \
+                    integration_id makes one";
+        return Verdict::Refuse(Failure::new(ErrorCode::Conflict, text));
+    }
+    if stored.view.external_id.is_none() || stored.integration_id.is_none() {
+        if matches!(&*job.command, Command::Ticket(TicketCommand::Attach(_))) {
+            let text = "the ticket is on no platform, and Ticketwire keeps no files";
+            return Verdict::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text));
+        }
+        return Verdict::Own;
+    }
+    resolve(job, now)
+}
+
+/// What is asked before anything else, whatever the command is about.
+fn before_all(job: &Job, now: DateTime<Utc>) -> Option<Verdict> {
+    let refuse = |code, text: &str| Some(Verdict::Refuse(Failure::new(code, text)));
+    if job.deaths >= DEATHS_MAX {
+        let text = "the worker died three times while running this command alone; it is kept from running again until \
+                    somebody looks at it (`ticketwire command retry` runs it again)";
+        return refuse(ErrorCode::Quarantined, text);
+    }
+    if job.attempt == 0
+        && job.doubt_since.is_none()
+        && job.expires_at.is_some_and(|expiry| expiry <= now)
+    {
+        let text = "its expirytime passed before it was started";
+        return refuse(ErrorCode::Expired, text);
+    }
+    match job.organization {
+        Organization::Missing => {
+            let text = "no such organization; it becomes known with its first integration.create";
+            refuse(ErrorCode::OrganizationNotFound, text)
+        }
+        Organization::Disabled => refuse(
+            ErrorCode::OrganizationDisabled,
+            "the organization is disabled",
+        ),
+        Organization::Enabled => None,
+    }
+}
+
+/// Whether a text is worth an analysis: not, where its ticket could go nowhere. What the analysis finds passes the gates of
+/// a create after it.
+pub(in crate::pipeline) fn analysis(
+    job: &Job,
+    create: &crate::contract::TicketAiCreate,
+    now: DateTime<Utc>,
+) -> Option<Verdict> {
+    if let Some(refusal) = before_all(job, now) {
+        return Some(refusal);
+    }
+    if create.integration_id.is_none() || !create.create_externally {
+        return None;
+    }
+    match resolve(job, now) {
+        Verdict::Call(..) => None,
+        other @ (Verdict::Own
+        | Verdict::Route
+        | Verdict::Later(..)
+        | Verdict::Wait(_)
+        | Verdict::Refuse(_)) => Some(other),
+    }
+}
+
+fn create_gate(job: &Job, create: &crate::contract::TicketCreate, now: DateTime<Utc>) -> Verdict {
+    if let Some(stored) = job.ticket.as_deref() {
+        if stored.organization_id != job.organization_id || stored.is_deleted {
+            let text = "this ticket_id cannot be used; leave it out or choose a new one";
+            return Verdict::Refuse(Failure::new(ErrorCode::Conflict, text));
+        }
+        if let Some(external) = &stored.view.external_id {
+            let text =
+                format!("the ticket exists already, as {external}; change it with ticket.update");
+            return Verdict::Refuse(Failure::new(ErrorCode::Conflict, text));
+        }
+    }
+    if !create.create_externally {
+        return no_files(create);
+    }
+    if create.integration_id.is_none() {
+        if !create.route {
+            return no_files(create);
+        }
+        // What was chosen stays chosen once something may have been sent there; until then a better one may be found.
+        let chosen = job.integration_id.is_some();
+        if !chosen {
+            return Verdict::Route;
+        }
+        return match resolve(job, now) {
+            Verdict::Refuse(_) if job.attempt == 0 && job.doubt_since.is_none() => Verdict::Route,
+            other @ (Verdict::Call(..)
+            | Verdict::Own
+            | Verdict::Route
+            | Verdict::Later(..)
+            | Verdict::Wait(_)
+            | Verdict::Refuse(_)) => other,
+        };
+    }
+    match resolve(job, now) {
+        Verdict::Call(handle, adapter) => {
+            let department = create.department.as_deref();
+            match cannot_handle(&handle.row, create.category, create.priority, department) {
+                Some(failure) => Verdict::Refuse(failure),
+                None => Verdict::Call(handle, adapter),
+            }
+        }
+        other @ (Verdict::Own
+        | Verdict::Route
+        | Verdict::Later(..)
+        | Verdict::Wait(_)
+        | Verdict::Refuse(_)) => other,
+    }
+}
+
+/// A ticket that stays with us has nowhere to put a file.
+fn no_files(create: &crate::contract::TicketCreate) -> Verdict {
+    if create.attachments.is_empty() {
+        return Verdict::Own;
+    }
+    let text = "the ticket goes to no platform, and Ticketwire keeps no files; name an integration or leave the \
+                attachments out";
+    Verdict::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text))
+}
+
+/// Resolution by id: deleted and foreign ones are not found; disabled wins; then expired; then any status but active.
+fn resolve(job: &Job, now: DateTime<Utc>) -> Verdict {
+    let handle = match owned(job) {
+        Ok(handle) => handle,
+        Err(failure) => return Verdict::Refuse(failure),
+    };
+    let row = &handle.row;
+    if let Some(since) = row.parked_at.filter(|_| row.enabled) {
+        let text = format!(
+            "the credential of integration {} was refused at {}; its commands wait until it is mended and \
+             integration.test passes",
+            row.id,
+            since.format("%Y-%m-%d %H:%M UTC")
+        );
+        let next = Next {
+            at: after(now, PARKED_LOOK),
+            wait: Wait::of(WaitReason::CredentialRefused),
+        };
+        return Verdict::Later(next, Failure::new(ErrorCode::AuthenticationFailed, text));
+    }
+    if let Some(failure) = takes_no_work(row, now) {
+        return Verdict::Refuse(failure);
+    }
+    let adapter = match &handle.adapter {
+        Ok(adapter) => Arc::clone(adapter),
+        Err(failure) => return Verdict::Refuse(failure.clone()),
+    };
+    if let Some((next, failure)) = in_maintenance(row, now) {
+        return Verdict::Later(next, failure);
+    }
+    Verdict::Call(handle, adapter)
+}
+
+/// Departments that a refusal names, at most.
+const DEPARTMENTS_SHOWN: usize = 20;
+
+/// Why an integration takes no work, if it does not.
+pub(in crate::pipeline) fn takes_no_work(row: &Integration, now: DateTime<Utc>) -> Option<Failure> {
+    let (code, text) = if !row.enabled {
+        (
+            ErrorCode::IntegrationDisabled,
+            format!(
+                "integration {} is disabled; enable it with integration.status",
+                row.id
+            ),
+        )
+    } else if row.status == IntegrationStatus::Expired || row.has_expired(now) {
+        (
+            ErrorCode::IntegrationExpired,
+            format!(
+                "the credentials of integration {} have expired; renew them",
+                row.id
+            ),
+        )
+    } else if row.status != IntegrationStatus::Active {
+        (
+            ErrorCode::IntegrationInactive,
+            format!(
+                "integration {} is {}, not active; integration.test activates it when its tests pass",
+                row.id, row.status
+            ),
+        )
+    } else {
+        return None;
+    };
+    Some(Failure::new(code, text))
+}
+
+/// Until when an integration is in its maintenance window, if it is.
+pub(in crate::pipeline) fn in_maintenance(
+    row: &Integration,
+    now: DateTime<Utc>,
+) -> Option<(Next, Failure)> {
+    let until = maintenance_until(row, now)?;
+    let text = format!(
+        "integration {} is in its maintenance window until {}",
+        row.id,
+        until.format("%H:%M UTC")
+    );
+    let next = Next {
+        at: until,
+        wait: Wait::of(WaitReason::MaintenanceWindow),
+    };
+    Some((next, Failure::new(ErrorCode::MaintenanceWindow, text)))
+}
+
+/// The command's integration, if it is of the command's organization.
+pub(in crate::pipeline) fn owned(job: &Job) -> Result<Arc<Handle>, Failure> {
+    job.integration
+        .as_ref()
+        .filter(|handle| {
+            !handle.is_deleted && handle.row.organization_id == Some(job.organization_id)
+        })
+        .map(Arc::clone)
+        .ok_or_else(|| {
+            let named = job
+                .integration_id
+                .map_or_else(String::new, |id| format!(" {id}"));
+            Failure::new(
+                ErrorCode::IntegrationNotFound,
+                format!("no integration{named} in this organization"),
+            )
+        })
+}
+
+/// Why an integration does not take such a ticket, if it does not.
+pub(in crate::pipeline) fn cannot_handle(
+    row: &Integration,
+    category: TicketCategory,
+    priority: Priority,
+    department: Option<&str>,
+) -> Option<Failure> {
+    let lacks =
+        |list: &[String], wanted: &str| !list.is_empty() && !list.iter().any(|item| item == wanted);
+    let text = if lacks(&row.supports_categories, category.as_str()) {
+        format!(
+            "integration {} takes only the categories {}",
+            row.id,
+            row.supports_categories.join(", ")
+        )
+    } else if lacks(&row.supports_priorities, priority.as_str()) {
+        format!(
+            "integration {} takes only the priorities {}",
+            row.id,
+            row.supports_priorities.join(", ")
+        )
+    } else if let Some(department) = department
+        && !row.department_mapping.is_empty()
+        && mapped_department(row, department).is_none()
+    {
+        let known = row.department_mapping.keys().map(String::as_str);
+        let mut shown: Vec<&str> = known.take(DEPARTMENTS_SHOWN).collect();
+        if row.department_mapping.len() > shown.len() {
+            shown.push("…");
+        }
+        format!(
+            "integration {} takes only the departments {}",
+            row.id,
+            shown.join(", ")
+        )
+    } else {
+        return None;
+    };
+    Some(Failure::new(ErrorCode::IntegrationCannotHandle, text))
+}
+
+/// What an integration calls a department of ours: by `department_mapping`, without regard to case; `*` stands for all
+/// others.
+pub(in crate::pipeline) fn mapped_department<'a>(
+    row: &'a Integration,
+    department: &str,
+) -> Option<&'a Value> {
+    let wanted = department.to_lowercase();
+    let named = row
+        .department_mapping
+        .iter()
+        .find(|(name, _)| name.to_lowercase() == wanted);
+    named
+        .map(|(_, value)| value)
+        .or_else(|| row.department_mapping.get("*"))
+}
+
+/// The end of the daily window, if `now` is in it; a window may go over midnight. An unreadable one is none.
+fn maintenance_until(row: &Integration, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let clock = |text: &Option<String>| NaiveTime::parse_from_str(text.as_deref()?, "%H:%M").ok();
+    let start = clock(&row.maintenance_window_start)?;
+    let end = clock(&row.maintenance_window_end)?;
+    window_until(start, end, now)
+}
+
+fn window_until(start: NaiveTime, end: NaiveTime, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let time = now.time();
+    let inside = if start <= end {
+        start <= time && time < end
+    } else {
+        time >= start || time < end
+    };
+    if !inside {
+        return None;
+    }
+    let today = now.date_naive().and_time(end).and_utc();
+    Some(if today > now {
+        today
+    } else {
+        today + chrono::Duration::days(1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text)
+            .unwrap()
+            .with_timezone(&Utc)
+    }
+
+    #[test]
+    fn a_maintenance_window_may_go_over_midnight() {
+        let clock = |text| NaiveTime::parse_from_str(text, "%H:%M").unwrap();
+        let (late, early) = (clock("22:30"), clock("02:00"));
+
+        assert_eq!(window_until(late, early, at("2026-01-31T22:29:59Z")), None);
+        assert_eq!(
+            window_until(late, early, at("2026-01-31T22:30:00Z")),
+            Some(at("2026-02-01T02:00:00Z"))
+        );
+        assert_eq!(
+            window_until(late, early, at("2026-02-01T01:59:59Z")),
+            Some(at("2026-02-01T02:00:00Z"))
+        );
+        assert_eq!(window_until(late, early, at("2026-02-01T02:00:00Z")), None);
+        assert_eq!(
+            window_until(early, late, at("2026-02-01T12:00:00Z")),
+            Some(at("2026-02-01T22:30:00Z"))
+        );
+    }
+}

@@ -1,0 +1,307 @@
+//! Lanes: one an integration, so that a slow or sick platform holds no slot of a healthy one. A lane runs at most
+//! `max_in_flight_per_integration` commands and keeps a short queue before them; what exceeds both stays `pending` in
+//! Postgres.
+//!
+//! Management commands have lanes of their own: one an organization for what changes only our tables, one an integration
+//! for what calls its platform (`integration.test`, `integration.sync`). They wait neither behind tickets nor for a
+//! circuit, and a platform that never answers holds up its own tests alone.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::contract::{Command, CommandType};
+use crate::domain::{IntegrationId, OrganizationId};
+use crate::pipeline::context::Core;
+use crate::pipeline::executor::dispatch;
+use crate::pipeline::job::Job;
+use crate::store::Rooms;
+
+/// Capacity of the lane of tickets that are on no platform: their commands only pass through.
+const LOCAL_LANE_CAPACITY: i32 = 1024;
+/// Platform calls of one integration's management commands at once, and reads of it besides.
+const ADMIN_IN_FLIGHT_MAX: usize = 4;
+/// Reads of one integration's platform at once.
+const READS_PER_INTEGRATION: usize = 4;
+
+/// The lane of an organization's commands that change only our own tables.
+pub(in crate::pipeline) fn admin_lane(organization: OrganizationId) -> Uuid {
+    Uuid::new_v5(&organization.uuid(), b"ticketwire admin lane")
+}
+
+/// The lane of an integration's management commands that call its platform.
+pub(in crate::pipeline) fn check_lane(integration: IntegrationId) -> Uuid {
+    Uuid::new_v5(&integration.uuid(), b"ticketwire check lane")
+}
+
+/// The lane that a command's type decides; `None`: its integration's.
+pub(in crate::pipeline) fn lane_of_type(
+    command_type: CommandType,
+    organization: OrganizationId,
+    integration: Option<IntegrationId>,
+) -> Option<Uuid> {
+    match command_type {
+        CommandType::IntegrationTest | CommandType::IntegrationSync => {
+            Some(integration.map_or_else(|| admin_lane(organization), check_lane))
+        }
+        CommandType::IntegrationCreate
+        | CommandType::IntegrationUpdate
+        | CommandType::IntegrationDelete
+        | CommandType::IntegrationStatus
+        | CommandType::TicketBulkUpdate => Some(admin_lane(organization)),
+        CommandType::TicketCreate
+        | CommandType::TicketAiCreate
+        | CommandType::TicketUpdate
+        | CommandType::TicketStatus
+        | CommandType::TicketAssign
+        | CommandType::TicketComment
+        | CommandType::TicketAttach
+        | CommandType::TicketDelete
+        | CommandType::TicketGet
+        | CommandType::TicketSearch
+        | CommandType::IntegrationGet
+        | CommandType::IntegrationList
+        | CommandType::IntegrationRoute
+        | CommandType::IntegrationFields
+        | CommandType::WebhookReceived => None,
+    }
+}
+
+#[derive(Default)]
+struct Lane {
+    in_flight: usize,
+    queue: VecDeque<Job>,
+    /// Postgres likely holds more for it.
+    more: bool,
+}
+
+/// The lanes that are not empty.
+pub(in crate::pipeline) struct Lanes {
+    lanes: Mutex<HashMap<Uuid, Lane>>,
+    /// Lanes of which the ledger holds due commands: newcomers go behind those.
+    backlogged: Mutex<HashSet<Uuid>>,
+    /// Reads under way of each integration's platform, by who asks: an organization that names another's integration finds
+    /// nothing there, and must not take its slots for the moment that takes.
+    reads: Mutex<HashMap<(Uuid, Uuid), usize>>,
+    in_flight_max: usize,
+    queue_max: usize,
+    tasks: TaskTracker,
+}
+
+impl Lanes {
+    pub(in crate::pipeline) fn new(in_flight_max: usize, queue_max: usize) -> Self {
+        Self {
+            lanes: Mutex::new(HashMap::new()),
+            backlogged: Mutex::new(HashSet::new()),
+            reads: Mutex::new(HashMap::new()),
+            in_flight_max,
+            queue_max,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// A slot for a read of an integration's platform, until it is dropped; `None` where all are taken.
+    pub(in crate::pipeline) fn read_slot(
+        self: &Arc<Self>,
+        organization: OrganizationId,
+        integration: IntegrationId,
+    ) -> Option<ReadSlot> {
+        let key = (organization.uuid(), integration.uuid());
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = reads.entry(key).or_default();
+        if *count >= READS_PER_INTEGRATION {
+            return None;
+        }
+        *count += 1;
+        drop(reads);
+        Some(ReadSlot {
+            lanes: Arc::clone(self),
+            key,
+        })
+    }
+
+    /// The room of each lane and of the whole, for a claim or take. `full` has its share of memory already.
+    pub(in crate::pipeline) fn rooms(&self, total: usize, full: Vec<Uuid>) -> Rooms {
+        let capacity = self.in_flight_max + self.queue_max;
+        let small = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rooms = Rooms {
+            lanes: vec![Uuid::nil()],
+            rooms: vec![LOCAL_LANE_CAPACITY],
+            default: small(capacity),
+            total: i64::try_from(total).unwrap_or(i64::MAX),
+            full_organizations: full,
+        };
+        for (id, lane) in lanes.iter().filter(|(id, _)| !id.is_nil()) {
+            rooms.lanes.push(*id);
+            rooms.rooms.push(small(
+                capacity.saturating_sub(lane.in_flight + lane.queue.len()),
+            ));
+        }
+        rooms
+    }
+
+    /// Runs jobs, or queues them behind their lane's others.
+    pub(in crate::pipeline) fn submit(&self, core: &Arc<Core>, jobs: Vec<Job>) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        for job in jobs {
+            let id = job.lane();
+            let lane = lanes.entry(id).or_default();
+            let in_flight_max = match &*job.command {
+                Command::Own(_) => self.in_flight_max.min(ADMIN_IN_FLIGHT_MAX),
+                Command::Ticket(_) | Command::Read(_) | Command::Unwritten(_) => self.in_flight_max,
+            };
+            if lane.in_flight < in_flight_max || id.is_nil() {
+                lane.in_flight += 1;
+                let core = Arc::clone(core);
+                self.tasks.spawn(async move { work(&core, id, job).await });
+            } else {
+                lane.queue.push_back(job);
+            }
+        }
+    }
+
+    /// Remembers that Postgres holds more for these lanes, so that the scheduler is woken when they run dry.
+    pub(in crate::pipeline) fn expect_more(&self, ids: impl IntoIterator<Item = Uuid>) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            if let Some(lane) = lanes.get_mut(&id) {
+                lane.more = true;
+            }
+        }
+    }
+
+    /// Notes that the ledger holds due commands of these lanes.
+    pub(in crate::pipeline) fn note_backlog(&self, ids: impl IntoIterator<Item = Uuid>) {
+        let mut backlogged = self
+            .backlogged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        backlogged.extend(ids);
+    }
+
+    /// Forgets the backlog of lanes of which a take found less than it had room for.
+    pub(in crate::pipeline) fn check_backlog(&self, rooms: &Rooms, taken: &[Uuid]) {
+        let mut backlogged = self
+            .backlogged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if backlogged.is_empty() || i64::try_from(taken.len()).is_ok_and(|n| n >= rooms.total) {
+            return;
+        }
+        let offered: HashMap<&Uuid, i32> = rooms
+            .lanes
+            .iter()
+            .zip(rooms.rooms.iter().copied())
+            .collect();
+        let mut found: HashMap<&Uuid, i32> = HashMap::new();
+        for id in taken {
+            *found.entry(id).or_default() += 1;
+        }
+        backlogged.retain(|id| {
+            let room = offered.get(id).copied().unwrap_or(rooms.default);
+            found.get(id).copied().unwrap_or(0) >= room
+        });
+    }
+
+    /// What each lane has room for at the door.
+    pub(in crate::pipeline) fn admission(&self) -> Admission {
+        let rooms = self.rooms(0, Vec::new());
+        let backlogged = self
+            .backlogged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Admission {
+            rooms: rooms.lanes.into_iter().zip(rooms.rooms).collect(),
+            default: rooms.default,
+            backlogged: backlogged.clone(),
+        }
+    }
+
+    /// Takes every job that has not been started, for the drain.
+    pub(in crate::pipeline) fn unqueue(&self) -> Vec<Job> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes
+            .values_mut()
+            .flat_map(|lane| std::mem::take(&mut lane.queue))
+            .collect()
+    }
+
+    /// Resolves once nothing runs; further jobs may still be submitted.
+    pub(in crate::pipeline) async fn idle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn next(&self, core: &Core, id: Uuid) -> Option<Job> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.get_mut(&id)?;
+        let job = lane.queue.pop_front();
+        core.room.notify_one();
+        if lane.more && lane.queue.len() <= self.queue_max / 2 {
+            lane.more = false;
+            core.due.notify_one();
+        }
+        if job.is_none() {
+            lane.in_flight -= 1;
+            if lane.in_flight == 0 {
+                lanes.remove(&id);
+            }
+        }
+        job
+    }
+}
+
+/// A read of an integration's platform under way.
+pub(in crate::pipeline) struct ReadSlot {
+    lanes: Arc<Lanes>,
+    key: (Uuid, Uuid),
+}
+
+impl Drop for ReadSlot {
+    fn drop(&mut self) {
+        let mut reads = self
+            .lanes
+            .reads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = reads.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                reads.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// Room at the door, lane by lane, for one look at those who wait there.
+pub(in crate::pipeline) struct Admission {
+    rooms: HashMap<Uuid, i32>,
+    default: i32,
+    backlogged: HashSet<Uuid>,
+}
+
+impl Admission {
+    /// Whether one more may come in for this lane; if so, it has taken its place. A lane with a backlog has no place to
+    /// wait for: its commands go behind the others, in the ledger.
+    pub(in crate::pipeline) fn enter(&mut self, lane: Uuid) -> bool {
+        if self.backlogged.contains(&lane) {
+            return true;
+        }
+        let room = self.rooms.entry(lane).or_insert(self.default);
+        *room -= 1;
+        *room >= 0
+    }
+}
+
+/// One place of a lane: works until the lane's queue is empty.
+async fn work(core: &Arc<Core>, id: Uuid, first: Job) {
+    let mut job = Some(first);
+    while let Some(current) = job {
+        let done = dispatch::run(core, current).await;
+        core.finish(done).await;
+        job = core.lanes.next(core, id);
+    }
+}

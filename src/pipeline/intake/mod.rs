@@ -1,0 +1,535 @@
+//! From delivery to durable command: parse, validate, seal, claim, acknowledge. What can never be a command becomes a
+//! dead letter and a `rejected` event; reads and dry runs are answered here and leave nothing behind.
+
+pub(super) mod dead_letters;
+mod kept;
+mod parse;
+mod read_limits;
+pub(super) mod reads;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::broker::{Consumer, Delivery};
+use crate::contract::{Envelope, Rejection};
+use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId, OrganizationId, TicketId};
+use crate::pipeline::context::Core;
+use crate::pipeline::executor::prepare;
+use crate::pipeline::intake::dead_letters::{bury, letter};
+use crate::pipeline::intake::parse::{Arrival, Kind};
+use crate::pipeline::intake::read_limits::Reads;
+use crate::pipeline::job::Job;
+use crate::store::{
+    ArrivalOrder, Claimed, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, StoredTicket,
+    chain,
+};
+use crate::telemetry::{failpoint, metrics};
+
+/// Most deliveries a batch.
+const BATCH_MAX: usize = 256;
+/// How long a command waits for capacity in its lane before it is stored as pending instead: a lane that frees no slot in
+/// that time is slow, and those behind it must not wait for it.
+const CAPACITY_WAIT: Duration = Duration::from_millis(50);
+/// The same while other workers are alive: what this one has no capacity for, they may have.
+const CAPACITY_WAIT_WITH_PEERS: Duration = Duration::from_millis(10);
+/// Pauses between tries while Postgres is away.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Takes commands in until the queue of deliveries ends.
+pub async fn run_intake(
+    core: Arc<Core>,
+    consumer: Arc<Consumer>,
+    mut deliveries: mpsc::Receiver<Delivery>,
+) {
+    let mut waiting: VecDeque<Arrival> = VecDeque::with_capacity(BATCH_MAX);
+    let mut fresh = Vec::with_capacity(BATCH_MAX);
+    let mut reads = Reads::new();
+    loop {
+        if waiting.is_empty() {
+            if deliveries.recv_many(&mut fresh, BATCH_MAX).await == 0 {
+                reads.finish().await;
+                return;
+            }
+        } else {
+            while waiting.len() + fresh.len() < BATCH_MAX
+                && let Ok(delivery) = deliveries.try_recv()
+            {
+                fresh.push(delivery);
+            }
+        }
+        if !fresh.is_empty() {
+            failpoint("after_delivery").await;
+        }
+        let now = Instant::now();
+        waiting.extend(
+            fresh
+                .drain(..)
+                .map(|delivery| Arrival::read(&core, delivery, now)),
+        );
+        let count = admitted(&core, &waiting, now);
+        if count > 0 {
+            let asked = take_in(&core, &consumer, waiting.drain(..count).collect()).await;
+            reads.start(&core, &consumer, asked).await;
+        } else if let Some(first) = waiting.front() {
+            // A notification missed costs what is left of the limit.
+            let limit = (first.at + capacity_wait(&core)).saturating_duration_since(now);
+            drop(tokio::time::timeout(limit, core.room.notified()).await);
+        }
+    }
+}
+
+fn capacity_wait(core: &Core) -> Duration {
+    if core.lease.peers() > 0 {
+        CAPACITY_WAIT_WITH_PEERS
+    } else {
+        CAPACITY_WAIT
+    }
+}
+
+/// How many of the waiting, in their order, are stored now. A command starts at once where its integration's lane and the
+/// memory have capacity. Otherwise it waits a moment for that and is then stored as pending: what this process cannot run it
+/// can still make durable, and a slow platform must not keep the others' commands waiting. Once its lane has a backlog in
+/// the ledger, its commands do not wait here at all.
+fn admitted(core: &Core, waiting: &VecDeque<Arrival>, now: Instant) -> usize {
+    let wait = capacity_wait(core);
+    let mut rooms = core.lanes.admission();
+    let mut free = core.free_at_the_door();
+    let fits = |arrival: &&Arrival| {
+        let Some(lane) = arrival.lane() else {
+            return true;
+        };
+        let fits = free > 0 && rooms.enter(lane);
+        free = free.saturating_sub(1);
+        fits || arrival.at + wait <= now
+    };
+    waiting.iter().take_while(fits).count()
+}
+
+/// A valid command on its way into the ledger.
+struct Incoming {
+    envelope: Envelope,
+    row: NewCommand,
+    delivery: usize,
+}
+
+/// Takes a batch into the ledger, whatever it takes. Returns the reads among it, which are not acknowledged yet.
+async fn take_in(
+    core: &Arc<Core>,
+    consumer: &Consumer,
+    batch: Vec<Arrival>,
+) -> Vec<(Envelope, Delivery)> {
+    let mut deliveries = Vec::with_capacity(batch.len());
+    let mut commands = Vec::with_capacity(batch.len());
+    let mut rejected = Vec::new();
+    let mut asked = Vec::new();
+    for arrival in batch {
+        let delivery = deliveries.len();
+        match arrival.kind {
+            Kind::Command(command) => {
+                let (envelope, row) = *command;
+                commands.push(Incoming {
+                    envelope,
+                    row,
+                    delivery,
+                });
+            }
+            Kind::Asked(envelope) => {
+                asked.push((*envelope, arrival.delivery));
+                continue;
+            }
+            Kind::Rejected(rejection) => rejected.push((*rejection, delivery)),
+        }
+        deliveries.push(arrival.delivery);
+    }
+    let conflicts = claim_until_durable(core, commands, &deliveries).await;
+    rejected.extend(conflicts);
+    metrics::received("read", asked.len());
+    metrics::received("rejected", rejected.len());
+    if !rejected.is_empty() {
+        let letters = rejected
+            .iter()
+            .filter_map(|(rejection, index)| Some((rejection, deliveries.get(*index)?)));
+        let letters: Vec<_> = letters
+            .map(|(rejection, delivery)| {
+                (
+                    rejection,
+                    letter(rejection, delivery, &core.config.amqp.prefix),
+                )
+            })
+            .collect();
+        until_durable(core, || bury(core, &letters)).await;
+    }
+    failpoint("after_claim").await;
+    consumer.ack(&deliveries);
+    asked
+}
+
+/// Claims a batch, whatever it takes: repeats are answered, conflicts returned as rejections.
+async fn claim_until_durable(
+    core: &Arc<Core>,
+    commands: Vec<Incoming>,
+    deliveries: &[Delivery],
+) -> Vec<(Rejection, usize)> {
+    let mut conflicts = Vec::new();
+    let mut seen: HashMap<CommandId, Vec<u8>> = HashMap::new();
+    let mut fresh = Vec::with_capacity(commands.len());
+    let mut callers = Vec::new();
+    for incoming in commands {
+        if let Some(reply_to) = &incoming.envelope.reply_to {
+            let correlation = incoming.envelope.correlation_id.clone().unwrap_or_default();
+            callers.push((incoming.envelope.id, reply_to.clone(), correlation));
+        }
+        match seen.get(&incoming.envelope.id) {
+            None => {
+                seen.insert(incoming.envelope.id, incoming.row.digest.clone());
+                fresh.push(incoming);
+            }
+            // A repeat within the batch: the first one's outcome is on its way.
+            Some(digest) if *digest == incoming.row.digest => {}
+            Some(_) => {
+                callers.retain(|(id, reply_to, _)| {
+                    *id != incoming.envelope.id
+                        || Some(reply_to) != incoming.envelope.reply_to.as_ref()
+                });
+                conflicts.extend(conflict(incoming, deliveries));
+            }
+        }
+    }
+    let mut parts = vec![fresh];
+    while let Some(part) = parts.pop() {
+        if part.is_empty() {
+            continue;
+        }
+        let mut pause = PAUSE.0;
+        loop {
+            match claim(core, &part).await {
+                Ok(claim) => {
+                    conflicts
+                        .extend(after_claim(core, part, claim, &mut callers, deliveries).await);
+                    break;
+                }
+                Err(error) if error.is_refusal() && part.len() > 1 => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        rows = part.len(),
+                        "a claim was refused; splitting the batch"
+                    );
+                    let mut left = part;
+                    let right = left.split_off(left.len() / 2);
+                    parts.push(right);
+                    parts.push(left);
+                    break;
+                }
+                Err(error) if error.is_refusal() => {
+                    tracing::error!(error = chain(&error), "a command cannot be stored");
+                    for incoming in part {
+                        let failure = Failure::new(
+                            ErrorCode::InvalidCommand,
+                            "the database does not take this command's data",
+                        );
+                        conflicts.extend(rejection_of(incoming, failure, deliveries));
+                    }
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        rows = part.len(),
+                        "cannot make commands durable yet; trying again"
+                    );
+                    core.store.forget_connections();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+    conflicts
+}
+
+/// What came of claiming a batch.
+struct ClaimedBatch {
+    repeats: Vec<Repeat>,
+    claimed: HashMap<CommandId, Claimed>,
+    /// Of the integrations' rows.
+    versions: HashMap<Uuid, i64>,
+    /// As in [`crate::store::Claim`].
+    tickets: Option<Vec<StoredTicket>>,
+}
+
+/// One try. Commands it started are held before anybody else can look for rows that nobody holds.
+async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<ClaimedBatch, StoreError> {
+    // The claim takes one command a ticket; those behind it follow in the order of their arrival.
+    let mut tickets = HashSet::new();
+    let (first, behind): (Vec<&Incoming>, Vec<&Incoming>) = part.iter().partition(|incoming| {
+        incoming
+            .row
+            .ticket_id
+            .is_none_or(|ticket| tickets.insert((incoming.row.organization_id, ticket)))
+    });
+    let rows: Vec<&NewCommand> = first.iter().map(|incoming| &incoming.row).collect();
+    let asked: Vec<Uuid> = first
+        .iter()
+        .filter(|incoming| prepare::needs_ticket(&incoming.envelope.command))
+        .filter_map(|incoming| incoming.row.ticket_id.map(TicketId::uuid))
+        .collect();
+    let (claimed, tickets) = {
+        let _claiming = core.claiming.lock().await;
+        let mut rooms = core
+            .lanes
+            .rooms(core.free_memory(), core.full_organizations());
+        if !core.lease.stands() {
+            // Durable, but not this process's to run.
+            rooms.total = 0;
+        }
+        let began = Instant::now();
+        let claim = core.store.claim(&rows, &rooms, core.me.id, &asked).await?;
+        metrics::batch("claim", rows.len(), began.elapsed());
+        let claimed = claim.claimed;
+        let organizations: HashMap<CommandId, OrganizationId> = rows
+            .iter()
+            .map(|row| (row.id, row.organization_id))
+            .collect();
+        core.hold(
+            claimed
+                .iter()
+                .filter(|claimed| claimed.running)
+                .filter_map(|claimed| Some((claimed.id, *organizations.get(&claimed.id)?))),
+        );
+        (claimed, claim.tickets)
+    };
+    let versions = claimed
+        .iter()
+        .filter_map(|claimed| Some((claimed.integration_id?.uuid(), claimed.integration_version?)))
+        .collect();
+    if claimed.iter().any(|claimed| !claimed.running) {
+        let lanes: Vec<Uuid> = claimed
+            .iter()
+            .filter(|c| !c.running && !c.waits)
+            .filter_map(|c| c.integration_id.map(IntegrationId::uuid))
+            .collect();
+        let waits_for_capacity = !lanes.is_empty();
+        core.lanes.note_backlog(lanes.iter().copied());
+        core.lanes.expect_more(lanes);
+        core.due.notify_one();
+        if waits_for_capacity {
+            core.wake_peers();
+        }
+    }
+    offer_turns(core, &rows, &claimed).await;
+    let claimed: HashMap<CommandId, Claimed> = claimed
+        .into_iter()
+        .map(|claimed| (claimed.id, claimed))
+        .collect();
+    let mut rest: Vec<&NewCommand> = rows
+        .into_iter()
+        .filter(|row| !claimed.contains_key(&row.id))
+        .collect();
+    rest.extend(behind.iter().map(|incoming| &incoming.row));
+    let mut done = ClaimedBatch {
+        repeats: Vec::new(),
+        claimed,
+        versions,
+        tickets,
+    };
+    if !rest.is_empty() {
+        loop {
+            match core.store.claim_rest(&rest, ArrivalOrder::Kept).await {
+                Ok(phase) => {
+                    done.repeats = phase.repeats;
+                    if !phase.waiting.is_empty() {
+                        core.due.notify_one();
+                    }
+                    break;
+                }
+                Err(StoreError::Contention(error)) => {
+                    tracing::debug!(error = %error, "lost a race for a turn; again");
+                }
+                Err(error) => {
+                    // What the first statement started is in this process's hands; the next try finds it a repeat.
+                    start(core, part, &done).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// A turn that was being released while a command came to wait for it would be nobody's until the fallback clock looks.
+async fn offer_turns(core: &Core, rows: &[&NewCommand], claimed: &[Claimed]) {
+    let waiting: HashSet<CommandId> = claimed
+        .iter()
+        .filter(|claimed| claimed.waits)
+        .map(|claimed| claimed.id)
+        .collect();
+    if waiting.is_empty() {
+        return;
+    }
+    let tickets: Vec<_> = rows
+        .iter()
+        .filter(|row| waiting.contains(&row.id))
+        .filter_map(|row| Some((row.organization_id, row.ticket_id?)))
+        .collect();
+    match core.store.offer_turns(&tickets).await {
+        Ok(0) => {}
+        Ok(_) => core.due.notify_one(),
+        Err(error) => {
+            tracing::debug!(
+                error = chain(&error),
+                "a free turn is left to the fallback clock"
+            );
+        }
+    }
+}
+
+async fn start(core: &Arc<Core>, part: &[Incoming], claim: &ClaimedBatch) {
+    let jobs: Vec<Job> = part
+        .iter()
+        .filter_map(|incoming| {
+            let claimed = claim
+                .claimed
+                .get(&incoming.envelope.id)
+                .filter(|claimed| claimed.running)?;
+            Some(Job::claimed(incoming.envelope.clone(), claimed))
+        })
+        .collect();
+    prepare::start(core, jobs, &claim.versions, claim.tickets.as_deref()).await;
+}
+
+async fn after_claim(
+    core: &Arc<Core>,
+    part: Vec<Incoming>,
+    claim: ClaimedBatch,
+    callers: &mut Vec<(CommandId, String, String)>,
+    deliveries: &[Delivery],
+) -> Vec<(Rejection, usize)> {
+    let repeats: HashMap<CommandId, &Repeat> = claim
+        .repeats
+        .iter()
+        .map(|repeat| (repeat.id, repeat))
+        .collect();
+    metrics::received("repeat", claim.repeats.len());
+    metrics::received("claimed", part.len().saturating_sub(claim.repeats.len()));
+    let mut conflicts = Vec::new();
+    let mut jobs = Vec::with_capacity(part.len());
+    let mut answers = Vec::new();
+    for incoming in part {
+        let id = incoming.envelope.id;
+        let claimed = claim.claimed.get(&id);
+        if let Some(claimed) = claimed.filter(|claimed| claimed.running) {
+            jobs.push(Job::claimed(incoming.envelope, claimed));
+        } else if let Some(repeat) = repeats.get(&id) {
+            let row = &incoming.row;
+            if repeat.digest == row.digest || row.older_digests.contains(&repeat.digest) {
+                tracing::debug!(command_id = %id, "a repeat: answered with the first outcome");
+                if let Some((body, key)) = &repeat.final_event {
+                    answers.push(OutboxRow {
+                        key: OutboxKey {
+                            command_id: id.uuid(),
+                            number: i32::MAX,
+                            target: String::new(),
+                            correlation_id: String::new(),
+                        },
+                        routing_key: key.clone(),
+                        body: body.as_str().into(),
+                    });
+                }
+            } else {
+                callers.retain(|(caller, _, _)| *caller != id);
+                conflicts.extend(conflict(incoming, deliveries));
+            }
+        }
+    }
+    // Before the jobs run, so that no settlement misses a caller.
+    if !callers.is_empty() {
+        let waiting = std::mem::take(callers);
+        until_durable(core, || answer_callers(core, &waiting)).await;
+    }
+    if !answers.is_empty() {
+        until_durable(core, || core.store.add_events(&answers, core.me.id)).await;
+        core.relay.offer(answers);
+    }
+    prepare::start(core, jobs, &claim.versions, claim.tickets.as_deref()).await;
+    conflicts
+}
+
+/// Remembers who waits; answers at once those whose command is finished.
+async fn answer_callers(
+    core: &Core,
+    callers: &[(CommandId, String, String)],
+) -> Result<(), StoreError> {
+    let finished = core.store.await_replies(callers).await?;
+    let mut rows = Vec::new();
+    for (id, event, _) in finished {
+        rows.extend(callers.iter().filter(|(caller, _, _)| *caller == id).map(
+            |(_, reply_to, correlation)| OutboxRow {
+                key: OutboxKey {
+                    command_id: id.uuid(),
+                    number: i32::MAX,
+                    target: reply_to.clone(),
+                    correlation_id: correlation.clone(),
+                },
+                routing_key: reply_to.clone(),
+                body: event.as_str().into(),
+            },
+        ));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    core.store.add_events(&rows, core.me.id).await?;
+    core.relay.offer(rows);
+    Ok(())
+}
+
+/// Repeats a step that must not be skipped until the database takes it. Only trouble with the connection or a lost
+/// race is waited out; a refusal is logged and left, as trying again would not end.
+pub(in crate::pipeline) async fn until_durable<F: Future<Output = Result<(), StoreError>>>(
+    core: &Core,
+    step: impl Fn() -> F,
+) {
+    let mut pause = PAUSE.0;
+    loop {
+        match step().await {
+            Ok(()) => return,
+            Err(error) if error.is_refusal() => {
+                tracing::error!(
+                    error = chain(&error),
+                    "the database refused a row of the intake"
+                );
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the intake waits for the database");
+                core.store.forget_connections();
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+}
+
+fn conflict(incoming: Incoming, deliveries: &[Delivery]) -> Option<(Rejection, usize)> {
+    let body = deliveries.get(incoming.delivery)?.body();
+    Some((incoming.envelope.into_conflict(body), incoming.delivery))
+}
+
+fn rejection_of(
+    incoming: Incoming,
+    failure: Failure,
+    deliveries: &[Delivery],
+) -> Option<(Rejection, usize)> {
+    let (rejection, index) = conflict(incoming, deliveries)?;
+    Some((
+        Rejection {
+            failure,
+            ..rejection
+        },
+        index,
+    ))
+}

@@ -1,0 +1,214 @@
+//! A delivery as it was understood: a command ready to be stored, a question, or a rejection.
+
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::broker::Delivery;
+use crate::contract::{Command, Envelope, OwnCommand, RawMessage, Rejection};
+use crate::domain::IntegrationId;
+use crate::pipeline::context::Core;
+use crate::pipeline::executor::admin;
+use crate::pipeline::executor::lanes::lane_of_type;
+use crate::secrets::{Binding, KeyRing, SEALED_MEMBER, mask_members};
+use crate::store::NewCommand;
+
+/// A delivery, parsed once.
+pub(in crate::pipeline) struct Arrival {
+    pub(in crate::pipeline) delivery: Delivery,
+    pub(in crate::pipeline) at: Instant,
+    pub(in crate::pipeline) kind: Kind,
+}
+
+/// What it is.
+pub(in crate::pipeline) enum Kind {
+    /// Changes something: goes into the ledger.
+    Command(Box<(Envelope, NewCommand)>),
+    /// A read or a dry run: is answered and leaves nothing.
+    Asked(Box<Envelope>),
+    /// Can never be a command.
+    Rejected(Box<Rejection>),
+}
+
+impl Arrival {
+    pub(in crate::pipeline) fn read(core: &Core, delivery: Delivery, at: Instant) -> Self {
+        let raw = RawMessage {
+            routing_key: delivery.routing_key(),
+            body: delivery.body(),
+            content_type: delivery.content_type(),
+            traceparent: delivery.header("traceparent"),
+            tracestate: delivery.header("tracestate"),
+            reply_to: delivery.reply_to(),
+            correlation_id: delivery.correlation_id(),
+        };
+        let amqp = &core.config.amqp;
+        let parsed =
+            Envelope::parse(&raw, amqp.max_message_bytes, &amqp.prefix).and_then(|envelope| {
+                let (organization, kind) = (envelope.organization_id.uuid(), envelope.command_type);
+                match core
+                    .config
+                    .producers
+                    .check(delivery.user_id(), organization, kind.as_str())
+                {
+                    Ok(()) => Ok(envelope),
+                    Err(fault) => Err(Box::new(envelope.into_forbidden(&fault, delivery.body()))),
+                }
+            });
+        let kind = match parsed {
+            Ok(envelope) if envelope.dry_run || envelope.command.is_read() => {
+                Kind::Asked(Box::new(envelope))
+            }
+            Ok(envelope) => Kind::Command(Box::new(command(core, envelope))),
+            Err(rejection) => Kind::Rejected(rejection),
+        };
+        Self { delivery, at, kind }
+    }
+
+    /// The lane it will want, as far as the message tells; that of a change to a ticket is the ledger's to say.
+    pub(in crate::pipeline) fn lane(&self) -> Option<Uuid> {
+        match &self.kind {
+            // What changes an integration does not wait behind its tickets.
+            Kind::Command(command) if matches!(command.0.command, Command::Own(_)) => None,
+            Kind::Command(command) => command.1.integration_id.map(IntegrationId::uuid),
+            Kind::Asked(_) | Kind::Rejected(_) => None,
+        }
+    }
+}
+
+/// A command as it is stored.
+fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
+    let (data, mut digests) = seal(&core.ring, &mut envelope);
+    let digest = digests.remove(0);
+    let row = NewCommand {
+        id: envelope.id,
+        command_type: envelope.command_type.as_str(),
+        organization_id: envelope.organization_id,
+        integration_id: envelope.command.integration_id(),
+        ticket_id: envelope.command.ticket_id(envelope.id),
+        lane: lane_of_type(
+            envelope.command_type,
+            envelope.organization_id,
+            envelope.command.integration_id(),
+        ),
+        creates: envelope.command.creates_ticket(),
+        digest,
+        older_digests: digests,
+        data,
+        expires_at: envelope.expires_at,
+        traceparent: envelope.trace.parent.clone(),
+        tracestate: envelope.trace.state.clone(),
+        parent: None,
+        doubt_since: None,
+    };
+    if secret_of(&envelope).is_some() {
+        // From here on the secrets exist only sealed, as they would after a restart.
+        let mut faults = crate::contract::Faults::new();
+        if let Ok(data) = serde_json::from_str(&row.data)
+            && let Some(command) = Command::parse(envelope.command_type, data, &mut faults)
+        {
+            envelope.command = command;
+        }
+    }
+    (envelope, row)
+}
+
+/// The integration whose secrets the command carries, if it carries any.
+fn secret_of(envelope: &Envelope) -> Option<IntegrationId> {
+    match &envelope.command {
+        Command::Own(OwnCommand::CreateIntegration(_)) => Some(envelope.id.created_integration()),
+        Command::Own(OwnCommand::UpdateIntegration(update)) => Some(update.integration_id),
+        Command::Own(_) | Command::Ticket(_) | Command::Read(_) | Command::Unwritten(_) => None,
+    }
+}
+
+/// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one and only present as
+/// keyed hashes in the other; so where there are several keys, there are several digests, the first key's first, as the
+/// command may have come before under another one. Takes the data out of the envelope.
+fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
+    let data = std::mem::take(&mut envelope.data);
+    let digest_of = |data: &str| {
+        Sha256::new()
+            .chain_update(envelope.command_type.as_str())
+            .chain_update([0])
+            .chain_update(envelope.organization_id.uuid().as_bytes())
+            .chain_update(data)
+            .finalize()
+            .to_vec()
+    };
+    if let Some(id) = secret_of(envelope) {
+        let (stored, compared) = seal_members(ring, envelope, id, &data);
+        let digests = compared.iter().map(|text| digest_of(text));
+        return (stored, digests.collect());
+    }
+    match &envelope.command {
+        // It fails, so its secrets are not needed any more; they are not kept.
+        Command::Unwritten(_) => {
+            let mut map: Map<String, Value> = serde_json::from_str(&data).unwrap_or_default();
+            mask_members(&mut map);
+            let masked = Value::Object(map).to_string();
+            let keyed = keyed_hashes(ring, &data);
+            let digests = keyed.iter().map(|hash| digest_of(&(masked.clone() + hash)));
+            (masked.clone(), digests.collect())
+        }
+        Command::Ticket(_) | Command::Own(_) | Command::Read(_) => {
+            let digest = digest_of(&data);
+            (data, vec![digest])
+        }
+    }
+}
+
+/// A text's keyed hash under each key.
+fn keyed_hashes(ring: &KeyRing, plain: &str) -> Vec<String> {
+    let hashes = ring.keyed_hashes(plain.as_bytes());
+    if hashes.is_empty() {
+        return vec!["unkeyed".into()];
+    }
+    hashes.into_iter().map(hex::encode).collect()
+}
+
+/// An integration's data with its secrets sealed, and, for each key, with them as keyed hashes.
+fn seal_members(
+    ring: &KeyRing,
+    envelope: &Envelope,
+    id: IntegrationId,
+    data: &str,
+) -> (String, Vec<String>) {
+    let plain: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
+    let mut stored = plain.clone();
+    let mut compared = vec![plain.clone(); ring.ids().count().max(1)];
+    for (field, column) in [
+        ("credentials", "credentials_encrypted"),
+        ("webhook_secret", "webhook_secret_encrypted"),
+    ] {
+        let Some(secret) = plain.get(field).filter(|value| !value.is_null()) else {
+            continue;
+        };
+        let plain = secret.to_string();
+        for (compared, hash) in compared.iter_mut().zip(keyed_hashes(ring, &plain)) {
+            compared.insert(field.into(), Value::String(hash));
+        }
+        if secret.as_object().is_some_and(Map::is_empty) {
+            continue;
+        }
+        let binding = Binding {
+            organization: envelope.organization_id,
+            integration: id,
+            column,
+        };
+        let sealed = ring.seal(&binding, plain.as_bytes());
+        let value = match (sealed, field) {
+            (Ok(sealed), "credentials") => json!({ SEALED_MEMBER: sealed }),
+            (Ok(sealed), _) => Value::String(sealed),
+            (Err(_), "credentials") => json!({ admin::REFUSED: true }),
+            (Err(_), _) => {
+                stored.insert("credentials".into(), json!({ admin::REFUSED: true }));
+                Value::Null
+            }
+        };
+        stored.insert(field.into(), value);
+    }
+    let text = |map: Map<String, Value>| Value::Object(map).to_string();
+    (text(stored), compared.into_iter().map(text).collect())
+}

@@ -1,0 +1,93 @@
+//! Places of integrations with a `rate_limit_per_hour`: distinct, over all workers. Whoever asks while another's answer
+//! is on its way is in the next batch: one transaction however many ask.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::domain::IntegrationId;
+use crate::store::{Store, StoreError, chain};
+
+type Waiters = Vec<oneshot::Sender<Option<DateTime<Utc>>>>;
+
+/// Who waits, by integration. An entry means that somebody is asking for them.
+#[derive(Default)]
+pub(in crate::pipeline) struct Places {
+    waiting: Mutex<HashMap<Uuid, Waiters>>,
+}
+
+impl Places {
+    /// The next place; `None` where the database does not say.
+    pub(in crate::pipeline) async fn next(
+        &self,
+        store: &Store,
+        id: IntegrationId,
+        limit: u32,
+    ) -> Option<DateTime<Utc>> {
+        let (sender, receiver) = oneshot::channel();
+        let leads = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let leads = !waiting.contains_key(&id.uuid());
+            waiting.entry(id.uuid()).or_default().push(sender);
+            leads
+        };
+        if leads {
+            self.serve(store, id, limit).await;
+        }
+        receiver.await.ok().flatten()
+    }
+
+    /// Asks for all who wait, until nobody does.
+    async fn serve(&self, store: &Store, id: IntegrationId, limit: u32) {
+        // Should this future be dropped, those behind it must not wait for ever.
+        let guard = Served { places: self, id };
+        loop {
+            let batch = {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                match waiting.get_mut(&id.uuid()) {
+                    Some(list) if !list.is_empty() => std::mem::take(list),
+                    Some(_) | None => {
+                        waiting.remove(&id.uuid());
+                        break;
+                    }
+                }
+            };
+            let places = match store.reserve_places(id, limit, batch.len()).await {
+                Ok(places) => places,
+                Err(error) => {
+                    warn(id, &error);
+                    Vec::new()
+                }
+            };
+            let mut places = places.into_iter();
+            for waiter in batch {
+                // One that is gone leaves its place empty, which harms nobody.
+                waiter.send(places.next()).ok();
+            }
+        }
+        std::mem::forget(guard);
+    }
+}
+
+fn warn(id: IntegrationId, error: &StoreError) {
+    tracing::warn!(integration_id = %id, error = chain(error), "no place could be reserved; trying again in a moment");
+}
+
+struct Served<'a> {
+    places: &'a Places,
+    id: IntegrationId,
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self
+            .places
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(&self.id.uuid());
+    }
+}
