@@ -14,6 +14,7 @@ use crate::pipeline::disposition::Completed;
 use crate::pipeline::executor::lanes::Lanes;
 use crate::pipeline::lease::Lease;
 use crate::pipeline::relay::Relay;
+use crate::pipeline::tokens::Tokens;
 use crate::platforms::HttpClient;
 use crate::secrets::KeyRing;
 use crate::store::{Incarnation, Store, Wake};
@@ -59,7 +60,7 @@ pub struct Core {
     pub(in crate::pipeline) relay: Relay,
     pub(in crate::pipeline) lanes: Arc<Lanes>,
     pub(in crate::pipeline) integrations: Integrations,
-    pub(in crate::pipeline) tokens: crate::pipeline::tokens::TokenMemory,
+    pub(in crate::pipeline) tokens: Tokens,
     pub(in crate::pipeline) places: crate::pipeline::rate_limit::Places,
     /// Commands in this process's hands, from the claim or take to the commit of their settlement. Guarded by
     /// `claiming` where rows are taken, so that a row of ours that is not in here was surely left behind.
@@ -89,6 +90,12 @@ impl Core {
             parts.config.dispatch.max_in_flight_per_integration,
             parts.config.dispatch.queue_per_integration,
         ));
+        let tokens = Tokens::new(
+            parts.store.clone(),
+            Arc::clone(&parts.ring),
+            parts.me.id,
+            parts.config.dispatch.attempt_timeout,
+        );
         let core = Self {
             integrations: Integrations::new(parts.store.clone(), Arc::clone(&parts.ring)),
             config: parts.config,
@@ -99,7 +106,7 @@ impl Core {
             lease: parts.lease,
             relay: parts.relay,
             lanes,
-            tokens: crate::pipeline::tokens::TokenMemory::default(),
+            tokens,
             places: crate::pipeline::rate_limit::Places::default(),
             held: Mutex::new(Held::default()),
             troubled: Mutex::new(HashSet::new()),
@@ -150,7 +157,7 @@ impl Core {
     /// back in doubt. Resolves when nothing of it can reach the settler any more.
     pub async fn drain(self: &Arc<Self>, limit: std::time::Duration) {
         for job in self.lanes.unqueue() {
-            self.finish(crate::pipeline::executor::dispatch::hand_back(&job))
+            self.finish(crate::pipeline::disposition::hand_back(&job))
                 .await;
         }
         if tokio::time::timeout(limit, self.lanes.idle())

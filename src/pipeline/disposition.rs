@@ -4,7 +4,8 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::domain::{CommandState, Failure, IntegrationId};
+use crate::domain::{CommandState, Failure, IntegrationId, Wait, WaitReason};
+use crate::pipeline::job::Job;
 use crate::pipeline::retry::Next;
 use crate::platforms::Receipt;
 use crate::store::{CircuitTally, OwnEffect, Settlement, UsageTally};
@@ -101,5 +102,52 @@ impl Completed {
 
     pub(in crate::pipeline) const fn has_change(&self) -> bool {
         matches!(self.completion, Completion::WithChange { .. })
+    }
+}
+
+/// A job that was not started goes back as it came.
+pub(in crate::pipeline) fn hand_back(job: &Job) -> Completed {
+    let state = if job.doubt_since.is_some() || job.attempt > 0 {
+        CommandState::Deferred
+    } else {
+        CommandState::Pending
+    };
+    let settlement = Settlement {
+        due_at: Some(Utc::now()),
+        wait: Some(Wait::of(WaitReason::WorkerStopped)),
+        ..untouched(job, state)
+    };
+    Completed {
+        completion: Completion::Plain(settlement),
+        usage: None,
+        circuit: None,
+    }
+}
+
+/// The settlement that changes nothing but the state.
+pub(in crate::pipeline) fn untouched(job: &Job, state: CommandState) -> Settlement {
+    Settlement {
+        id: job.id,
+        organization_id: job.organization_id,
+        ticket_id: job.ticket_id,
+        fencing_token: job.fencing_token,
+        state,
+        attempt: job.attempt,
+        events_after: job.events,
+        due_at: None,
+        wait: None,
+        error_code: None,
+        error: None,
+        doubt_since: job.doubt_since,
+        lookups: job.lookups,
+        waits: false,
+        ran: false,
+        integration_id: None,
+        parent: job.parent,
+        attempt_record: None,
+        events: Vec::new(),
+        ticket_insert: None,
+        ticket_change: None,
+        report: None,
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::contract::{Command, CommandType, Trace};
 use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId, UserRef};
 use crate::pipeline::connections::Handle;
-use crate::pipeline::executor::lanes::lane_of_type;
+use crate::pipeline::lane::lane_of_type;
 use crate::store::{AnalysisColumns, StoredTicket};
 
 /// A command that this process runs.

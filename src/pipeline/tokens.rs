@@ -12,13 +12,12 @@ use uuid::Uuid;
 
 use crate::domain::OrganizationId;
 use crate::pipeline::connections::Handle;
-use crate::pipeline::context::Core;
 use crate::pipeline::retry::after;
 use crate::platforms::{
     AdapterError, ErrorClass, Exchange, Response, TokenFlow, TokenSource, learn,
 };
-use crate::secrets::Binding;
-use crate::store::{StoredTokens, chain};
+use crate::secrets::{Binding, KeyRing};
+use crate::store::{Store, StoredTokens, chain};
 
 /// A token is renewed so long before it ends that a request begun with it ends in time.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -28,9 +27,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How much longer than an attempt the lease on a refresh lasts.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
-/// Tokens in memory, and the refreshes under way, by integration.
-#[derive(Default)]
-pub(in crate::pipeline) struct TokenMemory {
+/// Tokens of all integrations: those in memory, the refreshes under way, and what a refresh needs.
+pub(in crate::pipeline) struct Tokens {
+    store: Store,
+    ring: Arc<KeyRing>,
+    /// Who holds the lease on a refresh.
+    me: Uuid,
+    lease: Duration,
     tokens: Mutex<HashMap<Uuid, (SecretString, DateTime<Utc>)>>,
     flights: Mutex<HashMap<Uuid, Flight>>,
 }
@@ -38,7 +41,24 @@ pub(in crate::pipeline) struct TokenMemory {
 /// A refresh: one of a process at a time. It holds the last failure, so that those who waited for it share that too.
 type Flight = Arc<tokio::sync::Mutex<Option<(Instant, AdapterError)>>>;
 
-impl TokenMemory {
+impl Tokens {
+    /// None yet. An attempt lasts `attempt_timeout` at most.
+    pub(in crate::pipeline) fn new(
+        store: Store,
+        ring: Arc<KeyRing>,
+        me: Uuid,
+        attempt_timeout: Duration,
+    ) -> Self {
+        Self {
+            store,
+            ring,
+            me,
+            lease: attempt_timeout + LEASE_MARGIN,
+            tokens: Mutex::default(),
+            flights: Mutex::default(),
+        }
+    }
+
     fn flight(&self, integration: Uuid) -> Flight {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|id, flight| *id == integration || Arc::strong_count(flight) > 1);
@@ -48,13 +68,13 @@ impl TokenMemory {
 
 /// One attempt's access to its integration's tokens.
 pub(in crate::pipeline) struct TokenCache<'a> {
-    core: &'a Core,
+    all: &'a Tokens,
     handle: Option<&'a Arc<Handle>>,
 }
 
 impl<'a> TokenCache<'a> {
-    pub(in crate::pipeline) const fn new(core: &'a Core, handle: Option<&'a Arc<Handle>>) -> Self {
-        Self { core, handle }
+    pub(in crate::pipeline) const fn new(all: &'a Tokens, handle: Option<&'a Arc<Handle>>) -> Self {
+        Self { all, handle }
     }
 
     fn binding(handle: &Handle, column: &'static str) -> Binding {
@@ -70,7 +90,7 @@ impl<'a> TokenCache<'a> {
 
     fn open(&self, handle: &Handle, column: &'static str, sealed: &str) -> Option<SecretString> {
         let opened = self
-            .core
+            .all
             .ring
             .open(&Self::binding(handle, column), sealed)
             .ok()?;
@@ -81,7 +101,7 @@ impl<'a> TokenCache<'a> {
     }
 
     fn remembered(&self, handle: &Handle, stale: Option<&SecretString>) -> Option<SecretString> {
-        let memory = &self.core.tokens.tokens;
+        let memory = &self.all.tokens;
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         let (token, until) = memory.get(&handle.row.id.uuid())?;
         (*until > Utc::now() && !is_same(stale, token)).then(|| token.clone())
@@ -89,7 +109,7 @@ impl<'a> TokenCache<'a> {
 
     fn remember(&self, handle: &Handle, token: &SecretString, expires_at: DateTime<Utc>) {
         let until = expires_at - chrono::Duration::from_std(MARGIN).unwrap_or_default();
-        let memory = &self.core.tokens.tokens;
+        let memory = &self.all.tokens;
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.insert(handle.row.id.uuid(), (token.clone(), until));
     }
@@ -105,10 +125,9 @@ impl TokenCache<'_> {
         flow: &dyn TokenFlow,
         stale: Option<&SecretString>,
     ) -> Result<SecretString, AdapterError> {
-        let (store, id, me) = (&self.core.store, handle.row.id, self.core.me.id);
-        let length = self.core.config.dispatch.attempt_timeout + LEASE_MARGIN;
+        let (store, id, me) = (&self.all.store, handle.row.id, self.all.me);
         let current = loop {
-            let lease = store.lease_tokens(id, me, length).await;
+            let lease = store.lease_tokens(id, me, self.all.lease).await;
             let lease = lease
                 .map_err(|error| trouble("the access token could not be read", chain(&error)))?;
             let fresh = lease.current.as_ref().and_then(|current| {
@@ -155,7 +174,7 @@ impl TokenCache<'_> {
         let response = exchange.send(flow.request(refresh.as_ref())?).await?;
         let grant = flow.read(&response)?;
         let seal = |column, secret: &SecretString| {
-            let sealed = self.core.ring.seal(
+            let sealed = self.all.ring.seal(
                 &Self::binding(handle, column),
                 secret.expose_secret().as_bytes(),
             );
@@ -172,9 +191,10 @@ impl TokenCache<'_> {
                 .transpose()?,
             expires_at,
         };
-        let store = &self.core.store;
-        let stored = store
-            .store_tokens(handle.row.id, self.core.me.id, current, &tokens)
+        let stored = self
+            .all
+            .store
+            .store_tokens(handle.row.id, self.all.me, current, &tokens)
             .await
             .map_err(|error| trouble("the access token could not be stored", chain(&error)))?;
         if !stored {
@@ -189,9 +209,9 @@ impl TokenCache<'_> {
 
     async fn release(&self, handle: &Handle) {
         let released = self
-            .core
+            .all
             .store
-            .release_tokens(handle.row.id, self.core.me.id)
+            .release_tokens(handle.row.id, self.all.me)
             .await;
         if let Err(error) = released {
             tracing::debug!(
@@ -235,7 +255,7 @@ impl TokenSource for TokenCache<'_> {
             return Ok(token);
         }
         let waits_since = Instant::now();
-        let flight = self.core.tokens.flight(handle.row.id.uuid());
+        let flight = self.all.flight(handle.row.id.uuid());
         let left = exchange.deadline.saturating_duration_since(waits_since);
         let mut failed = tokio::time::timeout(left, flight.lock())
             .await

@@ -18,3 +18,5 @@ pub use redact::{Reach, Redactor, Redactors, SHORTEST};
 
 /// Marks sealed credentials in the stored data of a command.
 pub const SEALED_MEMBER: &str = "$sealed";
+/// Marks credentials that could not be sealed, and so were not stored.
+pub const NOT_STORED_MEMBER: &str = "$not_stored";

@@ -12,10 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::contract::{Command, CommandType};
+use crate::contract::Command;
 use crate::domain::{IntegrationId, OrganizationId};
-use crate::pipeline::context::Core;
-use crate::pipeline::executor::dispatch;
 use crate::pipeline::job::Job;
 use crate::store::Rooms;
 
@@ -25,49 +23,6 @@ const LOCAL_LANE_CAPACITY: i32 = 1024;
 const ADMIN_IN_FLIGHT_MAX: usize = 4;
 /// Reads of one integration's platform at once.
 const READS_PER_INTEGRATION: usize = 4;
-
-/// The lane of an organization's commands that change only our own tables.
-pub(in crate::pipeline) fn admin_lane(organization: OrganizationId) -> Uuid {
-    Uuid::new_v5(&organization.uuid(), b"ticketwire admin lane")
-}
-
-/// The lane of an integration's management commands that call its platform.
-pub(in crate::pipeline) fn check_lane(integration: IntegrationId) -> Uuid {
-    Uuid::new_v5(&integration.uuid(), b"ticketwire check lane")
-}
-
-/// The lane that a command's type decides; `None`: its integration's.
-pub(in crate::pipeline) fn lane_of_type(
-    command_type: CommandType,
-    organization: OrganizationId,
-    integration: Option<IntegrationId>,
-) -> Option<Uuid> {
-    match command_type {
-        CommandType::IntegrationTest | CommandType::IntegrationSync => {
-            Some(integration.map_or_else(|| admin_lane(organization), check_lane))
-        }
-        CommandType::IntegrationCreate
-        | CommandType::IntegrationUpdate
-        | CommandType::IntegrationDelete
-        | CommandType::IntegrationStatus
-        | CommandType::TicketBulkUpdate => Some(admin_lane(organization)),
-        CommandType::TicketCreate
-        | CommandType::TicketAiCreate
-        | CommandType::TicketUpdate
-        | CommandType::TicketStatus
-        | CommandType::TicketAssign
-        | CommandType::TicketComment
-        | CommandType::TicketAttach
-        | CommandType::TicketDelete
-        | CommandType::TicketGet
-        | CommandType::TicketSearch
-        | CommandType::IntegrationGet
-        | CommandType::IntegrationList
-        | CommandType::IntegrationRoute
-        | CommandType::IntegrationFields
-        | CommandType::WebhookReceived => None,
-    }
-}
 
 #[derive(Default)]
 struct Lane {
@@ -143,8 +98,10 @@ impl Lanes {
         rooms
     }
 
-    /// Runs jobs, or queues them behind their lane's others.
-    pub(in crate::pipeline) fn submit(&self, core: &Arc<Core>, jobs: Vec<Job>) {
+    /// Takes jobs in. Returns those that have a slot of their lane, which is theirs until [`Lanes::next`] has no job for
+    /// it; the others are queued behind their lane's others.
+    pub(super) fn submit(&self, jobs: Vec<Job>) -> Vec<(Uuid, Job)> {
+        let mut started = Vec::with_capacity(jobs.len());
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         for job in jobs {
             let id = job.lane();
@@ -155,12 +112,17 @@ impl Lanes {
             };
             if lane.in_flight < in_flight_max || id.is_nil() {
                 lane.in_flight += 1;
-                let core = Arc::clone(core);
-                self.tasks.spawn(async move { work(&core, id, job).await });
+                started.push((id, job));
             } else {
                 lane.queue.push_back(job);
             }
         }
+        started
+    }
+
+    /// Runs what [`Lanes::idle`] waits for.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
     }
 
     /// Remembers that Postgres holds more for these lanes, so that the scheduler is woken when they run dry.
@@ -235,22 +197,25 @@ impl Lanes {
         self.tasks.wait().await;
     }
 
-    fn next(&self, core: &Core, id: Uuid) -> Option<Job> {
+    /// The next job for a slot of a lane. Where there is none, the slot is given back.
+    pub(super) fn next(&self, id: Uuid) -> Freed {
+        let mut freed = Freed::default();
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.get_mut(&id)?;
-        let job = lane.queue.pop_front();
-        core.room.notify_one();
+        let Some(lane) = lanes.get_mut(&id) else {
+            return freed;
+        };
+        freed.job = lane.queue.pop_front();
         if lane.more && lane.queue.len() <= self.queue_max / 2 {
             lane.more = false;
-            core.due.notify_one();
+            freed.wants_more = true;
         }
-        if job.is_none() {
+        if freed.job.is_none() {
             lane.in_flight -= 1;
             if lane.in_flight == 0 {
                 lanes.remove(&id);
             }
         }
-        job
+        freed
     }
 }
 
@@ -296,12 +261,11 @@ impl Admission {
     }
 }
 
-/// One place of a lane: works until the lane's queue is empty.
-async fn work(core: &Arc<Core>, id: Uuid, first: Job) {
-    let mut job = Some(first);
-    while let Some(current) = job {
-        let done = dispatch::run(core, current).await;
-        core.finish(done).await;
-        job = core.lanes.next(core, id);
-    }
+/// What a slot of a lane does next.
+#[derive(Default)]
+pub(super) struct Freed {
+    /// The job that it runs.
+    pub(super) job: Option<Job>,
+    /// Whether the lane runs dry while the ledger holds more for it.
+    pub(super) wants_more: bool,
 }

@@ -249,5 +249,5 @@ pub(in crate::pipeline) async fn start(
         core.store.forget_connections();
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
-    core.lanes.submit(core, jobs);
+    super::run(core, jobs);
 }

@@ -10,9 +10,8 @@ use crate::broker::Delivery;
 use crate::contract::{Command, Envelope, OwnCommand, RawMessage, Rejection};
 use crate::domain::IntegrationId;
 use crate::pipeline::context::Core;
-use crate::pipeline::executor::admin;
-use crate::pipeline::executor::lanes::lane_of_type;
-use crate::secrets::{Binding, KeyRing, SEALED_MEMBER, mask_members};
+use crate::pipeline::lane::lane_of_type;
+use crate::secrets::{Binding, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER, mask_members};
 use crate::store::NewCommand;
 
 /// A delivery, parsed once.
@@ -201,9 +200,9 @@ fn seal_members(
         let value = match (sealed, field) {
             (Ok(sealed), "credentials") => json!({ SEALED_MEMBER: sealed }),
             (Ok(sealed), _) => Value::String(sealed),
-            (Err(_), "credentials") => json!({ admin::REFUSED: true }),
+            (Err(_), "credentials") => json!({ NOT_STORED_MEMBER: true }),
             (Err(_), _) => {
-                stored.insert("credentials".into(), json!({ admin::REFUSED: true }));
+                stored.insert("credentials".into(), json!({ NOT_STORED_MEMBER: true }));
                 Value::Null
             }
         };

@@ -232,7 +232,7 @@ async fn fields(
         Ok(adapter) => Arc::clone(adapter),
         Err(failure) => return Ok(Err(failure.clone())),
     };
-    let tokens = TokenCache::new(core, Some(&handle));
+    let tokens = TokenCache::new(&core.tokens, Some(&handle));
     let deadline = std::time::Instant::now() + core.config.dispatch.request_timeout;
     let exchange = Exchange::new(
         &core.http,

@@ -11,7 +11,7 @@ use crate::contract::CommandType;
 use crate::domain::{CommandId, IntegrationId, LifeEvent};
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::admin::{Verdict, run_checks};
-use crate::pipeline::executor::lanes::check_lane;
+use crate::pipeline::lane::check_lane;
 use crate::pipeline::settle::circuits::transit_now;
 use crate::platforms::TestKind;
 use crate::store::{NewCommand, StoreError, Task, Transit, chain};

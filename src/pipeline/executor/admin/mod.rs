@@ -27,7 +27,6 @@ use crate::platforms::{self, Descriptor};
 use crate::secrets::KeyRing;
 use crate::store::{IntegrationWrite, NewIntegration, OwnEffect, Transit};
 
-pub(in crate::pipeline) use self::secrets::REFUSED;
 pub(in crate::pipeline) use self::test::{Verdict, run_checks};
 
 /// Why it is not done.

@@ -4,10 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::{AuthType, ErrorCode, Failure, IntegrationId, OrganizationId};
 use crate::platforms::Descriptor;
-use crate::secrets::{Binding, KeyRing, SEALED_MEMBER};
-
-/// Marks credentials that could not be sealed, and so were not stored.
-pub(in crate::pipeline) const REFUSED: &str = "$not_stored";
+use crate::secrets::{Binding, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER};
 
 /// A command's credentials, open.
 pub(super) struct Opened {
@@ -23,7 +20,7 @@ impl Opened {
         integration: IntegrationId,
         credentials: &Map<String, Value>,
     ) -> Result<Self, Failure> {
-        if credentials.contains_key(REFUSED) {
+        if credentials.contains_key(NOT_STORED_MEMBER) {
             let text = "no key to seal credentials with is configured; `ticketwire keys generate` makes one for \
                         secrets.keys";
             return Err(Failure::new(ErrorCode::CredentialsUnreadable, text));

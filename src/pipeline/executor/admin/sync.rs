@@ -95,7 +95,7 @@ pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Resul
         job,
         handle: &handle,
         adapter: adapter.as_ref(),
-        tokens: TokenCache::new(core, Some(&handle)),
+        tokens: TokenCache::new(&core.tokens, Some(&handle)),
         deadline: Instant::now() + core.config.dispatch.attempt_timeout,
         asked: AskedToWait::default(),
         since: handle.row.last_sync_at.filter(|_| !what.full),

@@ -38,7 +38,7 @@ pub(in crate::pipeline) async fn run_checks(
     };
     for kind in kinds {
         let began = Instant::now();
-        let tokens = TokenCache::new(core, Some(handle));
+        let tokens = TokenCache::new(&core.tokens, Some(handle));
         let deadline = started + core.config.dispatch.attempt_timeout;
         let exchange = Exchange::new(
             &core.http,

@@ -46,7 +46,7 @@ impl Run<'_> {
 
     async fn analyse_now(&mut self, create: &TicketAiCreate) -> Result<Analysis, Disposition> {
         let found = {
-            let tokens = TokenCache::new(self.core, self.handle.as_ref());
+            let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
             let exchange = self.exchange(&tokens);
             analysis::analyse(&self.core.config.ai, &exchange, &create.input).await
         };

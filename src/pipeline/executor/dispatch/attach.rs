@@ -158,7 +158,7 @@ impl Run<'_> {
         for attachment in files {
             let name = attachment.name.clone();
             let fetched = {
-                let tokens = TokenCache::new(self.core, self.handle.as_ref());
+                let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
                 let exchange = self.exchange(&tokens);
                 let limit = self.core.config.dispatch.max_attachment_bytes;
                 file::fetch(&exchange, attachment, limit).await
@@ -181,7 +181,7 @@ impl Run<'_> {
             };
             if looks {
                 let found = {
-                    let tokens = TokenCache::new(self.core, self.handle.as_ref());
+                    let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
                     let exchange = self.exchange(&tokens);
                     adapter.look_up(&exchange, &operation).await
                 };
@@ -210,7 +210,7 @@ impl Run<'_> {
                 }
             }
             let result = {
-                let tokens = TokenCache::new(self.core, self.handle.as_ref());
+                let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
                 let exchange = self.exchange(&tokens);
                 adapter.execute(&exchange, &operation).await
             };

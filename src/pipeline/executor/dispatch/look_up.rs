@@ -54,7 +54,7 @@ impl Run<'_> {
             });
         }
         let found = {
-            let tokens = TokenCache::new(self.core, self.handle.as_ref());
+            let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
             let exchange = self.exchange(&tokens);
             adapter.look_up(&exchange, operation).await
         };

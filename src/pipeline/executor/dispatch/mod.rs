@@ -17,7 +17,6 @@ use serde_json::Map;
 pub(in crate::pipeline) use self::analyse::rehearse;
 use self::look_up::{LookedUp, unknown_for_good};
 use self::outcome::exhausted;
-pub(in crate::pipeline) use self::settlement::hand_back;
 use crate::contract::{Command, TicketCommand, TicketCreate};
 use crate::domain::routing::Traits;
 use crate::domain::{
@@ -255,7 +254,7 @@ impl<'a> Run<'a> {
         }
         self.spent = true;
         let result = {
-            let tokens = TokenCache::new(self.core, self.handle.as_ref());
+            let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
             let exchange = self.exchange(&tokens);
             adapter.execute(&exchange, &operation).await
         };
@@ -286,7 +285,7 @@ impl<'a> Run<'a> {
         operation: &Operation<'_>,
     ) -> Option<Receipt> {
         let found = {
-            let tokens = TokenCache::new(self.core, self.handle.as_ref());
+            let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
             let exchange = self.exchange(&tokens);
             adapter.partly(&exchange, operation).await
         };

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{ANNOUNCED_WAIT, Run};
 use crate::contract::{Command, Event, EventData, IntegrationResult, Outcome, TicketCommand};
 use crate::domain::{CommandState, Failure, Wait, WaitReason};
-use crate::pipeline::disposition::{Completed, Completion, Conclusion, Disposition};
+use crate::pipeline::disposition::{Completed, Completion, Conclusion, Disposition, untouched};
 use crate::pipeline::job::Job;
 use crate::pipeline::retry::{Next, after};
 use crate::platforms::Receipt;
@@ -355,53 +355,6 @@ pub(super) fn result_of(job: &Job, receipt: Option<&Receipt>) -> Value {
         | Command::Unwritten(_) => {
             json!({ "ticket_id": job.ticket_id, "integration_result": platform })
         }
-    }
-}
-
-/// A job that was not started goes back as it came.
-pub(in crate::pipeline) fn hand_back(job: &Job) -> Completed {
-    let state = if job.doubt_since.is_some() || job.attempt > 0 {
-        CommandState::Deferred
-    } else {
-        CommandState::Pending
-    };
-    let settlement = Settlement {
-        due_at: Some(Utc::now()),
-        wait: Some(Wait::of(WaitReason::WorkerStopped)),
-        ..untouched(job, state)
-    };
-    Completed {
-        completion: Completion::Plain(settlement),
-        usage: None,
-        circuit: None,
-    }
-}
-
-/// The settlement that changes nothing but the state.
-fn untouched(job: &Job, state: CommandState) -> Settlement {
-    Settlement {
-        id: job.id,
-        organization_id: job.organization_id,
-        ticket_id: job.ticket_id,
-        fencing_token: job.fencing_token,
-        state,
-        attempt: job.attempt,
-        events_after: job.events,
-        due_at: None,
-        wait: None,
-        error_code: None,
-        error: None,
-        doubt_since: job.doubt_since,
-        lookups: job.lookups,
-        waits: false,
-        ran: false,
-        integration_id: None,
-        parent: job.parent,
-        attempt_record: None,
-        events: Vec::new(),
-        ticket_insert: None,
-        ticket_change: None,
-        report: None,
     }
 }
 

@@ -1,0 +1,49 @@
+//! The lanes of management commands, which their type decides. All other commands are in their integration's lane.
+
+use uuid::Uuid;
+
+use crate::contract::CommandType;
+use crate::domain::{IntegrationId, OrganizationId};
+
+/// The lane of an organization's commands that change only our own tables.
+pub(in crate::pipeline) fn admin_lane(organization: OrganizationId) -> Uuid {
+    Uuid::new_v5(&organization.uuid(), b"ticketwire admin lane")
+}
+
+/// The lane of an integration's management commands that call its platform.
+pub(in crate::pipeline) fn check_lane(integration: IntegrationId) -> Uuid {
+    Uuid::new_v5(&integration.uuid(), b"ticketwire check lane")
+}
+
+/// The lane that a command's type decides; `None`: its integration's.
+pub(in crate::pipeline) fn lane_of_type(
+    command_type: CommandType,
+    organization: OrganizationId,
+    integration: Option<IntegrationId>,
+) -> Option<Uuid> {
+    match command_type {
+        CommandType::IntegrationTest | CommandType::IntegrationSync => {
+            Some(integration.map_or_else(|| admin_lane(organization), check_lane))
+        }
+        CommandType::IntegrationCreate
+        | CommandType::IntegrationUpdate
+        | CommandType::IntegrationDelete
+        | CommandType::IntegrationStatus
+        | CommandType::TicketBulkUpdate => Some(admin_lane(organization)),
+        CommandType::TicketCreate
+        | CommandType::TicketAiCreate
+        | CommandType::TicketUpdate
+        | CommandType::TicketStatus
+        | CommandType::TicketAssign
+        | CommandType::TicketComment
+        | CommandType::TicketAttach
+        | CommandType::TicketDelete
+        | CommandType::TicketGet
+        | CommandType::TicketSearch
+        | CommandType::IntegrationGet
+        | CommandType::IntegrationList
+        | CommandType::IntegrationRoute
+        | CommandType::IntegrationFields
+        | CommandType::WebhookReceived => None,
+    }
+}
