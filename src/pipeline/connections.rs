@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::domain::{ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
-use crate::platforms::{self, Adapter};
+use crate::platforms::{self, Driver};
 use crate::secrets::{Binding, Credentials, KeyRing};
 use crate::store::{LoadedIntegration, Store, StoreError};
 
@@ -20,7 +20,7 @@ pub(in crate::pipeline) struct Handle {
     /// About the bytes of what its tenant wrote.
     weight: usize,
     /// The adapter, or why there is none.
-    pub(in crate::pipeline) adapter: Result<Arc<dyn Adapter>, Failure>,
+    pub(in crate::pipeline) adapter: Result<Arc<Driver>, Failure>,
 }
 
 impl std::fmt::Debug for Handle {

@@ -77,6 +77,15 @@ pub struct AuthScheme {
     pub alternatives: &'static [&'static [Member]],
 }
 
+/// What becomes of the platform's item when a ticket is deleted with us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletes {
+    /// It is closed: the driver makes a change of status of it.
+    Closes,
+    /// The platform is told that the ticket is deleted.
+    Native,
+}
+
 /// A platform's facts: feeds validation, `ticketwire platforms` and the docs, so that they cannot disagree.
 #[derive(Debug)]
 pub struct Descriptor {
@@ -94,6 +103,8 @@ pub struct Descriptor {
     pub custom_fields: CustomFields,
     /// What it can do.
     pub operations: &'static [OperationKind],
+    /// What deleting a ticket is on the platform.
+    pub deletes: Deletes,
     /// Duplicate protection in a sentence.
     pub protection: &'static str,
     /// Characters of a description or comment that it shows; longer ones are cut before anything is made of them. `None`:

@@ -61,6 +61,9 @@ pub struct AdapterError {
     pub http_status: Option<u16>,
     /// What was done before it failed, where the operation has more than one step. It stays done.
     pub done: Option<Box<Receipt>>,
+    /// Fields that the platform refused, in its names with its reasons: the request made nothing, and is worth sending once
+    /// more without them.
+    pub without: Option<BTreeMap<String, String>>,
 }
 
 impl AdapterError {
@@ -73,6 +76,7 @@ impl AdapterError {
             internal: None,
             http_status: None,
             done: None,
+            without: None,
         }
     }
 
@@ -80,6 +84,15 @@ impl AdapterError {
     #[must_use]
     pub fn unsupported(public: impl Into<String>) -> Self {
         Self::new(ErrorClass::Unsupported, public)
+    }
+
+    /// A deletion came to an adapter whose platform knows none; the driver makes a change of status of it.
+    #[must_use]
+    pub fn closes() -> Self {
+        Self::new(
+            ErrorClass::Internal,
+            "a deletion is done as a change of status on this platform",
+        )
     }
 
     /// One field is not acceptable.
@@ -106,6 +119,13 @@ impl AdapterError {
     #[must_use]
     pub fn after(mut self, done: Receipt) -> Self {
         self.done = Some(Box::new(done));
+        self
+    }
+
+    /// Says that the request is worth sending once more without these fields.
+    #[must_use]
+    pub fn worth_it_without(mut self, fields: BTreeMap<String, String>) -> Self {
+        self.without = Some(fields);
         self
     }
 

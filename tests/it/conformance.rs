@@ -372,7 +372,7 @@ impl Bench {
         Exchange::new(&self.client, deadline, &Free, &Free, strangers)
     }
 
-    fn adapter(&self, row: &Row, base_url: &str) -> std::sync::Arc<dyn platforms::Adapter> {
+    fn adapter(&self, row: &Row, base_url: &str) -> std::sync::Arc<platforms::Driver> {
         let object = |value: &serde_json::Value| {
             let text = value.to_string().replace("{base}", base_url);
             serde_json::from_str::<Map<_, _>>(&text).unwrap()
@@ -427,7 +427,7 @@ impl Bench {
                 cause: cause(MARK),
             };
             let made = adapter
-                .execute(&self.exchange(row), &operation)
+                .perform(&self.exchange(row), &operation)
                 .await
                 .unwrap();
             ticket.external_id = made.external_id;
@@ -452,7 +452,7 @@ impl Bench {
     async fn operate(
         &self,
         row: &Row,
-        adapter: &dyn platforms::Adapter,
+        adapter: &platforms::Driver,
         kind: Kind,
         ticket: &TicketView,
     ) -> Result<Receipt, AdapterError> {
@@ -477,7 +477,7 @@ impl Bench {
                 cause: cause(MARK),
             },
         };
-        adapter.execute(&self.exchange(row), &operation).await
+        adapter.perform(&self.exchange(row), &operation).await
     }
 }
 
@@ -691,7 +691,7 @@ async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_block
                 ticket: &ticket,
                 cause: cause(MARK),
             };
-            let error = adapter.execute(&exchange, &operation).await.unwrap_err();
+            let error = adapter.perform(&exchange, &operation).await.unwrap_err();
             assert_eq!(class(&error), "egress", "{address}: {error:?}");
         }
     }
@@ -745,7 +745,7 @@ async fn what_was_made_is_found_by_its_mark_and_nothing_else_is() {
             .await
             .unwrap();
         let made = adapter
-            .execute(&bench.exchange(&row), &create)
+            .perform(&bench.exchange(&row), &create)
             .await
             .unwrap();
         let found = adapter
@@ -767,7 +767,7 @@ async fn what_was_made_is_found_by_its_mark_and_nothing_else_is() {
             cause: cause(mark),
         };
         let said = adapter
-            .execute(&bench.exchange(&row), &comment(MARK))
+            .perform(&bench.exchange(&row), &comment(MARK))
             .await
             .unwrap();
         let found = adapter
@@ -804,11 +804,11 @@ async fn what_is_protected_by_the_platform_has_one_effect_however_often_it_is_se
             cause: cause(MARK),
         };
         let first = adapter
-            .execute(&bench.exchange(row), &create)
+            .perform(&bench.exchange(row), &create)
             .await
             .unwrap();
         let second = adapter
-            .execute(&bench.exchange(row), &create)
+            .perform(&bench.exchange(row), &create)
             .await
             .unwrap();
         assert_eq!(first.external_id, second.external_id);
@@ -828,7 +828,7 @@ async fn a_dry_run_of_every_operation_shows_a_request_without_the_secret() {
             ticket: &ticket,
             cause: cause(MARK),
         };
-        let request = adapter.plan(&create).unwrap();
+        let request = adapter.plan(&create).unwrap().request;
         assert!(!format!("{request:?}").contains(SECRET));
         if row.kinds.len() < KINDS.len() {
             continue;
@@ -863,7 +863,7 @@ async fn a_dry_run_of_every_operation_shows_a_request_without_the_secret() {
             },
         ];
         for operation in others {
-            let request = adapter.plan(&operation).unwrap();
+            let request = adapter.plan(&operation).unwrap().request;
             assert!(!format!("{request:?}").contains(SECRET));
         }
         assert!(bench.sandbox.ledger(&row.site("dry")).recent.is_empty());
@@ -927,7 +927,7 @@ async fn what_nothing_protects_says_so_and_what_a_mode_cannot_do_is_refused() {
 async fn questions(
     bench: &Bench,
     row: &Row,
-    adapter: &dyn platforms::Adapter,
+    adapter: &platforms::Driver,
     ticket: &TicketView,
 ) -> Vec<(&'static str, Result<String, AdapterError>)> {
     let exchange = bench.exchange(row);
@@ -1002,7 +1002,7 @@ async fn an_answer_to_a_stranger_is_no_success_and_proves_nothing() {
                     cause: cause(MARK),
                 };
                 let made = adapter
-                    .execute(&bench.exchange(&row), &create)
+                    .perform(&bench.exchange(&row), &create)
                     .await
                     .unwrap();
                 ticket.external_id = made.external_id;
@@ -1081,7 +1081,7 @@ async fn a_listing_that_shows_no_marks_proves_nothing() {
             cause: cause(MARK),
         };
         let made = adapter
-            .execute(&bench.exchange(&row), &create)
+            .perform(&bench.exchange(&row), &create)
             .await
             .unwrap();
         ticket.external_id = made.external_id;
@@ -1095,7 +1095,7 @@ async fn a_listing_that_shows_no_marks_proves_nothing() {
         let none = adapter.look_up(&bench.exchange(&row), &comment).await;
         assert_eq!(none.unwrap(), None, "{}: nothing was said yet", row.name);
         adapter
-            .execute(&bench.exchange(&row), &comment)
+            .perform(&bench.exchange(&row), &comment)
             .await
             .unwrap();
         bench.sandbox.configure(&site, settings).unwrap();

@@ -14,7 +14,7 @@ use crate::contract::{Command, TicketCommand};
 use crate::domain::{
     ErrorCode, Failure, Integration, IntegrationStatus, Priority, TicketCategory, Wait, WaitReason,
 };
-use crate::platforms::Adapter;
+use crate::platforms::Driver;
 
 /// How long a command for a ticket that is not known waits for it (contract §4).
 const UNKNOWN_TICKET_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -27,7 +27,7 @@ const DEATHS_MAX: i32 = 3;
 /// What the gates say.
 pub(in crate::pipeline) enum Verdict {
     /// Call the platform through this integration.
-    Call(Arc<Handle>, Arc<dyn Adapter>),
+    Call(Arc<Handle>, Arc<Driver>),
     /// No platform is concerned: our own row only.
     Own,
     /// Which integration takes it is for the rules to say.

@@ -29,7 +29,8 @@ fn run(core: &Arc<Core>, jobs: Vec<Job>) {
 async fn work(core: &Arc<Core>, lane: Uuid, first: Job) {
     let mut job = Some(first);
     while let Some(current) = job {
-        let completed = dispatch::run(core, current).await;
+        // On the heap: the future is big, and starting a task moves it three times.
+        let completed = Box::pin(dispatch::run(core, current)).await;
         core.finish(completed).await;
         let freed = core.lanes.next(lane);
         core.room.notify_one();

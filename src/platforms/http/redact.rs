@@ -3,7 +3,7 @@
 //! Everything an adapter does happens in the scope of a [`Redaction`] ([`redacting`]; the adapter is none the wiser). It
 //! begins with the integration's credentials and learns each secret that a request carries or a token endpoint gives. Then
 //! - the body of an answer loses what is surely secret before anybody reads it, and so before anything is cut to a length;
-//! - what the adapter returns loses all that is secret ([`super::super::guarded`]);
+//! - what the adapter returns loses all that is secret ([`super::super::driver`]);
 //! - so does each line that is logged meanwhile.
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -23,9 +23,9 @@ use super::members::{Members, url};
 use super::path::below;
 use super::{
     Adapter, AdapterError, Auth, AuthScheme, BaseUrl, ChangePage, CheckReport, CustomFields,
-    Descriptor, Effect, ErrorClass, Exchange, ExternalItem, KnownItem, Member, Operation,
-    OperationKind, Pages, PlatformField, Protection, Receipt, Request, Sign, Strangers, TestKind,
-    TokenFlow,
+    Deletes, Descriptor, Effect, ErrorClass, Exchange, ExternalItem, Known, KnownItem, Member,
+    Operation, OperationKind, Pages, PartlyDone, Plan, PlatformField, Prepared, Protection,
+    Receipt, Response, Sign, Strangers, TestKind, TokenFlow,
 };
 use crate::domain::{
     AuthType, Integration, Platform, TicketCategory, TicketStatus, TicketView, UserRef,
@@ -231,6 +231,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         OperationKind::Attach,
         OperationKind::Delete,
     ],
+    deletes: Deletes::Closes,
     strangers: STRANGERS,
     custom_fields: CustomFields {
         allows: is_mappable,
@@ -377,59 +378,6 @@ impl Jira {
         })
     }
 
-    async fn create(
-        &self,
-        exchange: &Exchange<'_>,
-        ticket: &TicketView,
-        mark: &str,
-    ) -> Result<Receipt, AdapterError> {
-        let mut details = Map::new();
-        let assignee = match &ticket.assigned_to {
-            Some(person) => match self.account_of(exchange, person).await? {
-                Some(account) => Some(account),
-                None => {
-                    details.insert(
-                        "assignee".into(),
-                        "left out: no assignable account with this person's address".into(),
-                    );
-                    None
-                }
-            },
-            None => None,
-        };
-        let fields = self.create_fields(ticket, mark, assignee.as_ref(), &mut details);
-        let answer = exchange.send(self.create_request(ticket, fields)?).await?;
-        let refused = match self.read_created(&answer) {
-            Ok(receipt) => return Ok(Receipt { details, ..receipt }),
-            Err(Refused::Fields(error, names)) => (error, names),
-            Err(Refused::Other(error)) => return Err(error),
-        };
-        // A 400 made nothing: what the project's screen refuses is left out, and the rest is sent once more. The mark
-        // is never left out, as nothing could be found without it.
-        let (error, names) = refused;
-        let droppable = |name: &str| {
-            matches!(name, "assignee" | "priority" | "issuetype")
-                || name.starts_with("customfield_")
-        };
-        if names.is_empty() || !names.keys().all(|name| droppable(name)) {
-            return Err(error);
-        }
-        let mut fields = self.create_fields(ticket, mark, assignee.as_ref(), &mut details);
-        for name in names.keys() {
-            fields.remove(name);
-            if name == "issuetype" {
-                let fallback = self.first_issue_type(exchange).await?;
-                fields.insert("issuetype".into(), json!({ "id": fallback }));
-            }
-        }
-        details.insert("dropped_fields".into(), json!(names));
-        let answer = exchange.send(self.create_request(ticket, fields)?).await?;
-        match self.read_created(&answer) {
-            Ok(receipt) => Ok(Receipt { details, ..receipt }),
-            Err(Refused::Fields(error, _) | Refused::Other(error)) => Err(error),
-        }
-    }
-
     /// The platform account of a person of ours, found by e-mail address among those who may be assigned.
     async fn account_of(
         &self,
@@ -448,96 +396,116 @@ impl Jira {
         self.read_issue_type(&answer, "")
     }
 
-    /// Moves the issue, and then says the summary in a comment of its own: one that rides along with a transition is
-    /// dropped without a word where the transition has no screen, which is the default.
-    async fn change_status(
-        &self,
-        exchange: &Exchange<'_>,
-        ticket: &TicketView,
-        status: TicketStatus,
-        summary: Option<&str>,
-        mark: &str,
-    ) -> Result<Receipt, AdapterError> {
-        let issue = Self::address(ticket)?;
-        let mut receipt = self.transit(exchange, issue, status).await?;
-        let Some(summary) = said(summary) else {
-            return Ok(receipt);
-        };
-        let commented = async {
-            let request = self.comment_request(issue, summary, true, mark)?;
-            self.read_comment(&exchange.send(request).await?)
-        };
-        match commented.await {
-            Ok(comment) => {
-                receipt.details.extend(shown_summary(comment));
-                Ok(receipt)
-            }
-            // The issue is where it should be, and stays there.
-            Err(error) => {
-                let text = format!(
-                    "not posted: {}; ticket.comment can still post it",
-                    error.public
-                );
-                receipt.details.insert(SUMMARY_COMMENT.into(), text.into());
-                Err(error.after(receipt))
-            }
-        }
-    }
-
-    async fn transit(
+    /// Which way leads to a status; `None` where the issue is there already.
+    async fn way_to(
         &self,
         exchange: &Exchange<'_>,
         issue: &str,
         status: TicketStatus,
-    ) -> Result<Receipt, AdapterError> {
+    ) -> Result<Way, AdapterError> {
         let current = self.read_status(&exchange.send(self.status_request(issue)?).await?)?;
-        let configured = self
-            .status_transitions
-            .get(status.as_str())
-            .and_then(Value::as_str);
-        let mut details = Map::new();
+        let configured = self.transition_for(status);
         if configured.is_none() && response::is_there(&current, status) {
-            details.insert("already".into(), current.name.into());
-            return Ok(Receipt {
-                details,
-                ..Receipt::default()
+            return Ok(Way::Already(current.name));
+        }
+        let answer = exchange.send(self.transitions_request(issue)?).await?;
+        let transitions = self.read_transitions(&answer)?;
+        if let Some(chosen) = response::choose(&transitions, status, configured) {
+            return Ok(Way::Transition {
+                body: request::transition(chosen, status),
+                name: chosen.name.clone(),
             });
         }
-        let transitions =
-            self.read_transitions(&exchange.send(self.transitions_request(issue)?).await?)?;
-        let Some(chosen) = response::choose(&transitions, status, configured) else {
-            let offered: Vec<&str> = transitions
-                .iter()
-                .map(|transition| transition.name.as_str())
-                .collect();
-            if configured.is_some_and(|name| current.name.eq_ignore_ascii_case(name)) {
-                details.insert("already".into(), current.name.into());
-                return Ok(Receipt {
-                    details,
-                    ..Receipt::default()
-                });
+        if configured.is_some_and(|name| current.name.eq_ignore_ascii_case(name)) {
+            return Ok(Way::Already(current.name));
+        }
+        let offered: Vec<&str> = transitions
+            .iter()
+            .map(|transition| transition.name.as_str())
+            .collect();
+        let text = format!(
+            "has no transition from {:?} to {status}; Jira offers {}; settings.status_transitions can name one",
+            current.name,
+            if offered.is_empty() {
+                "none".to_owned()
+            } else {
+                offered.join(", ")
             }
-            let text = format!(
-                "has no transition from {:?} to {status}; Jira offers {}; settings.status_transitions can name one",
-                current.name,
-                if offered.is_empty() {
-                    "none".to_owned()
-                } else {
-                    offered.join(", ")
-                }
-            );
-            return Err(AdapterError::field("status", text));
+        );
+        Err(AdapterError::field("status", text))
+    }
+
+    /// The name of the transition that the settings have for a status.
+    fn transition_for(&self, status: TicketStatus) -> Option<&str> {
+        let name = self.status_transitions.get(status.as_str());
+        name.and_then(Value::as_str)
+    }
+
+    /// Finds the way to a status. A summary is said in a comment of its own, which is the planned request; then the issue is
+    /// moved here: a comment that rides along with a transition is dropped without a word where the transition has no
+    /// screen, which is the default.
+    async fn prepare_status(
+        &self,
+        exchange: &Exchange<'_>,
+        issue: &str,
+        status: TicketStatus,
+        has_summary: bool,
+        mut known: Known,
+    ) -> Result<Prepared, AdapterError> {
+        let way = self.way_to(exchange, issue, status).await?;
+        let details = match &way {
+            Way::Already(name) => Map::from_iter([("already".to_owned(), name.clone().into())]),
+            Way::Transition { name, .. } => {
+                Map::from_iter([("transition".to_owned(), name.clone().into())])
+            }
         };
-        let request = self.transition_request(issue, chosen, status)?;
-        self.check(
-            &exchange.send(request).await?,
-            Effect::Idempotent,
-            "changing the status",
-        )?;
-        details.insert("transition".into(), chosen.name.clone().into());
-        Ok(Receipt {
+        let receipt = Receipt {
             details,
             ..Receipt::default()
+        };
+        match way {
+            Way::Already(_) if !has_summary => return Ok(Prepared::Done(receipt)),
+            Way::Already(_) => {}
+            Way::Transition { body, .. } if !has_summary => {
+                known.found.insert(TRANSITION.into(), body);
+                known.details = receipt.details;
+                return Ok(Prepared::Go(known));
+            }
+            Way::Transition { body, .. } => {
+                let request = self.transition_request(issue, &body)?;
+                let answer = exchange.send(request).await?;
+                self.check(&answer, Effect::Idempotent, "changing the status")?;
+            }
+        }
+        // The issue is where it should be, and stays there.
+        known.done = Some(PartlyDone {
+            receipt,
+            missing: SUMMARY_COMMENT,
+            remedy: "ticket.comment can still post it",
+        });
+        Ok(Prepared::Go(known))
+    }
+
+    /// The fields of a create, without those that the project's screen refused. The mark is never left out, as nothing
+    /// could be found without it.
+    fn planned_create(
+        &self,
+        ticket: &TicketView,
+        mark: &str,
+        known: &Known,
+    ) -> Result<Plan, AdapterError> {
+        let mut left_out = Map::new();
+        let account = known.found.get(ACCOUNT);
+        let mut fields = self.create_fields(ticket, mark, account, &mut left_out);
+        for name in known.without.keys() {
+            fields.remove(name);
+        }
+        if let Some(kind) = known.found.get(ISSUE_TYPE) {
+            fields.insert("issuetype".into(), json!({ "id": kind }));
+        }
+        Ok(Plan {
+            request: self.create_request(ticket, fields)?,
+            left_out,
         })
     }
 
@@ -578,6 +546,31 @@ impl Jira {
     }
 }
 
+/// What leads to a status.
+enum Way {
+    /// Nothing: the issue is there, under this name.
+    Already(String),
+    /// A transition.
+    Transition {
+        /// What is posted.
+        body: Value,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What [`Known`] calls the account of an assignee.
+const ACCOUNT: &str = "account";
+/// What [`Known`] calls the issue type that stands in for a refused one.
+const ISSUE_TYPE: &str = "issue_type";
+/// What [`Known`] calls the body of a transition.
+const TRANSITION: &str = "transition";
+
+/// Whether a create may do without a field.
+fn is_droppable(name: &str) -> bool {
+    matches!(name, "assignee" | "priority" | "issuetype") || name.starts_with("customfield_")
+}
+
 /// Where the receipt of a status tells of its summary.
 const SUMMARY_COMMENT: &str = "resolution_comment";
 
@@ -605,17 +598,67 @@ fn is_number(text: &str) -> bool {
 
 #[async_trait]
 impl Adapter for Jira {
-    async fn execute(
+    async fn prepare(
         &self,
         exchange: &Exchange<'_>,
         operation: &Operation<'_>,
-    ) -> Result<Receipt, AdapterError> {
-        match &operation.deletion_closes() {
-            Operation::Create { ticket, cause } => self.create(exchange, ticket, cause.mark).await,
-            Operation::Update { .. } => {
-                let answer = exchange.send(self.plan(operation)?).await?;
-                self.check(&answer, Effect::Idempotent, "updating the issue")?;
-                Ok(Receipt::default())
+        mut known: Known,
+    ) -> Result<Prepared, AdapterError> {
+        match operation {
+            Operation::Create { ticket, .. } => {
+                if let Some(person) = &ticket.assigned_to {
+                    match self.account_of(exchange, person).await? {
+                        Some(account) => drop(known.found.insert(ACCOUNT.into(), account)),
+                        None => {
+                            let text = "left out: no assignable account with this person's address";
+                            known.details.insert("assignee".into(), text.into());
+                        }
+                    }
+                }
+                if known.without.contains_key("issuetype") {
+                    let fallback = self.first_issue_type(exchange).await?;
+                    known.found.insert(ISSUE_TYPE.into(), fallback.into());
+                }
+            }
+            Operation::Status {
+                ticket,
+                status,
+                resolution_summary,
+                ..
+            } => {
+                let (issue, has_summary) =
+                    (Self::address(ticket)?, said(*resolution_summary).is_some());
+                return self
+                    .prepare_status(exchange, issue, *status, has_summary, known)
+                    .await;
+            }
+            Operation::Assign {
+                assignee: Some(person),
+                ..
+            } => {
+                let account = self.account_of(exchange, person).await?.ok_or_else(|| {
+                    let fault = "has no assignable account in Jira: `users` must know the person's e-mail address, \
+                                 and Jira an account with it that may be assigned in the project";
+                    AdapterError::field("assigned_to_id", fault)
+                })?;
+                known.found.insert(ACCOUNT.into(), account);
+            }
+            Operation::Update { .. }
+            | Operation::Assign { assignee: None, .. }
+            | Operation::Comment { .. }
+            | Operation::Attach { .. }
+            | Operation::Delete { .. } => {}
+        }
+        Ok(Prepared::Go(known))
+    }
+
+    fn plan(&self, operation: &Operation<'_>, known: &Known) -> Result<Plan, AdapterError> {
+        let request = match operation {
+            Operation::Create { ticket, cause } => {
+                return self.planned_create(ticket, cause.mark, known);
+            }
+            Operation::Update { ticket, patch, .. } => {
+                self.update_request(Self::address(ticket)?, patch)?
             }
             Operation::Status {
                 ticket,
@@ -623,35 +666,81 @@ impl Adapter for Jira {
                 resolution_summary,
                 cause,
             } => {
-                self.change_status(exchange, ticket, *status, *resolution_summary, cause.mark)
-                    .await
+                let issue = Self::address(ticket)?;
+                match (known.found.get(TRANSITION), said(*resolution_summary)) {
+                    (None, Some(summary)) => {
+                        self.comment_request(issue, summary, true, cause.mark)?
+                    }
+                    (Some(body), _) => self.transition_request(issue, body)?,
+                    // Which transition leads there is looked up when it is done; here it stands for itself.
+                    (None, None) => {
+                        let body = json!({ "transition": { "lookup": status } });
+                        self.transition_request(issue, &body)?
+                    }
+                }
             }
             Operation::Assign {
                 ticket, assignee, ..
             } => {
-                let account = match assignee {
-                    None => None,
-                    Some(person) => Some(self.account_of(exchange, person).await?.ok_or_else(|| {
-                        let fault = "has no assignable account in Jira: `users` must know the person's e-mail address, \
-                                     and Jira an account with it that may be assigned in the project";
-                        AdapterError::field("assigned_to_id", fault)
-                    })?),
-                };
-                let answer = exchange
-                    .send(self.assign_request(Self::address(ticket)?, account.as_ref())?)
-                    .await?;
-                self.check(&answer, Effect::Idempotent, "assigning the issue")?;
-                Ok(Receipt::default())
+                let looked_up = assignee.map(|person| json!({ "lookup": person.email }));
+                let account = known.found.get(ACCOUNT).or(looked_up.as_ref());
+                self.assign_request(Self::address(ticket)?, account)?
             }
-            Operation::Comment { .. } => {
-                let answer = exchange.send(self.plan(operation)?).await?;
-                self.read_comment(&answer)
+            Operation::Comment {
+                ticket,
+                body,
+                public,
+                cause,
+            } => self.comment_request(Self::address(ticket)?, body, *public, cause.mark)?,
+            Operation::Attach { ticket, file, .. } => {
+                self.attach_request(Self::address(ticket)?, file)?
             }
-            Operation::Attach { .. } => {
-                let answer = exchange.send(self.plan(operation)?).await?;
-                self.read_attached(&answer)
+            Operation::Delete { .. } => return Err(AdapterError::closes()),
+        };
+        Ok(request.into())
+    }
+
+    fn read(
+        &self,
+        operation: &Operation<'_>,
+        known: &Known,
+        answer: &Response,
+    ) -> Result<Receipt, AdapterError> {
+        let set = |what| {
+            self.check(answer, Effect::Idempotent, what)?;
+            Ok(Receipt::default())
+        };
+        match operation {
+            Operation::Create { .. } => {
+                self.read_created(answer).map_err(|refused| match refused {
+                    Refused::Other(error) => error,
+                    // A 400 made nothing.
+                    Refused::Fields(error, names) => {
+                        let droppable =
+                            !names.is_empty() && names.keys().all(|name| is_droppable(name));
+                        if droppable && known.without.is_empty() {
+                            error.worth_it_without(names)
+                        } else {
+                            error
+                        }
+                    }
+                })
             }
-            Operation::Delete { .. } => Err(AdapterError::unsupported("is done as a status")),
+            Operation::Update { .. } => set("updating the issue"),
+            Operation::Status { .. } if known.found.contains_key(TRANSITION) => {
+                set("changing the status")
+            }
+            Operation::Status { .. } => {
+                let details = shown_summary(self.read_comment(answer)?);
+                Ok(Receipt {
+                    details,
+                    ..Receipt::default()
+                })
+            }
+            Operation::Assign { .. } => set("assigning the issue"),
+            Operation::Comment { .. } => self.read_comment(answer),
+            Operation::Attach { .. } => self.read_attached(answer),
+            Operation::Delete { .. } => Err(AdapterError::closes()),
         }
     }
 
@@ -721,10 +810,7 @@ impl Adapter for Jira {
         };
         let request = self.status_request(Self::address(ticket)?)?;
         let current = self.read_status(&exchange.send(request).await?)?;
-        let configured = self
-            .status_transitions
-            .get(status.as_str())
-            .and_then(Value::as_str);
+        let configured = self.transition_for(*status);
         let is_there = response::is_there(&current, *status)
             || configured.is_some_and(|name| current.name.eq_ignore_ascii_case(name));
         let text = "not posted: no attempt is left; ticket.comment can still post it";
@@ -771,36 +857,6 @@ impl Adapter for Jira {
                     Err(Refused::Fields(error, _) | Refused::Other(error)) => Err(error),
                 }
             }
-        }
-    }
-
-    fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError> {
-        match &operation.deletion_closes() {
-            Operation::Create { ticket, cause } => {
-                let fields = self.create_fields(ticket, cause.mark, None, &mut Map::new());
-                self.create_request(ticket, fields)
-            }
-            Operation::Update { ticket, patch, .. } => {
-                self.update_request(Self::address(ticket)?, patch)
-            }
-            Operation::Status { ticket, .. } => self.transitions_request(Self::address(ticket)?),
-            Operation::Assign {
-                ticket, assignee, ..
-            } => {
-                // The account is looked up when it is done; here it stands for itself.
-                let account = assignee.map(|person| json!({ "lookup": person.email }));
-                self.assign_request(Self::address(ticket)?, account.as_ref())
-            }
-            Operation::Comment {
-                ticket,
-                body,
-                public,
-                cause,
-            } => self.comment_request(Self::address(ticket)?, body, *public, cause.mark),
-            Operation::Attach { ticket, file, .. } => {
-                self.attach_request(Self::address(ticket)?, file)
-            }
-            Operation::Delete { .. } => Err(AdapterError::unsupported("is done as a status")),
         }
     }
 

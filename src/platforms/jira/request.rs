@@ -420,17 +420,12 @@ impl Jira {
     pub(super) fn transition_request(
         &self,
         issue: &str,
-        transition: &Transition,
-        status: TicketStatus,
+        body: &Value,
     ) -> Result<Request, AdapterError> {
-        let mut body = json!({ "transition": { "id": transition.id } });
-        if let Some(resolution) = response::resolution(transition, status) {
-            body["fields"] = json!({ "resolution": { "name": resolution } });
-        }
         let path = ["issue", issue, "transitions"];
         Ok(self
             .request(Method::POST, &path, Effect::Idempotent)?
-            .json(&body))
+            .json(body))
     }
 
     pub(super) fn assignable_request(&self, email: &str) -> Result<Request, AdapterError> {
@@ -489,6 +484,15 @@ impl TokenFlow for Oauth {
     fn read(&self, response: &Response) -> Result<TokenGrant, AdapterError> {
         response::read_token(response)
     }
+}
+
+/// The body of a transition that leads to a status.
+pub(super) fn transition(transition: &Transition, status: TicketStatus) -> Value {
+    let mut body = json!({ "transition": { "id": transition.id } });
+    if let Some(resolution) = response::resolution(transition, status) {
+        body["fields"] = json!({ "resolution": { "name": resolution } });
+    }
+    body
 }
 
 /// A text as a value of JQL: nothing in it ends the text.

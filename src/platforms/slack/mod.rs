@@ -25,9 +25,9 @@ use url::Url;
 
 use super::members::{Members, url};
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, CustomFields, Descriptor,
-    Effect, ErrorClass, Exchange, File, Member, Operation, OperationKind, Pages, Protection,
-    Receipt, Request, Strangers, TestKind, TokenFlow,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, CustomFields, Deletes,
+    Descriptor, Effect, ErrorClass, Exchange, File, Known, Member, Operation, OperationKind, Pages,
+    Plan, Prepared, Protection, Receipt, Response, Strangers, TestKind, TokenFlow, Unfinished,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
@@ -44,6 +44,8 @@ static RUNGS: [Duration; 3] = [
 ];
 /// Pages of history that are read at most; more messages than that are not looked through.
 const PAGES_MAX: usize = 20;
+/// What [`Known`] calls the id of an uploaded file.
+const FILE_ID: &str = "file_id";
 /// Longest label of a custom field.
 const LABEL_MAX: usize = 100;
 
@@ -118,6 +120,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         OperationKind::Attach,
         OperationKind::Delete,
     ],
+    deletes: Deletes::Closes,
     protection: "lookup: the mark in the message's metadata; an empty look-up counts as proof after 40 s (none with \
                  webhook_url)",
     text_max: Some(16_000),
@@ -173,13 +176,11 @@ struct Place {
 impl Place {
     /// Where the ticket's message is: as remembered, or read from the id that people quote.
     fn of(ticket: &TicketView) -> Result<Self, AdapterError> {
-        let remembered = |name: &str| ticket.external_ref.get(name).and_then(Value::as_str);
         let quoted = ticket
             .external_id
             .as_deref()
             .and_then(|id| id.split_once(':'));
-        let (channel, ts) = remembered("channel")
-            .zip(remembered("ts"))
+        let (channel, ts) = Self::parts(&ticket.external_ref)
             .or(quoted)
             .ok_or_else(|| {
                 AdapterError::new(ErrorClass::NotFound, "the ticket has no message in Slack")
@@ -193,6 +194,19 @@ impl Place {
             return Err(AdapterError::new(ErrorClass::NotFound, text));
         }
         Ok(Self {
+            channel: channel.to_owned(),
+            ts: ts.to_owned(),
+        })
+    }
+
+    fn parts(external_ref: &Map<String, Value>) -> Option<(&str, &str)> {
+        let text = |name: &str| external_ref.get(name).and_then(Value::as_str);
+        text("channel").zip(text("ts"))
+    }
+
+    fn remembered(external_ref: &Map<String, Value>) -> Option<Self> {
+        let (channel, ts) = Self::parts(external_ref)?;
+        Some(Self {
             channel: channel.to_owned(),
             ts: ts.to_owned(),
         })
@@ -295,32 +309,6 @@ impl Slack {
             )),
         }
     }
-
-    async fn create(
-        &self,
-        exchange: &Exchange<'_>,
-        operation: &Operation<'_>,
-    ) -> Result<Receipt, AdapterError> {
-        let answer = exchange.send(self.plan(operation)?).await?;
-        let mut receipt = match &self.way {
-            Way::Hook(_) => {
-                response::read_hook(&answer, Effect::Create)?;
-                // Nothing comes back; the ticket is bound by its mark all the same.
-                Receipt {
-                    external_id: Some(operation.cause().mark.to_owned()),
-                    ..Receipt::default()
-                }
-            }
-            Way::Bot(bot) => {
-                let place = response::read_posted(&answer, "posting the ticket")?;
-                let url = bot.permalink(exchange, &place).await;
-                place.receipt(url)
-            }
-        };
-        let shown = self.style.ticket(operation.ticket());
-        receipt.details.extend(shown.left_out);
-        Ok(receipt)
-    }
 }
 
 /// A reply from Markdown. Slack refuses one in which there is nothing to see.
@@ -360,21 +348,16 @@ impl Bot {
         }
     }
 
-    /// Three calls (sheet §2): a place, the bytes, the sharing. Only the last can happen twice.
-    async fn attach(
-        &self,
-        exchange: &Exchange<'_>,
-        root: &Place,
-        file: &File,
-    ) -> Result<Receipt, AdapterError> {
+    /// A place for a file, and the bytes (sheet §2): the id by which it is shared. A file that is not shared is seen by
+    /// nobody, and Slack forgets it.
+    async fn upload(&self, exchange: &Exchange<'_>, file: &File) -> Result<String, AdapterError> {
         let answer = exchange.send(self.upload_url_request(file)?).await?;
         let (upload_url, id) = response::read_upload_url(&answer)?;
         let answer = exchange
             .send(Self::upload_request(&upload_url, file))
             .await?;
         response::read_uploaded(&answer)?;
-        let answer = exchange.send(self.share_request(root, &id, file)?).await?;
-        response::read_shared(&answer, &id)
+        Ok(id)
     }
 
     /// A file we shared in the thread since then. Sharing is asynchronous, so one that is not there may yet come.
@@ -445,22 +428,51 @@ impl Bot {
 
 #[async_trait]
 impl Adapter for Slack {
-    async fn execute(
+    /// The bytes of a file, and the message as it is after a change of status: the reply that says so comes last.
+    async fn prepare(
         &self,
         exchange: &Exchange<'_>,
         operation: &Operation<'_>,
-    ) -> Result<Receipt, AdapterError> {
-        let operation = &operation.deletion_closes();
+        mut known: Known,
+    ) -> Result<Prepared, AdapterError> {
         match operation {
-            Operation::Create { .. } => self.create(exchange, operation).await,
-            Operation::Update { ticket, .. } | Operation::Assign { ticket, .. } => {
-                let answer = exchange.send(self.plan(operation)?).await?;
+            Operation::Attach { file, .. } => {
+                let id = self.bot()?.upload(exchange, file).await?;
+                known.found.insert(FILE_ID.into(), id.into());
+            }
+            Operation::Status { ticket, .. } => {
+                let shown = self.style.ticket(ticket);
+                let request = self
+                    .bot()?
+                    .update_request(&Place::of(ticket)?, &shown.message)?;
+                let answer = exchange.send(request).await?;
                 response::check(&answer, Effect::Idempotent, "updating the message")?;
-                let details = self.style.ticket(ticket).left_out;
-                Ok(Receipt {
-                    details,
-                    ..Receipt::default()
-                })
+                known.details = shown.left_out;
+            }
+            Operation::Create { .. }
+            | Operation::Update { .. }
+            | Operation::Assign { .. }
+            | Operation::Comment { .. }
+            | Operation::Delete { .. } => {}
+        }
+        Ok(Prepared::Go(known))
+    }
+
+    fn plan(&self, operation: &Operation<'_>, known: &Known) -> Result<Plan, AdapterError> {
+        let (request, left_out) = match operation {
+            Operation::Create { ticket, cause } => {
+                let shown = self.style.ticket(ticket);
+                let request = match &self.way {
+                    Way::Hook(url) => request::hook(url, &shown.message),
+                    Way::Bot(bot) => bot.post_request(&shown.message, *cause)?,
+                };
+                (request, shown.left_out)
+            }
+            Operation::Update { ticket, .. } | Operation::Assign { ticket, .. } => {
+                let bot = self.bot()?;
+                let shown = self.style.ticket(ticket);
+                let request = bot.update_request(&Place::of(ticket)?, &shown.message)?;
+                (request, shown.left_out)
             }
             Operation::Status {
                 ticket,
@@ -468,41 +480,100 @@ impl Adapter for Slack {
                 resolution_summary,
                 cause,
             } => {
-                let bot = self.bot()?;
-                let answer = exchange.send(self.plan(operation)?).await?;
-                response::check(&answer, Effect::Idempotent, "updating the message")?;
-                let mut details = self.style.ticket(ticket).left_out;
                 let text = message::status_text(*status, *resolution_summary);
                 let said = reply("resolution_summary", &text)?;
-                details.extend(said.left_out);
-                let request = bot.reply_request(
+                let request = self.bot()?.reply_request(
                     &Place::of(ticket)?,
                     &said.message,
                     *cause,
                     self.broadcast_status,
                 )?;
-                response::read_posted(&exchange.send(request).await?, "announcing the status")?;
-                Ok(Receipt {
-                    details,
-                    ..Receipt::default()
-                })
+                (request, said.left_out)
             }
-            Operation::Comment { body, .. } => {
-                let answer = exchange.send(self.plan(operation)?).await?;
-                let place = response::read_posted(&answer, "posting the comment")?;
-                Ok(Receipt {
-                    external_comment_id: Some(place.ts),
-                    details: reply("body", body)?.left_out,
-                    ..Receipt::default()
-                })
+            Operation::Comment {
+                ticket,
+                body,
+                public,
+                cause,
+            } => {
+                let bot = self.bot()?;
+                if !public && !self.internal_comments {
+                    let text = "everybody in the channel would read a comment that is not public; where that is \
+                                right, settings.internal_comments can be set to true";
+                    return Err(AdapterError::unsupported(text));
+                }
+                let said = reply("body", body)?;
+                let request =
+                    bot.reply_request(&Place::of(ticket)?, &said.message, *cause, false)?;
+                (request, said.left_out)
             }
             Operation::Attach { ticket, file, .. } => {
-                self.bot()?
-                    .attach(exchange, &Place::of(ticket)?, file)
-                    .await
+                let id = known
+                    .text(FILE_ID)
+                    .unwrap_or("(the id of the uploaded file)");
+                let request = self.bot()?.share_request(&Place::of(ticket)?, id, file)?;
+                (request, Map::new())
             }
-            Operation::Delete { .. } => Err(AdapterError::unsupported("is done as a status")),
+            Operation::Delete { .. } => return Err(AdapterError::closes()),
+        };
+        Ok(Plan { request, left_out })
+    }
+
+    fn read(
+        &self,
+        operation: &Operation<'_>,
+        known: &Known,
+        answer: &Response,
+    ) -> Result<Receipt, AdapterError> {
+        match operation {
+            Operation::Create { cause, .. } => match &self.way {
+                Way::Hook(_) => {
+                    response::read_hook(answer, Effect::Create)?;
+                    // Nothing comes back; the ticket is bound by its mark all the same.
+                    Ok(Receipt {
+                        external_id: Some(cause.mark.to_owned()),
+                        ..Receipt::default()
+                    })
+                }
+                Way::Bot(_) => {
+                    Ok(response::read_posted(answer, "posting the ticket")?.receipt(None))
+                }
+            },
+            Operation::Update { .. } | Operation::Assign { .. } => {
+                response::check(answer, Effect::Idempotent, "updating the message")?;
+                Ok(Receipt::default())
+            }
+            Operation::Status { .. } => {
+                response::read_posted(answer, "announcing the status")?;
+                Ok(Receipt::default())
+            }
+            Operation::Comment { .. } => {
+                let place = response::read_posted(answer, "posting the comment")?;
+                Ok(Receipt {
+                    external_comment_id: Some(place.ts),
+                    ..Receipt::default()
+                })
+            }
+            Operation::Attach { .. } => {
+                response::read_shared(answer, known.text(FILE_ID).unwrap_or_default())
+            }
+            Operation::Delete { .. } => Err(AdapterError::closes()),
         }
+    }
+
+    /// The page of a new message. A failure costs the link and nothing else.
+    async fn finish(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+        receipt: &mut Receipt,
+    ) -> Result<(), Box<Unfinished>> {
+        if let (Operation::Create { .. }, Way::Bot(bot)) = (operation, &self.way)
+            && let Some(place) = Place::remembered(&receipt.external_ref)
+        {
+            receipt.external_url = bot.permalink(exchange, &place).await;
+        }
+        Ok(())
     }
 
     async fn look_up(
@@ -511,7 +582,6 @@ impl Adapter for Slack {
         operation: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError> {
         let bot = self.bot()?;
-        let operation = &operation.deletion_closes();
         let cause = operation.cause();
         // A minute for clocks that differ.
         let since = cause.at.timestamp() - 60;
@@ -525,8 +595,7 @@ impl Adapter for Slack {
                     channel: channel.unwrap_or_else(|| bot.channel.clone()),
                     ts,
                 };
-                let url = bot.permalink(exchange, &place).await;
-                Ok(Some(place.receipt(url)))
+                Ok(Some(place.receipt(None)))
             }
             Operation::Comment { ticket, .. } | Operation::Status { ticket, .. } => {
                 let root = Place::of(ticket)?;
@@ -601,41 +670,6 @@ impl Adapter for Slack {
                     details: place.receipt(None).external_ref,
                 })
             }
-        }
-    }
-
-    fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError> {
-        match &operation.deletion_closes() {
-            Operation::Create { ticket, cause } => {
-                let shown = self.style.ticket(ticket);
-                match &self.way {
-                    Way::Hook(url) => Ok(request::hook(url, &shown.message)),
-                    Way::Bot(bot) => bot.post_request(&shown.message, *cause),
-                }
-            }
-            Operation::Update { ticket, .. }
-            | Operation::Status { ticket, .. }
-            | Operation::Assign { ticket, .. } => {
-                let bot = self.bot()?;
-                bot.update_request(&Place::of(ticket)?, &self.style.ticket(ticket).message)
-            }
-            Operation::Comment {
-                ticket,
-                body,
-                public,
-                cause,
-            } => {
-                let bot = self.bot()?;
-                if !public && !self.internal_comments {
-                    let text = "everybody in the channel would read a comment that is not public; where that is \
-                                right, settings.internal_comments can be set to true";
-                    return Err(AdapterError::unsupported(text));
-                }
-                let said = reply("body", body)?;
-                bot.reply_request(&Place::of(ticket)?, &said.message, *cause, false)
-            }
-            Operation::Attach { file, .. } => self.bot()?.upload_url_request(file),
-            Operation::Delete { .. } => Err(AdapterError::unsupported("is done as a status")),
         }
     }
 

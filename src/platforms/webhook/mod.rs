@@ -20,9 +20,9 @@ use url::Url;
 use self::payload::{event, event_of, fill};
 use self::sign::Signer;
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, CheckReport, CustomFields, Descriptor,
-    Effect, ErrorClass, Exchange, Member, Operation, OperationKind, Protection, Receipt, Request,
-    Response, Strangers, TestKind, bounds,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, CheckReport, CustomFields, Deletes,
+    Descriptor, Effect, ErrorClass, Exchange, Known, Member, Operation, OperationKind, Plan,
+    Protection, Receipt, Request, Response, Strangers, TestKind, bounds,
 };
 use crate::domain::{AuthType, Integration, Platform};
 use crate::secrets::Credentials;
@@ -83,6 +83,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         OperationKind::Attach,
         OperationKind::Delete,
     ],
+    deletes: Deletes::Native,
     protection: "native: webhook-id is the same over all attempts, and receivers must honour it",
     text_max: None,
     limits: &[
@@ -355,23 +356,14 @@ const fn what(operation: &Operation<'_>) -> &'static str {
 
 #[async_trait]
 impl Adapter for Webhook {
-    async fn execute(
+    fn read(
         &self,
-        exchange: &Exchange<'_>,
         operation: &Operation<'_>,
+        _: &Known,
+        answer: &Response,
     ) -> Result<Receipt, AdapterError> {
-        let answer = exchange.send(self.plan(operation)?).await?;
-        self.check_answer(&answer, what(operation))?;
-        Ok(receipt_of(operation, message_id(operation), &answer))
-    }
-
-    /// Nothing can be asked of a webhook; nothing needs to be.
-    async fn look_up(
-        &self,
-        _: &Exchange<'_>,
-        _: &Operation<'_>,
-    ) -> Result<Option<Receipt>, AdapterError> {
-        Ok(None)
+        self.check_answer(answer, what(operation))?;
+        Ok(receipt_of(operation, message_id(operation), answer))
     }
 
     async fn check(
@@ -401,7 +393,7 @@ impl Adapter for Webhook {
         })
     }
 
-    fn plan(&self, operation: &Operation<'_>) -> Result<Request, AdapterError> {
+    fn plan(&self, operation: &Operation<'_>, _: &Known) -> Result<Plan, AdapterError> {
         if let Operation::Attach { file, .. } = operation
             && file.url.is_none()
         {
@@ -409,7 +401,8 @@ impl Adapter for Webhook {
             return Err(AdapterError::unsupported(text));
         }
         let event = event_of(operation, &self.custom_fields);
-        self.request(&message_id(operation), &event, Utc::now())
+        let request = self.request(&message_id(operation), &event, Utc::now())?;
+        Ok(request.into())
     }
 
     fn protection(&self, _: OperationKind) -> Protection {

@@ -18,7 +18,7 @@ use crate::pipeline::executor::gates;
 use crate::pipeline::job::Job;
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
-    Adapter, AdapterError, AskedToWait, ErrorClass, Exchange, ExternalItem, KnownItem, strangers,
+    AdapterError, AskedToWait, Driver, ErrorClass, Exchange, ExternalItem, KnownItem, strangers,
 };
 use crate::store::{
     BoundTicket, OutboxRow, OwnEffect, StoreError, SyncRecord, SyncedTicket, chain,
@@ -140,7 +140,7 @@ struct Sync<'a> {
     core: &'a Core,
     job: &'a Job,
     handle: &'a Arc<Handle>,
-    adapter: &'a dyn Adapter,
+    adapter: &'a Driver,
     tokens: TokenCache<'a>,
     deadline: Instant,
     /// What the platform's answers asked for.

@@ -13,7 +13,7 @@ use crate::pipeline::context::Core;
 use crate::pipeline::executor::gates;
 use crate::pipeline::job::Job;
 use crate::pipeline::tokens::TokenCache;
-use crate::platforms::{Adapter, ErrorClass, Exchange, TestKind};
+use crate::platforms::{Driver, ErrorClass, Exchange, TestKind};
 use crate::store::{OwnEffect, Transit};
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(in crate::pipeline) struct Verdict {
 pub(in crate::pipeline) async fn run_checks(
     core: &Core,
     handle: &Arc<Handle>,
-    adapter: &dyn Adapter,
+    adapter: &Driver,
     kinds: &[TestKind],
 ) -> Verdict {
     let started = Instant::now();

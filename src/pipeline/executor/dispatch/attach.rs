@@ -1,18 +1,19 @@
 //! Files: each has an outcome of its own, none is attached twice, and what is missing is said.
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use super::children::child_of;
 use super::look_up::LookedUp;
 use super::{Run, mark};
-use crate::contract::Attachment;
-use crate::domain::{CommandId, ErrorCode, Failure, TicketView};
+use crate::contract::{Attachment, CommandType};
+use crate::domain::{ErrorCode, Failure, TicketView};
 use crate::pipeline::disposition::Conclusion;
+use crate::pipeline::job::Job;
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
-    Adapter, AdapterError, Cause, ErrorClass, Operation, OperationKind, Protection, Receipt, file,
+    AdapterError, Cause, Driver, ErrorClass, Operation, OperationKind, Protection, Receipt, file,
 };
-use crate::store::{ArrivalOrder, NewCommand, StoreError, chain};
+use crate::store::{NewCommand, chain};
 
 /// What became of a file.
 pub(super) enum FileOutcome {
@@ -38,11 +39,7 @@ enum Culprit {
 
 impl Run<'_> {
     /// `ticket.attach`
-    pub(super) async fn attach(
-        &mut self,
-        adapter: &dyn Adapter,
-        files: &[Attachment],
-    ) -> Conclusion {
+    pub(super) async fn attach(&mut self, adapter: &Driver, files: &[Attachment]) -> Conclusion {
         let ticket = self.ticket_view();
         self.spent = true;
         match self.attach_each(adapter, &ticket, files).await {
@@ -88,7 +85,7 @@ impl Run<'_> {
     /// what another attempt may attach becomes a command of its own.
     pub(super) async fn attach_to_new(
         &mut self,
-        adapter: &dyn Adapter,
+        adapter: &Driver,
         files: &[Attachment],
         receipt: &mut Receipt,
     ) {
@@ -117,7 +114,7 @@ impl Run<'_> {
         };
         if !rest.is_empty() {
             let later = self
-                .attach_later(&rest, in_doubt)
+                .child(&files_later(&self.job, &rest, in_doubt))
                 .await
                 .unwrap_or_else(|error| {
                     tracing::warn!(command_id = %self.job.id, error = chain(&error), "files of a create are left out");
@@ -146,7 +143,7 @@ impl Run<'_> {
 
     async fn attach_each(
         &mut self,
-        adapter: &dyn Adapter,
+        adapter: &Driver,
         ticket: &TicketView,
         files: &[Attachment],
     ) -> Attached {
@@ -212,7 +209,7 @@ impl Run<'_> {
             let result = {
                 let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
                 let exchange = self.exchange(&tokens);
-                adapter.execute(&exchange, &operation).await
+                adapter.perform(&exchange, &operation).await
             };
             crate::telemetry::failpoint("after_answer").await;
             match result {
@@ -224,59 +221,6 @@ impl Run<'_> {
             }
         }
         Attached::All(outcomes)
-    }
-
-    /// A command of its own for files that a create could not attach. Its id is derived, so it is made once; `None` where
-    /// another command has that id.
-    async fn attach_later(
-        &self,
-        files: &[Attachment],
-        in_doubt: bool,
-    ) -> Result<Option<CommandId>, StoreError> {
-        let id = CommandId::new(self.job.id.derive("attach"));
-        let files: Vec<Value> = files.iter().map(Attachment::to_json).collect();
-        let data = json!({ "ticket_id": self.job.ticket_id, "attachments": files }).to_string();
-        let row = NewCommand {
-            id,
-            command_type: crate::contract::CommandType::TicketAttach.as_str(),
-            organization_id: self.job.organization_id,
-            integration_id: None,
-            ticket_id: self.job.ticket_id,
-            lane: None,
-            creates: false,
-            digest: Sha256::digest(&data).to_vec(),
-            older_digests: Vec::new(),
-            data,
-            expires_at: None,
-            traceparent: self.job.trace.parent.clone(),
-            tracestate: self.job.trace.state.clone(),
-            parent: Some(self.job.id),
-            doubt_since: in_doubt.then(chrono::Utc::now),
-        };
-        loop {
-            match self
-                .core
-                .store
-                .claim_rest(&[&row], ArrivalOrder::Free)
-                .await
-            {
-                // Whoever knew the id beforehand may have sent another command under it.
-                Ok(phase)
-                    if phase
-                        .repeats
-                        .iter()
-                        .any(|repeat| repeat.digest != row.digest) =>
-                {
-                    tracing::warn!(command_id = %self.job.id, child = %id, "another command has the id of the one for its files");
-                    return Ok(None);
-                }
-                Ok(_) => return Ok(Some(id)),
-                Err(StoreError::Contention(error)) => {
-                    tracing::debug!(error = %error, "lost a race for a turn; again");
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 }
 
@@ -312,6 +256,16 @@ const fn is_final(error: &AdapterError) -> bool {
         | ErrorClass::Gone
         | ErrorClass::Unknown
         | ErrorClass::Internal => false,
+    }
+}
+
+/// A command of its own for files that a create could not attach.
+fn files_later(job: &Job, files: &[Attachment], in_doubt: bool) -> NewCommand {
+    let files: Vec<Value> = files.iter().map(Attachment::to_json).collect();
+    let data = json!({ "ticket_id": job.ticket_id, "attachments": files });
+    NewCommand {
+        doubt_since: in_doubt.then(chrono::Utc::now),
+        ..child_of(job, CommandType::TicketAttach, "attach", &data)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::domain::{ErrorCode, Failure, Wait, WaitReason};
 use crate::pipeline::disposition::{Conclusion, Disposition};
 use crate::pipeline::retry::{self, Next, after};
 use crate::pipeline::tokens::TokenCache;
-use crate::platforms::{Adapter, AdapterError, ErrorClass, Operation, Protection, Receipt};
+use crate::platforms::{AdapterError, Driver, ErrorClass, Operation, Protection, Receipt};
 use crate::store::CircuitTally;
 use crate::telemetry::failpoint;
 
@@ -17,7 +17,7 @@ impl Run<'_> {
     /// Looks for what an attempt of unknown outcome may have made. Spends no attempt.
     pub(super) async fn look_up(
         &mut self,
-        adapter: &dyn Adapter,
+        adapter: &Driver,
         operation: &Operation<'_>,
     ) -> LookedUp {
         let Some(doubt_since) = self.job.doubt_since else {

@@ -2,6 +2,8 @@
 
 mod analyse;
 mod attach;
+mod children;
+mod finish;
 mod look_up;
 mod outcome;
 mod settlement;
@@ -33,8 +35,8 @@ use crate::pipeline::job::Job;
 use crate::pipeline::retry::{self, Next, after};
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
-    Adapter, AdapterError, AskedToWait, Cause, ErrorClass, Exchange, Operation, Protection,
-    Receipt, strangers,
+    AdapterError, AskedToWait, Cause, Driver, ErrorClass, Exchange, Operation, Protection, Receipt,
+    strangers,
 };
 use crate::store::{CircuitTally, OwnEffect, Transit, UsageTally};
 use crate::telemetry::failpoint;
@@ -210,7 +212,7 @@ impl<'a> Run<'a> {
         Some((next, Failure::new(ErrorCode::RateLimited, text)))
     }
 
-    async fn call(&mut self, adapter: &dyn Adapter) -> Conclusion {
+    async fn call(&mut self, adapter: &Driver) -> Conclusion {
         let command = Arc::clone(&self.job.command);
         if let Command::Ticket(TicketCommand::Attach(attach)) = &*command {
             if let Some((next, failure)) = self.place().await {
@@ -235,6 +237,7 @@ impl<'a> Run<'a> {
         if self.job.doubt_since.is_some() {
             match self.look_up(adapter, &operation).await {
                 LookedUp::Adopt(mut receipt) => {
+                    self.finish(adapter, &operation, &mut receipt).await;
                     self.attach_to_new(adapter, files, &mut receipt).await;
                     return self.succeeded(Some(*receipt)).into();
                 }
@@ -256,12 +259,13 @@ impl<'a> Run<'a> {
         let result = {
             let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
             let exchange = self.exchange(&tokens);
-            adapter.execute(&exchange, &operation).await
+            adapter.perform(&exchange, &operation).await
         };
         failpoint("after_answer").await;
         self.tally(&result);
         match result {
             Ok(mut receipt) => {
+                self.finish(adapter, &operation, &mut receipt).await;
                 self.attach_to_new(adapter, files, &mut receipt).await;
                 self.succeeded(Some(receipt)).into()
             }
@@ -279,11 +283,7 @@ impl<'a> Run<'a> {
 
     /// No attempt is left for an operation's last step. Where the platform shows that those before it are done, they are
     /// not called undone.
-    async fn partly_done(
-        &self,
-        adapter: &dyn Adapter,
-        operation: &Operation<'_>,
-    ) -> Option<Receipt> {
+    async fn partly_done(&self, adapter: &Driver, operation: &Operation<'_>) -> Option<Receipt> {
         let found = {
             let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
             let exchange = self.exchange(&tokens);

@@ -1,0 +1,311 @@
+//! The seam between the pipeline and a platform: what an adapter is asked, and what it answers.
+//!
+//! Three laws, which the conformance suite tests of every adapter:
+//! - **One request of an operation makes something**: the planned one. What comes before it ([`Adapter::prepare`]) reads, or
+//!   may be repeated without a trace. What comes after it ([`Adapter::finish`]) sets, and its failure never undoes the
+//!   receipt.
+//! - **[`Adapter::plan`] and [`Adapter::read`] do no I/O.** One [`super::Driver`] calls an adapter; nothing else does.
+//! - **Facts are tables**: what a table can say is not code.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::{
+    AdapterError, Exchange, Operation, OperationKind, Receipt, Request, Response, TestKind,
+    TokenFlow,
+};
+use crate::domain::{TicketPatch, TicketStatus};
+
+/// How an operation of a platform is kept from happening twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protection {
+    /// The platform honours an idempotency key, or the operation is one by nature (setting a field): repeat freely.
+    Native,
+    /// The mark can be searched. An empty search proves nothing before the last rung has passed since the request can
+    /// last have been sent.
+    Lookup {
+        /// When to look, counted from the moment of doubt; the last rung is the platform's `settle_after`.
+        rungs: &'static [Duration],
+    },
+    /// Nothing helps: an unknown outcome stays unknown until a person settles it.
+    None,
+}
+
+/// One check of `integration.test`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckReport {
+    /// For a person: what was seen.
+    pub message: String,
+    /// Facts worth keeping: account, project, missing permissions.
+    pub details: Map<String, Value>,
+}
+
+/// A field of the platform, as `integration.fields` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PlatformField {
+    /// What `custom_fields_mapping` would name.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// What it holds, in the platform's words.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Whether somebody of the site made it.
+    pub custom: bool,
+    /// Whether a new item must have it.
+    pub required: bool,
+    /// What it can be, where that is a list.
+    pub allowed_values: Vec<String>,
+}
+
+/// An item as it stands on the platform.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ExternalItem {
+    /// What a person would quote.
+    pub external_id: String,
+    /// What survives a change of that, as the adapter keeps it in `external_ref`.
+    pub external_ref: Map<String, Value>,
+    /// The page a person would open.
+    pub external_url: Option<String>,
+    /// One line.
+    pub title: Option<String>,
+    /// Status in our words.
+    pub status: Option<TicketStatus>,
+    /// Priority in our words.
+    pub priority: Option<crate::domain::Priority>,
+    /// When it last changed there.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+/// An item that is bound to a ticket of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownItem {
+    /// The id that survives a move.
+    pub id: String,
+    /// The mark that its create put on it.
+    pub mark: String,
+}
+
+/// A page of [`Adapter::changes`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ChangePage {
+    /// The items.
+    pub items: Vec<ExternalItem>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<String>,
+    /// Items that have no id that could be one, and are left out.
+    pub unreadable: usize,
+}
+
+/// What `prepare` found, for `plan` and `read`.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Answers by name.
+    pub found: Map<String, Value>,
+    /// Fields that the platform refused, in its names with its reasons. The driver sets them for the second try.
+    pub without: BTreeMap<String, String>,
+    /// For the receipt's details: what was left out.
+    pub details: Map<String, Value>,
+    /// What `prepare` has set already, and stays set where the planned request fails.
+    pub done: Option<PartlyDone>,
+    /// Whether nothing was looked up: the request is for a dry run, and what is not known stands for itself.
+    pub is_rehearsal: bool,
+}
+
+impl Known {
+    /// Of a dry run.
+    #[must_use]
+    pub fn rehearsal() -> Self {
+        Self {
+            is_rehearsal: true,
+            ..Self::default()
+        }
+    }
+
+    /// A text that was found.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.found.get(name).and_then(Value::as_str)
+    }
+}
+
+/// An operation whose planned request failed after `prepare` had set something.
+#[derive(Debug, Clone)]
+pub struct PartlyDone {
+    /// Of what is set.
+    pub receipt: Receipt,
+    /// The member of `details` that says what is missing.
+    pub missing: &'static str,
+    /// What can still be done about it.
+    pub remedy: &'static str,
+}
+
+/// What `prepare` comes to.
+#[derive(Debug)]
+pub enum Prepared {
+    /// The planned request is to be sent.
+    Go(Known),
+    /// Nothing is left to do.
+    Done(Receipt),
+}
+
+/// The one request of an operation.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is sent.
+    pub request: Request,
+    /// For the receipt's details: what of the ticket is not in it, with the reason.
+    pub left_out: Map<String, Value>,
+}
+
+impl From<Request> for Plan {
+    fn from(request: Request) -> Self {
+        Self {
+            request,
+            left_out: Map::new(),
+        }
+    }
+}
+
+/// What of an item that is surely there could not be set. It is said in the details, and `patch` becomes a command of its
+/// own.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// What is missing, as a change of the ticket; `None` where a repeat of nothing could set it.
+    pub patch: Option<TicketPatch>,
+    /// Why.
+    pub error: AdapterError,
+}
+
+/// One platform in one integration: settings and credentials, parsed once into types. Called by a [`super::Driver`] alone.
+#[async_trait]
+pub trait Adapter: Send + Sync {
+    /// Looks up what `plan` needs, and does what may be repeated without a trace: uploads, fields that are set before a
+    /// reply. `known` is empty, or says in `without` what the platform refused a moment ago.
+    async fn prepare(
+        &self,
+        _: &Exchange<'_>,
+        _: &Operation<'_>,
+        known: Known,
+    ) -> Result<Prepared, AdapterError> {
+        Ok(Prepared::Go(known))
+    }
+
+    /// The one request that does it. Pure: with [`Known::rehearsal`] it is the dry run.
+    ///
+    /// # Errors
+    /// What the platform need not be asked for: validation, unsupported operation.
+    fn plan(&self, operation: &Operation<'_>, known: &Known) -> Result<Plan, AdapterError>;
+
+    /// What the answer says. Pure.
+    ///
+    /// # Errors
+    /// The classified refusal; [`AdapterError::without`] where the request is worth sending once more without some fields.
+    fn read(
+        &self,
+        operation: &Operation<'_>,
+        known: &Known,
+        answer: &Response,
+    ) -> Result<Receipt, AdapterError>;
+
+    /// What belongs to an item that is surely there, made or adopted. Every step is idempotent.
+    async fn finish(
+        &self,
+        _: &Exchange<'_>,
+        _: &Operation<'_>,
+        _: &mut Receipt,
+    ) -> Result<(), Box<Unfinished>> {
+        Ok(())
+    }
+
+    /// Looks for what an earlier attempt of unknown outcome may have made. `None` is "not seen", which proves nothing
+    /// before the last rung of [`Protection::Lookup`].
+    async fn look_up(
+        &self,
+        _: &Exchange<'_>,
+        _: &Operation<'_>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        Ok(None)
+    }
+
+    /// What of an operation of several steps is done, where its last was looked up and is not: `None` where that is
+    /// nothing. The receipt says what is missing.
+    async fn partly(
+        &self,
+        _: &Exchange<'_>,
+        _: &Operation<'_>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        Ok(None)
+    }
+
+    /// One check of `integration.test`.
+    async fn check(
+        &self,
+        exchange: &Exchange<'_>,
+        test: TestKind,
+    ) -> Result<CheckReport, AdapterError>;
+
+    /// The platform's own fields, for `integration.fields`; those with `search` in their id or name, where it is given.
+    async fn fields(
+        &self,
+        _: &Exchange<'_>,
+        _search: Option<&str>,
+    ) -> Result<Vec<PlatformField>, AdapterError> {
+        Err(AdapterError::unsupported(
+            "this platform has no fields that could be listed",
+        ))
+    }
+
+    /// A page of items that changed since a moment (all of them where it is `None`), oldest change first, for
+    /// `integration.sync`. `cursor` is what the page before gave.
+    async fn changes(
+        &self,
+        _: &Exchange<'_>,
+        _since: Option<DateTime<Utc>>,
+        _cursor: Option<&str>,
+    ) -> Result<ChangePage, AdapterError> {
+        Err(AdapterError::unsupported(
+            "this platform cannot say what changed; nothing can be synced from it",
+        ))
+    }
+
+    /// Those of these items that changed since a moment, wherever they were moved to: [`Adapter::changes`] sees only where
+    /// items are made.
+    async fn known(
+        &self,
+        _: &Exchange<'_>,
+        _items: &[KnownItem],
+        _since: Option<DateTime<Utc>>,
+    ) -> Result<Vec<ExternalItem>, AdapterError> {
+        Ok(Vec::new())
+    }
+
+    /// One item as it stands now, read by the id that survives a move, so that no index lags; `None` where it is not
+    /// there.
+    async fn item(
+        &self,
+        _: &Exchange<'_>,
+        _id: &str,
+    ) -> Result<Option<ExternalItem>, AdapterError> {
+        Err(AdapterError::unsupported(
+            "this platform cannot read one item by its id",
+        ))
+    }
+
+    /// How to get access tokens, for integrations that authenticate by OAuth.
+    fn token_flow(&self) -> Option<&dyn TokenFlow> {
+        None
+    }
+
+    /// How operations of this kind are kept from happening twice in this mode.
+    fn protection(&self, kind: OperationKind) -> Protection;
+
+    /// How this operation is kept from happening twice, where that depends on what it holds.
+    fn protection_of(&self, operation: &Operation<'_>) -> Protection {
+        self.protection(operation.kind())
+    }
+}

@@ -1,0 +1,651 @@
+//! The driver: the only one that calls an adapter. It cuts texts to what the platform can show, runs the steps of an
+//! operation, bounds what comes back, and takes secrets out of it. An adapter needs no line for any of that.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::{Arc, OnceLock};
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use super::guard::{Redact, redactor, secrets, without};
+use super::http::redact::{Learned, Redaction, cleaned, learn, redacting};
+use super::texts::{OffRuntime, Texts, off_runtime};
+use super::{
+    Adapter, AdapterError, ChangePage, CheckReport, Deletes, ErrorClass, Exchange, ExternalItem,
+    Known, KnownItem, Operation, OperationKind, Plan, PlatformField, Prepared, Protection, Receipt,
+    Request, Response, TestKind, TokenFlow, TokenGrant, Unfinished, bounds, descriptor,
+};
+use crate::domain::Integration;
+use crate::secrets::{Credentials, Reach, Redactors};
+
+/// The member of a receipt's details that names the fields which the platform refused and the worker left out.
+const DROPPED_FIELDS: &str = "dropped_fields";
+
+/// One integration, connected to its platform. Whatever it returns is bounded and holds no secret.
+pub struct Driver {
+    adapter: Box<dyn Adapter>,
+    /// Characters of a text that the platform shows; `None`: it gets what there is.
+    text_max: Option<usize>,
+    deletes: Deletes,
+    secrets: Vec<SecretString>,
+    /// Made when it is first needed: many integrations are opened and not used.
+    redactors: OnceLock<Arc<Redactors>>,
+    learned: Learned,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Drives what connecting made.
+    ///
+    /// # Errors
+    /// What connecting met, without secrets.
+    pub(super) fn new(
+        connected: Result<Box<dyn Adapter>, AdapterError>,
+        integration: &Integration,
+        credentials: &Credentials,
+    ) -> Result<Self, AdapterError> {
+        let secrets = secrets(integration, credentials);
+        let facts = integration.platform.and_then(descriptor);
+        match connected {
+            Ok(adapter) => Ok(Self {
+                adapter,
+                text_max: facts.and_then(|facts| facts.text_max),
+                deletes: facts.map_or(Deletes::Closes, |facts| facts.deletes),
+                secrets,
+                redactors: OnceLock::new(),
+                learned: Learned::default(),
+            }),
+            Err(mut error) => {
+                error.redact(&Redaction::of(Arc::new(redactor(&secrets))));
+                Err(error)
+            }
+        }
+    }
+
+    /// Does an operation. The caller has checked gates and turn.
+    ///
+    /// # Errors
+    /// What the adapter says, see [`AdapterError`].
+    pub async fn perform(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Receipt, AdapterError> {
+        let texts = Texts::of(operation, self.text_max);
+        let cut = texts.operation(operation);
+        let done = self
+            .guarded(texts.len(), self.steps(exchange, &cut))
+            .await?;
+        let mut receipt = bounds::receipt(done, operation.kind() == OperationKind::Create)?;
+        for (field, said) in &texts.cut {
+            receipt.details.entry(field).or_insert(said.clone());
+        }
+        Ok(receipt)
+    }
+
+    /// Prepares, sends the planned request, and once more without what the platform refused.
+    async fn steps(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Receipt, AdapterError> {
+        let operation = &self.as_platform_knows(*operation);
+        let first = match self.make(exchange, operation, Known::default()).await {
+            Ok(receipt) => return Ok(receipt),
+            Err(error) => error,
+        };
+        let Some(without) = first.without.clone() else {
+            return Err(first);
+        };
+        let known = Known {
+            without: without.clone(),
+            ..Known::default()
+        };
+        let mut receipt = self.make(exchange, operation, known).await?;
+        receipt
+            .details
+            .insert(DROPPED_FIELDS.into(), json!(without));
+        Ok(receipt)
+    }
+
+    async fn make(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+        known: Known,
+    ) -> Result<Receipt, AdapterError> {
+        let prepared = self.adapter.prepare(exchange, operation, known).await;
+        let mut known = match prepared.map_err(harmless)? {
+            Prepared::Done(receipt) => return Ok(receipt),
+            Prepared::Go(known) => known,
+        };
+        let done = known.done.take();
+        let made = async {
+            let plan = self.adapter.plan(operation, &known)?;
+            let answer = exchange.send(plan.request).await?;
+            let mut receipt = self.adapter.read(operation, &known, &answer)?;
+            for (name, said) in plan.left_out.into_iter().chain(known.details.clone()) {
+                receipt.details.entry(name).or_insert(said);
+            }
+            Ok(receipt)
+        };
+        match (made.await, done) {
+            (Ok(mut receipt), Some(done)) => {
+                receipt.details.extend(done.receipt.details);
+                Ok(receipt)
+            }
+            // What was set stays set, and the receipt says what is missing.
+            (Err(error), Some(done)) => {
+                let AdapterError { public, .. } = &error;
+                let said = format!("not posted: {public}; {}", done.remedy);
+                let mut receipt = done.receipt;
+                receipt.details.insert(done.missing.into(), said.into());
+                Err(AdapterError::after(error, receipt))
+            }
+            (made, None) => made,
+        }
+    }
+
+    /// What belongs to an item that is surely there, after it was made or adopted. A failure is told, not an error: the
+    /// item stays.
+    pub async fn complete(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+        receipt: &mut Receipt,
+    ) -> Option<Box<Unfinished>> {
+        let operation = &self.as_platform_knows(*operation);
+        let mut finished = receipt.clone();
+        let work = async {
+            let unfinished = self
+                .adapter
+                .finish(exchange, operation, &mut finished)
+                .await;
+            Ok((finished, unfinished.err()))
+        };
+        let result = self.guarded(0, work).await;
+        let bounded = result.and_then(|(finished, unfinished)| {
+            let finished = bounds::receipt(finished, operation.kind() == OperationKind::Create)?;
+            Ok((finished, unfinished))
+        });
+        match bounded {
+            Ok((finished, unfinished)) => {
+                *receipt = finished;
+                unfinished
+            }
+            Err(error) => Some(Box::new(Unfinished { patch: None, error })),
+        }
+    }
+
+    /// Looks for what an earlier attempt of unknown outcome may have made; see [`Adapter::look_up`].
+    ///
+    /// # Errors
+    /// What the adapter says.
+    pub async fn look_up(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        let texts = Texts::of(operation, self.text_max);
+        let cut = self.as_platform_knows(texts.operation(operation));
+        let found = self.adapter.look_up(exchange, &cut);
+        self.receipt(operation, texts.len(), found).await
+    }
+
+    /// What of an operation is done; see [`Adapter::partly`].
+    ///
+    /// # Errors
+    /// What the adapter says.
+    pub async fn partly(
+        &self,
+        exchange: &Exchange<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        let texts = Texts::of(operation, self.text_max);
+        let cut = self.as_platform_knows(texts.operation(operation));
+        let found = self.adapter.partly(exchange, &cut);
+        self.receipt(operation, texts.len(), found).await
+    }
+
+    async fn receipt(
+        &self,
+        operation: &Operation<'_>,
+        bytes: usize,
+        found: impl Future<Output = Result<Option<Receipt>, AdapterError>> + Send,
+    ) -> Result<Option<Receipt>, AdapterError> {
+        let found = self.guarded(bytes, found).await?;
+        found
+            .map(|receipt| bounds::receipt(receipt, operation.kind() == OperationKind::Create))
+            .transpose()
+    }
+
+    /// The planned request of an operation, with placeholders for what would be looked up. Nothing is sent.
+    ///
+    /// # Errors
+    /// What [`Driver::perform`] would say without asking the platform.
+    pub fn plan(&self, operation: &Operation<'_>) -> Result<Plan, AdapterError> {
+        let texts = Texts::of(operation, self.text_max);
+        let cut = self.as_platform_knows(texts.operation(operation));
+        let planned = off_runtime(texts.len(), || self.adapter.plan(&cut, &Known::rehearsal()));
+        planned.map_err(|mut error| {
+            error.redact(&self.redaction());
+            bounds::error(error)
+        })
+    }
+
+    /// The planned request of an operation for people: the dry run.
+    ///
+    /// # Errors
+    /// As [`Driver::plan`].
+    pub fn rehearse(&self, operation: &Operation<'_>) -> Result<Value, AdapterError> {
+        let mut shown = self.plan(operation)?.request.masked();
+        self.redaction().clean_value(&mut shown);
+        Ok(shown)
+    }
+
+    /// One check of `integration.test`.
+    ///
+    /// # Errors
+    /// What the adapter says.
+    pub async fn check(
+        &self,
+        exchange: &Exchange<'_>,
+        test: TestKind,
+    ) -> Result<CheckReport, AdapterError> {
+        let report = self.guarded(0, self.adapter.check(exchange, test)).await?;
+        Ok(bounds::report(report))
+    }
+
+    /// The platform's own fields; see [`Adapter::fields`].
+    ///
+    /// # Errors
+    /// What the adapter says.
+    pub async fn fields(
+        &self,
+        exchange: &Exchange<'_>,
+        search: Option<&str>,
+    ) -> Result<Vec<PlatformField>, AdapterError> {
+        let fields = self
+            .guarded(0, self.adapter.fields(exchange, search))
+            .await?;
+        Ok(bounds::fields(fields))
+    }
+
+    /// A page of changes; see [`Adapter::changes`]. Items without an id that could be one are counted as unreadable.
+    ///
+    /// # Errors
+    /// What the adapter says.
+    pub async fn changes(
+        &self,
+        exchange: &Exchange<'_>,
+        since: Option<DateTime<Utc>>,
+        cursor: Option<&str>,
+    ) -> Result<ChangePage, AdapterError> {
+        let asked = self.adapter.changes(exchange, since, cursor);
+        let page = self.guarded(0, asked).await?;
+        let seen = page.items.len();
+        let items: Vec<_> = page.items.into_iter().filter_map(bounds::item).collect();
+        Ok(ChangePage {
+            unreadable: page.unreadable + (seen - items.len()),
+            items,
+            ..page
+        })
+    }
+
+    /// Those of these items that changed; see [`Adapter::known`].
+    ///
+    /// # Errors
+    /// What the adapter says.
+    pub async fn known(
+        &self,
+        exchange: &Exchange<'_>,
+        items: &[KnownItem],
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Vec<ExternalItem>, AdapterError> {
+        let asked = self.adapter.known(exchange, items, since);
+        let found = self.guarded(0, asked).await?;
+        Ok(found.into_iter().filter_map(bounds::item).collect())
+    }
+
+    /// One item as it stands now; see [`Adapter::item`].
+    ///
+    /// # Errors
+    /// What the adapter says; class internal where the item has no id that could be one.
+    pub async fn item(
+        &self,
+        exchange: &Exchange<'_>,
+        id: &str,
+    ) -> Result<Option<ExternalItem>, AdapterError> {
+        let found = self.guarded(0, self.adapter.item(exchange, id)).await?;
+        found
+            .map(|item| {
+                bounds::item(item).ok_or_else(|| {
+                    let text = "the platform's answer cannot be read: the item has no id that could be one";
+                    AdapterError::new(ErrorClass::Internal, text)
+                })
+            })
+            .transpose()
+    }
+
+    /// How to get access tokens, for integrations that authenticate by OAuth.
+    #[must_use]
+    pub fn token_flow(&self) -> Option<&dyn TokenFlow> {
+        self.adapter.token_flow().map(|_| self as &dyn TokenFlow)
+    }
+
+    /// How operations of this kind are kept from happening twice.
+    #[must_use]
+    pub fn protection(&self, kind: OperationKind) -> Protection {
+        self.adapter.protection(kind)
+    }
+
+    /// How this operation is kept from happening twice.
+    #[must_use]
+    pub fn protection_of(&self, operation: &Operation<'_>) -> Protection {
+        self.adapter.protection_of(operation)
+    }
+
+    /// Most platforms know no deletion: the item is closed there.
+    const fn as_platform_knows<'a>(&self, operation: Operation<'a>) -> Operation<'a> {
+        match self.deletes {
+            Deletes::Closes => operation.deletion_closes(),
+            Deletes::Native => operation,
+        }
+    }
+
+    fn redaction(&self) -> Redaction {
+        let redactors = self.redactors.get_or_init(|| {
+            let mut redactors = Redactors::default();
+            redactors.add(Arc::new(redactor(&self.secrets)));
+            Arc::new(redactors)
+        });
+        Redaction::beginning(redactors, &self.learned)
+    }
+
+    /// A call in whose scope secrets are known, and whose result holds none. Secrets are taken out before anything is cut:
+    /// half a secret would not be known again. Long texts are worked on off the runtime's threads.
+    async fn guarded<T: Redact>(
+        &self,
+        bytes: usize,
+        call: impl Future<Output = Result<T, AdapterError>> + Send,
+    ) -> Result<T, AdapterError> {
+        let redaction = self.redaction();
+        let call = Box::pin(redacting(&redaction, call));
+        let call = AssertUnwindSafe(OffRuntime::new(call, bytes));
+        match call.catch_unwind().await {
+            Ok(Ok(mut value)) => {
+                value.redact(&redaction);
+                Ok(value)
+            }
+            Ok(Err(mut error)) => {
+                error.redact(&redaction);
+                let done = error.done.take();
+                let done = done.and_then(|done| bounds::receipt(*done, false).ok());
+                error.done = done.map(Box::new);
+                Err(bounds::error(error))
+            }
+            // Whoever catches it logs its text.
+            Err(panic) => resume_unwind(without(&redaction, panic)),
+        }
+    }
+}
+
+/// What a step before the planned request met. Whatever became of such a step, it may be repeated without a trace.
+fn harmless(mut error: AdapterError) -> AdapterError {
+    if error.class == ErrorClass::Unknown {
+        error.class = ErrorClass::Transient { retry_after: None };
+    }
+    error
+}
+
+/// The flow of the adapter within, whose tokens are secrets from the moment they are known.
+impl TokenFlow for Driver {
+    fn request(&self, refresh_token: Option<&SecretString>) -> Result<Request, AdapterError> {
+        if let Some(token) = refresh_token {
+            learn(token.expose_secret());
+        }
+        self.flow()?.request(refresh_token)
+    }
+
+    fn read(&self, response: &Response) -> Result<TokenGrant, AdapterError> {
+        let flow = self.flow()?;
+        match flow.read(response) {
+            Ok(grant) => {
+                learn(grant.access_token.expose_secret());
+                if let Some(token) = &grant.refresh_token {
+                    learn(token.expose_secret());
+                }
+                Ok(grant)
+            }
+            // The answer came untouched, as a grant has to be. No grant is read again without what is secret in it.
+            Err(error) => match cleaned(&response.body, Reach::All) {
+                None => Err(error),
+                Some(body) => flow.read(&Response {
+                    body,
+                    ..response.clone()
+                }),
+            },
+        }
+    }
+
+    fn is_stale(&self, response: &Response) -> bool {
+        self.adapter
+            .token_flow()
+            .is_some_and(|flow| flow.is_stale(response))
+    }
+}
+
+impl Driver {
+    fn flow(&self) -> Result<&dyn TokenFlow, AdapterError> {
+        let none = || AdapterError::new(ErrorClass::Internal, "this integration has no OAuth flow");
+        self.adapter.token_flow().ok_or_else(none)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::super::{EgressPolicy, HttpClient, SendPermit, Strangers, TokenSource};
+    use super::*;
+    use crate::domain::{
+        AuthType, HealthStatus, IntegrationId, IntegrationStatus, OrganizationId, Platform,
+    };
+
+    /// A word, as people choose them: it cannot be told from others, so answers are read with it in them.
+    const WORD: &str = "Sunflower";
+
+    struct Parrot;
+
+    struct Free;
+
+    impl SendPermit for Free {
+        fn check(&self, _: std::time::Duration) -> Result<(), AdapterError> {
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl TokenSource for Free {
+        async fn token(
+            &self,
+            _: &Exchange<'_>,
+            _: Option<&SecretString>,
+        ) -> Result<SecretString, AdapterError> {
+            Err(AdapterError::unsupported("no OAuth here"))
+        }
+
+        fn is_stale(&self, _: &Response) -> bool {
+            false
+        }
+    }
+
+    #[async_trait]
+    impl Adapter for Parrot {
+        async fn check(
+            &self,
+            _: &Exchange<'_>,
+            test: TestKind,
+        ) -> Result<CheckReport, AdapterError> {
+            learn("learnt-0n-the-way");
+            match test {
+                TestKind::Connection => Ok(CheckReport {
+                    message: format!("I am {WORD}, and bm9TdW5mbG93ZXI, then learnt-0n-the-way"),
+                    details: serde_json::Map::from_iter([(
+                        format!("the {WORD}"),
+                        json!([{ "SUNFLOWER": 1 }]),
+                    )]),
+                }),
+                TestKind::Authentication => Err(AdapterError::field(WORD, format!("is {WORD}"))
+                    .with_internal(format!("{WORD} at x.example"))),
+                TestKind::Permissions => panic!("{WORD} is not expected"),
+                TestKind::CreateTicket => Ok(CheckReport {
+                    message: "user bot-7 of https://x.example/ in SUP-77".into(),
+                    details: serde_json::Map::new(),
+                }),
+            }
+        }
+
+        fn plan(&self, _: &Operation<'_>, _: &Known) -> Result<Plan, AdapterError> {
+            unreachable!("no operation is asked for")
+        }
+
+        fn read(
+            &self,
+            _: &Operation<'_>,
+            _: &Known,
+            _: &Response,
+        ) -> Result<Receipt, AdapterError> {
+            unreachable!("no operation is asked for")
+        }
+
+        fn protection(&self, _: OperationKind) -> Protection {
+            Protection::None
+        }
+
+        fn token_flow(&self) -> Option<&dyn TokenFlow> {
+            Some(self)
+        }
+    }
+
+    impl TokenFlow for Parrot {
+        fn request(&self, _: Option<&SecretString>) -> Result<Request, AdapterError> {
+            unreachable!("no token is asked for")
+        }
+
+        fn read(&self, response: &Response) -> Result<TokenGrant, AdapterError> {
+            let said: String = String::from_utf8_lossy(&response.body)
+                .chars()
+                .take(14)
+                .collect();
+            Err(AdapterError::new(ErrorClass::Authentication, said))
+        }
+    }
+
+    fn integration() -> Integration {
+        Integration {
+            id: IntegrationId::new(Uuid::nil()),
+            organization_id: Some(OrganizationId::new(Uuid::nil())),
+            name: "guarded".into(),
+            platform: Some(Platform::Jira),
+            platform_name: "jira".into(),
+            category: None,
+            enabled: true,
+            status: IntegrationStatus::Active,
+            auth_type: AuthType::Basic,
+            base_url: Some("https://x.example/".into()),
+            api_version: None,
+            settings: serde_json::Map::from_iter([("project_key".to_owned(), json!("SUP-77"))]),
+            credentials_sealed: None,
+            webhook_secret_sealed: None,
+            expires_at: None,
+            supports_categories: Vec::new(),
+            supports_priorities: Vec::new(),
+            department_mapping: serde_json::Map::new(),
+            custom_fields_mapping: serde_json::Map::new(),
+            maintenance_window_start: None,
+            maintenance_window_end: None,
+            rate_limit_per_hour: None,
+            default_priority: 100,
+            routing_rules: Arc::default(),
+            health: HealthStatus::Unknown,
+            parked_at: None,
+            auto_disable_on_error: false,
+            failure_threshold: 5,
+            last_sync_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_an_adapter_returns_holds_a_secret_and_what_is_open_stays() {
+        // A legacy row has its user, its host and its project among the credentials.
+        let credentials = json!({
+            "username": "bot-7", "password": WORD, "host": "x.example", "project_key": "SUP-77", "pin": "77",
+        });
+        let credentials = Credentials::new(credentials.as_object().unwrap().clone());
+        let adapter = Driver::new(Ok(Box::new(Parrot)), &integration(), &credentials).unwrap();
+        let egress = EgressPolicy {
+            allow: Vec::new(),
+            allow_http: false,
+        };
+        let second = std::time::Duration::from_secs(1);
+        let client = HttpClient::new(egress, second, 1).unwrap();
+        let exchange = Exchange::new(
+            &client,
+            std::time::Instant::now() + second,
+            &Free,
+            &Free,
+            &Strangers::PAGES,
+        );
+
+        let connection = adapter
+            .check(&exchange, TestKind::Connection)
+            .await
+            .unwrap();
+        let refused = adapter
+            .check(&exchange, TestKind::Authentication)
+            .await
+            .unwrap_err();
+        let panic = AssertUnwindSafe(adapter.check(&exchange, TestKind::Permissions));
+        let panic = panic.catch_unwind().await.unwrap_err();
+        let answer = Response {
+            status: 200,
+            headers: reqwest::header::HeaderMap::new(),
+            body: format!("no token: {WORD}").into(),
+            truncated: false,
+        };
+        let flow = adapter.token_flow().unwrap();
+        let read = async { flow.read(&answer).unwrap_err() };
+        let redaction = Redaction::default();
+        redaction.learn(WORD);
+        let no_token = redacting(&redaction, read).await;
+        let open = adapter
+            .check(&exchange, TestKind::CreateTicket)
+            .await
+            .unwrap();
+
+        assert_eq!(connection.message, "I am ••••, and bm••••, then ••••");
+        assert_eq!(
+            json!(connection.details),
+            json!({ "the ••••": [{ "••••": 1 }] })
+        );
+        let expected = AdapterError::field("••••", "is ••••").with_internal("•••• at x.example");
+        assert_eq!(refused, expected);
+        assert_eq!(
+            panic.downcast_ref::<String>().unwrap(),
+            "•••• is not expected"
+        );
+        // Cut after "Sunf" it would be found by nobody.
+        assert_eq!(no_token.public, "no token: ••••");
+        assert_eq!(open.message, "user bot-7 of https://x.example/ in SUP-77");
+    }
+}

@@ -1,0 +1,227 @@
+//! Which secrets an integration has, and how they are taken out of what its adapter returns: in whatever form the platform
+//! said them back. An adapter needs no line for it.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::http::redact::{Redaction, secret_parts};
+use super::{
+    AdapterError, ChangePage, CheckReport, ErrorClass, ExternalItem, PlatformField, Receipt,
+    Unfinished, descriptor,
+};
+use crate::domain::Integration;
+use crate::secrets::{Credentials, Redactor};
+
+/// Headers of a webhook that say nothing secret, though they are among its credentials.
+const OPEN_HEADERS: [&str; 7] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "content-language",
+    "prefer",
+];
+
+/// A panic whose text holds no secret.
+pub(super) fn without(redaction: &Redaction, panic: Box<dyn Any + Send>) -> Box<dyn Any + Send> {
+    let text = panic.downcast_ref::<String>().cloned();
+    match text {
+        None => panic,
+        Some(mut text) => {
+            redaction.clean(&mut text);
+            Box::new(text)
+        }
+    }
+}
+
+/// Looks for these.
+pub(super) fn redactor(secrets: &[SecretString]) -> Redactor {
+    Redactor::new(secrets.iter().map(|secret| secret.expose_secret()))
+}
+
+/// Everything in the credentials that its platform does not declare to be open, nor the integration's own settings show.
+pub(super) fn secrets(integration: &Integration, credentials: &Credentials) -> Vec<SecretString> {
+    let facts = integration.platform.and_then(descriptor);
+    let is_open = |name: &str| {
+        facts.is_some_and(|facts| {
+            let members = facts.auth.iter().flat_map(|scheme| scheme.alternatives);
+            let mut members = members.flat_map(|set| set.iter());
+            let settings = &facts.settings;
+            members.any(|member| member.name == name && member.open)
+                || settings.iter().any(|member| member.name == name)
+        })
+    };
+    let mut open: Vec<String> = integration.base_url.iter().cloned().collect();
+    let settings = &integration.settings;
+    settings.values().for_each(|value| leaves(value, &mut open));
+    let mut found = Vec::new();
+    for (name, value) in credentials.members() {
+        match value {
+            Value::Object(map) if name == "headers" => {
+                let secret =
+                    |name: &str| !OPEN_HEADERS.contains(&name.to_ascii_lowercase().as_str());
+                let values = map.iter().filter(|(name, _)| secret(name));
+                values.for_each(|(_, value)| leaves(value, &mut found));
+            }
+            _ if is_open(name) => leaves(value, &mut open),
+            _ => leaves(value, &mut found),
+        }
+    }
+    // A legacy row has more among its credentials than secrets: a host name that the base URL has too is none.
+    found.retain(|secret| !open.iter().any(|open| open.contains(secret.as_str())));
+    let besides = credentials.webhook_secret();
+    found.extend(besides.map(|secret| secret.expose_secret().to_owned()));
+    found
+        .iter()
+        .flat_map(|secret| secret_parts(secret))
+        .map(SecretString::from)
+        .collect()
+}
+
+/// Every text and number of a value.
+fn leaves(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Null | Value::Bool(_) => {}
+        Value::Number(number) => found.push(number.to_string()),
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, found)),
+        Value::Object(map) => map.values().for_each(|value| leaves(value, found)),
+    }
+}
+
+/// What an adapter returns.
+pub(super) trait Redact: Send {
+    /// Takes the secrets out.
+    fn redact(&mut self, redaction: &Redaction);
+}
+
+impl<T: Redact> Redact for Option<T> {
+    fn redact(&mut self, redaction: &Redaction) {
+        if let Some(inner) = self {
+            inner.redact(redaction);
+        }
+    }
+}
+
+impl<T: Redact> Redact for Vec<T> {
+    fn redact(&mut self, redaction: &Redaction) {
+        for item in self {
+            item.redact(redaction);
+        }
+    }
+}
+
+impl Redact for String {
+    fn redact(&mut self, redaction: &Redaction) {
+        redaction.clean(self);
+    }
+}
+
+impl Redact for AdapterError {
+    fn redact(&mut self, redaction: &Redaction) {
+        self.public.redact(redaction);
+        self.internal.redact(redaction);
+        if let Some(done) = &mut self.done {
+            done.redact(redaction);
+        }
+        if let ErrorClass::Validation { fields } = &mut self.class {
+            let cleaned = |mut text: String| {
+                text.redact(redaction);
+                text
+            };
+            let made: BTreeMap<String, String> = std::mem::take(fields)
+                .into_iter()
+                .map(|(name, fault)| (cleaned(name), cleaned(fault)))
+                .collect();
+            *fields = made;
+        }
+    }
+}
+
+impl Redact for Receipt {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            external_id,
+            external_url,
+            external_ref,
+            external_comment_id,
+            external_attachment_id,
+            details,
+        } = self;
+        external_id.redact(redaction);
+        external_url.redact(redaction);
+        redaction.clean_map(external_ref);
+        external_comment_id.redact(redaction);
+        external_attachment_id.redact(redaction);
+        redaction.clean_map(details);
+    }
+}
+
+impl Redact for (Receipt, Option<Box<Unfinished>>) {
+    fn redact(&mut self, redaction: &Redaction) {
+        let (receipt, unfinished) = self;
+        receipt.redact(redaction);
+        if let Some(unfinished) = unfinished {
+            unfinished.error.redact(redaction);
+        }
+    }
+}
+
+impl Redact for CheckReport {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self { message, details } = self;
+        message.redact(redaction);
+        redaction.clean_map(details);
+    }
+}
+
+impl Redact for PlatformField {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            id,
+            name,
+            kind,
+            custom: _,
+            required: _,
+            allowed_values,
+        } = self;
+        id.redact(redaction);
+        name.redact(redaction);
+        kind.redact(redaction);
+        allowed_values.redact(redaction);
+    }
+}
+
+impl Redact for ExternalItem {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            external_id,
+            external_ref,
+            external_url,
+            title,
+            status: _,
+            priority: _,
+            updated_at: _,
+        } = self;
+        external_id.redact(redaction);
+        redaction.clean_map(external_ref);
+        external_url.redact(redaction);
+        title.redact(redaction);
+    }
+}
+
+impl Redact for ChangePage {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            items,
+            next,
+            unreadable: _,
+        } = self;
+        items.redact(redaction);
+        next.redact(redaction);
+    }
+}

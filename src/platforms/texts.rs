@@ -1,0 +1,199 @@
+//! The texts of an operation: cut to what the platform can show, and rendered off the threads that all tenants share where
+//! they are long.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use serde_json::{Map, Value};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::markdown::head;
+use super::{Operation, OperationKind};
+use crate::domain::TicketView;
+
+/// Bytes of text from which on rendering is worth a thread of its own.
+const LONG: usize = 4 << 10;
+
+/// A text of an operation, cut.
+pub(super) struct Texts<'a> {
+    ticket: Cow<'a, TicketView>,
+    body: Option<&'a str>,
+    /// By field, what was cut.
+    pub(super) cut: Map<String, Value>,
+}
+
+impl<'a> Texts<'a> {
+    /// The texts of an operation, of at most so many characters each; `None`: whole.
+    pub(super) fn of(operation: &'a Operation<'a>, text_max: Option<usize>) -> Self {
+        let mut texts = Self {
+            ticket: Cow::Borrowed(operation.ticket()),
+            body: body_of(operation),
+            cut: Map::new(),
+        };
+        let Some(text_max) = text_max else {
+            return texts;
+        };
+        let description = &operation.ticket().description;
+        let kept = head(description, text_max);
+        if kept.len() < description.len() {
+            texts.ticket.to_mut().description.truncate(kept.len());
+            if shows_description(operation.kind()) {
+                texts.note("description", text_max);
+            }
+        }
+        if let Some(body) = texts.body {
+            let kept = head(body, text_max);
+            if kept.len() < body.len() {
+                texts.body = Some(kept);
+                let field = match operation.kind() {
+                    OperationKind::Comment => "body",
+                    _ => "resolution_summary",
+                };
+                texts.note(field, text_max);
+            }
+        }
+        texts
+    }
+}
+
+impl Texts<'_> {
+    fn note(&mut self, field: &str, text_max: usize) {
+        self.cut
+            .insert(field.into(), format!("cut to {text_max} characters").into());
+    }
+
+    /// Bytes of them.
+    pub(super) fn len(&self) -> usize {
+        self.ticket.description.len() + self.body.map_or(0, str::len)
+    }
+
+    /// The operation with these texts.
+    pub(super) fn operation<'b>(&'b self, operation: &Operation<'b>) -> Operation<'b> {
+        let ticket = self.ticket.as_ref();
+        match *operation {
+            Operation::Create { cause, .. } => Operation::Create { ticket, cause },
+            Operation::Update { patch, cause, .. } => Operation::Update {
+                ticket,
+                patch,
+                cause,
+            },
+            Operation::Status { status, cause, .. } => Operation::Status {
+                ticket,
+                status,
+                resolution_summary: self.body,
+                cause,
+            },
+            Operation::Assign {
+                assignee, cause, ..
+            } => Operation::Assign {
+                ticket,
+                assignee,
+                cause,
+            },
+            Operation::Comment { public, cause, .. } => Operation::Comment {
+                ticket,
+                body: self.body.unwrap_or_default(),
+                public,
+                cause,
+            },
+            Operation::Attach { file, cause, .. } => Operation::Attach {
+                ticket,
+                file,
+                cause,
+            },
+            Operation::Delete { cause, .. } => Operation::Delete { ticket, cause },
+        }
+    }
+}
+
+const fn body_of<'a>(operation: &Operation<'a>) -> Option<&'a str> {
+    match operation {
+        Operation::Comment { body, .. } => Some(body),
+        Operation::Status {
+            resolution_summary, ..
+        } => *resolution_summary,
+        Operation::Create { .. }
+        | Operation::Update { .. }
+        | Operation::Assign { .. }
+        | Operation::Attach { .. }
+        | Operation::Delete { .. } => None,
+    }
+}
+
+const fn shows_description(kind: OperationKind) -> bool {
+    matches!(kind, OperationKind::Create | OperationKind::Update)
+}
+
+/// Runs something that takes a while for a text of so many bytes where no other tenant's work waits for the thread.
+pub fn off_runtime<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    // Only such a runtime has another thread to go on with.
+    let shares_threads = || {
+        Handle::try_current()
+            .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
+    };
+    if bytes >= LONG && shares_threads() {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
+}
+
+/// A future whose steps run off the runtime's threads where it works on a long text.
+pub(super) struct OffRuntime<F> {
+    inner: F,
+    bytes: usize,
+}
+
+impl<F> OffRuntime<F> {
+    pub(super) const fn new(inner: F, bytes: usize) -> Self {
+        Self { inner, bytes }
+    }
+}
+
+impl<F: Future + Unpin> Future for OffRuntime<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let bytes = self.bytes;
+        off_runtime(bytes, || Pin::new(&mut self.inner).poll(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn long_work_leaves_the_threads_to_others() {
+        let neighbour = tokio::spawn(async {
+            let mut slowest = Duration::ZERO;
+            for _ in 0..20 {
+                let began = Instant::now();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                slowest = slowest.max(began.elapsed());
+            }
+            slowest
+        });
+        let long = tokio::spawn(OffRuntime::new(
+            Box::pin(async {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_secs(1) {
+                    std::hint::spin_loop();
+                }
+            }),
+            LONG,
+        ));
+
+        let slowest = neighbour.await.unwrap();
+
+        assert!(
+            slowest < Duration::from_millis(500),
+            "a neighbour waited {slowest:?}"
+        );
+        long.await.unwrap();
+    }
+}
