@@ -8,6 +8,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 use super::{AdapterError, ErrorClass};
+use crate::reach::Trouble;
 
 /// The egress rules in force.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +80,66 @@ impl EgressPolicy {
             )),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+impl EgressPolicy {
+    /// The addresses of a server that no URL names, each of them allowed. Who connects to one of them looks no name up
+    /// again.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Egress`] where one is not allowed; transient where the name is not found.
+    pub(super) async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, AdapterError> {
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        let parsed = literal.parse().map(Ok).unwrap_or_else(|_| {
+            match Host::parse(host.trim_end_matches('.')) {
+                Ok(Host::Domain(name)) => Err(name),
+                Ok(Host::Ipv4(address)) => Ok(IpAddr::V4(address)),
+                Ok(Host::Ipv6(address)) => Ok(IpAddr::V6(address)),
+                Err(_) => Err(String::new()),
+            }
+        });
+        let found = match parsed {
+            Ok(address) => vec![SocketAddr::new(address, port)],
+            Err(name) if name.is_empty() => {
+                return Err(AdapterError::field("smtp_host", "is not a host name"));
+            }
+            Err(name) => match tokio::net::lookup_host((name.as_str(), port)).await {
+                Ok(found) => found.collect(),
+                Err(error) => {
+                    let why = Trouble::of(&error).map_or("the name is not found", Trouble::says);
+                    let text = format!("{host} cannot be reached: {why}");
+                    let class = ErrorClass::Transient { retry_after: None };
+                    return Err(AdapterError::new(class, text).with_internal(error.to_string()));
+                }
+            },
+        };
+        match found.iter().find(|address| !self.allows(address.ip())) {
+            Some(forbidden) => Err(Refused {
+                host: host.to_owned(),
+                address: forbidden.ip(),
+            }
+            .explain()),
+            None => Ok(found),
+        }
+    }
+
+    /// Judges a connection without encryption.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Egress`], naming the host and the setting.
+    pub(super) fn check_plain(&self, host: &str) -> Result<(), AdapterError> {
+        if self.allow_http {
+            return Ok(());
+        }
+        let text = format!(
+            "{host} is to be spoken to without encryption; set security to tls or starttls, or set egress.allow_http"
+        );
+        Err(AdapterError::new(ErrorClass::Egress, text))
     }
 }
 
@@ -227,6 +288,40 @@ mod tests {
 
         assert!(policy.allows("127.9.9.9".parse().unwrap()));
         assert!(!policy.allows("10.0.0.1".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_server_without_a_url_is_judged_by_its_addresses_however_they_are_written() {
+        let strict = EgressPolicy::default();
+        let open = EgressPolicy {
+            allow: vec!["127.0.0.0/8".parse().unwrap()],
+            allow_http: true,
+        };
+
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "localhost.",
+            "0x7f000001",
+            "2130706433",
+            "127.1",
+            "[::1]",
+            "::1",
+            "::ffff:169.254.169.254",
+            "169.254.169.254",
+            "10.0.0.1",
+        ] {
+            let refused = strict.addresses(host, 25).await.unwrap_err();
+            assert_eq!(refused.class, ErrorClass::Egress, "{host}");
+            assert!(refused.public.contains("egress.allow"), "{refused}");
+        }
+        let found = open.addresses("127.1", 2_525).await.unwrap();
+        assert_eq!(found, ["127.0.0.1:2525".parse().unwrap()]);
+        for host in ["", "a b", "a/b", "user@host"] {
+            let refused = strict.addresses(host, 25).await.unwrap_err();
+            assert!(refused.public.starts_with("smtp_host"), "{host}: {refused}");
+        }
+        assert!(strict.check_plain("x").is_err() && open.check_plain("x").is_ok());
     }
 
     #[test]

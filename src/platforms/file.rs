@@ -258,9 +258,37 @@ fn canonical(name: &str) -> String {
 }
 
 impl File {
+    /// A file of bytes that are in memory already.
+    #[must_use]
+    pub fn of_bytes(name: &str, media_type: &str, bytes: Bytes) -> Self {
+        Self {
+            name: name.to_owned(),
+            media_type: media_type.to_owned(),
+            size: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            sha256: hex::encode(Sha256::digest(&bytes)),
+            url: None,
+            content: Content::Memory(bytes),
+        }
+    }
+
     /// Whether a server may have kept this file under that name.
     pub(super) fn is_kept_as(&self, theirs: &str) -> bool {
         canonical(&self.name) == canonical(theirs)
+    }
+
+    /// All its bytes, for a transport that needs them at once.
+    ///
+    /// # Errors
+    /// Where the temporary file cannot be read.
+    pub(super) fn bytes(&self) -> std::io::Result<Bytes> {
+        match &self.content {
+            Content::Memory(bytes) => Ok(bytes.clone()),
+            Content::Disk(file) => {
+                let mut bytes = Vec::new();
+                file.reopen()?.read_to_end(&mut bytes)?;
+                Ok(bytes.into())
+            }
+        }
     }
 
     /// What surrounds the file in a `multipart/form-data` body with this one part.

@@ -18,6 +18,7 @@ pub(crate) mod file;
 mod guard;
 mod http;
 pub mod jira;
+pub mod mail;
 mod markdown;
 mod members;
 mod operation;

@@ -259,7 +259,10 @@ impl Exchange<'_> {
         Ok(response)
     }
 
-    async fn token(&self, stale: Option<&SecretString>) -> Result<SecretString, AdapterError> {
+    pub(super) async fn token(
+        &self,
+        stale: Option<&SecretString>,
+    ) -> Result<SecretString, AdapterError> {
         let token = redact::untouched(self.tokens.token(self, stale)).await?;
         redact::learn(token.expose_secret());
         Ok(token)
