@@ -41,6 +41,10 @@ fn try_answer(
 ) -> Result<Response, SandboxError> {
     let (address, verb) = match segments {
         [] => return Ok(help(method)),
+        ["certificate"] if method == Method::GET => {
+            let media_type = [(header::CONTENT_TYPE, "application/x-pem-file")];
+            return Ok((media_type, shared.certificate.pem.clone()).into_response());
+        }
         [site] => ((*site).to_owned(), ""),
         // `/_sandbox/acme/ledger` is Jira's; every platform can be named: `/_sandbox/jira/acme/ledger`.
         [site, verb @ ("ledger" | "faults" | "settings")] => ((*site).to_owned(), *verb),

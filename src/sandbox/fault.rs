@@ -329,9 +329,18 @@ impl FaultBook {
 
     /// The fault that this request meets, used up by one. Faults still skipping count it and let it pass.
     pub(super) fn take(&mut self, operation: &str, method: &str, path: &str) -> Option<Fault> {
+        self.take_that(|fault| fault.meets(operation, method, path))
+    }
+
+    /// The same of a fault for this operation and no other.
+    pub(super) fn take_named(&mut self, operation: &str) -> Option<Fault> {
+        self.take_that(|fault| fault.operation == operation)
+    }
+
+    fn take_that(&mut self, meets: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let mut found = None;
         for (index, fault) in self.0.iter_mut().enumerate() {
-            if !fault.meets(operation, method, path) {
+            if !meets(fault) {
                 continue;
             }
             if fault.skip > 0 {

@@ -1,4 +1,4 @@
-//! The sandbox: stateful fakes of the platforms over real HTTP, with faults on demand. `ticketwire sandbox`,
+//! The sandbox: stateful fakes of the platforms over real HTTP, and SMTP for mail, with faults on demand. `ticketwire sandbox`,
 //! `ticketwire demo` and the integration tests talk to it as they would to the vendor.
 //!
 //! A *site* is one account at one platform, named `acme` (Jira) or `<platform>/acme`; it comes into being when it is
@@ -14,12 +14,15 @@
 
 mod connection;
 mod control;
+mod email;
 mod fake;
 mod fault;
 mod jira;
 mod ledger;
+mod mime;
 mod site;
 mod slack;
+mod smtp;
 mod tokens;
 mod webhook;
 
@@ -58,6 +61,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The fake of a platform, or `None` where it is not written yet.
 fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
     match platform {
+        Platform::Email => Some(Box::new(email::Mailbox::default())),
         Platform::Jira => Some(Box::new(jira::Jira::new(site))),
         Platform::Slack => Some(Box::new(slack::Slack::default())),
         Platform::Webhook => Some(Box::new(webhook::Receiver::default())),
@@ -67,7 +71,6 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         | Platform::Salesforce
         | Platform::Hubspot
         | Platform::Teams
-        | Platform::Email
         | Platform::Sms
         | Platform::Zoom
         | Platform::Asana
@@ -93,22 +96,52 @@ pub enum SandboxError {
     Refused(String),
 }
 
+/// Where a sandbox listens; port 0 takes a free one.
+#[derive(Debug, Clone, Copy)]
+pub struct Listen {
+    /// HTTP.
+    pub http: SocketAddr,
+    /// SMTP with STARTTLS.
+    pub smtp: SocketAddr,
+    /// SMTP that is encrypted from the first byte on.
+    pub smtps: SocketAddr,
+}
+
 /// A running sandbox. Dropping it stops it too, without waiting.
 #[derive(Debug)]
 pub struct Sandbox {
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
+    servers: Vec<JoinHandle<()>>,
     _stop_on_drop: DropGuard,
 }
 
-/// Starts a sandbox; port 0 takes a free one.
+/// Starts a sandbox; port 0 takes a free one. Its mail server takes free ones at the same address.
 ///
 /// # Errors
 /// The address cannot be bound.
 pub async fn start(listen: SocketAddr) -> std::io::Result<Sandbox> {
-    let listener = TcpListener::bind(listen).await?;
+    let mail = SocketAddr::new(listen.ip(), 0);
+    start_at(Listen {
+        http: listen,
+        smtp: mail,
+        smtps: mail,
+    })
+    .await
+}
+
+/// Starts a sandbox.
+///
+/// # Errors
+/// An address cannot be bound.
+pub async fn start_at(listen: Listen) -> std::io::Result<Sandbox> {
+    let listener = TcpListener::bind(listen.http).await?;
+    let (plain, smtp) = smtp::bind(listen.smtp).await?;
+    let (encrypted, smtps) = smtp::bind(listen.smtps).await?;
     let shared = Arc::new(Shared {
         addr: listener.local_addr()?,
+        smtp,
+        smtps,
+        certificate: smtp::Certificate::make()?,
         sites: RwLock::default(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -126,10 +159,13 @@ pub async fn start(listen: SocketAddr) -> std::io::Result<Sandbox> {
             tracing::error!(%error, "the sandbox's server ended");
         }
     });
+    let mail = [(plain, false), (encrypted, true)].map(|(listener, encrypted)| {
+        tokio::spawn(smtp::listen(Arc::clone(&shared), listener, encrypted))
+    });
     Ok(Sandbox {
         _stop_on_drop: shared.stopping.clone().drop_guard(),
         shared,
-        server,
+        servers: [server].into_iter().chain(mail).collect(),
     })
 }
 
@@ -138,6 +174,24 @@ impl Sandbox {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.shared.addr
+    }
+
+    /// Where it takes mail, in the clear until STARTTLS. The mail's site is its user's name, without what follows an `@`.
+    #[must_use]
+    pub fn smtp(&self) -> SocketAddr {
+        self.shared.smtp
+    }
+
+    /// Where it takes mail that is encrypted from the first byte on.
+    #[must_use]
+    pub fn smtps(&self) -> SocketAddr {
+        self.shared.smtps
+    }
+
+    /// The certificate of its mail server for `localhost`, in PEM: who is to trust it adds it to its authorities.
+    #[must_use]
+    pub fn certificate(&self) -> &str {
+        &self.shared.certificate.pem
     }
 
     /// The `base_url` of an integration with this site: `http://addr/jira/acme` for `acme` and for `jira/acme`.
@@ -205,12 +259,14 @@ impl Sandbox {
     pub async fn stop(mut self) {
         self.shared.stopping.cancel();
         self.shared.tasks.close();
-        if tokio::time::timeout(STOP_TIMEOUT, &mut self.server)
-            .await
-            .is_err()
-        {
-            // Somebody holds a connection open in the middle of a request.
-            self.server.abort();
+        for server in &mut self.servers {
+            if tokio::time::timeout(STOP_TIMEOUT, &mut *server)
+                .await
+                .is_err()
+            {
+                // Somebody holds a connection open in the middle of a request.
+                server.abort();
+            }
         }
     }
 }
@@ -219,9 +275,18 @@ impl Sandbox {
 #[derive(Debug)]
 struct Shared {
     addr: SocketAddr,
+    smtp: SocketAddr,
+    smtps: SocketAddr,
+    certificate: smtp::Certificate,
     sites: RwLock<HashMap<(Platform, String), Arc<Site>>>,
     stopping: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for smtp::Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Certificate")
+    }
 }
 
 impl std::fmt::Debug for Site {
@@ -253,6 +318,13 @@ impl Shared {
             .entry(key)
             .or_insert_with(|| Arc::new(Site::new(fake)));
         Ok(Arc::clone(site))
+    }
+
+    /// The sites of a platform, in no order.
+    fn sites_of(&self, platform: Platform) -> Vec<Arc<Site>> {
+        let sites = self.sites.read().unwrap_or_else(PoisonError::into_inner);
+        let found = sites.iter().filter(|((of, _), _)| *of == platform);
+        found.map(|(_, site)| Arc::clone(site)).collect()
     }
 
     /// Forgets a site with all it holds.

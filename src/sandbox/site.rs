@@ -99,6 +99,61 @@ impl Site {
         }
     }
 
+    /// Counts a command of a server that does not speak HTTP, and takes the fault that it meets.
+    pub(super) fn arrive(
+        &self,
+        call: &Call,
+        operation: &'static str,
+    ) -> Option<(Fault, watch::Receiver<u64>)> {
+        let mut inner = self.lock();
+        let fault = inner
+            .faults
+            .take(operation, call.method.as_str(), &call.path);
+        inner.calls.arrived(operation, fault.is_some());
+        // Subscribed under the lock: a clearing from now on is seen.
+        Some((fault?, self.cleared.subscribe()))
+    }
+
+    /// Takes a fault that names this operation, of a command that is not counted yet.
+    pub(super) fn named_fault(&self, operation: &str) -> Option<(Fault, watch::Receiver<u64>)> {
+        let fault = self.lock().faults.take_named(operation)?;
+        Some((fault, self.cleared.subscribe()))
+    }
+
+    /// Counts commands that came before it was known whose they are.
+    pub(super) fn count_earlier(&self, operations: &[(&'static str, bool)]) {
+        let mut inner = self.lock();
+        for (operation, faulted) in operations {
+            inner.calls.arrived(operation, *faulted);
+        }
+    }
+
+    /// A command takes effect; `usual` is the reply where the fake has none of its own.
+    pub(super) fn effect(
+        &self,
+        call: &Call,
+        operation: &'static str,
+        fault: Option<&Fault>,
+        usual: Option<&Answer>,
+    ) -> Answer {
+        let mut inner = self.lock();
+        match usual {
+            None => inner.take_effect(call, operation, fault),
+            Some(usual) => {
+                inner
+                    .calls
+                    .record(record(call, operation, Some(usual), fault));
+                usual.clone()
+            }
+        }
+    }
+
+    /// A command that a fault kept from taking effect.
+    pub(super) fn unheard(&self, call: &Call, operation: &str, fault: &Fault) {
+        let unheard = record(call, operation, None, Some(fault));
+        self.lock().calls.record(unheard);
+    }
+
     /// Answers one request. A faulted one runs as a task of its own: a request that has arrived takes effect even if
     /// its caller has died meanwhile, as it would at the real platform.
     pub(super) async fn serve(
