@@ -137,6 +137,7 @@ fn each_library_has_one_home() {
         ("refinery", "store"),
         ("reqwest::", "platforms"),
         ("backoff::", "platforms"),
+        ("lettre::", "platforms"),
         ("axum::", "ops"),
         ("clap::", "cli"),
     ];

@@ -3,6 +3,7 @@
 mod commands;
 mod events;
 mod legacy;
+pub(crate) mod mail;
 mod scratch;
 mod services;
 mod tls;
@@ -15,7 +16,7 @@ pub(crate) use legacy::{ENCRYPTION_KEY, JWT_SECRET, Key, Legacy, Sealed, TYPES, 
 pub(crate) use scratch::{Images, Scratch};
 pub(crate) use services::OwnService;
 pub(crate) use tls::Authority;
-pub(crate) use wire::{CutProxy, FileServer, http_get, http_json};
+pub(crate) use wire::{CutProxy, FileServer, http_body, http_get, http_json};
 pub(crate) use worker::{Worker, free_address, output, start};
 pub(crate) use world::{SITE, World, services};
 

@@ -33,13 +33,22 @@ pub(crate) async fn http_json(
     url: &str,
     body: &serde_json::Value,
 ) -> (u16, serde_json::Value) {
+    http_body(method, url, "application/json", &body.to_string()).await
+}
+
+/// The same with a body of any kind.
+pub(crate) async fn http_body(
+    method: &str,
+    url: &str,
+    media_type: &str,
+    body: &str,
+) -> (u16, serde_json::Value) {
     let url: url::Url = url.parse().unwrap();
-    let body = body.to_string();
     let address = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!(
         "{method} {} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Basic YTpi\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+         Content-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}",
         &url[url::Position::BeforePath..],
         body.len()
     );
