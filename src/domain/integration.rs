@@ -6,6 +6,14 @@ use serde_json::{Map, Value};
 use super::{IntegrationCategory, IntegrationId, OrganizationId, Platform, wire_enum};
 
 wire_enum! {
+    /// What becomes of a command of unknown outcome that nothing keeps from happening twice.
+    OnUnknown {
+        Fail = "fail",
+        Retry = "retry",
+    }
+}
+
+wire_enum! {
     /// Connection state, spelled as in the database. Only `active` (and enabled, and unexpired) takes work.
     IntegrationStatus {
         Active = "active",
@@ -116,6 +124,13 @@ impl Integration {
     #[must_use]
     pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_some_and(|expiry| expiry <= now)
+    }
+
+    /// What becomes of a command of unknown outcome that nothing keeps from happening twice.
+    #[must_use]
+    pub fn on_unknown(&self) -> OnUnknown {
+        let said = self.settings.get("on_unknown").and_then(Value::as_str);
+        said.and_then(OnUnknown::parse).unwrap_or(OnUnknown::Fail)
     }
 
     /// Whether a refused credential is waited for, rather than failing its commands.

@@ -17,7 +17,7 @@ pub use command_state::{CommandState, Wait, WaitReason};
 pub use command_type::CommandType;
 pub use error::{ErrorCode, Failure};
 pub use ids::{CommandId, IntegrationId, OrganizationId, TicketId};
-pub use integration::{AuthType, HealthStatus, Integration, IntegrationStatus};
+pub use integration::{AuthType, HealthStatus, Integration, IntegrationStatus, OnUnknown};
 pub use lifecycle::{LifeEvent, LifeState, Transition};
 pub use platform::{IntegrationCategory, Platform};
 pub use shown::{MASK, json_fault, looks_secret, shown};

@@ -9,6 +9,7 @@ use crate::contract::{Command, CommandType, Trace};
 use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId, UserRef};
 use crate::pipeline::connections::Handle;
 use crate::pipeline::lane::lane_of_type;
+use crate::pipeline::progress::Progress;
 use crate::store::{AnalysisColumns, StoredTicket};
 
 /// A command that this process runs.
@@ -40,8 +41,8 @@ pub(in crate::pipeline) struct Job {
     pub(in crate::pipeline) parent: Option<CommandId>,
     /// What the analysis of a `ticket.ai_create` found: the command is then the create it made of it.
     pub(in crate::pipeline) analysis: Option<Box<Analysed>>,
-    /// What an earlier attempt made ready.
-    pub(in crate::pipeline) prepared: Option<String>,
+    /// What earlier attempts made ready or got done.
+    pub(in crate::pipeline) progress: Progress,
     /// Whether it comes back for a place that was reserved for it.
     pub(in crate::pipeline) has_place: bool,
 }

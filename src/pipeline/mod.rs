@@ -10,7 +10,7 @@
 //! 5. [`relay`] publishes the events of it.
 //!
 //! The stages share what stands in files here: [`context`] is what all of them are given, [`job`] a command in this
-//! process's hands, [`disposition`] what became of it, [`lane`] the lane of a management command, [`lease`] whether this process may act at all, [`retry`] when
+//! process's hands, [`disposition`] what became of it, [`progress`] what earlier attempts got done, [`lane`] the lane of a management command, [`lease`] whether this process may act at all, [`retry`] when
 //! something runs again, [`connections`] the integrations that are open, [`tokens`] their access tokens, [`rate_limit`]
 //! the slots of those with a limit of ours.
 //!
@@ -24,6 +24,7 @@ mod intake;
 mod job;
 mod lane;
 mod lease;
+mod progress;
 mod rate_limit;
 mod relay;
 mod retry;

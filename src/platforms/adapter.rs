@@ -23,16 +23,46 @@ use crate::domain::{TicketPatch, TicketStatus};
 /// How an operation of a platform is kept from happening twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Protection {
-    /// The platform honours an idempotency key, or the operation is one by nature (setting a field): repeat freely.
+    /// The operation is idempotent by nature (setting a field), or the platform honours a key of ours for ever: repeat
+    /// freely.
     Native,
+    /// The platform honours a key of ours for a time.
+    Key {
+        /// How long it keeps the key.
+        life: Duration,
+        /// What holds after that.
+        after: &'static Self,
+    },
     /// The mark can be searched. An empty search proves nothing before the last rung has passed since the request can
     /// last have been sent.
     Lookup {
         /// When to look, counted from the moment of doubt; the last rung is the platform's `settle_after`.
         rungs: &'static [Duration],
+        /// Whether a repeat makes nothing twice, but overwrites what people changed since: it is looked for first, and sent
+        /// at once where it is not found.
+        upsert: bool,
     },
-    /// Nothing helps: an unknown outcome stays unknown until a person settles it.
+    /// Nothing helps: `settings.on_unknown` decides.
     None,
+}
+
+impl Protection {
+    /// What protects a repeat that is sent before `until`, of a command that came in at `received_at`. The platform cannot
+    /// have heard of a key before that.
+    #[must_use]
+    pub fn until(self, received_at: DateTime<Utc>, until: DateTime<Utc>) -> Self {
+        match self {
+            Self::Key { life, after } => {
+                let kept = (until - received_at).to_std().is_ok_and(|age| age < life);
+                if kept {
+                    Self::Native
+                } else {
+                    after.clone().until(received_at, until)
+                }
+            }
+            Self::Native | Self::Lookup { .. } | Self::None => self,
+        }
+    }
 }
 
 /// One check of `integration.test`.
@@ -307,5 +337,31 @@ pub trait Adapter: Send + Sync {
     /// How this operation is kept from happening twice, where that depends on what it holds.
     fn protection_of(&self, operation: &Operation<'_>) -> Protection {
         self.protection(operation.kind())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static LATER: Protection = Protection::Lookup {
+        rungs: &[],
+        upsert: false,
+    };
+
+    #[test]
+    fn a_key_protects_no_longer_than_the_platform_keeps_it() {
+        let key = Protection::Key {
+            life: Duration::from_secs(7200),
+            after: &LATER,
+        };
+        let received = Utc::now();
+        let at = |seconds| received + chrono::Duration::seconds(seconds);
+
+        assert_eq!(key.clone().until(received, at(7199)), Protection::Native);
+        assert_eq!(key.clone().until(received, at(7200)), LATER);
+        // A clock that was set back proves nothing.
+        assert_eq!(key.until(received, at(-1)), LATER);
+        assert_eq!(Protection::None.until(received, at(9)), Protection::None);
     }
 }

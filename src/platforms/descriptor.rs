@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{ErrorClass, OperationKind, Strangers, connect};
 use crate::domain::{
-    AuthType, HealthStatus, Integration, IntegrationId, IntegrationStatus, Platform, shown,
+    AuthType, HealthStatus, Integration, IntegrationId, IntegrationStatus, OnUnknown, Platform,
+    shown,
 };
 use crate::secrets::Credentials;
 
@@ -142,6 +143,10 @@ pub enum BaseUrl {
 /// default), or wait until it is mended (`park`).
 pub const ON_AUTH_FAILURE: &str = "on_auth_failure";
 
+/// A setting every platform has: whether a command of unknown outcome, where nothing keeps it from happening twice, fails
+/// (`fail`, the default), or is sent once more (`retry`).
+pub const ON_UNKNOWN: &str = "on_unknown";
+
 /// Checks an integration's authentication type, credentials and settings against its platform's descriptor, as
 /// `integration.create` does. Returns every fault at once, by field.
 #[must_use]
@@ -237,6 +242,14 @@ pub fn faults(
         faults.insert(
             format!("settings.{ON_AUTH_FAILURE}"),
             "must be fail or park".into(),
+        );
+    }
+    if let Some(value) = settings.get(ON_UNKNOWN)
+        && value.as_str().and_then(OnUnknown::parse).is_none()
+    {
+        faults.insert(
+            format!("settings.{ON_UNKNOWN}"),
+            "must be fail or retry".into(),
         );
     }
     let needs_url = match descriptor.base_url {
@@ -352,7 +365,7 @@ pub fn moved(
 }
 
 /// An integration with nothing but what an adapter is built from.
-fn blank(
+pub(super) fn blank(
     platform: Platform,
     auth_type: AuthType,
     settings: &Map<String, Value>,
@@ -421,6 +434,36 @@ mod tests {
             }
         }
         assert!(seen >= 3, "{seen}");
+    }
+
+    #[test]
+    fn on_unknown_is_fail_or_retry_and_fail_where_it_is_not_said() {
+        let slack = descriptor(Platform::Slack).unwrap();
+        let credentials = json!({ "webhook_url": "https://hooks.slack.com/services/T/B/X" });
+        let credentials = credentials.as_object().unwrap();
+        let of = |value: serde_json::Value| {
+            let settings = Map::from_iter([(ON_UNKNOWN.to_owned(), value)]);
+            let faults = faults(slack, AuthType::Custom, credentials, &settings, None);
+            let kept = blank(Platform::Slack, AuthType::Custom, &settings, None).on_unknown();
+            (faults.get("settings.on_unknown").cloned(), kept)
+        };
+
+        assert_eq!(of(json!("retry")), (None, OnUnknown::Retry));
+        assert_eq!(of(json!("fail")), (None, OnUnknown::Fail));
+        for wrong in [
+            json!("Retry"),
+            json!(true),
+            json!(""),
+            json!(null),
+            json!(["retry"]),
+        ] {
+            let (fault, kept) = of(wrong);
+            // A row that is older than the check fails, which is the safe side.
+            assert_eq!(kept, OnUnknown::Fail);
+            assert_eq!(fault.as_deref(), Some("must be fail or retry"));
+        }
+        let none = blank(Platform::Slack, AuthType::Custom, &Map::new(), None);
+        assert_eq!(none.on_unknown(), OnUnknown::Fail);
     }
 
     #[test]

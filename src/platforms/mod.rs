@@ -37,8 +37,8 @@ pub use adapter::{
     PlatformField, Prepared, Protection, Unfinished,
 };
 pub use descriptor::{
-    AuthScheme, BaseUrl, CustomFields, Deletes, Descriptor, Member, ON_AUTH_FAILURE, faults,
-    mapping_faults, moved,
+    AuthScheme, BaseUrl, CustomFields, Deletes, Descriptor, Member, ON_AUTH_FAILURE, ON_UNKNOWN,
+    faults, mapping_faults, moved,
 };
 pub use driver::Driver;
 pub use egress::EgressPolicy;

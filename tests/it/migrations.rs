@@ -409,3 +409,84 @@ async fn what_cannot_be_changed_is_refused_and_tables_out_of_sight_are_named() {
         &["the tables are in the schema \"app\""],
     );
 }
+
+/// A command and an attempt that wait as the version before V9 said it.
+const WAITS_BY_SENTENCE: &str = "INSERT INTO commands (id, arrival, type, organization_id, state, turn, digest, data, lane, \
+     due_at, decided_by) SELECT gen_random_uuid(), n, 'ticket.create', gen_random_uuid(), 'deferred', true, '\\x00', '{}', \
+     gen_random_uuid(), now() + interval '1 day', sentence FROM unnest($1::text[]) WITH ORDINALITY AS s (sentence, n)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_waits_for_is_kept_over_the_change_of_words() {
+    let scratch = Scratch::empty().await;
+    scratch.does(&["migrate", "up"]);
+    scratch.does(&["migrate", "rollback", "--to", "8"]);
+    let (client, _connection) = connect(&scratch.url.as_str().into(), "tests")
+        .await
+        .unwrap();
+    let sentences = [
+        "retry.schedule[2]",
+        "Retry-After: 17 s",
+        "rate_limit_per_hour",
+        "settings.on_auth_failure",
+        "look-up 3 (dispatch.settle_after)",
+        "look-up 2 of the platform's ladder",
+        "2 of 5 children are not done",
+        "the process that ran it died",
+    ];
+    client
+        .execute(WAITS_BY_SENTENCE, &[&sentences.as_slice()])
+        .await
+        .unwrap();
+
+    scratch.does(&["migrate", "up"]);
+    let reasons = client
+        .query_one("SELECT string_agg(concat_ws(' ', wait_reason, wait_detail), ', ' ORDER BY arrival) FROM commands", &[])
+        .await
+        .unwrap();
+    scratch.does(&["migrate", "rollback", "--to", "8"]);
+    let back = client
+        .query_one(
+            "SELECT array_agg(decided_by ORDER BY arrival) FROM commands",
+            &[],
+        )
+        .await
+        .unwrap();
+
+    assert_eq!(
+        reasons.get::<_, &str>(0),
+        "retry_schedule 2, retry_after 17, rate_limit_per_hour, credential_refused, settle_after 3, \
+         look_up_schedule 2, children 2, worker_died"
+    );
+    let back: Vec<String> = back.get(0);
+    // How many there were altogether is not kept.
+    let expected = sentences.map(|sentence| sentence.replace("2 of 5", "2 of its"));
+    assert_eq!(back, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_are_not_renamed_under_a_running_worker() {
+    let scratch = Scratch::empty().await;
+    scratch.does(&["migrate", "up"]);
+    scratch.does(&["migrate", "rollback", "--to", "8"]);
+    let (old, connection) = connect(&scratch.url.as_str().into(), "tests")
+        .await
+        .unwrap();
+    old.batch_execute(
+        "INSERT INTO workers (id, incarnation, lease_until, version) \
+         VALUES ('w-old', gen_random_uuid(), now() + interval '1 minute', '0.1.0'); \
+         SELECT pg_advisory_lock(hashtextextended('ticketwire worker w-old', 0))",
+    )
+    .await
+    .unwrap();
+
+    scratch.refuses(
+        &["migrate", "up"],
+        &["workers are running", "w-old", "stop them"],
+    );
+    drop((old, connection));
+
+    wait_for("the worker's lock to be free", async || {
+        (scratch.run(&["migrate", "up"]).0 == Some(0)).then_some(())
+    })
+    .await;
+}

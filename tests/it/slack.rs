@@ -321,6 +321,40 @@ async fn an_incoming_webhook_posts_and_a_lost_answer_stays_unknown_until_somebod
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_protects_a_lost_answer_may_be_sent_once_more_and_says_so() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/again";
+    let url = format!("{}/services/T0/B0/again", world.sandbox.url(site));
+    let id = world
+        .integration_of(json!({
+            "name": "Hook", "platform_name": "slack", "auth_type": "custom", "credentials": { "webhook_url": url },
+            "settings": { "on_unknown": "retry" },
+        }))
+        .await;
+    let posted = || world.sandbox.ledger(site).issues.len();
+
+    let (fine, _) = world.create_at(id, "Fine").await;
+    let event = world.succeeds(fine).await;
+    let details = &event["data"]["result"]["integration_result"]["details"];
+    assert_eq!(details["sent_twice_perhaps"], Value::Null);
+    let lose = Fault::new(FaultKind::ResetAfterStore);
+    world.sandbox.inject(site, lose.clone().times(1)).unwrap();
+    let (lost, _) = world.create_at(id, "Lost").await;
+    let event = world.succeeds(lost).await;
+    let details = &event["data"]["result"]["integration_result"]["details"];
+    assert_eq!(details["sent_twice_perhaps"], true, "{event}");
+    assert_eq!(posted(), 3, "the first, and the lost one twice");
+
+    // Once more is not twice more.
+    world.sandbox.inject(site, lose.times(0)).unwrap();
+    let (gone, _) = world.create_at(id, "Gone").await;
+    world.fails(gone, "outcome_unknown").await;
+    assert_eq!(posted(), 5);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_slack_removed_disables_its_integration() {
     let world = World::new().await;
     let worker = world.worker().await;

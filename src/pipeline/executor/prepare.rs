@@ -13,6 +13,7 @@ use crate::pipeline::connections::Handle;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::dispatch;
 use crate::pipeline::job::{Job, Organization, StoredType};
+use crate::pipeline::progress::Progress;
 use crate::store::{Claimed, StoreError, StoredTicket, Taken, chain};
 
 impl Job {
@@ -44,7 +45,7 @@ impl Job {
             people: Vec::new(),
             parent: None,
             analysis: None,
-            prepared: None,
+            progress: Progress::default(),
             has_place: false,
         }
     }
@@ -89,7 +90,7 @@ impl Job {
             people: Vec::new(),
             parent: taken.parent,
             analysis: None,
-            prepared: taken.prepared,
+            progress: Progress::stored(taken.prepared.as_deref()),
             has_place: taken.wait_reason == Some(WaitReason::RateLimitPerHour),
         };
         (job, failure)

@@ -939,11 +939,13 @@ impl Adapter for Jira {
         match kind {
             OperationKind::Create => Protection::Lookup {
                 rungs: &CREATE_RUNGS,
+                upsert: false,
             },
             // With a summary, a change of status ends in a comment.
             OperationKind::Comment | OperationKind::Attach | OperationKind::Status => {
                 Protection::Lookup {
                     rungs: &COMMENT_RUNGS,
+                    upsert: false,
                 }
             }
             OperationKind::Update | OperationKind::Assign | OperationKind::Delete => {

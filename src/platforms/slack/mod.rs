@@ -690,7 +690,10 @@ impl Adapter for Slack {
                 | OperationKind::Status
                 | OperationKind::Attach
                 | OperationKind::Delete,
-            ) => Protection::Lookup { rungs: &RUNGS },
+            ) => Protection::Lookup {
+                rungs: &RUNGS,
+                upsert: false,
+            },
             (Way::Bot(_), OperationKind::Update | OperationKind::Assign) => Protection::Native,
         }
     }

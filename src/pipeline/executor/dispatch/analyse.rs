@@ -8,13 +8,12 @@ use serde_json::json;
 use super::Run;
 use crate::analysis;
 use crate::contract::{Command, TicketAiCreate, TicketCommand, TicketCreate};
-use crate::domain::{Analysis, ErrorCode, Failure};
+use crate::domain::Analysis;
 use crate::pipeline::disposition::{Conclusion, Disposition};
 use crate::pipeline::executor::gates;
 use crate::pipeline::job::Analysed;
-use crate::pipeline::retry::Next;
 use crate::pipeline::tokens::TokenCache;
-use crate::store::{AnalysisColumns, chain};
+use crate::store::AnalysisColumns;
 
 impl Run<'_> {
     /// Makes a create of a `ticket.ai_create`; every other command is left as it is. A settlement where it ends here.
@@ -23,10 +22,9 @@ impl Run<'_> {
         let Command::Ticket(TicketCommand::AiCreate(create)) = &*command else {
             return None;
         };
-        let kept = self.job.prepared.as_deref();
-        let kept = kept.and_then(|text| serde_json::from_str::<Analysis>(text).ok());
+        let kept = self.job.progress.analysis.take();
         let found = match kept {
-            Some(found) => found,
+            Some(found) => *found,
             None => {
                 if let Some(verdict) = gates::analysis(&self.job, create, self.started_at) {
                     return Some(Box::pin(self.follow(verdict)).await);
@@ -53,28 +51,9 @@ impl Run<'_> {
         if let Some(why) = &found.fell_back {
             tracing::warn!(command_id = %self.job.id, why, "the analysis fell back to the built-in rules");
         }
-        let text = serde_json::to_string(&found).unwrap_or_default();
-        let (id, token) = (self.job.id, self.job.fencing_token);
-        let kept = self
-            .core
-            .store
-            .keep_prepared(id, self.core.me.id, token, &text)
-            .await;
-        match kept {
-            Ok(true) => Ok(found),
-            // Taken over meanwhile: the settlement changes nothing, and whoever has it goes on.
-            Ok(false) => {
-                let text = "the command was taken over while its text was analysed";
-                let failure = Failure::new(ErrorCode::Internal, text);
-                Err(self.after_failure(&failure, None, None))
-            }
-            Err(error) => {
-                tracing::warn!(command_id = %id, error = chain(&error), "an analysis cannot be kept yet");
-                let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
-                let next = Next::without_database();
-                Err(Disposition::Retry { next, failure })
-            }
-        }
+        self.job.progress.analysis = Some(Box::new(found.clone()));
+        self.keep_progress().await?;
+        Ok(found)
     }
 }
 

@@ -149,11 +149,17 @@ impl Run<'_> {
     ) -> Attached {
         // Only a command that nobody ran before surely attached nothing yet.
         let ran_before = self.job.fencing_token > 1 || self.job.doubt_since.is_some();
-        let looks = ran_before && adapter.protection(OperationKind::Attach) != Protection::Native;
+        let protection = adapter.protection(OperationKind::Attach);
+        let looks = ran_before && protection != Protection::Native;
         let mark = mark(&self.job);
         let mut outcomes: Vec<(String, FileOutcome)> = Vec::with_capacity(files.len());
-        for attachment in files {
+        for (number, attachment) in files.iter().enumerate() {
             let name = attachment.name.clone();
+            if let Some(id) = self.job.progress.files.get(&number) {
+                let (id, adopted) = (id.clone(), false);
+                outcomes.push((name, FileOutcome::Attached { id, adopted }));
+                continue;
+            }
             let fetched = {
                 let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
                 let exchange = self.exchange(&tokens);
@@ -213,7 +219,17 @@ impl Run<'_> {
             };
             crate::telemetry::failpoint("after_answer").await;
             match result {
-                Ok(receipt) => outcomes.push((name, attached(&receipt, false))),
+                Ok(receipt) => {
+                    // Where nothing can be looked up, only this keeps the file from being sent again.
+                    if protection == Protection::None && number + 1 < files.len() {
+                        let id = receipt.external_attachment_id.clone();
+                        self.job.progress.files.insert(number, id);
+                        if let Err(disposition) = self.keep_progress().await {
+                            return Attached::Concluded(Box::new(disposition.into()));
+                        }
+                    }
+                    outcomes.push((name, attached(&receipt, false)));
+                }
                 Err(error) if is_final(&error) => {
                     outcomes.push((name, FileOutcome::Refused(error.failure().finally())));
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{DOUBT_MAX, DOUBT_PAUSE, Run};
-use crate::domain::{ErrorCode, Failure, Wait, WaitReason};
+use crate::domain::{ErrorCode, Failure, OnUnknown, Wait, WaitReason};
 use crate::pipeline::disposition::{Conclusion, Disposition};
 use crate::pipeline::retry::{self, Next, after};
 use crate::pipeline::tokens::TokenCache;
@@ -23,18 +23,25 @@ impl Run<'_> {
         let Some(doubt_since) = self.job.doubt_since else {
             return LookedUp::Nothing;
         };
-        let rungs = match adapter.protection_of(operation) {
+        let (rungs, upsert) = match self.protection(adapter, operation) {
             Protection::Native => {
                 self.job.doubt_since = None;
                 return LookedUp::Nothing;
             }
-            Protection::None => {
+            Protection::None if self.may_send_again() => {
+                self.job.progress.sent_again = true;
+                return match self.keep_progress().await {
+                    Ok(()) => LookedUp::Nothing,
+                    Err(disposition) => LookedUp::concluded(disposition),
+                };
+            }
+            Protection::None | Protection::Key { .. } => {
                 let failure = unknown_for_good(
                     "the request may have reached the platform, which offers no way to find out",
                 );
                 return LookedUp::concluded(self.failed(failure));
             }
-            Protection::Lookup { rungs } => rungs,
+            Protection::Lookup { rungs, upsert } => (rungs, upsert),
         };
         let ladder = retry::ladder(rungs, self.core.config.dispatch.settle_after);
         let last = ladder.last().copied().unwrap_or_default();
@@ -67,7 +74,7 @@ impl Run<'_> {
                 self.job.doubt_since = None;
                 LookedUp::Adopt(Box::new(receipt))
             }
-            Ok(None) if elapsed >= last => {
+            Ok(None) if elapsed >= last || upsert => {
                 self.circuit = Some(CircuitTally::sound());
                 self.job.doubt_since = None;
                 self.job.lookups = 0;
@@ -123,6 +130,21 @@ impl Run<'_> {
                 LookedUp::concluded(self.look_up_failed(&error, hint))
             }
         }
+    }
+
+    /// What keeps the operation from happening twice now: until a request that is sent in this attempt has surely ended.
+    pub(super) fn protection(&self, driver: &Driver, operation: &Operation<'_>) -> Protection {
+        let until = after(Utc::now(), self.core.config.dispatch.attempt_timeout);
+        driver
+            .protection_of(operation)
+            .until(self.job.received_at, until)
+    }
+
+    /// Whether a command of unknown outcome that nothing protects is sent once more: its integration wants it, and it has
+    /// not been done.
+    pub(super) fn may_send_again(&self) -> bool {
+        let row = self.handle.as_ref().map(|handle| &handle.row);
+        !self.job.progress.sent_again && row.is_some_and(|row| row.on_unknown() == OnUnknown::Retry)
     }
 
     /// What follows where the platform could not be asked: the doubt stays, as nothing is proved. Where the credential is

@@ -6,6 +6,7 @@ mod children;
 mod finish;
 mod look_up;
 mod outcome;
+mod progress;
 mod settlement;
 
 use std::panic::AssertUnwindSafe;
@@ -245,8 +246,7 @@ impl<'a> Run<'a> {
                 LookedUp::Concluded(conclusion) => return *conclusion,
             }
         }
-        let attempts_max = self.core.config.retry.schedule.len() + 1;
-        if usize::try_from(self.job.attempt).is_ok_and(|spent| spent >= attempts_max) {
+        if !self.has_attempts_left() {
             if let Some(receipt) = self.partly_done(adapter, &operation).await {
                 return self.succeeded(Some(receipt)).into();
             }
@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
                     attempt = self.job.attempt + 1, error = %error, "an attempt failed"
                 );
                 self.partly = error.done.clone();
-                self.failed_attempt(&adapter.protection_of(&operation), &error)
+                self.failed_attempt(&self.protection(adapter, &operation), &error)
             }
         }
     }
@@ -363,8 +363,14 @@ impl<'a> Run<'a> {
             ErrorClass::Gone => return self.gone(failure),
             ErrorClass::Unknown => match protection {
                 Protection::Native => self.after_failure(&failure, asked, None),
-                Protection::None => self.failed(unknown_for_good(&failure.message)),
-                Protection::Lookup { rungs } => {
+                Protection::None if self.may_send_again() && self.has_attempts_left() => {
+                    self.doubt_from(Utc::now());
+                    self.after_failure(&failure, asked, None)
+                }
+                Protection::None | Protection::Key { .. } => {
+                    self.failed(unknown_for_good(&failure.message))
+                }
+                Protection::Lookup { rungs, .. } => {
                     let now = Utc::now();
                     self.doubt_from(now);
                     let ladder = retry::ladder(rungs, self.core.config.dispatch.settle_after);
@@ -379,6 +385,13 @@ impl<'a> Run<'a> {
             },
         };
         disposition.into()
+    }
+
+    /// Whether the schedule allows another attempt after those that are spent, this one among them.
+    fn has_attempts_left(&self) -> bool {
+        let attempts_max = self.core.config.retry.schedule.len() + 1;
+        let spent = self.job.attempt + i32::from(self.spent);
+        !usize::try_from(spent).is_ok_and(|spent| spent >= attempts_max)
     }
 
     /// Whether its integration waits for a better credential where one is refused.

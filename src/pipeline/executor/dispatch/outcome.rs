@@ -13,7 +13,11 @@ use crate::pipeline::retry::{self, Next, after};
 use crate::platforms::{Cause, Protection, Receipt};
 
 impl Run<'_> {
-    pub(super) fn succeeded(&mut self, receipt: Option<Receipt>) -> Disposition {
+    pub(super) fn succeeded(&mut self, mut receipt: Option<Receipt>) -> Disposition {
+        if let Some(receipt) = receipt.as_mut().filter(|_| self.job.progress.sent_again) {
+            let details = &mut receipt.details;
+            details.insert("sent_twice_perhaps".into(), true.into());
+        }
         let mut result = result_of(&self.job, receipt.as_ref());
         if let Some(files) = self.files.take() {
             result["partial"] = files
@@ -53,8 +57,13 @@ impl Run<'_> {
                 | TicketCommand::Comment(_)
                 | TicketCommand::Attach(_),
             ) => true,
-            // On some platforms a change of status posts something, too.
-            Command::Ticket(TicketCommand::Status(_) | TicketCommand::Delete(_)) => {
+            // On some platforms any change posts something new.
+            Command::Ticket(
+                TicketCommand::Update(_)
+                | TicketCommand::Status(_)
+                | TicketCommand::Assign(_)
+                | TicketCommand::Delete(_),
+            ) => {
                 let integration = self.job.integration.as_ref();
                 let adapter = integration.and_then(|handle| handle.adapter.as_ref().ok());
                 let (ticket, mark) = (self.ticket_view(), mark(&self.job));
@@ -69,10 +78,7 @@ impl Run<'_> {
                         adapter.protection_of(&operation) != Protection::Native
                     })
             }
-            Command::Ticket(TicketCommand::Update(_) | TicketCommand::Assign(_))
-            | Command::Own(_)
-            | Command::Read(_)
-            | Command::Unwritten(_) => false,
+            Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => false,
         }
     }
 

@@ -1,0 +1,467 @@
+//! What the driver does, whatever adapter it calls.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::super::{
+    Auth, Cause, Effect, EgressPolicy, HttpClient, PartlyDone, SendPermit, Strangers, TokenSource,
+};
+use super::*;
+use crate::domain::{
+    AuthType, HealthStatus, IntegrationId, IntegrationStatus, OrganizationId, Platform,
+};
+
+/// A word, as people choose them: it cannot be told from others, so answers are read with it in them.
+const WORD: &str = "Sunflower";
+
+struct Parrot;
+
+struct Free;
+
+impl SendPermit for Free {
+    fn check(&self, _: std::time::Duration) -> Result<(), AdapterError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl TokenSource for Free {
+    async fn token(
+        &self,
+        _: &Exchange<'_>,
+        _: Option<&SecretString>,
+    ) -> Result<SecretString, AdapterError> {
+        Err(AdapterError::unsupported("no OAuth here"))
+    }
+
+    fn is_stale(&self, _: &Response) -> bool {
+        false
+    }
+}
+
+#[async_trait]
+impl Adapter for Parrot {
+    async fn check(&self, _: &Exchange<'_>, test: TestKind) -> Result<CheckReport, AdapterError> {
+        learn("learnt-0n-the-way");
+        match test {
+            TestKind::Connection => Ok(CheckReport {
+                message: format!("I am {WORD}, and bm9TdW5mbG93ZXI, then learnt-0n-the-way"),
+                details: serde_json::Map::from_iter([(
+                    format!("the {WORD}"),
+                    json!([{ "SUNFLOWER": 1 }]),
+                )]),
+            }),
+            TestKind::Authentication => Err(AdapterError::field(WORD, format!("is {WORD}"))
+                .with_internal(format!("{WORD} at x.example"))),
+            TestKind::Permissions => panic!("{WORD} is not expected"),
+            TestKind::CreateTicket => Ok(CheckReport {
+                message: "user bot-7 of https://x.example/ in SUP-77".into(),
+                details: serde_json::Map::new(),
+            }),
+        }
+    }
+
+    fn plan(&self, _: &Operation<'_>, _: &Known) -> Result<Plan, AdapterError> {
+        unreachable!("no operation is asked for")
+    }
+
+    fn read(&self, _: &Operation<'_>, _: &Known, _: &Response) -> Result<Receipt, AdapterError> {
+        unreachable!("no operation is asked for")
+    }
+
+    fn protection(&self, _: OperationKind) -> Protection {
+        Protection::None
+    }
+
+    fn token_flow(&self) -> Option<&dyn TokenFlow> {
+        Some(self)
+    }
+}
+
+impl TokenFlow for Parrot {
+    fn request(&self, _: Option<&SecretString>) -> Result<Request, AdapterError> {
+        unreachable!("no token is asked for")
+    }
+
+    fn read(&self, response: &Response) -> Result<TokenGrant, AdapterError> {
+        let said: String = String::from_utf8_lossy(&response.body)
+            .chars()
+            .take(14)
+            .collect();
+        Err(AdapterError::new(ErrorClass::Authentication, said))
+    }
+}
+
+fn integration() -> Integration {
+    Integration {
+        id: IntegrationId::new(Uuid::nil()),
+        organization_id: Some(OrganizationId::new(Uuid::nil())),
+        name: "guarded".into(),
+        platform: Some(Platform::Jira),
+        platform_name: "jira".into(),
+        category: None,
+        enabled: true,
+        status: IntegrationStatus::Active,
+        auth_type: AuthType::Basic,
+        base_url: Some("https://x.example/".into()),
+        api_version: None,
+        settings: serde_json::Map::from_iter([("project_key".to_owned(), json!("SUP-77"))]),
+        credentials_sealed: None,
+        webhook_secret_sealed: None,
+        expires_at: None,
+        supports_categories: Vec::new(),
+        supports_priorities: Vec::new(),
+        department_mapping: serde_json::Map::new(),
+        custom_fields_mapping: serde_json::Map::new(),
+        maintenance_window_start: None,
+        maintenance_window_end: None,
+        rate_limit_per_hour: None,
+        default_priority: 100,
+        routing_rules: Arc::default(),
+        health: HealthStatus::Unknown,
+        parked_at: None,
+        auto_disable_on_error: false,
+        failure_threshold: 5,
+        last_sync_at: None,
+    }
+}
+
+#[tokio::test]
+async fn nothing_an_adapter_returns_holds_a_secret_and_what_is_open_stays() {
+    // A legacy row has its user, its host and its project among the credentials.
+    let credentials = json!({
+        "username": "bot-7", "password": WORD, "host": "x.example", "project_key": "SUP-77", "pin": "77",
+    });
+    let credentials = Credentials::new(credentials.as_object().unwrap().clone());
+    let adapter = Driver::new(Ok(Box::new(Parrot)), &integration(), &credentials).unwrap();
+    let egress = EgressPolicy {
+        allow: Vec::new(),
+        allow_http: false,
+    };
+    let second = std::time::Duration::from_secs(1);
+    let client = HttpClient::new(egress, second, 1).unwrap();
+    let exchange = Exchange::new(
+        &client,
+        std::time::Instant::now() + second,
+        &Free,
+        &Free,
+        &Strangers::PAGES,
+    );
+
+    let connection = adapter
+        .check(&exchange, TestKind::Connection)
+        .await
+        .unwrap();
+    let refused = adapter
+        .check(&exchange, TestKind::Authentication)
+        .await
+        .unwrap_err();
+    let panic = AssertUnwindSafe(adapter.check(&exchange, TestKind::Permissions));
+    let panic = panic.catch_unwind().await.unwrap_err();
+    let answer = Response {
+        status: 200,
+        headers: reqwest::header::HeaderMap::new(),
+        body: format!("no token: {WORD}").into(),
+        truncated: false,
+    };
+    let flow = adapter.token_flow().unwrap();
+    let read = async { flow.read(&answer).unwrap_err() };
+    let redaction = Redaction::default();
+    redaction.learn(WORD);
+    let no_token = redacting(&redaction, read).await;
+    let open = adapter
+        .check(&exchange, TestKind::CreateTicket)
+        .await
+        .unwrap();
+
+    assert_eq!(connection.message, "I am ••••, and bm••••, then ••••");
+    assert_eq!(
+        json!(connection.details),
+        json!({ "the ••••": [{ "••••": 1 }] })
+    );
+    let expected = AdapterError::field("••••", "is ••••").with_internal("•••• at x.example");
+    assert_eq!(refused, expected);
+    assert_eq!(
+        panic.downcast_ref::<String>().unwrap(),
+        "•••• is not expected"
+    );
+    // Cut after "Sunf" it would be found by nobody.
+    assert_eq!(no_token.public, "no token: ••••");
+    assert_eq!(open.message, "user bot-7 of https://x.example/ in SUP-77");
+}
+
+/// What a scripted adapter does.
+#[derive(Default)]
+struct Script {
+    /// The class that `prepare` fails with.
+    prepare: Option<ErrorClass>,
+    /// Whether `prepare` has set something.
+    sets_before: bool,
+    /// Whether `finish` fails.
+    finish: bool,
+}
+
+/// An adapter with one request, whose answers a server gives.
+struct Scripted {
+    url: url::Url,
+    script: Script,
+    /// What the second try was told to do without.
+    without: std::sync::Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Adapter for Scripted {
+    async fn prepare(
+        &self,
+        _: &Exchange<'_>,
+        _: &Operation<'_>,
+        mut known: Known,
+    ) -> Result<Prepared, AdapterError> {
+        if let Some(class) = self.script.prepare.clone() {
+            return Err(AdapterError::new(class, "the step before"));
+        }
+        if self.script.sets_before {
+            known.done = Some(PartlyDone {
+                receipt: Receipt {
+                    details: serde_json::Map::from_iter([("set".to_owned(), json!(true))]),
+                    ..Receipt::default()
+                },
+                missing: "note",
+                remedy: "try again",
+            });
+        }
+        Ok(Prepared::Go(known))
+    }
+
+    fn plan(&self, _: &Operation<'_>, known: &Known) -> Result<Plan, AdapterError> {
+        let names = known.without.keys().cloned();
+        self.without.lock().unwrap().extend(names);
+        let request = Request::post(self.url.clone(), Auth::None, Effect::Create);
+        Ok(request.into())
+    }
+
+    fn read(
+        &self,
+        _: &Operation<'_>,
+        known: &Known,
+        answer: &Response,
+    ) -> Result<Receipt, AdapterError> {
+        if answer.status == 400 && known.without.is_empty() {
+            let refused = BTreeMap::from([("priority".to_owned(), "is unknown".to_owned())]);
+            return Err(AdapterError::field("priority", "is unknown").worth_it_without(refused));
+        }
+        answer.check(Effect::Create, "making it")?;
+        Ok(Receipt {
+            external_id: Some("made-1".into()),
+            ..Receipt::default()
+        })
+    }
+
+    async fn finish(
+        &self,
+        _: &Exchange<'_>,
+        _: &Operation<'_>,
+        receipt: &mut Receipt,
+    ) -> Result<(), Box<Unfinished>> {
+        if self.script.finish {
+            let error = AdapterError::new(ErrorClass::RateLimited { retry_after: None }, "later");
+            return Err(Box::new(Unfinished { patch: None, error }));
+        }
+        receipt.external_url = Some("https://x.example/made-1".into());
+        Ok(())
+    }
+
+    async fn check(&self, _: &Exchange<'_>, _: TestKind) -> Result<CheckReport, AdapterError> {
+        unreachable!("no check is asked for")
+    }
+
+    fn protection(&self, _: OperationKind) -> Protection {
+        Protection::None
+    }
+}
+
+/// A server that gives these answers, one after the other, and how an adapter comes out of it.
+struct Stage {
+    server: wiremock::MockServer,
+    client: HttpClient,
+    driver: Driver,
+}
+
+impl Stage {
+    async fn of(script: Script, answers: &[u16]) -> Self {
+        let server = wiremock::MockServer::start().await;
+        for status in answers {
+            wiremock::Mock::given(wiremock::matchers::method("POST"))
+                .respond_with(wiremock::ResponseTemplate::new(*status))
+                .up_to_n_times(1)
+                .mount(&server)
+                .await;
+        }
+        let adapter = Scripted {
+            url: server.uri().parse().unwrap(),
+            script,
+            without: std::sync::Mutex::default(),
+        };
+        let credentials = Credentials::new(serde_json::Map::new());
+        let driver = Driver::new(Ok(Box::new(adapter)), &integration(), &credentials).unwrap();
+        let egress = EgressPolicy {
+            allow: vec!["127.0.0.0/8".parse().unwrap()],
+            allow_http: true,
+        };
+        let client = HttpClient::new(egress, std::time::Duration::from_secs(5), 1).unwrap();
+        Self {
+            server,
+            client,
+            driver,
+        }
+    }
+
+    fn exchange(&self) -> Exchange<'_> {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        Exchange::new(&self.client, deadline, &Free, &Free, &Strangers::PAGES)
+    }
+
+    async fn perform(&self) -> Result<Receipt, AdapterError> {
+        let ticket = ticket();
+        self.driver
+            .perform(&self.exchange(), &create(&ticket))
+            .await
+    }
+
+    async fn requests(&self) -> usize {
+        self.server.received_requests().await.unwrap().len()
+    }
+}
+
+fn ticket() -> crate::domain::TicketView {
+    crate::domain::TicketView {
+        id: crate::domain::TicketId::new(Uuid::nil()),
+        title: "t".into(),
+        description: String::new(),
+        status: crate::domain::TicketStatus::New,
+        priority: crate::domain::Priority::Medium,
+        urgency: crate::domain::Priority::Medium,
+        category: crate::domain::TicketCategory::General,
+        department: None,
+        assigned_to: None,
+        created_by: None,
+        tags: Vec::new(),
+        custom_fields: serde_json::Map::new(),
+        external_id: None,
+        external_url: None,
+        external_ref: serde_json::Map::new(),
+    }
+}
+
+fn create(ticket: &crate::domain::TicketView) -> Operation<'_> {
+    let cause = Cause {
+        mark: "tkt-1",
+        at: Utc::now(),
+    };
+    Operation::Create { ticket, cause }
+}
+
+#[tokio::test]
+async fn a_step_before_the_making_request_leaves_no_doubt() {
+    let script = Script {
+        prepare: Some(ErrorClass::Unknown),
+        ..Script::default()
+    };
+    let stage = Stage::of(script, &[201]).await;
+
+    let error = stage.perform().await.unwrap_err();
+
+    assert_eq!(error.class, ErrorClass::Transient { retry_after: None });
+    assert_eq!(stage.requests().await, 0);
+}
+
+#[tokio::test]
+async fn a_step_after_the_making_request_undoes_nothing() {
+    let script = Script {
+        finish: true,
+        ..Script::default()
+    };
+    let stage = Stage::of(script, &[201]).await;
+    let mut made = stage.perform().await.unwrap();
+    let before = made.clone();
+
+    let ticket = ticket();
+    let create = create(&ticket);
+    let unfinished = stage
+        .driver
+        .complete(&stage.exchange(), &create, &mut made)
+        .await;
+
+    assert_eq!(made, before);
+    let error = unfinished.unwrap().error;
+    assert_eq!(error.class, ErrorClass::RateLimited { retry_after: None });
+    assert_eq!(stage.requests().await, 1);
+}
+
+#[tokio::test]
+async fn an_item_that_is_there_is_finished_whoever_made_it() {
+    let stage = Stage::of(Script::default(), &[]).await;
+    // As a look-up finds it.
+    let mut adopted = Receipt {
+        external_id: Some("made-1".into()),
+        ..Receipt::default()
+    };
+
+    let ticket = ticket();
+    let create = create(&ticket);
+    let unfinished = stage
+        .driver
+        .complete(&stage.exchange(), &create, &mut adopted)
+        .await;
+
+    assert!(unfinished.is_none());
+    assert_eq!(
+        adopted.external_url.as_deref(),
+        Some("https://x.example/made-1")
+    );
+}
+
+#[tokio::test]
+async fn what_the_platform_refuses_is_left_out_once() {
+    let stage = Stage::of(Script::default(), &[400, 201]).await;
+
+    let made = stage.perform().await.unwrap();
+
+    assert_eq!(
+        made.details["dropped_fields"],
+        json!({ "priority": "is unknown" })
+    );
+    assert_eq!(stage.requests().await, 2);
+
+    let stage = Stage::of(Script::default(), &[400, 400]).await;
+    let error = stage.perform().await.unwrap_err();
+    assert!(
+        matches!(error.class, ErrorClass::Validation { .. }),
+        "{error:?}"
+    );
+    assert_eq!(stage.requests().await, 2, "not a third time");
+}
+
+#[tokio::test]
+async fn what_was_set_before_stays_set_where_the_making_request_fails() {
+    let script = || Script {
+        sets_before: true,
+        ..Script::default()
+    };
+    let stage = Stage::of(script(), &[403]).await;
+    let error = stage.perform().await.unwrap_err();
+    let done = error.done.unwrap();
+    assert_eq!(done.details["set"], true);
+    let said = done.details["note"].as_str().unwrap();
+    assert!(
+        said.starts_with("not posted: ") && said.ends_with("; try again"),
+        "{said}"
+    );
+
+    let stage = Stage::of(script(), &[201]).await;
+    let made = stage.perform().await.unwrap();
+    assert_eq!(json!(made.details), json!({ "set": true }));
+}
