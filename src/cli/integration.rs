@@ -14,8 +14,8 @@ use crate::contract::{Command, CommandType, Faults, IntegrationList, OwnCommand}
 use crate::domain::{IntegrationId, IntegrationStatus, LifeEvent, OrganizationId};
 use crate::pipeline::plan_update;
 use crate::platforms::{
-    self, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, Response, SendPermit,
-    TestKind, TokenSource,
+    self, AccessToken, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, Response,
+    SendPermit, TestKind, TokenSource,
 };
 use crate::secrets::Binding;
 use crate::store::{LoadedIntegration, NewIntegration, OwnEffect, Store, Transit};
@@ -435,7 +435,7 @@ impl TokenSource for WorkersOnly {
         &self,
         _: &Exchange<'_>,
         _: Option<&SecretString>,
-    ) -> Result<SecretString, AdapterError> {
+    ) -> Result<AccessToken, AdapterError> {
         let text =
             "OAuth tokens are kept by the worker; use `ticketwire send integration.test --wait`";
         Err(AdapterError::new(ErrorClass::Unsupported, text))

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 use uuid::Uuid;
 
 use crate::domain::OrganizationId;
 use crate::pipeline::connections::Handle;
 use crate::pipeline::retry::after;
 use crate::platforms::{
-    AdapterError, ErrorClass, Exchange, Response, TokenFlow, TokenSource, learn,
+    AccessToken, AdapterError, ErrorClass, Exchange, Response, TokenFlow, TokenSource, learn,
 };
 use crate::secrets::{Binding, KeyRing};
 use crate::store::{Store, StoredTokens, chain};
@@ -34,7 +35,7 @@ pub(in crate::pipeline) struct Tokens {
     /// Who holds the lease on a refresh.
     me: Uuid,
     lease: Duration,
-    tokens: Mutex<HashMap<Uuid, (SecretString, DateTime<Utc>)>>,
+    tokens: Mutex<HashMap<Uuid, (AccessToken, DateTime<Utc>)>>,
     flights: Mutex<HashMap<Uuid, Flight>>,
 }
 
@@ -100,14 +101,14 @@ impl<'a> TokenCache<'a> {
         Some(SecretString::from(token))
     }
 
-    fn remembered(&self, handle: &Handle, stale: Option<&SecretString>) -> Option<SecretString> {
+    fn remembered(&self, handle: &Handle, stale: Option<&SecretString>) -> Option<AccessToken> {
         let memory = &self.all.tokens;
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         let (token, until) = memory.get(&handle.row.id.uuid())?;
-        (*until > Utc::now() && !is_same(stale, token)).then(|| token.clone())
+        (*until > Utc::now() && !is_same(stale, &token.secret)).then(|| token.clone())
     }
 
-    fn remember(&self, handle: &Handle, token: &SecretString, expires_at: DateTime<Utc>) {
+    fn remember(&self, handle: &Handle, token: &AccessToken, expires_at: DateTime<Utc>) {
         let until = expires_at - chrono::Duration::from_std(MARGIN).unwrap_or_default();
         let memory = &self.all.tokens;
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +125,7 @@ impl TokenCache<'_> {
         handle: &Handle,
         flow: &dyn TokenFlow,
         stale: Option<&SecretString>,
-    ) -> Result<SecretString, AdapterError> {
+    ) -> Result<AccessToken, AdapterError> {
         let (store, id, me) = (&self.all.store, handle.row.id, self.all.me);
         let current = loop {
             let lease = store.lease_tokens(id, me, self.all.lease).await;
@@ -132,9 +133,15 @@ impl TokenCache<'_> {
                 .map_err(|error| trouble("the access token could not be read", chain(&error)))?;
             let fresh = lease.current.as_ref().and_then(|current| {
                 let margin = chrono::Duration::from_std(MARGIN).unwrap_or_default();
-                let token = self.open(handle, "access_sealed", &current.access_sealed)?;
-                (current.expires_at - margin > Utc::now() && !is_same(stale, &token))
-                    .then_some((token, current.expires_at))
+                let secret = self.open(handle, "access_sealed", &current.access_sealed)?;
+                let is_fresh = current.expires_at - margin > Utc::now();
+                if !is_fresh || is_same(stale, &secret) {
+                    return None;
+                }
+                // One that cannot be read is as good as none: a request that needs it has the token renewed.
+                let api_base = current.api_base.as_deref();
+                let api_base = api_base.and_then(|text| Url::parse(text).ok());
+                Some((AccessToken { secret, api_base }, current.expires_at))
             });
             if let Some((token, expires_at)) = fresh {
                 if lease.held {
@@ -167,7 +174,7 @@ impl TokenCache<'_> {
         handle: &Handle,
         flow: &dyn TokenFlow,
         current: Option<&StoredTokens>,
-    ) -> Result<SecretString, AdapterError> {
+    ) -> Result<AccessToken, AdapterError> {
         let refresh = current
             .and_then(|current| current.refresh_sealed.as_deref())
             .and_then(|sealed| self.open(handle, "refresh_sealed", sealed));
@@ -190,6 +197,7 @@ impl TokenCache<'_> {
                 .map(|token| seal("refresh_sealed", token))
                 .transpose()?,
             expires_at,
+            api_base: grant.api_base.as_ref().map(Url::to_string),
         };
         let stored = self
             .all
@@ -203,8 +211,12 @@ impl TokenCache<'_> {
                 "a refreshed access token was not stored: others were stored, or the credentials changed, meanwhile"
             );
         }
-        self.remember(handle, &grant.access_token, expires_at);
-        Ok(grant.access_token)
+        let token = AccessToken {
+            secret: grant.access_token,
+            api_base: grant.api_base,
+        };
+        self.remember(handle, &token, expires_at);
+        Ok(token)
     }
 
     async fn release(&self, handle: &Handle) {
@@ -243,7 +255,7 @@ impl TokenSource for TokenCache<'_> {
         &self,
         exchange: &Exchange<'_>,
         stale: Option<&SecretString>,
-    ) -> Result<SecretString, AdapterError> {
+    ) -> Result<AccessToken, AdapterError> {
         let none = || AdapterError::new(ErrorClass::Internal, "this integration has no OAuth flow");
         let handle = self.handle.ok_or_else(none)?;
         let adapter = handle

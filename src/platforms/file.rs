@@ -212,15 +212,24 @@ async fn download(
     })
 }
 
-/// A part of a multipart body, without what comes before and after the file.
-pub(super) struct Envelope {
-    pub(super) content_type: String,
-    head: Bytes,
-    tail: Bytes,
+/// How the bytes of a file are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    Raw,
+    /// Standard alphabet, padded.
+    Base64,
 }
 
-/// A name as it goes out in a multipart body.
-fn sent_name(name: &str) -> String {
+/// A piece of a body.
+#[derive(Debug)]
+pub(super) enum Piece<'a> {
+    Bytes(Bytes),
+    File(&'a File, Coding),
+}
+
+/// A name as it goes out in a multipart body. As browsers do it (WHATWG): what would end the quoted text is
+/// percent-encoded.
+pub(super) fn sent_name(name: &str) -> String {
     name.replace('"', "%22")
         .replace('\r', "%0D")
         .replace('\n', "%0A")
@@ -290,70 +299,113 @@ impl File {
             }
         }
     }
+}
 
-    /// What surrounds the file in a `multipart/form-data` body with this one part.
-    pub(super) fn envelope(&self, part: &str) -> Envelope {
-        // Of the hash, so that a retry sends the same bytes; that the file holds its own hash cannot be arranged.
-        let boundary = format!("ticketwire-{}", self.sha256.get(..32).unwrap_or("x"));
-        // As browsers do it (WHATWG): what would end the quoted text is percent-encoded.
-        let name = sent_name(&self.name);
-        Envelope {
-            content_type: format!("multipart/form-data; boundary={boundary}"),
-            head: format!(
-                "--{boundary}\r\nContent-Disposition: form-data; name=\"{part}\"; filename=\"{name}\"\r\n\
-                 Content-Type: {}\r\n\r\n",
-                self.media_type
-            )
-            .into(),
-            tail: format!("\r\n--{boundary}--\r\n").into(),
-        }
+/// Bytes read of a file at once; whole groups of three, so that their base64 can be put together.
+const READ_AT_ONCE: usize = 48 << 10;
+
+/// The pieces as a body, and its length. Bytes in memory are sent in one; a file on disk is read as it is sent, a piece
+/// at a time (the temporary file is in the page cache).
+///
+/// # Errors
+/// Where the temporary file cannot be read.
+pub(super) fn body_of(pieces: Vec<Piece<'_>>) -> std::io::Result<(reqwest::Body, u64)> {
+    enum Source {
+        Bytes(Option<Bytes>),
+        Disk(std::fs::File, Coding),
     }
-
-    /// The bytes as a body, and its length.
-    ///
-    /// # Errors
-    /// Where the temporary file cannot be read.
-    pub(super) fn body(
-        &self,
-        envelope: Option<&Envelope>,
-    ) -> std::io::Result<(reqwest::Body, u64)> {
-        let (head, tail) = envelope.map_or_else(
-            || (Bytes::new(), Bytes::new()),
-            |envelope| (envelope.head.clone(), envelope.tail.clone()),
-        );
-        let around = head.len() + tail.len();
-        let length = self.size + u64::try_from(around).unwrap_or(0);
-        let body = match &self.content {
-            Content::Memory(bytes) => {
-                let mut whole = Vec::with_capacity(around + bytes.len());
-                for part in [&head, bytes, &tail] {
-                    whole.extend_from_slice(part);
-                }
-                reqwest::Body::from(whole)
+    let (mut sources, mut length) = (Vec::with_capacity(pieces.len()), 0);
+    for piece in pieces {
+        let (source, size) = match piece {
+            Piece::Bytes(bytes) => {
+                let size = len(&bytes);
+                (Source::Bytes(Some(bytes)), size)
             }
-            Content::Disk(file) => {
-                let mut file = file.reopen()?;
-                file.rewind()?;
-                let (mut head, mut tail) = (Some(head), Some(tail));
-                // Read as it is sent, a piece at a time; the temporary file is in the page cache.
-                let pieces = futures_util::stream::poll_fn(move |_| {
-                    if let Some(head) = head.take() {
-                        return std::task::Poll::Ready(Some(Ok(head)));
+            Piece::File(file, coding) => {
+                let size = match coding {
+                    Coding::Raw => file.size,
+                    Coding::Base64 => file.size.div_ceil(3) * 4,
+                };
+                let source = match &file.content {
+                    Content::Memory(bytes) => Source::Bytes(Some(match coding {
+                        Coding::Raw => bytes.clone(),
+                        Coding::Base64 => STANDARD.encode(bytes).into(),
+                    })),
+                    Content::Disk(file) => {
+                        let mut file = file.reopen()?;
+                        file.rewind()?;
+                        Source::Disk(file, coding)
                     }
-                    let mut piece = vec![0; 64 << 10];
-                    std::task::Poll::Ready(match file.read(&mut piece) {
-                        Ok(0) => tail.take().map(Ok),
-                        Ok(count) => {
-                            piece.truncate(count);
-                            Some(Ok(Bytes::from(piece)))
-                        }
-                        Err(error) => Some(Err(error)),
-                    })
-                });
-                reqwest::Body::wrap_stream(pieces)
+                };
+                (source, size)
             }
         };
-        Ok((body, length))
+        sources.push(source);
+        length += size;
+    }
+    let in_memory = |source: &Source| matches!(source, Source::Bytes(_));
+    if sources.iter().all(in_memory) {
+        let mut whole = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        for source in &sources {
+            if let Source::Bytes(Some(bytes)) = source {
+                whole.extend_from_slice(bytes);
+            }
+        }
+        return Ok((whole.into(), length));
+    }
+    let mut sources = sources.into_iter();
+    let mut current = sources.next();
+    let next = move || -> Option<std::io::Result<Bytes>> {
+        loop {
+            match current.as_mut()? {
+                Source::Bytes(bytes) => {
+                    if let Some(bytes) = bytes.take().filter(|bytes| !bytes.is_empty()) {
+                        return Some(Ok(bytes));
+                    }
+                }
+                Source::Disk(file, coding) => match read_full(file) {
+                    Ok(read) if read.is_empty() => {}
+                    Ok(read) => {
+                        return Some(Ok(match coding {
+                            Coding::Raw => read.into(),
+                            Coding::Base64 => STANDARD.encode(read).into(),
+                        }));
+                    }
+                    Err(error) => return Some(Err(error)),
+                },
+            }
+            current = sources.next();
+        }
+    };
+    let mut next = next;
+    let pieces = futures_util::stream::poll_fn(move |_| std::task::Poll::Ready(next()));
+    Ok((reqwest::Body::wrap_stream(pieces), length))
+}
+
+/// The next bytes of a file: fewer than asked for at its end alone.
+fn read_full(file: &mut std::fs::File) -> std::io::Result<Vec<u8>> {
+    let mut read = Vec::with_capacity(READ_AT_ONCE);
+    let most = u64::try_from(READ_AT_ONCE).unwrap_or(u64::MAX);
+    file.take(most).read_to_end(&mut read)?;
+    Ok(read)
+}
+
+fn len(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// A file in the temporary directory, for tests.
+#[cfg(test)]
+pub(super) fn on_disk(name: &str, media_type: &str, bytes: &[u8]) -> File {
+    let spool = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(spool.path(), bytes).unwrap();
+    File {
+        name: name.into(),
+        media_type: media_type.into(),
+        size: bytes.len() as u64,
+        sha256: hex::encode(Sha256::digest(bytes)),
+        url: None,
+        content: Content::Disk(Arc::new(spool)),
     }
 }
 

@@ -46,8 +46,8 @@ pub use error::{AdapterError, ErrorClass};
 pub use file::File;
 pub use http::redact::{Redaction, learn, redacting};
 pub use http::{
-    AskedToWait, Auth, Body, Effect, Exchange, HttpClient, Pages, Request, Response, SendPermit,
-    Sign, Strangers, TokenFlow, TokenGrant, TokenSource,
+    AccessToken, AskedToWait, Auth, Body, Effect, Exchange, Fit, HostSuffix, HttpClient, Pages,
+    Part, Request, Response, SendPermit, Sign, Strangers, TokenFlow, TokenGrant, TokenSource,
 };
 pub use operation::{Cause, Operation, OperationKind, Receipt, TestKind};
 pub use texts::off_runtime;

@@ -84,6 +84,10 @@ const OF_ORGANIZATION: &[(&str, &str)] = &[
         "DELETE FROM integration_tokens WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
     ),
     (
+        "integration_sync",
+        "DELETE FROM integration_sync WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
+    ),
+    (
         "integration_schedule",
         "DELETE FROM integration_schedule WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
     ),

@@ -306,6 +306,7 @@ pub(super) async fn make(
             const SQL: &str = "WITH gone AS (UPDATE integrations SET is_deleted = true, deleted_at = now(), \
                  parked_at = NULL, updated_at = now() WHERE id = $1 AND NOT is_deleted RETURNING id), \
                  idle AS (DELETE FROM integration_schedule WHERE integration_id = $1), \
+                 synced AS (DELETE FROM integration_sync WHERE integration_id = $1), \
                  tokens AS (DELETE FROM integration_tokens WHERE integration_id = $1) \
                  UPDATE commands c SET due_at = now(), retry_at = now() FROM gone \
                  WHERE c.lane = gone.id AND c.due_at IS NOT NULL AND c.doubt_since IS NULL";

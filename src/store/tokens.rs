@@ -20,6 +20,8 @@ pub struct StoredTokens {
     pub refresh_sealed: Option<String>,
     /// When the access token ends.
     pub expires_at: DateTime<Utc>,
+    /// Where the platform is, as the grant said it.
+    pub api_base: Option<String>,
 }
 
 /// An integration's tokens, and whether the caller may refresh them.
@@ -48,7 +50,7 @@ impl Store {
              SET holder = excluded.holder, lease_until = excluded.lease_until \
              WHERE l.holder = excluded.holder OR l.lease_until <= now() RETURNING 1";
         // A statement of its own: what the holder before has stored is seen only by one that begins after it let go.
-        const READ: &str = "SELECT access_sealed, refresh_sealed, expires_at FROM integration_tokens \
+        const READ: &str = "SELECT access_sealed, refresh_sealed, expires_at, api_base FROM integration_tokens \
              WHERE integration_id = $1";
         let client = self.hot().await?;
         let result = async {
@@ -63,6 +65,7 @@ impl Store {
                     access_sealed: row.get(0),
                     refresh_sealed: row.get(1),
                     expires_at: row.get(2),
+                    api_base: row.get(3),
                 }),
             })
         }
@@ -85,13 +88,13 @@ impl Store {
     ) -> Result<bool, StoreError> {
         const SQL: &str = "WITH let_go AS (DELETE FROM integration_token_leases \
                  WHERE integration_id = $1 AND holder = $5) \
-             INSERT INTO integration_tokens AS t (integration_id, access_sealed, refresh_sealed, expires_at) \
-             SELECT $1::uuid, $2::text, $3::text, $4::timestamptz \
+             INSERT INTO integration_tokens AS t (integration_id, access_sealed, refresh_sealed, expires_at, api_base) \
+             SELECT $1::uuid, $2::text, $3::text, $4::timestamptz, $7::text \
              WHERE $6::text IS NULL OR EXISTS (SELECT FROM integration_tokens WHERE integration_id = $1) \
              ON CONFLICT (integration_id) DO UPDATE SET \
              access_sealed = excluded.access_sealed, \
              refresh_sealed = COALESCE(excluded.refresh_sealed, t.refresh_sealed), \
-             expires_at = excluded.expires_at WHERE t.access_sealed = $6";
+             expires_at = excluded.expires_at, api_base = excluded.api_base WHERE t.access_sealed = $6";
         let client = self.hot().await?;
         let before = read.map(|read| read.access_sealed.as_str());
         let result = limited(client.execute(
@@ -103,6 +106,7 @@ impl Store {
                 &tokens.expires_at,
                 &holder,
                 &before,
+                &tokens.api_base,
             ],
         ))
         .await;

@@ -14,8 +14,8 @@ use ticketwire::domain::{
     Platform, Priority, TicketCategory, TicketId, TicketPatch, TicketStatus, TicketView,
 };
 use ticketwire::platforms::{
-    self, AdapterError, Cause, EgressPolicy, ErrorClass, Exchange, HttpClient, Operation,
-    OperationKind, Protection, Receipt, Response, SendPermit, TestKind, TokenSource,
+    self, AccessToken, AdapterError, Cause, EgressPolicy, ErrorClass, Exchange, HttpClient,
+    Operation, OperationKind, Protection, Receipt, Response, SendPermit, TestKind, TokenSource,
 };
 use ticketwire::sandbox::{Fault, FaultKind, Sandbox};
 use ticketwire::secrets::Credentials;
@@ -344,8 +344,11 @@ impl TokenSource for Free {
         &self,
         _: &Exchange<'_>,
         _: Option<&SecretString>,
-    ) -> Result<SecretString, AdapterError> {
-        Ok(SecretString::from("4cc3ss-t0k3n"))
+    ) -> Result<AccessToken, AdapterError> {
+        Ok(AccessToken {
+            secret: SecretString::from("4cc3ss-t0k3n"),
+            api_base: None,
+        })
     }
 
     fn is_stale(&self, _: &Response) -> bool {

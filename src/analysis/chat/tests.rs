@@ -10,7 +10,7 @@ use wiremock::{Mock, MockServer, Request as Got, ResponseTemplate};
 use super::*;
 use crate::analysis::{AnalyserKind, Turn, analyse};
 use crate::domain::{Priority, TicketCategory};
-use crate::platforms::{EgressPolicy, HttpClient, Response, SendPermit, TokenSource};
+use crate::platforms::{AccessToken, EgressPolicy, HttpClient, Response, SendPermit, TokenSource};
 
 const KEY: &str = "sk-t0ps3cret";
 const SAID_BY_VENDOR: &str = "the vendor says: Incorrect key sk-t0p***";
@@ -29,7 +29,7 @@ impl TokenSource for Free {
         &self,
         _: &Exchange<'_>,
         _: Option<&SecretString>,
-    ) -> Result<SecretString, AdapterError> {
+    ) -> Result<AccessToken, AdapterError> {
         Err(AdapterError::unsupported("no OAuth here"))
     }
 

@@ -33,7 +33,7 @@ impl TokenSource for Free {
         &self,
         _: &Exchange<'_>,
         _: Option<&SecretString>,
-    ) -> Result<SecretString, AdapterError> {
+    ) -> Result<AccessToken, AdapterError> {
         Err(AdapterError::unsupported("no OAuth here"))
     }
 

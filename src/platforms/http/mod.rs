@@ -1,15 +1,20 @@
-//! The one HTTP client of the adapters: pooled, rustls, one deadline from name look-up to last byte, size caps, no
-//! redirects, private addresses refused at connect time.
+//! The one HTTP client of the adapters: pooled, rustls, one deadline from name look-up to last byte, size caps, private
+//! addresses refused at connect time. A redirect is followed where the request lists its host, else not.
 //!
 //! Retried *in place* (crate `backoff`, within the attempt's deadline) is only what surely had no effect: refused
 //! connections, reads, a 429 with a short `Retry-After`, a stale token. Everything else is the pipeline's to decide.
 
+mod part;
 pub(super) mod redact;
+mod redirect;
 mod request;
 mod response;
 mod starting;
 mod stranger;
+#[cfg(test)]
+mod tests;
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,20 +29,24 @@ use chrono::Utc;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::SemaphorePermit;
+use url::Url;
 
+pub use self::part::Part;
+pub use self::redirect::HostSuffix;
 use self::request::host;
 pub use self::request::{Auth, Body, Effect, Request};
-pub use self::response::Response;
-use self::response::lost;
+pub(in crate::platforms) use self::response::lost;
+pub use self::response::{Fit, Response};
 use self::starting::{STARTING, Starting};
 pub use self::stranger::{Pages, Sign, Strangers};
 use super::backoff::{Verdict, in_place};
 use super::egress::{GuardedResolver, Refused};
+use super::file::{Coding, Piece, body_of};
 use super::{AdapterError, EgressPolicy, ErrorClass};
 use crate::reach::Trouble;
 use crate::telemetry::failpoint;
 
-/// Most bytes of an answer that are read, after decompression.
+/// Most bytes of an answer that are read, after decompression, where the request says nothing else.
 const BODY_MAX: usize = 2 << 20;
 /// Longest a TCP and TLS connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +62,17 @@ pub struct TokenGrant {
     pub refresh_token: Option<SecretString>,
     /// Life of the access token, from now.
     pub expires_in: Duration,
+    /// Where the platform is, where the grant says so: requests that are [`Request::granted`] go below it.
+    pub api_base: Option<Url>,
+}
+
+/// An access token, and where it is good.
+#[derive(Debug, Clone)]
+pub struct AccessToken {
+    /// For the `Authorization` header.
+    pub secret: SecretString,
+    /// What [`TokenGrant::api_base`] said when it was granted.
+    pub api_base: Option<Url>,
 }
 
 /// A platform's OAuth flow as data: the request for a token, and how to read the answer.
@@ -82,7 +102,7 @@ pub trait TokenSource: Send + Sync {
         &self,
         exchange: &Exchange<'_>,
         stale: Option<&SecretString>,
-    ) -> Result<SecretString, AdapterError>;
+    ) -> Result<AccessToken, AdapterError>;
 
     /// Whether an answer says that its token is no longer good; see [`TokenFlow::is_stale`].
     fn is_stale(&self, response: &Response) -> bool;
@@ -240,32 +260,87 @@ impl Exchange<'_> {
     /// An answer that was given to a stranger, see [`Strangers`]. Trouble on the way, classified by what the request would have done; [`ErrorClass::Egress`] where the target is
     /// not allowed.
     pub async fn send(&self, request: Request) -> Result<Response, AdapterError> {
-        self.client.egress.check(&request.url)?;
+        if !request.is_granted() {
+            self.client.egress.check(&request.url)?;
+        }
         redact::learn_request(&request);
         let mut token = match request.auth {
-            Auth::OAuth => Some(self.token(None).await?),
-            Auth::None | Auth::Basic { .. } | Auth::Bearer(_) => None,
+            Auth::OAuth => Some(self.token_for(&request).await?),
+            Auth::None | Auth::Basic { .. } | Auth::Bearer(_) | Auth::Header(..) => None,
         };
-        let mut response = self.send_with(&request, token.as_ref()).await?;
+        let (mut asked, mut response) = self.follow(&request, token.as_ref()).await?;
         // What a stranger made is not made again.
         let as_stranger =
             || response.status != 201 && self.strangers.sign(&response.headers).is_some();
-        if token.is_some() && (self.tokens.is_stale(&response) || as_stranger()) {
+        if let Some(stale) = &token
+            && (self.tokens.is_stale(&response) || as_stranger())
+        {
             // A fresh token is tried once. What was refused for its token had no effect.
-            token = Some(self.token(token.as_ref()).await?);
-            response = self.send_with(&request, token.as_ref()).await?;
+            token = Some(self.token(Some(&stale.secret)).await?);
+            (asked, response) = self.follow(&request, token.as_ref()).await?;
         }
-        self.strangers.judge(&request, &response)?;
+        self.strangers.judge(&asked, &response)?;
         Ok(response)
+    }
+
+    /// Where the platform is by the integration's access token; `None` where the grant does not say so.
+    ///
+    /// # Errors
+    /// As those of getting a token.
+    pub async fn api_base(&self) -> Result<Option<Url>, AdapterError> {
+        Ok(self.token(None).await?.api_base)
+    }
+
+    /// A token. One that was kept without the address that the request needs is renewed.
+    async fn token_for(&self, request: &Request) -> Result<AccessToken, AdapterError> {
+        let token = self.token(None).await?;
+        if request.is_granted() && token.api_base.is_none() {
+            return self.token(Some(&token.secret)).await;
+        }
+        Ok(token)
     }
 
     pub(super) async fn token(
         &self,
         stale: Option<&SecretString>,
-    ) -> Result<SecretString, AdapterError> {
+    ) -> Result<AccessToken, AdapterError> {
         let token = redact::untouched(self.tokens.token(self, stale)).await?;
-        redact::learn(token.expose_secret());
+        redact::learn(token.secret.expose_secret());
         Ok(token)
+    }
+
+    /// Sends a request to where it belongs, and on to where it is redirected as far as its list goes. What was asked last
+    /// comes with the answer.
+    async fn follow<'a>(
+        &self,
+        request: &'a Request,
+        token: Option<&AccessToken>,
+    ) -> Result<(Cow<'a, Request>, Response), AdapterError> {
+        let mut asked = Cow::Borrowed(request);
+        if request.is_granted() {
+            let base = token.and_then(|token| token.api_base.as_ref());
+            let base = base.ok_or_else(|| {
+                let text =
+                    "the access token came without the address that its requests are sent to";
+                AdapterError::new(ErrorClass::Internal, text)
+            })?;
+            asked = Cow::Owned(redirect::complete(request, base));
+            self.client.egress.check(&asked.url)?;
+        }
+        let mut hops = 0;
+        loop {
+            let response = self.send_with(&asked, token).await?;
+            let next = redirect::next(&asked, &response);
+            let Some(next) = next.filter(|_| hops < redirect::HOPS_MAX) else {
+                return Ok((asked, response));
+            };
+            // A redirect to a log-in page leads nowhere, whatever its host.
+            self.strangers.judge(&asked, &response)?;
+            self.client.egress.check(&next.url)?;
+            redact::learn_request(&next);
+            hops += 1;
+            asked = Cow::Owned(next);
+        }
     }
 
     /// Sends a read and hands over its answer before its body: for what is too big to be held.
@@ -307,7 +382,7 @@ impl Exchange<'_> {
     async fn send_with(
         &self,
         request: &Request,
-        token: Option<&SecretString>,
+        token: Option<&AccessToken>,
     ) -> Result<Response, AdapterError> {
         in_place(self.deadline, || async {
             let response = self.once(request, token).await?;
@@ -339,7 +414,7 @@ impl Exchange<'_> {
     async fn once(
         &self,
         request: &Request,
-        token: Option<&SecretString>,
+        token: Option<&AccessToken>,
     ) -> Result<Response, Verdict<Again>> {
         let fail = |error| Verdict::Final(Again::Error(error));
         let prepared = self.prepare(request, token).map_err(fail)?;
@@ -358,7 +433,7 @@ impl Exchange<'_> {
             return Err(fail(AdapterError::new(ErrorClass::Timeout, text)));
         }
         self.permit.check(limit).map_err(fail)?;
-        let transfer = self.transfer(prepared, request.effect, place);
+        let transfer = self.transfer(prepared, request, place);
         match tokio::time::timeout(limit, transfer).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(trouble(request, &error)),
@@ -373,7 +448,7 @@ impl Exchange<'_> {
     fn prepare(
         &self,
         request: &Request,
-        token: Option<&SecretString>,
+        token: Option<&AccessToken>,
     ) -> Result<reqwest::Request, AdapterError> {
         let mut prepared = reqwest::Request::new(request.method.clone(), request.url.clone());
         let headers = prepared.headers_mut();
@@ -399,11 +474,14 @@ impl Exchange<'_> {
                 let pair = basic(&format!("{user}:{}", password.expose_secret()));
                 headers.insert(AUTHORIZATION, secret(format!("Basic {pair}"))?);
             }
-            (Auth::Bearer(token), _) | (Auth::OAuth, Some(token)) => {
+            (Auth::Bearer(token), _) | (Auth::OAuth, Some(AccessToken { secret: token, .. })) => {
                 headers.insert(
                     AUTHORIZATION,
                     secret(format!("Bearer {}", token.expose_secret()))?,
                 );
+            }
+            (Auth::Header(name, value), _) => {
+                headers.insert(name.clone(), secret(value.expose_secret().to_owned())?);
             }
             (Auth::None, _) | (Auth::OAuth, None) => {}
         }
@@ -424,18 +502,12 @@ impl Exchange<'_> {
                 }
                 *prepared.body_mut() = Some(form.finish().into());
             }
-            Body::Multipart { file, .. } | Body::Raw(file) => {
-                let envelope = match &request.body {
-                    Body::Multipart { part, .. } => Some(file.envelope(part)),
-                    Body::Empty | Body::Json(_) | Body::Form(_) | Body::Raw(_) => None,
-                };
-                let content_type = envelope
-                    .as_ref()
-                    .map_or(file.media_type.as_str(), |envelope| &envelope.content_type);
-                let value = HeaderValue::from_str(content_type)
+            Body::Multipart(_) | Body::Base64Json { .. } | Body::Raw(_) => {
+                let (content_type, pieces) = pieces(&request.body);
+                let value = HeaderValue::from_str(&content_type)
                     .unwrap_or(HeaderValue::from_static("application/octet-stream"));
                 headers.insert(CONTENT_TYPE, value);
-                let (body, length) = file.body(envelope.as_ref()).map_err(|error| {
+                let (body, length) = body_of(pieces).map_err(|error| {
                     let text = "the worker cannot read the file from its temporary directory; nothing was sent";
                     AdapterError::new(ErrorClass::Internal, text).with_internal(error.to_string())
                 })?;
@@ -448,11 +520,11 @@ impl Exchange<'_> {
 
     async fn transfer(
         &self,
-        request: reqwest::Request,
-        effect: Effect,
+        prepared: reqwest::Request,
+        request: &Request,
         place: Option<SemaphorePermit<'_>>,
     ) -> Result<Response, reqwest::Error> {
-        let mut executing = pin!(self.client.client.execute(request));
+        let mut executing = pin!(self.client.client.execute(prepared));
         let in_time = tokio::time::timeout(STARTING, &mut executing).await;
         drop(place);
         let mut answer = match in_time {
@@ -460,7 +532,7 @@ impl Exchange<'_> {
             Err(_) => executing.await?,
         };
         // The platform has it, and nobody has read what it said.
-        failpoint(match effect {
+        failpoint(match request.effect {
             Effect::Read => "after_read",
             Effect::Idempotent | Effect::Create => "after_send",
         })
@@ -469,7 +541,7 @@ impl Exchange<'_> {
         let headers = std::mem::take(answer.headers_mut());
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await? {
-            if body.len() + chunk.len() > BODY_MAX {
+            if body.len() + chunk.len() > request.body_max {
                 return Ok(Response {
                     status,
                     headers,
@@ -485,6 +557,22 @@ impl Exchange<'_> {
             body: redact::clean_body(body.freeze(), status),
             truncated: false,
         })
+    }
+}
+
+/// The content type of a body with files in it, and its pieces.
+fn pieces(body: &Body) -> (String, Vec<Piece<'_>>) {
+    match body {
+        Body::Multipart(parts) => part::multipart(parts),
+        Body::Base64Json { json, member, file } => {
+            let pieces = part::base64_json(json, member, file);
+            ("application/json".to_owned(), pieces)
+        }
+        Body::Raw(file) => (
+            file.media_type.clone(),
+            vec![Piece::File(file, Coding::Raw)],
+        ),
+        Body::Empty | Body::Json(_) | Body::Form(_) => (String::new(), Vec::new()),
     }
 }
 

@@ -141,6 +141,15 @@ impl Redaction {
                 self.learn(&super::basic(&pair));
             }
             Auth::Bearer(token) => self.learn(token.expose_secret()),
+            Auth::Header(_, value) => {
+                let value = value.expose_secret();
+                self.learn(value);
+                // `OAuth oauth_consumer_key="…", oauth_token="…"`
+                let quoted = value.split('"').skip(1).step_by(2);
+                for part in quoted.filter(|part| part.chars().count() >= PART_MIN) {
+                    self.learn(part);
+                }
+            }
         }
         for (_, value) in request
             .headers
@@ -348,6 +357,23 @@ mod tests {
             ]
         );
         assert_eq!(secret_parts("https://a.example/"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_secret_header_is_learnt_with_what_is_quoted_in_it() {
+        let redaction = Redaction::default();
+        let value =
+            "OAuth oauth_consumer_key=\"k3y-0f-a-power-up\", oauth_token=\"t0k3n-0f-a-member\"";
+        let auth = Auth::Header(reqwest::header::AUTHORIZATION, value.to_owned().into());
+        let url = "https://x.example/y".parse().unwrap();
+        let effect = super::super::Effect::Read;
+
+        redaction.learn_request(&Request::new(reqwest::Method::GET, url, auth, effect));
+
+        for said in [value, "you sent t0k3n-0f-a-member", "of k3y-0f-a-power-up"] {
+            let text = redaction.text(said).unwrap();
+            assert!(!text.contains("t0k3n") && !text.contains("k3y-"), "{text}");
+        }
     }
 
     #[tokio::test]

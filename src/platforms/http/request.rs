@@ -2,12 +2,19 @@
 
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::platforms::File;
+use super::BODY_MAX;
+use super::part::{self, Part};
+use super::redirect::{GRANTED_HOST, HostSuffix};
+use crate::platforms::path::below;
+use crate::platforms::{AdapterError, ErrorClass, File};
+
+/// Most bytes that [`Request::up_to`] may ask for.
+const BODY_MOST: usize = 16 << 20;
 
 /// What a request does to the platform if it arrives: decides how a lost answer is classified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub enum Auth {
     },
     /// `Authorization: Bearer` with a fixed token.
     Bearer(SecretString),
+    /// A header of any name whose whole value is the secret (`x-sn-apikey: …`, `Authorization: OAuth …`).
+    Header(HeaderName, SecretString),
     /// `Authorization: Bearer` with the access token of the integration's OAuth flow, cached and refreshed once for
     /// all waiters and workers; a 401 refreshes it once more in place.
     OAuth,
@@ -48,10 +57,15 @@ pub enum Body {
     Json(Bytes),
     /// `application/x-www-form-urlencoded`.
     Form(Vec<(String, SecretString)>),
-    /// `multipart/form-data` with one file.
-    Multipart {
-        /// Name of the part.
-        part: &'static str,
+    /// `multipart/form-data`: texts, JSON and files, in this order.
+    Multipart(Vec<Part>),
+    /// A JSON object with one member more: the bytes of a file in base64. They are read as they are sent, so that no
+    /// file is in memory three times.
+    Base64Json {
+        /// The other members.
+        json: Map<String, Value>,
+        /// The name of the member with the bytes.
+        member: &'static str,
         /// The file.
         file: File,
     },
@@ -64,7 +78,7 @@ pub enum Body {
 pub struct Request {
     /// Method.
     pub method: Method,
-    /// Absolute URL with its query.
+    /// Absolute URL with its query. [`Request::granted`] has one whose beginning is not known yet.
     pub url: Url,
     /// Headers besides `User-Agent`, `Content-Type` and `Authorization`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -76,6 +90,10 @@ pub struct Request {
     pub effect: Effect,
     /// Whether the URL is itself a credential: nobody is shown more of it than its host.
     pub url_is_secret: bool,
+    /// Where a redirect may lead; empty: none is followed.
+    pub redirects_to: &'static [HostSuffix],
+    /// Most bytes of the answer that are read, after decompression.
+    pub body_max: usize,
 }
 
 impl std::fmt::Debug for Request {
@@ -103,7 +121,69 @@ impl Request {
             auth,
             effect,
             url_is_secret: false,
+            redirects_to: &[],
+            body_max: BODY_MAX,
         }
+    }
+
+    /// A request below the address that comes with the access token (Salesforce's `instance_url`, Zoom's `api_url`).
+    /// Until the token is there the URL has a host that no resolver knows, so that it can lead nowhere else. A query may
+    /// be added to it as to any other.
+    ///
+    /// # Errors
+    /// As [`below`](crate::platforms::path::below).
+    pub fn granted(method: Method, path: &[&str], effect: Effect) -> Result<Self, AdapterError> {
+        let base = Url::parse(GRANTED_HOST).map_err(|error| {
+            let text = "the address of a request cannot be built";
+            AdapterError::new(ErrorClass::Internal, text).with_internal(error.to_string())
+        })?;
+        Ok(Self::new(method, below(&base, path)?, Auth::OAuth, effect))
+    }
+
+    /// Whether the beginning of the URL comes with the access token.
+    pub(super) fn is_granted(&self) -> bool {
+        self.url.as_str().starts_with(GRANTED_HOST)
+    }
+
+    /// Follows redirects to these hosts: see [`HostSuffix`].
+    #[must_use]
+    pub const fn follow(mut self, hosts: &'static [HostSuffix]) -> Self {
+        self.redirects_to = hosts;
+        self
+    }
+
+    /// Reads up to so many bytes of the answer, where more than the usual 2 MiB are to be expected; 16 MiB at most.
+    #[must_use]
+    pub fn up_to(mut self, bytes: usize) -> Self {
+        self.body_max = bytes.min(BODY_MOST);
+        self
+    }
+
+    /// Adds a query.
+    #[must_use]
+    pub fn query<K: AsRef<str>, V: AsRef<str>>(
+        mut self,
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let mut pairs = pairs.into_iter().peekable();
+        if pairs.peek().is_some() {
+            self.url.query_pairs_mut().extend_pairs(pairs);
+        }
+        self
+    }
+
+    /// Adds a form.
+    #[must_use]
+    pub fn form(mut self, fields: Vec<(String, SecretString)>) -> Self {
+        self.body = Body::Form(fields);
+        self
+    }
+
+    /// Adds a body of several parts.
+    #[must_use]
+    pub fn multipart(mut self, parts: Vec<Part>) -> Self {
+        self.body = Body::Multipart(parts);
+        self
     }
 
     /// A POST without body yet.
@@ -123,6 +203,9 @@ impl Request {
     fn shown_url(&self) -> String {
         if self.url_is_secret {
             format!("{}://{}/••••", self.url.scheme(), host(self))
+        } else if self.is_granted() {
+            let path = &self.url[url::Position::BeforePath..];
+            format!("{{granted}}{path}")
         } else {
             self.url.to_string()
         }
@@ -151,7 +234,7 @@ impl Request {
     /// For people: what would be sent, without a secret in it.
     #[must_use]
     pub fn masked(&self) -> Value {
-        let headers: serde_json::Map<String, Value> = self
+        let mut headers: Map<String, Value> = self
             .headers
             .iter()
             .map(|(name, value)| {
@@ -163,6 +246,11 @@ impl Request {
             Auth::None => Value::Null,
             Auth::Basic { .. } => "Basic ••••".into(),
             Auth::Bearer(_) | Auth::OAuth => "Bearer ••••".into(),
+            Auth::Header(name, _) if *name == AUTHORIZATION => "••••".into(),
+            Auth::Header(name, _) => {
+                headers.insert(name.to_string(), "••••".into());
+                Value::Null
+            }
         };
         let body = match &self.body {
             Body::Empty => Value::Null,
@@ -170,11 +258,15 @@ impl Request {
             Body::Form(fields) => fields
                 .iter()
                 .map(|(name, _)| (name.clone(), Value::from("••••")))
-                .collect::<serde_json::Map<_, _>>()
+                .collect::<Map<_, _>>()
                 .into(),
-            Body::Multipart { file, .. } | Body::Raw(file) => {
-                json!({ "file": file.name, "media_type": file.media_type })
+            Body::Multipart(parts) => part::masked(parts),
+            Body::Base64Json { json, member, file } => {
+                let mut shown = json.clone();
+                shown.insert((*member).to_owned(), part::masked_file(file));
+                shown.into()
             }
+            Body::Raw(file) => part::masked_file(file),
         };
         json!({
             "method": self.method.as_str(), "url": self.shown_url(), "headers": headers,
@@ -184,6 +276,9 @@ impl Request {
 }
 
 pub(super) fn host(request: &Request) -> &str {
+    if request.is_granted() {
+        return "the platform";
+    }
     request.url.host_str().unwrap_or("the platform")
 }
 
@@ -211,5 +306,42 @@ mod tests {
             shown.contains("Basic ••••") && !shown.contains("t0ps3cret"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn a_secret_header_is_masked_under_its_own_name() {
+        let with = |name: HeaderName, secret: &str| {
+            let auth = Auth::Header(name, secret.to_owned().into());
+            let url = "https://x.example/y".parse().unwrap();
+            let request = Request::new(Method::GET, url, auth, Effect::Read);
+            assert!(!format!("{request:?}").contains("t0ps3cret"));
+            request.masked()
+        };
+
+        let own = with(HeaderName::from_static("x-sn-apikey"), "t0ps3cret");
+        assert_eq!(own["headers"], json!({ "x-sn-apikey": "••••" }));
+        assert_eq!(own["authorization"], Value::Null);
+        let standard = with(AUTHORIZATION, "OAuth oauth_token=\"t0ps3cret\"");
+        assert_eq!(standard["headers"], json!({}));
+        assert_eq!(standard["authorization"], "••••");
+    }
+
+    #[test]
+    fn a_request_below_a_granted_address_shows_what_is_known_of_it() {
+        let path = ["sobjects", "Case", "a/b"];
+        let request = Request::granted(Method::GET, &path, Effect::Read).unwrap();
+        let request = request.query([("fields", "Id,Status")]);
+
+        let shown = request.masked();
+
+        assert!(request.is_granted());
+        assert_eq!(
+            shown["url"],
+            "{granted}/sobjects/Case/a%2Fb?fields=Id%2CStatus"
+        );
+        assert_eq!(shown["authorization"], "Bearer ••••");
+        assert_eq!(host(&request), "the platform");
+        let out = Request::granted(Method::GET, &["..", "x"], Effect::Read);
+        assert_eq!(out.unwrap_err().class, ErrorClass::Internal);
     }
 }

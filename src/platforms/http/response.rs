@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
 
+use super::Effect;
 use super::redact::clean_text;
-use super::{BODY_MAX, Effect};
 use crate::domain::json_fault;
 use crate::platforms::{AdapterError, ErrorClass};
 
@@ -28,6 +28,15 @@ pub struct Response {
     pub body: Bytes,
     /// Whether there was more of it.
     pub truncated: bool,
+}
+
+/// A page of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit<T> {
+    /// All of it.
+    Whole(T),
+    /// There was more of it than the request takes: [`Request::up_to`](super::Request::up_to).
+    TooLong,
 }
 
 impl Response {
@@ -52,11 +61,22 @@ impl Response {
                 .with_status(self.status)
                 .with_internal(json_fault(&error));
             if self.truncated {
-                error.with_internal(format!("the body has more than {BODY_MAX} bytes"))
+                error.with_internal(format!("the body is cut after {} bytes", self.body.len()))
             } else {
                 error
             }
         })
+    }
+
+    /// The same of a page whose size the request can say: one that is too long can be asked for again with fewer items.
+    ///
+    /// # Errors
+    /// As [`Response::json`], but not for a body that is cut.
+    pub fn page<T: DeserializeOwned>(&self, effect: Effect) -> Result<Fit<T>, AdapterError> {
+        if self.truncated {
+            return Ok(Fit::TooLong);
+        }
+        self.json(effect).map(Fit::Whole)
     }
 
     /// A header as text.
@@ -150,7 +170,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dur
 }
 
 /// The class of a lost answer.
-pub(super) fn lost(effect: Effect, harmless: ErrorClass) -> ErrorClass {
+pub(in crate::platforms) fn lost(effect: Effect, harmless: ErrorClass) -> ErrorClass {
     match effect {
         Effect::Read | Effect::Idempotent => harmless,
         Effect::Create => ErrorClass::Unknown,
@@ -195,6 +215,24 @@ mod tests {
         );
         assert_eq!(wait("Sat, 31 Jan 2026 11:00:00 GMT"), Some(Duration::ZERO));
         assert_eq!(wait("soon"), None);
+    }
+
+    #[test]
+    fn a_page_that_is_too_long_is_told_from_one_that_cannot_be_read() {
+        let page = |body: &'static str, truncated| {
+            let answer = Response {
+                body: Bytes::from_static(body.as_bytes()),
+                truncated,
+                ..response(200, &[])
+            };
+            let read: Result<Fit<Vec<u8>>, _> = answer.page(Effect::Read);
+            read.map_err(|error| error.class)
+        };
+
+        assert_eq!(page("[1,2]", false), Ok(Fit::Whole(vec![1, 2])));
+        assert_eq!(page("[1,2", true), Ok(Fit::TooLong));
+        let transient = ErrorClass::Transient { retry_after: None };
+        assert_eq!(page("[1,2", false), Err(transient));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::path::below;
 use super::super::{
-    AdapterError, Auth, Body, Effect, File, Request, Response, TokenFlow, TokenGrant,
+    AdapterError, Auth, Body, Effect, File, Part, Request, Response, TokenFlow, TokenGrant,
 };
 use super::response::{self, Transition};
 use super::{Jira, MAPPABLE, Oauth, Version, adf, is_mappable};
@@ -296,10 +296,7 @@ impl Jira {
             reqwest::header::HeaderName::from_static("x-atlassian-token"),
             reqwest::header::HeaderValue::from_static("no-check"),
         );
-        request.body = Body::Multipart {
-            part: "file",
-            file: file.clone(),
-        };
+        request.body = Body::Multipart(vec![Part::file("file", file)]);
         Ok(request)
     }
 

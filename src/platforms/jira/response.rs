@@ -800,6 +800,7 @@ pub(super) fn read_token(answer: &Response) -> Result<TokenGrant, AdapterError> 
         access_token: SecretString::from(grant.access_token),
         refresh_token: grant.refresh_token.map(SecretString::from),
         expires_in: Duration::from_secs(grant.expires_in),
+        api_base: None,
     })
 }
 

@@ -136,7 +136,7 @@ impl MailClient {
         server: &MailServer,
     ) -> Result<Session, AdapterError> {
         let mut token = match &server.auth {
-            MailAuth::XOAuth2 { .. } => Some(exchange.token(None).await?),
+            MailAuth::XOAuth2 { .. } => Some(exchange.token(None).await?.secret),
             MailAuth::None | MailAuth::Basic { .. } => None,
         };
         let mut session = self.open(exchange, server).await?;
@@ -145,7 +145,7 @@ impl MailClient {
                 // A fresh token is tried once, on a fresh connection: some servers hang up after a
                 // refusal.
                 session.quit().await;
-                token = Some(exchange.token(token.as_ref()).await?);
+                token = Some(exchange.token(token.as_ref()).await?.secret);
                 session = self.open(exchange, server).await?;
                 session.log_in(log_in(&server.auth, token.as_ref())).await?;
             }

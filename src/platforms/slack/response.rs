@@ -475,6 +475,7 @@ pub(super) fn read_token(answer: &Response) -> Result<TokenGrant, AdapterError> 
         access_token: SecretString::from(grant.access_token),
         refresh_token: grant.refresh_token.map(SecretString::from),
         expires_in: grant.expires_in.map_or(TOKEN_LIFE, Duration::from_secs),
+        api_base: None,
     })
 }
 

@@ -11,7 +11,6 @@ mod sign;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -231,15 +230,12 @@ impl Webhook {
         let mut signature = value(&signatures?.join(" "))?;
         signature.set_sensitive(true);
         headers.push((HeaderName::from_static("webhook-signature"), signature));
+        // Receivers know it again by its id.
+        let request = Request::post(self.url.clone(), self.auth.clone(), Effect::Idempotent);
         Ok(Request {
-            method: Method::POST,
-            url: self.url.clone(),
             headers,
             body: Body::Json(Bytes::from(payload)),
-            auth: self.auth.clone(),
-            // Receivers know it again by its id.
-            effect: Effect::Idempotent,
-            url_is_secret: false,
+            ..request
         })
     }
 

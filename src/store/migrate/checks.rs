@@ -251,6 +251,20 @@ pub(super) async fn running_workers(
     Finding::of_rows(client, WORKERS.sql, WORKERS.what, WORKERS.remedy).await
 }
 
+/// Of what platforms say of themselves: an address that is lost costs one more refresh.
+pub(super) const GRANTS_AND_SYNC: Losses = Losses {
+    guarded: &["integration_sync", "workers"],
+    checks: &[
+        WORKERS,
+        loss(
+            "integrations lose how far their sync has come: the next one begins anew",
+            "SELECT format('%s: %s', integration_id, COALESCE(left(mark, 60), 'a run is under way')) \
+             FROM integration_sync WHERE mark IS NOT NULL OR run IS NOT NULL ORDER BY 1",
+            "nothing has to be kept: what a sync sees again changes nothing",
+        ),
+    ],
+};
+
 /// A running worker is of its own schema, whichever that is.
 const WORKERS: Check = never(
     "workers are running",

@@ -61,7 +61,7 @@ macro_rules! step {
     };
 }
 
-static STEPS: [Step; 9] = [
+static STEPS: [Step; 10] = [
     step!(1, "legacy_shape", checks::LEGACY_SHAPE),
     step!(2, "integration_refactor", checks::REFACTOR),
     step!(3, "ledger", checks::LEDGER),
@@ -71,6 +71,7 @@ static STEPS: [Step; 9] = [
     step!(7, "row_types", checks::ROW_TYPES),
     step!(8, "shared_limits", checks::SHARED_LIMITS),
     step!(9, "field_words", checks::FIELD_WORDS),
+    step!(10, "grants_and_sync", checks::GRANTS_AND_SYNC),
 ];
 
 /// The version that adopts the legacy tables or makes them, and its text.

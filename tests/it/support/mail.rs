@@ -12,7 +12,7 @@ use ticketwire::platforms::mail::{
     MessageId, Security,
 };
 use ticketwire::platforms::{
-    AdapterError, EgressPolicy, Exchange, File, HttpClient, Response, SendPermit, Strangers,
+    AccessToken, AdapterError, EgressPolicy, Exchange, File, HttpClient, Response, SendPermit, Strangers,
     TokenSource,
 };
 use ticketwire::sandbox::{Fault, Ledger, Sandbox};
@@ -41,10 +41,13 @@ impl TokenSource for Free {
         &self,
         _: &Exchange<'_>,
         _: Option<&SecretString>,
-    ) -> Result<SecretString, AdapterError> {
+    ) -> Result<AccessToken, AdapterError> {
         let mut tokens = self.tokens.lock().unwrap();
         assert!(!tokens.is_empty(), "no token is asked for again");
-        Ok(tokens.remove(0).into())
+        Ok(AccessToken {
+            secret: tokens.remove(0).into(),
+            api_base: None,
+        })
     }
 
     fn is_stale(&self, _: &Response) -> bool {

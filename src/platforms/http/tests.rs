@@ -1,0 +1,224 @@
+//! Requests sent for real, to a server of this process.
+
+use std::sync::Mutex;
+
+use reqwest::Method;
+use reqwest::header::HeaderName;
+use serde_json::{Value, json};
+use wiremock::matchers::{header, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::*;
+
+struct Free;
+
+impl SendPermit for Free {
+    fn check(&self, _: Duration) -> Result<(), AdapterError> {
+        Ok(())
+    }
+}
+
+/// Tokens that are granted one after the other.
+struct Granting(Mutex<Vec<AccessToken>>);
+
+#[async_trait]
+impl TokenSource for Granting {
+    async fn token(
+        &self,
+        _: &Exchange<'_>,
+        stale: Option<&SecretString>,
+    ) -> Result<AccessToken, AdapterError> {
+        let mut left = self.0.lock().unwrap();
+        if stale.is_some() {
+            left.remove(0);
+        }
+        let none = || AdapterError::new(ErrorClass::Authentication, "no token is left");
+        left.first().cloned().ok_or_else(none)
+    }
+
+    fn is_stale(&self, response: &Response) -> bool {
+        response.status == 401
+    }
+}
+
+fn token(secret: &str, api_base: Option<String>) -> AccessToken {
+    AccessToken {
+        secret: secret.to_owned().into(),
+        api_base: api_base.map(|base| base.parse().unwrap()),
+    }
+}
+
+async fn sent_with(request: Request, tokens: Vec<AccessToken>) -> Result<Response, AdapterError> {
+    let egress = EgressPolicy {
+        allow: vec!["127.0.0.0/8".parse().unwrap()],
+        allow_http: true,
+    };
+    let client = HttpClient::new(egress, Duration::from_secs(5), 1).unwrap();
+    let tokens = Granting(Mutex::new(tokens));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    Exchange::new(&client, deadline, &Free, &tokens, &Strangers::PAGES)
+        .send(request)
+        .await
+}
+
+async fn sent(request: Request) -> Result<Response, AdapterError> {
+    sent_with(request, Vec::new()).await
+}
+
+fn url(server: &MockServer, path: &str) -> Url {
+    format!("{}{path}", server.uri()).parse().unwrap()
+}
+
+fn secret_header() -> Auth {
+    let name = HeaderName::from_static("x-sn-apikey");
+    Auth::Header(name, "s3cr3t-k3y".to_owned().into())
+}
+
+async fn answers(server: &MockServer, at: &str, answer: ResponseTemplate) {
+    Mock::given(path(at))
+        .respond_with(answer)
+        .mount(server)
+        .await;
+}
+
+#[tokio::test]
+async fn a_secret_header_is_sent_and_a_stranger_s_page_is_told_all_the_same() {
+    let server = MockServer::start().await;
+    Mock::given(header("x-sn-apikey", "s3cr3t-k3y"))
+        .and(path("/good"))
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&server)
+        .await;
+    let page = "<html><input type=\"password\"></html>";
+    let page = ResponseTemplate::new(200).set_body_string(page);
+    answers(&server, "/page", page).await;
+    let ask = |path| {
+        Request::new(
+            Method::GET,
+            url(&server, path),
+            secret_header(),
+            Effect::Read,
+        )
+    };
+
+    assert_eq!(sent(ask("/good")).await.unwrap().status, 200);
+    let told = sent(ask("/page")).await.unwrap_err();
+    assert_eq!(told.class, ErrorClass::Authentication);
+}
+
+#[tokio::test]
+async fn redirects_are_followed_as_far_as_the_list_goes_and_three_at_most() {
+    let server = MockServer::start().await;
+    for hop in 0..4 {
+        let to = format!("/{}", hop + 1);
+        let answer = ResponseTemplate::new(307).insert_header("location", to.as_str());
+        answers(&server, &format!("/{hop}"), answer).await;
+    }
+    answers(&server, "/4", ResponseTemplate::new(201)).await;
+    let login = ResponseTemplate::new(302).insert_header("location", "/login");
+    answers(&server, "/old", login).await;
+    let away = ResponseTemplate::new(307).insert_header("location", "http://10.0.0.1/x");
+    answers(&server, "/away", away).await;
+    let make = |from: &str, hosts| {
+        Request::post(url(&server, from), secret_header(), Effect::Create)
+            .json(&json!({ "a": 1 }))
+            .follow(hosts)
+    };
+
+    // 1 → 2 → 3 → 4
+    let made = sent(make("/1", &[HostSuffix::Own])).await.unwrap();
+    assert_eq!(made.status, 201);
+    let requests = server.received_requests().await.unwrap();
+    assert_eq!(requests.len(), 4);
+    for request in &requests {
+        assert_eq!(request.headers.get("x-sn-apikey").unwrap(), "s3cr3t-k3y");
+        assert_eq!(request.body_json::<Value>().unwrap(), json!({ "a": 1 }));
+    }
+    let too_far = sent(make("/0", &[HostSuffix::Own])).await.unwrap();
+    assert_eq!(too_far.status, 307);
+    let unlisted = sent(make("/1", &[])).await.unwrap();
+    assert_eq!(unlisted.status, 307);
+    let read = Request::new(Method::GET, url(&server, "/old"), Auth::None, Effect::Read);
+    let told = sent(read.follow(&[HostSuffix::Own])).await.unwrap_err();
+    assert_eq!(told.class, ErrorClass::Authentication);
+    // A listed host is no way round the egress rules.
+    let refused = sent(make("/away", &[HostSuffix::Below("10.0.0.1")])).await;
+    assert_eq!(refused.unwrap_err().class, ErrorClass::Egress);
+}
+
+#[tokio::test]
+async fn a_request_goes_to_where_its_token_was_granted_and_moves_with_the_next_one() {
+    let (old, new) = (MockServer::start().await, MockServer::start().await);
+    answers(&old, "/v2/users/me", ResponseTemplate::new(401)).await;
+    Mock::given(method("GET"))
+        .and(path("/users/me"))
+        .and(header("authorization", "Bearer second"))
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&new)
+        .await;
+    let ask = || Request::granted(Method::GET, &["users", "me"], Effect::Read).unwrap();
+
+    let tokens = vec![
+        token("first", Some(format!("{}/v2", old.uri()))),
+        token("second", Some(new.uri())),
+    ];
+    assert_eq!(sent_with(ask(), tokens).await.unwrap().status, 200);
+    assert_eq!(old.received_requests().await.unwrap().len(), 1);
+    // One that was kept by a version that knew no addresses is renewed.
+    let tokens = vec![token("first", None), token("second", Some(new.uri()))];
+    assert_eq!(sent_with(ask(), tokens).await.unwrap().status, 200);
+    let tokens = vec![token("first", None), token("second", None)];
+    let refused = sent_with(ask(), tokens).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::Internal);
+    let tokens = vec![token("first", Some("https://10.0.0.1/".into()))];
+    let refused = sent_with(ask(), tokens).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::Egress);
+}
+
+#[tokio::test]
+async fn an_answer_is_read_up_to_what_its_request_asks_for() {
+    let server = MockServer::start().await;
+    let rows = json!(vec!["x".repeat(1000); 3000]);
+    answers(
+        &server,
+        "/rows",
+        ResponseTemplate::new(200).set_body_json(rows),
+    )
+    .await;
+    let ask = || Request::new(Method::GET, url(&server, "/rows"), Auth::None, Effect::Read);
+
+    let cut: Fit<Vec<String>> = sent(ask()).await.unwrap().page(Effect::Read).unwrap();
+    assert_eq!(cut, Fit::TooLong);
+    let whole = sent(ask().up_to(4 << 20)).await.unwrap();
+    let Fit::Whole(rows) = whole.page::<Vec<String>>(Effect::Read).unwrap() else {
+        panic!("3 MB are less than 4");
+    };
+    assert_eq!(rows.len(), 3000);
+}
+
+#[tokio::test]
+async fn a_file_within_json_goes_out_with_its_length() {
+    let server = MockServer::start().await;
+    answers(&server, "/contents", ResponseTemplate::new(201)).await;
+    let bytes = vec![7; 100_000];
+    let file = super::super::file::on_disk("a.bin", "application/octet-stream", &bytes);
+    let mut request = Request::new(
+        Method::PUT,
+        url(&server, "/contents"),
+        Auth::None,
+        Effect::Idempotent,
+    );
+    request.body = Body::Base64Json {
+        json: serde_json::Map::from_iter([("message".to_owned(), json!("a file"))]),
+        member: "content",
+        file,
+    };
+
+    assert_eq!(sent(request).await.unwrap().status, 201);
+
+    let received = server.received_requests().await.unwrap();
+    let body: Value = received[0].body_json().unwrap();
+    assert_eq!(body["content"], STANDARD.encode(&bytes));
+    let length = received[0].headers.get("content-length").unwrap();
+    assert_eq!(length.to_str().unwrap(), received[0].body.len().to_string());
+}
