@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Receipt;
+use super::rate::Scope;
 use crate::domain::{ErrorCode, Failure};
 
 /// The class of a failure: the only thing retry decisions look at.
@@ -59,6 +60,8 @@ pub struct AdapterError {
     pub internal: Option<String>,
     /// What the platform answered, where it did.
     pub http_status: Option<u16>,
+    /// What the budget is of, where one is used up.
+    pub budget: Option<Scope>,
     /// What was done before it failed, where the operation has more than one step. It stays done.
     pub done: Option<Box<Receipt>>,
     /// Fields that the platform refused, in its names with its reasons: the request made nothing, and is worth sending once
@@ -75,6 +78,7 @@ impl AdapterError {
             public: public.into(),
             internal: None,
             http_status: None,
+            budget: None,
             done: None,
             without: None,
         }

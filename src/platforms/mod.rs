@@ -8,8 +8,10 @@
 //! `adapter_of`, (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
 
 mod adapter;
+pub mod api;
 mod backoff;
 mod bounds;
+pub mod classify;
 mod descriptor;
 mod driver;
 mod egress;
@@ -23,6 +25,7 @@ mod markdown;
 mod members;
 mod operation;
 mod path;
+pub mod rate;
 pub mod slack;
 mod texts;
 pub mod webhook;

@@ -23,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::api;
 use super::members::{Members, url};
 use super::{
     Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, CustomFields, Deletes,
@@ -369,27 +370,27 @@ impl Bot {
         since: i64,
     ) -> Result<Option<Receipt>, AdapterError> {
         let me = response::read_identity(&exchange.send(self.identity_request()?).await?)?;
-        let mut cursor = String::new();
-        for _ in 0..PAGES_MAX {
-            let answer = exchange
-                .send(self.replies_request(root, since, &cursor)?)
-                .await?;
-            let (found, next) = response::read_shared_files(&answer, file, me.bot_id.as_deref())?;
-            if found.is_some() {
-                return Ok(Some(Receipt {
-                    external_attachment_id: found,
-                    ..Receipt::default()
-                }));
-            }
-            match next {
-                Some(next) => cursor = next,
-                None => return Ok(None),
-            }
-        }
-        Err(AdapterError::new(
-            ErrorClass::Unsupported,
-            "the thread has had too many messages since to look through them",
-        ))
+        let me = me.bot_id.as_deref();
+        let first = self.replies_request(root, since, "")?;
+        let found = api::find(
+            PAGES_MAX,
+            first,
+            |request| async move {
+                let answer = exchange.send(request).await?;
+                let (found, next) = response::read_shared_files(&answer, file, me)?;
+                let next = next.map(|cursor| self.replies_request(root, since, &cursor));
+                Ok(api::Page {
+                    items: found.into_iter().collect(),
+                    next: next.transpose()?,
+                })
+            },
+            |_| true,
+        );
+        let found = found.await?;
+        Ok(found.map(|id| Receipt {
+            external_attachment_id: Some(id),
+            ..Receipt::default()
+        }))
     }
 
     /// The first message with the mark on the pages of a listing.
@@ -402,27 +403,26 @@ impl Bot {
     ) -> Result<Option<Posted>, AdapterError> {
         // Another app of the workspace can read our marks, and could copy one.
         let me = response::read_identity(&exchange.send(self.identity_request()?).await?)?;
-        let mut cursor = String::new();
-        for _ in 0..PAGES_MAX {
-            let request = match thread {
-                None => self.history_request(since, &cursor)?,
-                Some(root) => self.replies_request(root, since, &cursor)?,
-            };
-            let answer = exchange.send(request).await?;
-            let Page { found, next } =
-                response::read_page(&answer, mark, thread, me.bot_id.as_deref())?;
-            if found.is_some() {
-                return Ok(found);
-            }
-            match next {
-                Some(next) => cursor = next,
-                None => return Ok(None),
-            }
-        }
-        Err(AdapterError::new(
-            ErrorClass::Unsupported,
-            "the channel has had too many messages since to look through them",
-        ))
+        let me = me.bot_id.as_deref();
+        let listing = |cursor: &str| match thread {
+            None => self.history_request(since, cursor),
+            Some(root) => self.replies_request(root, since, cursor),
+        };
+        let first = listing("")?;
+        api::find(
+            PAGES_MAX,
+            first,
+            |request| async move {
+                let answer = exchange.send(request).await?;
+                let Page { found, next } = response::read_page(&answer, mark, thread, me)?;
+                Ok(api::Page {
+                    items: found.into_iter().collect(),
+                    next: next.map(|cursor| listing(&cursor)).transpose()?,
+                })
+            },
+            |_| true,
+        )
+        .await
     }
 }
 
