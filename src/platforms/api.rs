@@ -384,7 +384,7 @@ mod tests {
                 .url
                 .path_segments()
                 .unwrap()
-                .last()
+                .next_back()
                 .unwrap()
                 .parse()
                 .unwrap();

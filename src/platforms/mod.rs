@@ -28,6 +28,7 @@ mod path;
 pub mod rate;
 pub mod slack;
 mod texts;
+pub mod tokens;
 pub mod webhook;
 
 use std::sync::Arc;

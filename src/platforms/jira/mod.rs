@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::members::{Members, url};
 use super::path::below;
+use super::tokens::{Client, ClientAuth, Grant, OauthFlow};
 use super::{
     Adapter, AdapterError, Auth, AuthScheme, BaseUrl, ChangePage, CheckReport, CustomFields,
     Deletes, Descriptor, Effect, ErrorClass, Exchange, ExternalItem, Known, KnownItem, Member,
@@ -268,15 +268,7 @@ pub struct Jira {
     status_transitions: Map<String, Value>,
     internal_comments: Option<String>,
     custom_fields: Map<String, Value>,
-    flow: Option<Oauth>,
-}
-
-/// The OAuth flow of one integration.
-struct Oauth {
-    token_url: Url,
-    client_id: String,
-    client_secret: SecretString,
-    refresh_token: SecretString,
+    flow: Option<OauthFlow>,
 }
 
 impl Jira {
@@ -348,17 +340,18 @@ impl Jira {
             Version::V3 => "3",
         };
         let flow = match integration.auth_type {
-            AuthType::Oauth2 => Some(Oauth {
-                token_url: parse(
-                    "settings.token_url",
-                    &members
-                        .setting("token_url")
-                        .unwrap_or_else(|| TOKEN_URL.into()),
-                )?,
-                client_id: members.text("client_id")?,
-                client_secret: members.secret("client_secret")?,
-                refresh_token: members.secret("refresh_token")?,
-            }),
+            AuthType::Oauth2 => {
+                let token_url = members.setting("token_url");
+                let token_url = token_url.as_deref().unwrap_or(TOKEN_URL);
+                let token_url = parse("settings.token_url", token_url)?;
+                let client = Client {
+                    id: members.text("client_id")?,
+                    secret: Some(members.secret("client_secret")?),
+                    auth: ClientAuth::Json,
+                };
+                let grant = Grant::Refresh(members.secret("refresh_token")?);
+                Some(OauthFlow::new("Atlassian", token_url, grant, client))
+            }
             AuthType::ApiKey | AuthType::Basic | AuthType::Bearer | AuthType::Custom => None,
         };
         Ok(Self {

@@ -4,15 +4,12 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use reqwest::Method;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::super::path::below;
-use super::super::{
-    AdapterError, Auth, Body, Effect, File, Part, Request, Response, TokenFlow, TokenGrant,
-};
+use super::super::{AdapterError, Body, Effect, File, Part, Request};
 use super::response::{self, Transition};
-use super::{Jira, MAPPABLE, Oauth, Version, adf, is_mappable};
+use super::{Jira, MAPPABLE, Version, adf, is_mappable};
 use crate::domain::{Priority, TicketCategory, TicketPatch, TicketStatus, TicketView};
 
 /// Longest summary, one line (Jira's limit).
@@ -455,31 +452,6 @@ impl Jira {
             ("permissions", &response::PERMISSIONS.join(",")),
         ];
         self.ask(&["mypermissions"], &query)
-    }
-}
-
-impl TokenFlow for Oauth {
-    fn request(&self, refresh_token: Option<&SecretString>) -> Result<Request, AdapterError> {
-        let refresh = refresh_token.unwrap_or(&self.refresh_token);
-        let body = json!({
-            "grant_type": "refresh_token",
-            "client_id": self.client_id,
-            "client_secret": self.client_secret.expose_secret(),
-            "refresh_token": refresh.expose_secret(),
-        });
-        // Refresh tokens rotate: a lost answer may have used the token up, which the next refresh then says.
-        let mut request = Request::new(
-            Method::POST,
-            self.token_url.clone(),
-            Auth::None,
-            Effect::Idempotent,
-        );
-        request.body = Body::Json(body.to_string().into());
-        Ok(request)
-    }
-
-    fn read(&self, response: &Response) -> Result<TokenGrant, AdapterError> {
-        response::read_token(response)
     }
 }
 

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::path::below;
 use super::super::{
     AdapterError, ChangePage, CheckReport, Effect, ErrorClass, ExternalItem, File, PlatformField,
-    Receipt, Response, TokenGrant,
+    Receipt, Response,
 };
 use super::{Jira, Version};
 use crate::domain::{Priority, TicketStatus};
@@ -771,37 +770,6 @@ fn is_cancelish(name: &str) -> bool {
     ["cancel", "reject", "declin", "won't"]
         .iter()
         .any(|part| name.contains(part))
-}
-
-pub(super) fn read_token(answer: &Response) -> Result<TokenGrant, AdapterError> {
-    #[derive(Deserialize)]
-    struct Grant {
-        access_token: String,
-        refresh_token: Option<String>,
-        #[serde(default = "hour")]
-        expires_in: u64,
-    }
-    const fn hour() -> u64 {
-        3600
-    }
-    if matches!(answer.status, 400 | 401 | 403) {
-        let text = "Atlassian does not take the refresh token; authorize the integration anew";
-        // The body may echo what was sent, so nothing of it is kept.
-        return Err(AdapterError::new(ErrorClass::Authentication, text).with_status(answer.status));
-    }
-    answer
-        .check(Effect::Read, "getting an access token")
-        .map_err(|error| AdapterError {
-            internal: None,
-            ..error
-        })?;
-    let grant: Grant = answer.json(Effect::Read)?;
-    Ok(TokenGrant {
-        access_token: SecretString::from(grant.access_token),
-        refresh_token: grant.refresh_token.map(SecretString::from),
-        expires_in: Duration::from_secs(grant.expires_in),
-        api_base: None,
-    })
 }
 
 /// `X-RateLimit-Reset` (ISO 8601, on a 429) as a wait.

@@ -19,12 +19,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::api;
 use super::members::{Members, url};
+use super::tokens::{Client, ClientAuth, Grant, OauthFlow};
 use super::{
     Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, CustomFields, Deletes,
     Descriptor, Effect, ErrorClass, Exchange, File, Known, Member, Operation, OperationKind, Pages,
@@ -47,6 +48,8 @@ static RUNGS: [Duration; 3] = [
 const PAGES_MAX: usize = 20;
 /// What [`Known`] calls the id of an uploaded file.
 const FILE_ID: &str = "file_id";
+/// Life of a rotating access token where the answer does not say (`expires_in` 43200).
+const TOKEN_LIFE: Duration = Duration::from_secs(43_200);
 /// Longest label of a custom field.
 const LABEL_MAX: usize = 100;
 
@@ -154,17 +157,9 @@ struct Bot {
     api: Url,
     auth: Auth,
     channel: String,
-    flow: Option<Rotation>,
+    flow: Option<OauthFlow>,
     /// `https://<workspace>.slack.com/archives/`, once a permalink has shown it.
     archives: OnceLock<String>,
-}
-
-/// Token rotation of one app.
-struct Rotation {
-    token_url: Url,
-    client_id: String,
-    client_secret: SecretString,
-    refresh_token: SecretString,
 }
 
 /// A message's place: unique together. `ts` is text with six decimals, never a number.
@@ -267,12 +262,17 @@ impl Slack {
         let way = match integration.auth_type {
             AuthType::Bearer => bot(Auth::Bearer(members.secret("bot_token")?), None)?,
             AuthType::Oauth2 => {
-                let flow = Rotation {
-                    token_url: request::method_url(&api, "oauth.v2.access")?,
-                    client_id: members.text("client_id")?,
-                    client_secret: members.secret("client_secret")?,
-                    refresh_token: members.secret("refresh_token")?,
+                let token_url = request::method_url(&api, "oauth.v2.access")?;
+                let client = Client {
+                    id: members.text("client_id")?,
+                    secret: Some(members.secret("client_secret")?),
+                    auth: ClientAuth::Form,
                 };
+                let grant = Grant::Refresh(members.secret("refresh_token")?);
+                let flow = OauthFlow::new("Slack", token_url, grant, client)
+                    .life(TOKEN_LIFE)
+                    .refused_by(response::check_refresh)
+                    .stale_by(response::is_stale);
                 bot(Auth::OAuth, Some(flow))?
             }
             AuthType::Custom => {

@@ -1,17 +1,13 @@
 //! Building requests: data in, data out.
 
 use reqwest::Method;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::super::{
-    AdapterError, Auth, Body, Cause, Effect, ErrorClass, File, Request, Response, TokenFlow,
-    TokenGrant,
-};
+use super::super::{AdapterError, Auth, Body, Cause, Effect, ErrorClass, File, Request};
 use super::message::{self, Message};
 use super::response;
-use super::{Bot, Place, Rotation};
+use super::{Bot, Place};
 
 /// Messages of a page of history; 999 is the most.
 const PAGE: &str = "200";
@@ -209,36 +205,4 @@ fn contents(message: &Message) -> Value {
         "text": message.text, "blocks": message.blocks, "parse": "none", "link_names": false,
         "unfurl_links": false, "unfurl_media": false,
     })
-}
-
-impl TokenFlow for Rotation {
-    fn request(&self, refresh_token: Option<&SecretString>) -> Result<Request, AdapterError> {
-        let refresh = refresh_token.unwrap_or(&self.refresh_token);
-        // Refresh tokens rotate: a lost answer may have used the token up, which the next refresh then says.
-        let mut request = Request::new(
-            Method::POST,
-            self.token_url.clone(),
-            Auth::None,
-            Effect::Idempotent,
-        );
-        let secret = |text: &str| SecretString::from(text.to_owned());
-        request.body = Body::Form(vec![
-            ("grant_type".into(), secret("refresh_token")),
-            ("refresh_token".into(), secret(refresh.expose_secret())),
-            ("client_id".into(), secret(&self.client_id)),
-            (
-                "client_secret".into(),
-                secret(self.client_secret.expose_secret()),
-            ),
-        ]);
-        Ok(request)
-    }
-
-    fn read(&self, response: &Response) -> Result<TokenGrant, AdapterError> {
-        response::read_token(response)
-    }
-
-    fn is_stale(&self, response: &Response) -> bool {
-        response::is_stale(response)
-    }
 }

@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::Utc;
-use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::super::http::redact::clean_text;
-use super::super::{
-    AdapterError, CheckReport, Effect, ErrorClass, File, Receipt, Response, TokenGrant,
-};
+use super::super::{AdapterError, CheckReport, Effect, ErrorClass, File, Receipt, Response};
 use super::Place;
 
 /// Marks our messages among those with metadata.
@@ -21,8 +18,6 @@ const EVENT_TYPE: &str = "ticketwire_ticket";
 const VOLUME_PAUSE: Duration = Duration::from_secs(600);
 /// Wait while a workspace or channel is moved, which takes hours.
 const MOVE_PAUSE: Duration = Duration::from_secs(3_600);
-/// Life of a rotating access token where the answer does not say (`expires_in` 43200).
-const TOKEN_LIFE: Duration = Duration::from_secs(43_200);
 /// Longest word of Slack's that is published.
 const WORD_MAX: usize = 80;
 
@@ -461,22 +456,9 @@ pub(super) fn read_channel(answer: &Response, channel: &str) -> Result<CheckRepo
     })
 }
 
-/// The grant of a token refresh.
-pub(super) fn read_token(answer: &Response) -> Result<TokenGrant, AdapterError> {
-    #[derive(Deserialize)]
-    struct Grant {
-        access_token: String,
-        refresh_token: Option<String>,
-        expires_in: Option<u64>,
-    }
-    check(answer, Effect::Idempotent, "refreshing the access token")?;
-    let grant: Grant = answer.json(Effect::Idempotent)?;
-    Ok(TokenGrant {
-        access_token: SecretString::from(grant.access_token),
-        refresh_token: grant.refresh_token.map(SecretString::from),
-        expires_in: grant.expires_in.map_or(TOKEN_LIFE, Duration::from_secs),
-        api_base: None,
-    })
+/// Whether a token refresh worked.
+pub(super) fn check_refresh(answer: &Response) -> Result<(), AdapterError> {
+    check(answer, Effect::Idempotent, "refreshing the access token")
 }
 
 /// Whether an answer says that the access token has expired: with HTTP 200, as everything.
