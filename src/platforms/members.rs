@@ -1,7 +1,7 @@
 //! Reading an integration's credentials and settings: each adapter parses them once, and every fault names its member.
 
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::AdapterError;
@@ -9,7 +9,7 @@ use crate::domain::{Integration, Platform};
 use crate::secrets::Credentials;
 
 /// The members of one integration.
-pub(super) struct Members<'a> {
+pub struct Members<'a> {
     platform: Platform,
     integration: &'a Integration,
     credentials: &'a Credentials,
@@ -63,6 +63,21 @@ impl<'a> Members<'a> {
         })
     }
 
+    /// A setting that is an object; `None` where it is not there.
+    pub(super) fn object(
+        &self,
+        name: &str,
+    ) -> Result<Option<&'a Map<String, Value>>, AdapterError> {
+        match self.integration.settings.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(map)) => Ok(Some(map)),
+            Some(_) => Err(AdapterError::field(
+                &format!("settings.{name}"),
+                "must be an object",
+            )),
+        }
+    }
+
     /// A setting that is true or false, and false where it is not there.
     pub(super) fn switch(&self, name: &str) -> Result<bool, AdapterError> {
         match self.integration.settings.get(name) {
@@ -80,4 +95,24 @@ impl<'a> Members<'a> {
 pub(super) fn url(member: &str, text: &str, example: &str) -> Result<Url, AdapterError> {
     Url::parse(text)
         .map_err(|_| AdapterError::field(member, format!("is not a URL, e.g. {example}")))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::domain::AuthType;
+    use crate::platforms::descriptor::blank;
+
+    /// Does something with the members of an integration that has these.
+    pub(in crate::platforms) fn with_members<T>(
+        settings: &Value,
+        credentials: &Value,
+        then: impl FnOnce(&Members<'_>) -> T,
+    ) -> T {
+        let object = |value: &Value| value.as_object().cloned().unwrap();
+        let platform = Platform::Webhook;
+        let integration = blank(platform, AuthType::Custom, &object(settings), None);
+        let credentials = Credentials::new(object(credentials));
+        then(&Members::new(platform, &integration, &credentials))
+    }
 }

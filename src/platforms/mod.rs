@@ -21,14 +21,17 @@ mod guard;
 mod http;
 pub mod jira;
 pub mod mail;
+pub mod mapping;
 mod markdown;
 mod members;
+pub mod memory;
 mod operation;
 mod path;
 pub mod rate;
 pub mod slack;
 mod texts;
 pub mod tokens;
+pub mod users;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -53,6 +56,7 @@ pub use http::{
     AccessToken, AskedToWait, Auth, Body, Effect, Exchange, Fit, HostSuffix, HttpClient, Pages,
     Part, Request, Response, SendPermit, Sign, Strangers, TokenFlow, TokenGrant, TokenSource,
 };
+pub use members::Members;
 pub use operation::{Cause, Operation, OperationKind, Receipt, TestKind};
 pub use texts::off_runtime;
 

@@ -42,6 +42,7 @@ pub use self::stranger::{Pages, Sign, Strangers};
 use super::backoff::{Verdict, in_place};
 use super::egress::{GuardedResolver, Refused};
 use super::file::{Coding, Piece, body_of};
+use super::memory::Memory;
 use super::{AdapterError, EgressPolicy, ErrorClass};
 use crate::reach::Trouble;
 use crate::telemetry::failpoint;
@@ -178,6 +179,8 @@ pub struct Exchange<'a> {
     pub tokens: &'a dyn TokenSource,
     /// How the platform shows that it answered a stranger: every answer passes here, token refreshes too.
     pub strangers: &'static Strangers,
+    /// What was learned of the integration before.
+    memory: Option<&'a Memory>,
     asked: AskedToWait,
 }
 
@@ -220,7 +223,17 @@ impl<'a> Exchange<'a> {
             permit,
             tokens,
             strangers,
+            memory: None,
             asked: AskedToWait::default(),
+        }
+    }
+
+    /// The same way, with what was learned of the integration before.
+    #[must_use]
+    pub fn remembering(self, memory: &'a Memory) -> Self {
+        Self {
+            memory: Some(memory),
+            ..self
         }
     }
 
@@ -242,12 +255,42 @@ impl<'a> Exchange<'a> {
             permit: self.permit,
             tokens: self.tokens,
             strangers: self.strangers,
+            memory: self.memory,
             asked: self.asked.clone(),
         }
     }
 }
 
 impl Exchange<'_> {
+    /// A thing that was learned of the platform, not older than `life`; asked for by `load` where it is not known: see
+    /// [`Memory::get`]. Another attempt that asks right now is waited for as long as this one may take.
+    ///
+    /// # Errors
+    /// Those of `load`; class timeout, where the attempt's time is used up.
+    pub async fn recall<T: Send + Sync + 'static>(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        life: Duration,
+        load: impl Future<Output = Result<T, AdapterError>>,
+    ) -> Result<Arc<T>, AdapterError> {
+        let Some(memory) = self.memory else {
+            return load.await.map(Arc::new);
+        };
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let found = tokio::time::timeout(left, memory.get(name, life, load)).await;
+        found.unwrap_or_else(|_| {
+            let text = "the attempt's time was used up while the platform was asked for what is needed first";
+            Err(AdapterError::new(ErrorClass::Timeout, text))
+        })
+    }
+
+    /// Forgets what [`Exchange::recall`] keeps, as the platform has shown that it is not so any more.
+    pub fn forget(&self, name: &str) {
+        if let Some(memory) = self.memory {
+            memory.forget(name);
+        }
+    }
+
     /// What its answers asked for.
     #[must_use]
     pub fn asked_to_wait(&self) -> Option<Duration> {

@@ -209,14 +209,11 @@ mod tests {
 
     async fn sent(pieces: Vec<Piece<'_>>) -> Vec<u8> {
         let (body, length) = body_of(pieces).unwrap();
-        let body = reqwest::Response::from(http_body(body)).bytes().await;
+        let response = hyper::Response::new(body);
+        let body = reqwest::Response::from(response).bytes().await;
         let body = body.unwrap().to_vec();
         assert_eq!(body.len() as u64, length);
         body
-    }
-
-    fn http_body(body: reqwest::Body) -> axum::http::Response<reqwest::Body> {
-        axum::http::Response::new(body)
     }
 
     #[tokio::test]
