@@ -1,5 +1,6 @@
 //! Integrations in memory, by id and row version: the claim says which version is current, so what is used is never
-//! stale and costs no query while nothing changes.
+//! stale and costs no query while nothing changes. An adapter, and what was learned of its platform, outlive a version:
+//! they end when that changes which the adapter was built from.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::domain::{ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
+use crate::platforms::memory::Memory;
 use crate::platforms::{self, Driver};
 use crate::secrets::{Binding, Credentials, KeyRing};
 use crate::store::{LoadedIntegration, Store, StoreError};
@@ -21,6 +23,8 @@ pub(in crate::pipeline) struct Handle {
     weight: usize,
     /// The adapter, or why there is none.
     pub(in crate::pipeline) adapter: Result<Arc<Driver>, Failure>,
+    /// What was learned of the platform by this adapter.
+    pub(in crate::pipeline) memory: Arc<Memory>,
 }
 
 impl std::fmt::Debug for Handle {
@@ -47,6 +51,11 @@ impl Cache {
     fn get(&self, id: Uuid, version: i64) -> Option<Arc<Handle>> {
         let handle = self.handles.get(&id)?;
         (handle.version == version).then(|| Arc::clone(handle))
+    }
+
+    /// The integration at whatever version.
+    fn before(&self, id: IntegrationId) -> Option<Arc<Handle>> {
+        self.handles.get(&id.uuid()).map(Arc::clone)
     }
 
     fn put(&mut self, handle: Arc<Handle>) {
@@ -130,6 +139,23 @@ impl Integrations {
             is_deleted,
             ..
         } = loaded;
+        let before = {
+            let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+            handles.before(integration.id)
+        };
+        // What could not be built may be now: another key may be there to read the credentials.
+        let kept = before
+            .filter(|before| before.adapter.is_ok() && is_built_alike(&before.row, &integration));
+        if let Some(before) = kept {
+            return Handle {
+                version,
+                weight: weight_of(&integration),
+                row: integration,
+                is_deleted,
+                adapter: before.adapter.clone(),
+                memory: Arc::clone(&before.memory),
+            };
+        }
         let adapter = open_credentials(&self.ring, &integration).and_then(|credentials| {
             platforms::connect(&integration, &credentials).map_err(|error| {
                 let failure = error.failure();
@@ -149,8 +175,58 @@ impl Integrations {
             row: integration,
             is_deleted,
             adapter,
+            memory: Arc::default(),
         }
     }
+}
+
+/// Whether two rows make the same adapter. Every member is named, so that a new one is thought about: left out are those
+/// that no adapter reads, as they decide whether and when it is used.
+fn is_built_alike(one: &Integration, other: &Integration) -> bool {
+    let Integration {
+        id,
+        organization_id,
+        name,
+        platform,
+        platform_name,
+        auth_type,
+        base_url,
+        api_version,
+        settings,
+        credentials_sealed,
+        webhook_secret_sealed,
+        department_mapping,
+        custom_fields_mapping,
+        category: _,
+        enabled: _,
+        status: _,
+        expires_at: _,
+        supports_categories: _,
+        supports_priorities: _,
+        maintenance_window_start: _,
+        maintenance_window_end: _,
+        default_priority: _,
+        routing_rules: _,
+        health: _,
+        parked_at: _,
+        auto_disable_on_error: _,
+        failure_threshold: _,
+        last_sync_at: _,
+        rate_limit_per_hour: _,
+    } = one;
+    *id == other.id
+        && *organization_id == other.organization_id
+        && *name == other.name
+        && *platform == other.platform
+        && *platform_name == other.platform_name
+        && *auth_type == other.auth_type
+        && *base_url == other.base_url
+        && *api_version == other.api_version
+        && *settings == other.settings
+        && *credentials_sealed == other.credentials_sealed
+        && *webhook_secret_sealed == other.webhook_secret_sealed
+        && *department_mapping == other.department_mapping
+        && *custom_fields_mapping == other.custom_fields_mapping
 }
 
 /// About the bytes of what a tenant wrote into an integration.

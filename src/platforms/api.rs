@@ -4,7 +4,7 @@
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
-use url::Url;
+use url::{Position, Url};
 
 use super::classify::{ErrorTable, Judged};
 use super::path::below;
@@ -122,6 +122,25 @@ impl Api {
         self.request(method, path, Effect::Idempotent)
     }
 
+    /// The next page of a listing, at the address that the platform names for it: absolute, or from the root. One that leads
+    /// to another host is refused, as the credentials would go there.
+    ///
+    /// # Errors
+    /// Class internal for such an address.
+    pub fn next_page(&self, before: &Request, link: &str) -> Result<Request, AdapterError> {
+        let url = before.url.join(link).ok();
+        let url =
+            url.filter(|url| url[..Position::BeforePath] == before.url[..Position::BeforePath]);
+        let url = url.ok_or_else(|| {
+            let text = "the platform names another host for the next page of a listing";
+            AdapterError::new(ErrorClass::Internal, text)
+        })?;
+        let mut request = before.clone();
+        request.url = url;
+        request.url.set_fragment(None);
+        Ok(request)
+    }
+
     /// Sends a request and reads its answer; `what` is what was asked for, for people.
     ///
     /// # Errors
@@ -183,6 +202,26 @@ impl Api {
         self.errors.check(answer, Effect::Read, what)?;
         answer.page(Effect::Read)
     }
+}
+
+/// The address of the next page in the header `Link` (RFC 8288).
+#[must_use]
+pub fn next_link(answer: &Response) -> Option<&str> {
+    let links = answer.headers.get_all("link").iter();
+    let links = links.filter_map(|value| value.to_str().ok());
+    // A comma may be in an address; one before the next `<` is not.
+    let mut links = links.flat_map(|value| value.split('<').skip(1));
+    links.find_map(|link| {
+        let (address, about) = link.split_once('>')?;
+        let mut about = about.split([';', ',']).map(str::trim);
+        let is_next = about.any(|pair| {
+            let relation = pair
+                .strip_prefix("rel=")
+                .map(|value| value.trim_matches('"'));
+            relation.is_some_and(|value| value.split_whitespace().any(|one| one == "next"))
+        });
+        is_next.then_some(address.trim())
+    })
 }
 
 /// What a request did that sets something.
@@ -373,6 +412,47 @@ mod tests {
         assert_eq!(take(201, "<"), Err(ErrorClass::Unknown));
         assert_eq!(take(500, "{}"), Err(ErrorClass::Unknown));
         assert_eq!(take(404, ""), Err(ErrorClass::Conflict));
+    }
+
+    #[test]
+    fn the_next_page_is_where_the_platform_says_and_never_at_another_host() {
+        let with = |link: &'static str| {
+            let mut answer = answer(200, "[]");
+            let link = HeaderValue::from_static(link);
+            answer.headers.insert("link", link);
+            next_link(&answer).map(str::to_owned)
+        };
+        let github = "<https://acme.example/api/v2/issues?labels=a,b&page=1>; rel=\"prev\", \
+                      <https://acme.example/api/v2/issues?labels=a,b&page=3>; rel=\"next\", \
+                      <https://acme.example/api/v2/issues?page=9>; rel=\"last\"";
+        let third = "https://acme.example/api/v2/issues?labels=a,b&page=3";
+        assert_eq!(with(github).as_deref(), Some(third));
+        assert_eq!(with("</x?page=2>;rel=next").as_deref(), Some("/x?page=2"));
+        assert_eq!(with("<https://acme.example/x>; rel=\"last\""), None);
+        assert_eq!(next_link(&answer(200, "[]")), None);
+
+        let first = at("issues");
+        let next = |link| {
+            let next = api().next_page(&first, link);
+            next.map(|request| request.url.to_string()).ok()
+        };
+        assert_eq!(next(third).as_deref(), Some(third));
+        let relative = next("/services/data/query/01g-2000");
+        let expected = "https://acme.example/services/data/query/01g-2000";
+        assert_eq!(relative.as_deref(), Some(expected));
+        for elsewhere in [
+            "https://evil.example/api/v2/issues",
+            "//evil.example/x",
+            "http://acme.example/x",
+            "https://acme.example:8443/x",
+            "https://u:p@acme.example/x",
+        ] {
+            assert_eq!(next(elsewhere), None, "{elsewhere}");
+        }
+        let granted = Api::granted(&ERRORS);
+        let first = granted.get(&["query"]).unwrap();
+        let more = granted.next_page(&first, "/services/data/query/2").unwrap();
+        assert_eq!(more.masked()["url"], "{granted}/services/data/query/2");
     }
 
     #[tokio::test]

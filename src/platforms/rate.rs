@@ -216,8 +216,9 @@ impl ResetIn {
     }
 }
 
-/// `Retry-After` in any form that a vendor was seen to use.
-fn any_form(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+/// `Retry-After` in any form that a vendor was seen to use: seconds, also with a fraction, and a moment by RFC 2822 or
+/// ISO 8601 (Zoom).
+pub(super) fn any_form(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let until = |at: DateTime<Utc>| (at - now).to_std().unwrap_or_default();
     ResetIn::Seconds
         .read(text, now)

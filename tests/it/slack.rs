@@ -631,3 +631,63 @@ async fn a_comment_that_shows_nothing_is_refused_before_anything_is_sent() {
     );
     drop(worker);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_learned_outlives_the_row_s_version_and_ends_with_settings_or_credentials() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/learned";
+    let id = channel(&world, site, json!({})).await;
+    let asked = || {
+        let ledger = world.sandbox.ledger(site);
+        ledger.count("chat.getPermalink").received
+    };
+    let version = async || {
+        let rows = world
+            .query("SELECT xmin::text FROM integrations WHERE id = $1", &[&id])
+            .await;
+        rows[0].get::<_, String>(0)
+    };
+    // Each create sees a later version of the row than the one before: usage has been added up in between.
+    let create_at_a_new_version = async |title: &str| {
+        let before = version().await;
+        let (create, ticket) = world.create_at(id, title).await;
+        let made = world.succeeds(create).await;
+        let url = &made["data"]["result"]["integration_result"]["external_ticket_url"];
+        let link = format!(
+            "/archives/C0SUPPORT/p{}",
+            message(&world, site, ticket).id.replace('.', "")
+        );
+        assert!(url.as_str().unwrap().ends_with(&link), "{url} {link}");
+        wait_for("usage to be added up", async || {
+            (version().await != before).then_some(())
+        })
+        .await;
+    };
+
+    for number in 0..4 {
+        create_at_a_new_version(&format!("number {number}")).await;
+    }
+    assert_eq!(asked(), 1, "asked once, whatever the row's version");
+
+    // Many at once, who all need what nobody knows yet.
+    let broadcast = json!({ "integration_id": id, "settings": { "channel": "C0SUPPORT", "broadcast_status": true } });
+    let update = world.publish("integration.update", broadcast).await;
+    world.succeeds(update).await;
+    let mut creates = Vec::new();
+    for number in 0..15 {
+        creates.push(world.create_at(id, &format!("at once {number}")).await.0);
+    }
+    for create in creates {
+        world.succeeds(create).await;
+    }
+    assert_eq!(asked(), 2, "asked once more for new settings");
+
+    let token =
+        json!({ "integration_id": id, "credentials": { "bot_token": "xoxb-an0ther-t0k3n" } });
+    let update = world.publish("integration.update", token).await;
+    world.succeeds(update).await;
+    create_at_a_new_version("with another token").await;
+    assert_eq!(asked(), 3, "asked once more with new credentials");
+    drop(worker);
+}

@@ -4,6 +4,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use ticketwire::domain::IntegrationId;
+use ticketwire::store::{Store, StoredTokens};
 use uuid::Uuid;
 
 use crate::support::{World, http_get, wait_for};
@@ -150,4 +152,56 @@ async fn a_refresh_whose_worker_died_is_made_by_the_next_one_at_once() {
     );
     assert_eq!(world.count(leases).await, 0);
     drop(next);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_platform_is_by_its_token_is_kept_with_the_token_and_goes_with_it() {
+    let world = World::new().await;
+    let store = Store::new(&world.database_url.as_str().into(), 2, "tests").unwrap();
+    let id = IntegrationId::new(world.integration);
+    let (me, lease) = (Uuid::new_v4(), Duration::from_secs(60));
+    let tokens = |access: &str, api_base: Option<&str>| StoredTokens {
+        access_sealed: access.into(),
+        refresh_sealed: Some(format!("refresh of {access}")),
+        expires_at: chrono::Utc::now() + chrono::TimeDelta::hours(1),
+        api_base: api_base.map(str::to_owned),
+    };
+    let read = async || {
+        let leased = store.lease_tokens(id, me, lease).await.unwrap();
+        assert!(leased.held);
+        leased.current
+    };
+    assert!(read().await.is_none());
+
+    let first = tokens("first", Some("https://acme.my.salesforce.com/"));
+    assert!(store.store_tokens(id, me, None, &first).await.unwrap());
+    let kept = read().await.unwrap();
+    assert_eq!(kept.api_base, first.api_base);
+    // The next grant may name another place, or none; a refresh token that does not come back stays.
+    let second = StoredTokens {
+        refresh_sealed: None,
+        ..tokens("second", Some("https://emea.my.salesforce.com/"))
+    };
+    let stored = store.store_tokens(id, me, Some(&kept), &second).await;
+    assert!(stored.unwrap());
+    let kept = read().await.unwrap();
+    assert_eq!(kept.api_base, second.api_base);
+    assert_eq!(kept.refresh_sealed.as_deref(), Some("refresh of first"));
+    let third = tokens("third", None);
+    assert!(
+        store
+            .store_tokens(id, me, Some(&kept), &third)
+            .await
+            .unwrap()
+    );
+    assert_eq!(read().await.unwrap().api_base, None);
+    // One who read before another stored changes nothing.
+    let late = tokens("late", Some("https://late.example/"));
+    assert!(
+        !store
+            .store_tokens(id, me, Some(&kept), &late)
+            .await
+            .unwrap()
+    );
+    assert_eq!(read().await.unwrap().access_sealed, "third");
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::contract::{Command, CommandType, is_trace_parent, is_trace_state};
 use crate::domain::{MASK, Platform, json_fault, looks_secret, shown};
-use crate::platforms::{self, ON_AUTH_FAILURE};
+use crate::platforms::{self, ON_AUTH_FAILURE, ON_UNKNOWN};
 use crate::secrets::{is_secret_member, mask};
 
 /// Most characters of a body that are kept.
@@ -266,6 +266,7 @@ fn settings(value: &Value) -> Value {
             .iter()
             .filter_map(|p| platforms::descriptor(*p));
         name == ON_AUTH_FAILURE
+            || name == ON_UNKNOWN
             || all.any(|facts| facts.settings.iter().any(|member| member.name == name))
     };
     let kept = map.iter().map(|(name, value)| match value {

@@ -240,7 +240,8 @@ async fn fields(
         core.lease.as_ref(),
         &tokens,
         crate::platforms::strangers(handle.row.platform),
-    );
+    )
+    .remembering(handle.memory.as_ref());
     Ok(
         match adapter.fields(&exchange, asked.search.as_deref()).await {
             Ok(fields) => Ok(json!({ "integration_id": id, "fields": fields })),

@@ -230,9 +230,9 @@ impl<'a> Exchange<'a> {
 
     /// The same way, with what was learned of the integration before.
     #[must_use]
-    pub fn remembering(self, memory: &'a Memory) -> Self {
+    pub fn remembering(self, memory: impl Into<Option<&'a Memory>>) -> Self {
         Self {
-            memory: Some(memory),
+            memory: memory.into(),
             ..self
         }
     }
@@ -267,21 +267,26 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// Those of `load`; class timeout, where the attempt's time is used up.
-    pub async fn recall<T: Send + Sync + 'static>(
+    pub fn recall<T: Send + Sync + 'static>(
         &self,
         name: impl Into<Cow<'static, str>>,
         life: Duration,
         load: impl Future<Output = Result<T, AdapterError>>,
-    ) -> Result<Arc<T>, AdapterError> {
-        let Some(memory) = self.memory else {
-            return load.await.map(Arc::new);
-        };
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let found = tokio::time::timeout(left, memory.get(name, life, load)).await;
-        found.unwrap_or_else(|_| {
-            let text = "the attempt's time was used up while the platform was asked for what is needed first";
-            Err(AdapterError::new(ErrorClass::Timeout, text))
-        })
+    ) -> impl Future<Output = Result<Arc<T>, AdapterError>> {
+        // Hardly ever run, it would be most of what each attempt keeps room for.
+        let load = Box::pin(load);
+        let name = name.into();
+        async move {
+            let Some(memory) = self.memory else {
+                return load.await.map(Arc::new);
+            };
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let found = tokio::time::timeout(left, memory.get(name, life, load)).await;
+            found.unwrap_or_else(|_| {
+                let text = "the attempt's time was used up while the platform was asked for what is needed first";
+                Err(AdapterError::new(ErrorClass::Timeout, text))
+            })
+        }
     }
 
     /// Forgets what [`Exchange::recall`] keeps, as the platform has shown that it is not so any more.
@@ -322,7 +327,8 @@ impl Exchange<'_> {
             token = Some(self.token(Some(&stale.secret)).await?);
             (asked, response) = self.follow(&request, token.as_ref()).await?;
         }
-        self.strangers.judge(&asked, &response)?;
+        let asked = asked.as_deref().unwrap_or(&request);
+        self.strangers.judge(asked, &response)?;
         Ok(response)
     }
 
@@ -353,13 +359,13 @@ impl Exchange<'_> {
     }
 
     /// Sends a request to where it belongs, and on to where it is redirected as far as its list goes. What was asked last
-    /// comes with the answer.
-    async fn follow<'a>(
+    /// comes with the answer, where that is another request.
+    async fn follow(
         &self,
-        request: &'a Request,
+        request: &Request,
         token: Option<&AccessToken>,
-    ) -> Result<(Cow<'a, Request>, Response), AdapterError> {
-        let mut asked = Cow::Borrowed(request);
+    ) -> Result<(Option<Box<Request>>, Response), AdapterError> {
+        let mut other: Option<Box<Request>> = None;
         if request.is_granted() {
             let base = token.and_then(|token| token.api_base.as_ref());
             let base = base.ok_or_else(|| {
@@ -367,22 +373,24 @@ impl Exchange<'_> {
                     "the access token came without the address that its requests are sent to";
                 AdapterError::new(ErrorClass::Internal, text)
             })?;
-            asked = Cow::Owned(redirect::complete(request, base));
-            self.client.egress.check(&asked.url)?;
+            let completed = Box::new(redirect::complete(request, base));
+            self.client.egress.check(&completed.url)?;
+            other = Some(completed);
         }
         let mut hops = 0;
         loop {
-            let response = self.send_with(&asked, token).await?;
-            let next = redirect::next(&asked, &response);
+            let asked = other.as_deref().unwrap_or(request);
+            let response = self.send_with(asked, token).await?;
+            let next = redirect::next(asked, &response);
             let Some(next) = next.filter(|_| hops < redirect::HOPS_MAX) else {
-                return Ok((asked, response));
+                return Ok((other, response));
             };
             // A redirect to a log-in page leads nowhere, whatever its host.
-            self.strangers.judge(&asked, &response)?;
+            self.strangers.judge(asked, &response)?;
             self.client.egress.check(&next.url)?;
             redact::learn_request(&next);
             hops += 1;
-            asked = Cow::Owned(next);
+            other = Some(next);
         }
     }
 

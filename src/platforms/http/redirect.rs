@@ -49,7 +49,7 @@ pub(super) fn complete(request: &Request, base: &Url) -> Request {
 
 /// The request that follows a redirect; `None` where it is not followed. Only 307 and 308 keep method and body by
 /// definition (RFC 9110 §15.4), so the others are followed by a read without a body alone: a `POST` would become a `GET`.
-pub(super) fn next(request: &Request, response: &Response) -> Option<Request> {
+pub(super) fn next(request: &Request, response: &Response) -> Option<Box<Request>> {
     let is_plain_read = request.effect == Effect::Read && request.method == Method::GET;
     match response.status {
         307 | 308 => {}
@@ -71,10 +71,10 @@ pub(super) fn next(request: &Request, response: &Response) -> Option<Request> {
         HostSuffix::Trusted(name) => HostSuffix::covers(name, host).then_some(true),
     });
     let keeps_credentials = allowed.reduce(|one, other| one || other)?;
-    let mut next = Request {
+    let mut next = Box::new(Request {
         url,
         ..request.clone()
-    };
+    });
     if !keeps_credentials {
         next.auth = Auth::None;
         next.headers.retain(|(_, value)| !value.is_sensitive());

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::Effect;
 use super::redact::clean_text;
 use crate::domain::json_fault;
+use crate::platforms::rate::any_form;
 use crate::platforms::{AdapterError, ErrorClass};
 
 /// How much of a vendor's answer the log may quote.
@@ -85,7 +86,7 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// `Retry-After` in either form, as a wait from `now`.
+    /// `Retry-After` in any form, as a wait from `now`.
     #[must_use]
     pub fn retry_after(&self, now: DateTime<Utc>) -> Option<Duration> {
         retry_after(&self.headers, now)
@@ -159,14 +160,9 @@ impl Response {
     }
 }
 
-/// `Retry-After` in either form, as a wait from `now`.
+/// `Retry-After` in any form, as a wait from `now`.
 pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = headers.get("retry-after")?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = DateTime::parse_from_rfc2822(text).ok()?;
-    Some((at.with_timezone(&Utc) - now).to_std().unwrap_or_default())
+    any_form(headers.get("retry-after")?.to_str().ok()?, now)
 }
 
 /// The class of a lost answer.
@@ -202,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_in_both_forms() {
+    fn retry_after_is_read_in_every_form() {
         let now = DateTime::parse_from_rfc3339("2026-01-31T12:00:00Z")
             .unwrap()
             .with_timezone(&Utc);
@@ -214,6 +210,8 @@ mod tests {
             Some(Duration::from_secs(30))
         );
         assert_eq!(wait("Sat, 31 Jan 2026 11:00:00 GMT"), Some(Duration::ZERO));
+        // Zoom's daily limit.
+        assert_eq!(wait("2026-01-31T12:01:00Z"), Some(Duration::from_secs(60)));
         assert_eq!(wait("soon"), None);
     }
 

@@ -15,7 +15,6 @@ mod mrkdwn;
 mod request;
 mod response;
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,6 +49,8 @@ const PAGES_MAX: usize = 20;
 const FILE_ID: &str = "file_id";
 /// Life of a rotating access token where the answer does not say (`expires_in` 43200).
 const TOKEN_LIFE: Duration = Duration::from_secs(43_200);
+/// A workspace's address (`https://<workspace>.slack.com/archives/`) hardly ever changes.
+const ARCHIVES_LIFE: Duration = Duration::from_secs(86_400);
 /// Longest label of a custom field.
 const LABEL_MAX: usize = 100;
 
@@ -158,8 +159,6 @@ struct Bot {
     auth: Auth,
     channel: String,
     flow: Option<OauthFlow>,
-    /// `https://<workspace>.slack.com/archives/`, once a permalink has shown it.
-    archives: OnceLock<String>,
 }
 
 /// A message's place: unique together. `ts` is text with six decimals, never a number.
@@ -256,7 +255,6 @@ impl Slack {
                 auth,
                 channel,
                 flow,
-                archives: OnceLock::new(),
             })))
         };
         let way = match integration.auth_type {
@@ -323,26 +321,32 @@ fn reply(field: &str, markdown: &str) -> Result<Shown, AdapterError> {
 }
 
 impl Bot {
-    /// The page of a message. Slack is asked once; a failure costs the link and nothing else, as the message is there.
+    /// The page of a message. Slack is asked once what a page's address begins with; a failure costs the link and nothing
+    /// else, as the message is there.
     async fn permalink(&self, exchange: &Exchange<'_>, place: &Place) -> Option<String> {
-        let name = format!("p{}", place.ts.replace('.', ""));
-        if let Some(archives) = self.archives.get() {
-            return Some(format!("{archives}{}/{name}", place.channel));
-        }
-        let asked = async {
+        let end = format!("{}/p{}", place.channel, place.ts.replace('.', ""));
+        let ask = async || {
             let answer = exchange.send(self.permalink_request(place)?).await?;
             response::read_permalink(&answer)
         };
-        match asked.await {
-            Ok(link) => {
-                let end = format!("{}/{name}", place.channel);
-                if let Some(archives) = link.strip_suffix(&end) {
-                    // Another attempt may have been faster; both found the same.
-                    drop(self.archives.set(archives.to_owned()));
-                }
-                Some(link)
+        let beginning = async {
+            let link = ask().await?;
+            Ok(link.strip_suffix(&end).map(str::to_owned))
+        };
+        let link = async {
+            let archives = exchange
+                .recall("archives", ARCHIVES_LIFE, beginning)
+                .await?;
+            match archives.as_ref() {
+                Some(archives) => Ok(format!("{archives}{end}")),
+                // Of another form than expected: each page is asked for.
+                None => Box::pin(ask()).await,
             }
+        };
+        match link.await {
+            Ok(link) => Some(link),
             Err(error) => {
+                let error: AdapterError = error;
                 tracing::info!(error = %error, "Slack gave no permalink; the ticket stays without one");
                 None
             }

@@ -157,6 +157,7 @@ impl Sync<'_> {
             &self.tokens,
             strangers(self.handle.row.platform),
         )
+        .remembering(self.handle.memory.as_ref())
         .noting(&self.asked)
     }
 

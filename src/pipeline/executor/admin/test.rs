@@ -46,7 +46,8 @@ pub(in crate::pipeline) async fn run_checks(
             core.lease.as_ref(),
             &tokens,
             crate::platforms::strangers(handle.row.platform),
-        );
+        )
+        .remembering(handle.memory.as_ref());
         let report = adapter.check(&exchange, *kind).await;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         verdict.reports.push(match report {

@@ -485,6 +485,7 @@ impl<'a> Run<'a> {
             tokens,
             strangers(self.handle.as_ref().and_then(|handle| handle.row.platform)),
         )
+        .remembering(self.handle.as_ref().map(|handle| handle.memory.as_ref()))
         .noting(&self.asked)
     }
 
