@@ -66,7 +66,7 @@ pub struct AdapterError {
     pub done: Option<Box<Receipt>>,
     /// Fields that the platform refused, in its names with its reasons: the request made nothing, and is worth sending once
     /// more without them.
-    pub without: Option<BTreeMap<String, String>>,
+    pub without: Option<Box<BTreeMap<String, String>>>,
 }
 
 impl AdapterError {
@@ -129,7 +129,7 @@ impl AdapterError {
     /// Says that the request is worth sending once more without these fields.
     #[must_use]
     pub fn worth_it_without(mut self, fields: BTreeMap<String, String>) -> Self {
-        self.without = Some(fields);
+        self.without = Some(Box::new(fields));
         self
     }
 

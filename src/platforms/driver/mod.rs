@@ -101,7 +101,7 @@ impl Driver {
             Ok(receipt) => return Ok(receipt),
             Err(error) => error,
         };
-        let Some(without) = first.without.clone() else {
+        let Some(without) = first.without.as_deref().cloned() else {
             return Err(first);
         };
         let known = Known {

@@ -49,7 +49,10 @@ const PART_MIN: usize = 12;
 
 /// Redactors of secrets that attempts of one integration learned, by secret. Most requests carry the same ones again.
 #[derive(Debug, Clone, Default)]
-pub(in crate::platforms) struct Learned(Arc<Mutex<Vec<(SecretString, Arc<Redactor>)>>>);
+pub(in crate::platforms) struct Learned(Arc<Mutex<Vec<Lesson>>>);
+
+/// A secret, and what takes it out.
+type Lesson = (SecretString, Arc<Redactor>);
 
 impl Learned {
     fn redactor(&self, secret: &str) -> Arc<Redactor> {

@@ -714,7 +714,7 @@ impl Adapter for Jira {
                         if droppable && known.without.is_empty() {
                             error.worth_it_without(names)
                         } else {
-                            error
+                            *error
                         }
                     }
                 })
@@ -847,7 +847,8 @@ impl Adapter for Jira {
                         ),
                         details: Map::from_iter([("label".to_owned(), Value::from(mark))]),
                     }),
-                    Err(Refused::Fields(error, _) | Refused::Other(error)) => Err(error),
+                    Err(Refused::Fields(error, _)) => Err(*error),
+                    Err(Refused::Other(error)) => Err(error),
                 }
             }
         }

@@ -29,7 +29,7 @@ const FAULT_MAX: usize = 200;
 /// Why a create was refused.
 pub(super) enum Refused {
     /// By field, in Jira's names with Jira's reasons.
-    Fields(AdapterError, BTreeMap<String, String>),
+    Fields(Box<AdapterError>, BTreeMap<String, String>),
     /// Otherwise.
     Other(AdapterError),
 }
@@ -173,7 +173,7 @@ impl Jira {
                     .iter()
                     .map(|(name, reason)| (name.clone(), shorten(reason)))
                     .collect();
-                return Err(Refused::Fields(error, names));
+                return Err(Refused::Fields(Box::new(error), names));
             }
             return Err(Refused::Other(error));
         }
