@@ -21,8 +21,6 @@ pub enum Shape {
     },
     /// Plain text; one word of it is a code as well.
     Text,
-    /// The reply of a mail server, whose codes are the enhanced ones of RFC 3463 (`5.7.1`).
-    Smtp,
 }
 
 /// Where faults of fields stand.
@@ -113,19 +111,6 @@ impl Shape {
                 let is_word = !text.is_empty() && !text.contains(char::is_whitespace);
                 Said {
                     codes: is_word.then(|| text.clone()).into_iter().collect(),
-                    texts: (!text.is_empty()).then_some(text).into_iter().collect(),
-                    fields: Vec::new(),
-                }
-            }
-            Self::Smtp => {
-                let text = text_of(answer);
-                let words = text.split(|c: char| !(c.is_ascii_digit() || c == '.'));
-                let codes = words.map(|word| word.trim_matches('.'));
-                Said {
-                    codes: codes
-                        .filter(|word| is_enhanced(word))
-                        .map(str::to_owned)
-                        .collect(),
                     texts: (!text.is_empty()).then_some(text).into_iter().collect(),
                     fields: Vec::new(),
                 }
@@ -227,11 +212,4 @@ fn text_of(answer: &Response) -> String {
 fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '[' | ']');
     text.starts_with(|c: char| c.is_alphabetic() || c == '_') && text.chars().all(fits)
-}
-
-/// Class, subject and detail, e.g. `4.7.28`.
-fn is_enhanced(word: &str) -> bool {
-    let parts: Vec<&str> = word.split('.').collect();
-    let short = |part: &&str| (1..=3).contains(&part.len());
-    parts.len() == 3 && matches!(parts[0], "2" | "4" | "5") && parts.iter().all(short)
 }

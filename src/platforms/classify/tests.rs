@@ -1,5 +1,6 @@
-//! Every platform's way to refuse, said in a table and held against answers as its documentation shows them. The tables
-//! are those that the adapters begin from; a platform whose answers no table can say would show here.
+//! Every platform's way to refuse over HTTP, said in a table and held against answers as its documentation shows them. The
+//! tables are those that the adapters begin from; a platform whose answers no table can say would show here. A mail
+//! server's replies have a classifier of their own, beside their transport.
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -767,81 +768,6 @@ fn teams_has_one_shape_for_graph_and_for_workflows() {
                 "limited 1s integration",
             ),
             (503, "", "unknown"),
-        ],
-    );
-}
-
-#[test]
-fn a_mail_server_s_reply_is_judged_by_its_enhanced_code_first() {
-    static EMAIL: ErrorTable = ErrorTable {
-        shapes: &[Shape::Smtp],
-        rules: &[
-            Rule::any()
-                .code(&["4.7.28", "5.4.5", "4.5.3", "4.3.2"])
-                .means(limited(3600)),
-            Rule::any()
-                .statuses(421, 454)
-                .text(&["too many", "rate", "throttling"])
-                .means(limited(300)),
-            Rule::any()
-                .code(&["5.7.8", "5.7.3", "5.7.9", "5.7.11", "5.7.14", "5.7.30"])
-                .means(Means::Authentication),
-            rule(535).means(Means::Authentication),
-            rule(534).means(Means::Authentication),
-            rule(530).means(Means::Authentication),
-            rule(538).means(Means::Authentication),
-            Rule::any().code(&["5.7.*"]).means(Means::Permission),
-            Rule::any().code(&["5.1.6", "5.2.1"]).means(Means::Gone),
-            Rule::any()
-                .code(&["5.1.7", "5.1.8", "5.3.4", "5.2.*", "5.5.*", "5.6.*"])
-                .means(Means::Validation),
-            Rule::any().code(&["5.1.*", "5.4.1"]).means(Means::NotFound),
-            Rule::any().statuses(550, 551).means(Means::NotFound),
-            // Greylisting wants at least five minutes.
-            Rule::any()
-                .statuses(450, 450)
-                .means(Means::Later(secs(300))),
-            Rule::any().statuses(400, 499).means(Means::Transient),
-            // A reply is an answer: nothing was taken, whatever a 5xx is elsewhere.
-            Rule::any().statuses(500, 599).means(Means::Validation),
-        ],
-        ok: None,
-        fields: &[],
-        rate: NO_QUOTA,
-    };
-    hold(
-        &EMAIL,
-        &[
-            (250, "2.0.0 Ok: queued as 4ABC", "good"),
-            (
-                535,
-                "5.7.8 Username and Password not accepted",
-                "authentication",
-            ),
-            (
-                550,
-                "5.7.30 Basic authentication is not supported",
-                "authentication",
-            ),
-            (550, "5.7.1 Relay access denied", "permission"),
-            (550, "5.1.1 <x@y.example>: User unknown", "notfound"),
-            (550, "no such user", "notfound"),
-            (550, "5.2.1 mailbox disabled", "gone"),
-            (552, "5.3.4 Message too big", "validation"),
-            (553, "5.1.8 sender address rejected", "validation"),
-            (
-                550,
-                "5.4.5 Daily user sending limit exceeded",
-                "limited 3600s integration",
-            ),
-            (
-                454,
-                "4.7.0 Throttling failure: Maximum sending rate exceeded",
-                "limited 300s integration",
-            ),
-            (450, "4.7.1 greylisted, see 192.0.2.1", "transient 300s"),
-            (451, "4.3.0 try later", "transient"),
-            (554, "rejected", "validation"),
         ],
     );
 }

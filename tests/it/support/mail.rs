@@ -12,8 +12,8 @@ use ticketwire::platforms::mail::{
     MessageId, Security,
 };
 use ticketwire::platforms::{
-    AccessToken, AdapterError, EgressPolicy, Exchange, File, HttpClient, Response, SendPermit, Strangers,
-    TokenSource,
+    AccessToken, AdapterError, EgressPolicy, Exchange, File, HttpClient, Response, SendPermit,
+    Strangers, TokenSource,
 };
 use ticketwire::sandbox::{Fault, Ledger, Sandbox};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
