@@ -10,7 +10,7 @@ use super::super::fault::Fault;
 use super::super::site::Site;
 use super::super::{BODY_MAX, Shared};
 use super::command::{self, Sender};
-use super::step::{Met, Step, amid, faulted, rendered};
+use super::step::{Met, Step, amid, faulted, rendered, text_of};
 use super::wire::{Gone, Line, Wire};
 use crate::domain::Platform;
 
@@ -37,14 +37,6 @@ pub(super) struct Session {
     to: Vec<String>,
     /// Whether recipients were named, of which none was taken.
     refused_some: bool,
-}
-
-/// The text of an answer.
-pub(super) fn text_of(answer: &Answer) -> String {
-    answer
-        .text
-        .as_ref()
-        .map_or_else(String::new, |(_, text)| text.clone())
 }
 
 impl Session {

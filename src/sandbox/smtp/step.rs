@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::super::fake::{Answer, Call};
 use super::super::fault::{DelayAt, Fault, FaultKind};
 use super::super::site::Site;
-use super::session::text_of;
 use super::wire::{Gone, Wire};
 
 /// Pieces of a slow reply.
@@ -25,6 +24,14 @@ pub(super) struct Step {
     pub(super) body: Bytes,
     /// The reply, where it is not the site that knows it.
     pub(super) usual: Option<Answer>,
+}
+
+/// The text of an answer.
+pub(super) fn text_of(answer: &Answer) -> String {
+    answer
+        .text
+        .as_ref()
+        .map_or_else(String::new, |(_, text)| text.clone())
 }
 
 /// A fault in force, and how to hear that it was cleared.
