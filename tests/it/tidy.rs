@@ -1,5 +1,7 @@
 //! The architecture's invariants, said as absences (docs/architecture.md): which room may know which.
 
+mod cycles;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
