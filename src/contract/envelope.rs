@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::fields::kind;
-use super::{Command, CommandType, Faults};
+use super::fields::{TIME, kind, time_of};
+use super::{Command, CommandType, Faults, Fields};
 use crate::domain::{CommandId, ErrorCode, Failure, MASK, OrganizationId, json_fault, shown};
 
 /// A message as it came from the broker, borrowed.
@@ -86,7 +86,8 @@ pub struct Rejection {
 const NAMESPACE_REJECTED: Uuid = Uuid::from_u128(0x7b1f_3e6a_52d4_4a0e_9c57_6f1d_20c8_b94a);
 
 impl Envelope {
-    /// Parses and validates a message. `own_prefix` is `amqp.prefix`: the worker's own queues are no reply address.
+    /// Parses and validates a message. `own_prefix` is `amqp.prefix`: the worker's own queues are no
+    /// reply address.
     ///
     /// # Errors
     /// A [`Rejection`] with all faults by field.
@@ -95,248 +96,42 @@ impl Envelope {
         body_bytes_max: usize,
         own_prefix: &str,
     ) -> Result<Self, Box<Rejection>> {
-        let mut known = Known {
-            trace: Trace {
-                parent: raw.traceparent.and_then(trace_parent),
-                state: raw.tracestate.and_then(trace_state),
-            },
-            reply_to: raw
-                .reply_to
-                .map(str::to_owned)
-                .filter(|name| !name.is_empty()),
-            correlation_id: raw.correlation_id.map(str::to_owned),
-            ..Known::default()
-        };
-
-        let one = |known: Known, field: &str, fault: String| {
-            Err(known.reject(
-                raw,
-                ErrorCode::InvalidCommand,
-                Faults::from([(field.to_owned(), fault)]),
-            ))
-        };
-        if let Some(reply_to) = &known.reply_to {
-            let own = reply_to.strip_prefix(own_prefix).is_some_and(|rest| {
-                matches!(
-                    rest,
-                    ".tickets" | ".integrations" | ".webhooks" | ".dead" | ".events.log"
-                )
-            });
-            if own {
-                known.reply_to = None;
-                return one(
-                    known,
-                    "reply_to",
-                    "must not be one of the worker's own queues".into(),
-                );
+        let mut known = Known::of(raw);
+        let read = known
+            .check_reply_to(own_prefix)
+            .and_then(|()| read_object(raw, body_bytes_max));
+        let attributes = match read {
+            Ok(attributes) => attributes,
+            Err((field, fault)) => {
+                let faults = Faults::from([(field.to_owned(), fault)]);
+                return Err(known.reject(raw, ErrorCode::InvalidCommand, faults));
             }
-        }
-        if raw.body.len() > body_bytes_max {
-            let fault = format!(
-                "has {} bytes; the limit is {body_bytes_max} (setting amqp.max_message_bytes)",
-                raw.body.len()
-            );
-            return one(known, "message", fault);
-        }
-        if let Some(content_type) = raw.content_type.filter(|text| !text.is_empty()) {
-            let essence = content_type
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase();
-            if essence != "application/cloudevents+json" && essence != "application/json" {
-                let fault = format!(
-                    "is {:?}; send application/cloudevents+json or application/json",
-                    shown(content_type)
-                );
-                return one(known, "content_type", fault);
-            }
-        }
-        let mut attributes = match serde_json::from_slice::<Value>(raw.body) {
-            Ok(Value::Object(map)) => map,
-            Ok(other) => {
-                return one(
-                    known,
-                    "message",
-                    format!("must be a JSON object, not {}", kind(&other)),
-                );
-            }
-            Err(error) => return one(known, "message", message_fault(&error)),
         };
-
         let mut faults = Faults::new();
-        match attributes.get("specversion") {
-            Some(Value::String(version)) if version == "1.0" => {}
-            Some(_) => fault(&mut faults, "specversion", "must be \"1.0\""),
-            None => fault(
-                &mut faults,
-                "specversion",
-                "is required and must be \"1.0\"",
-            ),
-        }
-        known.id = match attributes.get("id") {
-            Some(Value::String(text)) => match CommandId::parse(text) {
-                Some(id) => Some(id),
-                None => {
-                    fault(
-                        &mut faults,
-                        "id",
-                        "must be a UUID, e.g. 0198e0d2-6d3a-7c1e-9a53-0a4f6c1d2b3e",
-                    );
-                    None
+        let read = Attributes::read(Fields::new(attributes, &mut faults), &mut known, raw);
+        let command_type = read.command_type.known();
+        let mut parsed = None;
+        if let (Some(command_type), Some(data)) = (command_type, read.data) {
+            match serde_json::to_string(&data) {
+                Ok(text) => {
+                    let command = Command::parse(command_type, data, &mut faults);
+                    parsed = command.map(|command| (command_type, command, text));
                 }
-            },
-            Some(other) => {
-                fault(
-                    &mut faults,
-                    "id",
-                    format!("must be a UUID as text, not {}", kind(other)),
-                );
-                None
-            }
-            None => {
-                fault(&mut faults, "id", "is required");
-                None
-            }
-        };
-        match attributes.get("source") {
-            Some(Value::String(source)) if !source.is_empty() => {}
-            Some(_) => fault(
-                &mut faults,
-                "source",
-                "must be a non-empty URI reference, e.g. /support-portal",
-            ),
-            None => fault(&mut faults, "source", "is required, e.g. /support-portal"),
-        }
-        known.organization_id = match attributes.get("organizationid") {
-            Some(Value::String(text)) => match OrganizationId::parse(text) {
-                Some(id) => Some(id),
-                None => {
-                    fault(&mut faults, "organizationid", "must be a UUID");
-                    None
+                Err(error) => {
+                    faults.insert("data".into(), format!("cannot be stored as JSON: {error}"));
                 }
-            },
-            Some(other) => {
-                fault(
-                    &mut faults,
-                    "organizationid",
-                    format!("must be a UUID as text, not {}", kind(other)),
-                );
-                None
             }
-            None => {
-                fault(
-                    &mut faults,
-                    "organizationid",
-                    "is required: the UUID of the tenant",
-                );
-                None
-            }
-        };
-        let mut code = ErrorCode::InvalidCommand;
-        let command_type = match attributes.get("type") {
-            Some(Value::String(text)) => {
-                known.command_type = Some(shown(text))
-                    .filter(|text| *text != MASK)
-                    .map(str::to_owned);
-                let parsed = CommandType::parse(text);
-                if parsed.is_none() {
-                    code = ErrorCode::UnknownType;
-                    fault(
-                        &mut faults,
-                        "type",
-                        format!("is none of {}", CommandType::spellings()),
-                    );
-                } else if raw.routing_key != text {
-                    let message = format!(
-                        "is {text:?} but the routing key is {:?}",
-                        shown(raw.routing_key)
-                    );
-                    fault(
-                        &mut faults,
-                        "type",
-                        format!("{message}; they must be equal"),
-                    );
-                }
-                parsed
-            }
-            Some(other) => {
-                fault(
-                    &mut faults,
-                    "type",
-                    format!("must be text, not {}", kind(other)),
-                );
-                None
-            }
-            None => {
-                fault(&mut faults, "type", "is required, e.g. ticket.create");
-                None
-            }
-        };
-        if let Some(Value::String(parent)) = attributes.get("traceparent") {
-            known.trace.parent = trace_parent(parent);
         }
-        if let Some(Value::String(state)) = attributes.get("tracestate") {
-            known.trace.state = trace_state(state);
-        }
-        let expires_at = moment(&attributes, "expirytime", &mut faults);
-        moment(&attributes, "time", &mut faults);
-        let dry_run = match attributes.get("dryrun") {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(flag)) => *flag,
-            // CloudEvents' own JSON mapping of booleans, and what some SDKs make of an extension.
-            Some(Value::String(text)) if text == "true" => true,
-            Some(Value::String(text)) if text == "false" => false,
-            Some(_) => {
-                fault(&mut faults, "dryrun", "must be true or false");
-                false
-            }
-        };
-        if let Some(Value::String(content_type)) = attributes.get("datacontenttype")
-            && !content_type.to_ascii_lowercase().contains("json")
-        {
-            fault(&mut faults, "datacontenttype", "must be application/json");
-        }
-        if attributes.contains_key("data_base64") {
-            fault(
-                &mut faults,
-                "data_base64",
-                "is not taken; put the data as a JSON object into data",
-            );
-        }
-        let data = match attributes.remove("data") {
-            Some(Value::Object(map)) => Some(map),
-            Some(other) => {
-                fault(
-                    &mut faults,
-                    "data",
-                    format!("must be an object, not {}", kind(&other)),
-                );
-                None
-            }
-            None => {
-                fault(&mut faults, "data", "is required");
-                None
-            }
-        };
-        let (command, data) = match (command_type, data) {
-            (Some(command_type), Some(data)) => {
-                let text = serde_json::to_string(&data).unwrap_or_default();
-                (Command::parse(command_type, data, &mut faults), text)
-            }
-            (None, _) | (_, None) => (None, String::new()),
-        };
-        match (known.id, command_type, known.organization_id, command) {
-            (Some(id), Some(command_type), Some(organization_id), Some(command))
+        match (known.id, known.organization_id, parsed) {
+            (Some(id), Some(organization_id), Some((command_type, command, data)))
                 if faults.is_empty() =>
             {
                 Ok(Self {
                     id,
                     command_type,
                     organization_id,
-                    expires_at,
-                    dry_run,
+                    expires_at: read.expires_at,
+                    dry_run: read.dry_run,
                     trace: known.trace,
                     reply_to: known.reply_to,
                     correlation_id: known.correlation_id,
@@ -344,7 +139,7 @@ impl Envelope {
                     command,
                 })
             }
-            _ => Err(known.reject(raw, code, faults)),
+            _ => Err(known.reject(raw, read.command_type.code(), faults)),
         }
     }
 
@@ -378,7 +173,7 @@ impl Envelope {
     }
 }
 
-#[derive(Default)]
+/// What is known of a message that may yet be rejected.
 struct Known {
     id: Option<CommandId>,
     command_type: Option<String>,
@@ -389,6 +184,42 @@ struct Known {
 }
 
 impl Known {
+    fn of(raw: &RawMessage<'_>) -> Self {
+        let reply_to = raw.reply_to.filter(|name| !name.is_empty());
+        Self {
+            id: None,
+            command_type: None,
+            organization_id: None,
+            trace: Trace {
+                parent: raw.traceparent.and_then(trace_parent),
+                state: raw.tracestate.and_then(trace_state),
+            },
+            reply_to: reply_to.map(str::to_owned),
+            correlation_id: raw.correlation_id.map(str::to_owned),
+        }
+    }
+
+    /// The worker's own queues are no reply address, not even for the rejection.
+    fn check_reply_to(&mut self, own_prefix: &str) -> Result<(), Unreadable> {
+        let rest = self
+            .reply_to
+            .as_deref()
+            .and_then(|name| name.strip_prefix(own_prefix));
+        let own = [
+            ".tickets",
+            ".integrations",
+            ".webhooks",
+            ".dead",
+            ".events.log",
+        ];
+        if rest.is_some_and(|rest| own.contains(&rest)) {
+            self.reply_to = None;
+            let fault = "must not be one of the worker's own queues";
+            return Err(("reply_to", fault.into()));
+        }
+        Ok(())
+    }
+
     fn reject(self, raw: &RawMessage<'_>, code: ErrorCode, fields: Faults) -> Box<Rejection> {
         let listed = fields
             .iter()
@@ -417,34 +248,212 @@ fn digest_id(routing_key: &str, body: &[u8]) -> Uuid {
     Uuid::new_v5(&NAMESPACE_REJECTED, &digest)
 }
 
-fn fault(faults: &mut Faults, name: &str, text: impl Into<String>) {
-    faults.insert(name.to_owned(), text.into());
+/// Why a message cannot even be read: a field and its one fault.
+type Unreadable = (&'static str, String);
+
+/// The message's body as a JSON object.
+fn read_object(
+    raw: &RawMessage<'_>,
+    body_bytes_max: usize,
+) -> Result<Map<String, Value>, Unreadable> {
+    if raw.body.len() > body_bytes_max {
+        let fault = format!(
+            "has {} bytes; the limit is {body_bytes_max} (setting amqp.max_message_bytes)",
+            raw.body.len()
+        );
+        return Err(("message", fault));
+    }
+    let content_type = raw.content_type.filter(|text| !text.is_empty());
+    if let Some(content_type) = content_type.filter(|text| !is_json_type(text)) {
+        let fault = format!(
+            "is {:?}; send application/cloudevents+json or application/json",
+            shown(content_type)
+        );
+        return Err(("content_type", fault));
+    }
+    match serde_json::from_slice::<Value>(raw.body) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(other) => {
+            let fault = format!("must be a JSON object, not {}", kind(&other));
+            Err(("message", fault))
+        }
+        Err(error) => Err(("message", message_fault(&error))),
+    }
 }
 
-fn moment(
-    attributes: &Map<String, Value>,
-    name: &str,
-    faults: &mut Faults,
-) -> Option<DateTime<Utc>> {
-    match attributes.get(name)? {
-        Value::Null => None,
-        Value::String(text) => match DateTime::parse_from_rfc3339(text) {
-            Ok(moment) => Some(moment.with_timezone(&Utc)),
-            Err(_) => {
-                fault(
-                    faults,
-                    name,
-                    "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z",
-                );
-                None
-            }
-        },
+/// Whether a `content_type` is one of JSON, whatever its parameters.
+fn is_json_type(content_type: &str) -> bool {
+    let essence = content_type
+        .split_once(';')
+        .map_or(content_type, |(essence, _)| essence)
+        .trim();
+    ["application/cloudevents+json", "application/json"]
+        .iter()
+        .any(|json| essence.eq_ignore_ascii_case(json))
+}
+
+/// The envelope's attributes that a rejection does not need.
+struct Attributes {
+    command_type: TypeRead,
+    expires_at: Option<DateTime<Utc>>,
+    dry_run: bool,
+    data: Option<Map<String, Value>>,
+}
+
+impl Attributes {
+    /// Reads all attributes, those that a rejection needs into `known`. Ones that nobody asks for are
+    /// extensions, which CloudEvents allows.
+    fn read(mut f: Fields<'_>, known: &mut Known, raw: &RawMessage<'_>) -> Self {
+        check_specversion(&mut f);
+        known.id = read_id(&mut f);
+        check_source(&mut f);
+        known.organization_id = read_organization(&mut f);
+        let command_type = read_type(&mut f, known, raw.routing_key);
+        read_trace(&mut f, &mut known.trace);
+        let expires_at = f.form("expirytime", TIME, time_of);
+        // When it happened, the producer says; nothing here depends on it.
+        f.form("time", TIME, time_of);
+        let dry_run = read_dry_run(&mut f);
+        check_data_type(&mut f);
+        Self {
+            command_type,
+            expires_at,
+            dry_run,
+            data: read_data(&mut f),
+        }
+    }
+}
+
+fn check_specversion(f: &mut Fields<'_>) {
+    match f.take("specversion") {
+        Some(Value::String(version)) if version == "1.0" => {}
+        Some(_) => f.fault("specversion", "must be \"1.0\""),
+        None => f.fault("specversion", "is required and must be \"1.0\""),
+    }
+}
+
+fn read_id(f: &mut Fields<'_>) -> Option<CommandId> {
+    f.require("id", "");
+    let what = ("a UUID", "0198e0d2-6d3a-7c1e-9a53-0a4f6c1d2b3e");
+    f.form("id", what, CommandId::parse)
+}
+
+fn check_source(f: &mut Fields<'_>) {
+    match f.take("source") {
+        Some(Value::String(source)) if !source.is_empty() => {}
+        Some(_) => f.fault(
+            "source",
+            "must be a non-empty URI reference, e.g. /support-portal",
+        ),
+        None => f.fault("source", "is required, e.g. /support-portal"),
+    }
+}
+
+fn read_organization(f: &mut Fields<'_>) -> Option<OrganizationId> {
+    f.require("organizationid", "the UUID of the tenant");
+    f.form("organizationid", ("a UUID", ""), OrganizationId::parse)
+}
+
+/// What an envelope's `type` is.
+#[derive(Clone, Copy)]
+enum TypeRead {
+    Known(CommandType),
+    /// Of a later version, or misspelled.
+    Unknown,
+    /// Missing, or no text.
+    None,
+}
+
+impl TypeRead {
+    const fn known(self) -> Option<CommandType> {
+        match self {
+            Self::Known(command_type) => Some(command_type),
+            Self::Unknown | Self::None => None,
+        }
+    }
+
+    /// What a message with this type is rejected with.
+    const fn code(self) -> ErrorCode {
+        match self {
+            Self::Unknown => ErrorCode::UnknownType,
+            Self::Known(_) | Self::None => ErrorCode::InvalidCommand,
+        }
+    }
+}
+
+fn read_type(f: &mut Fields<'_>, known: &mut Known, routing_key: &str) -> TypeRead {
+    let text = match f.take("type") {
+        Some(Value::String(text)) => text,
+        Some(other) => {
+            f.fault("type", format!("must be text, not {}", kind(&other)));
+            return TypeRead::None;
+        }
+        None => {
+            f.fault("type", "is required, e.g. ticket.create");
+            return TypeRead::None;
+        }
+    };
+    known.command_type = Some(shown(&text))
+        .filter(|text| *text != MASK)
+        .map(str::to_owned);
+    let Some(command_type) = CommandType::parse(&text) else {
+        f.fault("type", format!("is none of {}", CommandType::spellings()));
+        return TypeRead::Unknown;
+    };
+    if routing_key != text {
+        let fault = format!(
+            "is {text:?} but the routing key is {:?}; they must be equal",
+            shown(routing_key)
+        );
+        f.fault("type", fault);
+    }
+    TypeRead::Known(command_type)
+}
+
+/// The envelope's trace context goes before that of the AMQP headers; one that is malformed is none.
+fn read_trace(f: &mut Fields<'_>, trace: &mut Trace) {
+    if let Some(Value::String(parent)) = f.take("traceparent") {
+        trace.parent = trace_parent(&parent);
+    }
+    if let Some(Value::String(state)) = f.take("tracestate") {
+        trace.state = trace_state(&state);
+    }
+}
+
+fn read_dry_run(f: &mut Fields<'_>) -> bool {
+    match f.take("dryrun") {
+        None => false,
+        Some(Value::Bool(flag)) => flag,
+        // CloudEvents' own JSON mapping of booleans, and what some SDKs make of an extension.
+        Some(Value::String(text)) if text == "true" => true,
+        Some(Value::String(text)) if text == "false" => false,
+        Some(_) => {
+            f.fault("dryrun", "must be true or false");
+            false
+        }
+    }
+}
+
+fn check_data_type(f: &mut Fields<'_>) {
+    if let Some(Value::String(content_type)) = f.take("datacontenttype")
+        && !content_type.to_ascii_lowercase().contains("json")
+    {
+        f.fault("datacontenttype", "must be application/json");
+    }
+    if f.mentions("data_base64") {
+        f.fault(
+            "data_base64",
+            "is not taken; put the data as a JSON object into data",
+        );
+    }
+}
+
+fn read_data(f: &mut Fields<'_>) -> Option<Map<String, Value>> {
+    f.require("data", "");
+    match f.take("data")? {
+        Value::Object(map) => Some(map),
         other => {
-            fault(
-                faults,
-                name,
-                format!("must be an RFC 3339 time as text, not {}", kind(other)),
-            );
+            f.fault("data", format!("must be an object, not {}", kind(&other)));
             None
         }
     }
@@ -500,4 +509,104 @@ pub fn is_trace_state(text: &str) -> bool {
         })
     };
     text.len() <= 512 && text.split(',').all(is_member)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(change: impl Fn(&mut Value)) -> Result<Envelope, Box<Rejection>> {
+        let mut message = json!({
+            "specversion": "1.0", "id": "0198e0d2-6d3a-7c1e-9a53-0a4f6c1d2b3e", "source": "/portal",
+            "type": "ticket.get", "organizationid": "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+            "data": { "ticket_id": "9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10" },
+        });
+        change(&mut message);
+        let body = message.to_string();
+        let raw = RawMessage {
+            routing_key: "ticket.get",
+            body: body.as_bytes(),
+            content_type: Some("Application/CloudEvents+JSON; charset=utf-8"),
+            traceparent: None,
+            tracestate: None,
+            reply_to: None,
+            correlation_id: None,
+        };
+        Envelope::parse(&raw, 1 << 20, "ticketwire")
+    }
+
+    #[test]
+    fn an_attribute_that_is_null_is_missing() {
+        let optional = ["time", "expirytime", "dryrun", "traceparent", "subject"];
+        let envelope = parse(|message| {
+            for name in optional {
+                message[name] = Value::Null;
+            }
+        });
+        assert!(!envelope.unwrap().dry_run);
+
+        let required = [
+            "data",
+            "id",
+            "organizationid",
+            "source",
+            "specversion",
+            "type",
+        ];
+        let rejection = parse(|message| {
+            for name in required {
+                message[name] = Value::Null;
+            }
+        });
+        let faults = rejection.unwrap_err().failure.fields;
+        assert_eq!(faults.keys().collect::<Vec<_>>(), required);
+        for (name, fault) in faults {
+            assert!(fault.starts_with("is required"), "{name} {fault}");
+        }
+    }
+
+    #[test]
+    fn the_faults_of_envelope_and_data_are_found_together() {
+        let rejection = parse(|message| {
+            message["id"] = json!(42);
+            message["time"] = json!(42);
+            message["expirytime"] = json!("tomorrow");
+            message["data"] = json!({ "colour": "red" });
+        });
+        let rejection = rejection.unwrap_err();
+        assert_eq!(rejection.failure.code, ErrorCode::InvalidCommand);
+        assert!(rejection.organization_id.is_some());
+        let expected = [
+            ("colour", "is not a field of this command"),
+            (
+                "expirytime",
+                "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z",
+            ),
+            ("id", "must be a UUID as text, not a number"),
+            ("ticket_id", "is required"),
+            ("time", "must be an RFC 3339 time as text, not a number"),
+        ];
+        let found = rejection.failure.fields;
+        let found: Vec<(&str, &str)> = found.iter().map(|(n, f)| (&**n, &**f)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_type_of_a_later_version_is_told_from_none() {
+        let code = |change: fn(&mut Value)| parse(change).unwrap_err().failure.code;
+        assert_eq!(
+            code(|message| message["type"] = json!("ticket.merge")),
+            ErrorCode::UnknownType
+        );
+        assert_eq!(
+            code(|message| message["type"] = json!(["ticket.get"])),
+            ErrorCode::InvalidCommand
+        );
+        assert_eq!(
+            code(|message| message["type"] = json!("ticket.search")),
+            ErrorCode::InvalidCommand
+        );
+    }
 }

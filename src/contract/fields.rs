@@ -1,12 +1,13 @@
 //! Reading a JSON object field by field, so that every fault is found and named, not only the first.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::domain::shown;
+use crate::domain::{WireEnum, shown};
 
 /// What is wrong, by field.
 pub type Faults = BTreeMap<String, String>;
@@ -24,41 +25,41 @@ const LEGACY_NAMES: [(&str, &str); 3] = [
     ("is_enabled", "is gone; use enabled"),
 ];
 
-/// A JSON object being read: each getter takes its field out, [`Fields::finish`] names what nobody asked for.
+/// A JSON object being read: each getter takes its field out, [`Fields::finish`] names what nobody
+/// asked for.
 ///
-/// It can also describe itself: then nothing is read, and every getter notes the JSON Schema of what it would take. So the
-/// published schemas are what the parser does, and cannot drift from it.
+/// It can also describe itself: then nothing is read, and every getter notes the JSON Schema of what
+/// it would take and whether it can do without. So the published schemas are what the parser does,
+/// and cannot drift from it.
 pub struct Fields<'a> {
     map: Map<String, Value>,
     faults: &'a mut Faults,
-    shape: Option<&'a mut Properties>,
+    shape: Option<&'a mut Shape>,
+    /// What is said of a field that nobody asked for.
+    not_a_field: Cow<'static, str>,
 }
 
-/// JSON Schemas by field.
-pub(super) type Properties = Map<String, Value>;
+/// What an object's readers ask for.
+#[derive(Default)]
+struct Shape {
+    /// JSON Schemas by field.
+    properties: Map<String, Value>,
+    /// The fields that they cannot do without.
+    required: BTreeSet<String>,
+}
 
-/// The schema of an object that `read` reads: what it asks for, what it cannot do without, and nothing else.
+/// The schema of an object that `read` reads: what it asks for, what it cannot do without, and
+/// nothing else.
 pub(super) fn schema_of<T>(read: impl Fn(&mut Fields<'_>) -> T) -> Value {
-    let (mut faults, mut properties) = (Faults::new(), Properties::new());
-    read(&mut Fields {
-        map: Map::new(),
-        faults: &mut faults,
-        shape: Some(&mut properties),
-    });
-    let mut missing = Faults::new();
-    read(&mut Fields::new(Map::new(), &mut missing));
-    let required: Vec<&String> = missing
-        .iter()
-        .filter(|(name, fault)| fault.starts_with(REQUIRED) && properties.contains_key(*name))
-        .map(|(name, _)| name)
-        .collect();
+    let (mut faults, mut shape) = (Faults::new(), Shape::default());
+    let mut fields = Fields::new(Map::new(), &mut faults);
+    fields.shape = Some(&mut shape);
+    read(&mut fields);
     json!({
-        "type": "object", "required": required, "properties": properties, "additionalProperties": false,
+        "type": "object", "required": shape.required, "properties": shape.properties,
+        "additionalProperties": false,
     })
 }
-
-/// How the fault of a missing field begins.
-const REQUIRED: &str = "is required";
 
 impl<'a> Fields<'a> {
     /// Reads `map`; faults are recorded by field name.
@@ -67,16 +68,41 @@ impl<'a> Fields<'a> {
             map,
             faults,
             shape: None,
+            not_a_field: Cow::Borrowed("is not a field of this command"),
         }
+    }
+
+    /// What is said of a field that nobody asks for, in place of the usual.
+    pub(super) fn explain_unknown(&mut self, fault: String) {
+        self.not_a_field = Cow::Owned(fault);
     }
 
     /// Notes what a field would have to be, where this describes itself.
     fn note(&mut self, name: &str, schema: impl FnOnce() -> Value) {
         if let Some(shape) = &mut self.shape
-            && !shape.contains_key(name)
+            && !shape.properties.contains_key(name)
         {
-            shape.insert(name.to_owned(), schema());
+            shape.properties.insert(name.to_owned(), schema());
         }
+    }
+
+    /// Says that the field cannot be done without, and what it takes; where it is not there (which
+    /// the caller finds out, as null may count), that is its fault. Returns whether it is.
+    pub fn demand(&mut self, name: &str, is_there: bool, takes: &str) -> bool {
+        if let Some(shape) = &mut self.shape {
+            shape.required.insert(name.to_owned());
+            return true;
+        }
+        if !is_there {
+            let separator = if takes.is_empty() { "" } else { ": " };
+            self.fault(name, format!("is required{separator}{takes}"));
+        }
+        is_there
+    }
+
+    /// The same of a field that cannot be null.
+    pub fn require(&mut self, name: &str, takes: &str) -> bool {
+        self.demand(name, self.has(name), takes)
     }
 
     /// Records a fault.
@@ -132,43 +158,48 @@ impl<'a> Fields<'a> {
 
     /// A required text of `min` to `max` characters; empty after a fault.
     pub fn required_text(&mut self, name: &str, min: usize, max: usize) -> String {
-        if !self.has(name) {
+        if !self.require(name, "") {
             self.map.remove(name);
-            self.fault(name, "is required");
             return String::new();
         }
         self.text(name, min, max).unwrap_or_default()
     }
 
-    /// An optional UUID.
-    pub fn uuid(&mut self, name: &str) -> Option<Uuid> {
-        self.note(name, || json!({ "type": "string", "format": "uuid" }));
+    /// An optional text of a form of its own: `what` it must be, with an example, and how it is read.
+    pub fn form<T>(
+        &mut self,
+        name: &str,
+        (what, example): (&str, &str),
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         match self.take(name)? {
-            Value::String(text) => match Uuid::parse_str(&text) {
-                Ok(id) => Some(id),
-                Err(_) => {
-                    self.fault(
-                        name,
-                        "must be a UUID, e.g. 6f9619ff-8b86-d011-b42d-00c04fc964ff",
-                    );
-                    None
+            Value::String(text) => {
+                let parsed = parse(&text);
+                if parsed.is_none() {
+                    let separator = if example.is_empty() { "" } else { ", e.g. " };
+                    self.fault(name, format!("must be {what}{separator}{example}"));
                 }
-            },
+                parsed
+            }
             other => {
-                self.fault(
-                    name,
-                    format!("must be a UUID as text, not {}", kind(&other)),
-                );
+                let fault = format!("must be {what} as text, not {}", kind(&other));
+                self.fault(name, fault);
                 None
             }
         }
     }
 
+    /// An optional UUID.
+    pub fn uuid(&mut self, name: &str) -> Option<Uuid> {
+        self.note(name, || json!({ "type": "string", "format": "uuid" }));
+        let what = ("a UUID", "6f9619ff-8b86-d011-b42d-00c04fc964ff");
+        self.form(name, what, |text| Uuid::parse_str(text).ok())
+    }
+
     /// A required UUID; nil after a fault.
     pub fn required_uuid(&mut self, name: &str) -> Uuid {
-        if !self.has(name) {
+        if !self.require(name, "") {
             self.map.remove(name);
-            self.fault(name, "is required");
             return Uuid::nil();
         }
         self.uuid(name).unwrap_or_default()
@@ -215,13 +246,12 @@ impl<'a> Fields<'a> {
     pub fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
         self.note(name, || json!({ "type": "string", "format": "date-time" }));
         let text = self.text(name, 1, 64)?;
-        match DateTime::parse_from_rfc3339(&text) {
-            Ok(moment) => Some(moment.with_timezone(&Utc)),
-            Err(_) => {
-                self.fault(name, "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z");
-                None
-            }
+        let parsed = time_of(&text);
+        if parsed.is_none() {
+            let (what, example) = TIME;
+            self.fault(name, format!("must be {what}, e.g. {example}"));
         }
+        parsed
     }
 
     /// A change of something that may be unset: not mentioned, it stays; null unsets it.
@@ -232,7 +262,8 @@ impl<'a> Fields<'a> {
     ) -> Option<Option<T>> {
         if self.shape.is_some() {
             read(self);
-            if let Some(schema) = self.shape.as_mut().and_then(|shape| shape.get_mut(name)) {
+            let shape = self.shape.as_mut();
+            if let Some(schema) = shape.and_then(|shape| shape.properties.get_mut(name)) {
                 *schema = json!({ "anyOf": [schema.take(), { "type": "null" }] });
             }
             return None;
@@ -309,22 +340,18 @@ impl<'a> Fields<'a> {
     }
 
     /// An optional member of an enumeration.
-    pub fn choice<T>(
-        &mut self,
-        name: &str,
-        parse: fn(&str) -> Option<T>,
-        spellings: fn() -> String,
-    ) -> Option<T> {
-        self.note(name, || {
-            let all = spellings();
-            let members: Vec<&str> = all
-                .split([',', ':', ' '])
-                .filter(|word| parse(word).is_some())
-                .collect();
-            json!({ "type": "string", "enum": members })
-        });
+    pub fn choice<T: WireEnum>(&mut self, name: &str) -> Option<T> {
+        self.choice_because(name, "")
+    }
+
+    /// The same of an enumeration that is shorter than one might wish; `reason` says why.
+    pub fn choice_because<T: WireEnum>(&mut self, name: &str, reason: &str) -> Option<T> {
+        self.note(
+            name,
+            || json!({ "type": "string", "enum": T::all_spellings() }),
+        );
         let parsed = match self.take(name)? {
-            Value::String(text) => parse(&text),
+            Value::String(text) => T::spelled(&text),
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)
@@ -332,9 +359,28 @@ impl<'a> Fields<'a> {
             | Value::Object(_) => None,
         };
         if parsed.is_none() {
-            self.fault(name, format!("must be one of {}", spellings()));
+            let all = T::all_spellings().join(", ");
+            self.fault(name, format!("must be one of {all}{reason}"));
         }
         parsed
+    }
+
+    /// A required member of an enumeration.
+    pub fn required_choice<T: WireEnum>(&mut self, name: &str) -> Option<T> {
+        let all = T::all_spellings().join(", ");
+        self.require(name, &format!("one of {all}"));
+        self.choice(name)
+    }
+
+    /// An optional text that is one of a few words.
+    pub fn word(&mut self, name: &str, words: &[&'static str]) -> Option<&'static str> {
+        self.note(name, || json!({ "type": "string", "enum": words }));
+        let text = self.text(name, 1, 32)?;
+        let found = words.iter().copied().find(|word| *word == text);
+        if found.is_none() {
+            self.fault(name, format!("must be {}", any_of(words)));
+        }
+        found
     }
 
     /// An optional object of at most [`Extent::USUAL`].
@@ -403,14 +449,30 @@ impl<'a> Fields<'a> {
             let legacy = LEGACY_NAMES.iter().find(|(old, _)| *old == name);
             match legacy {
                 Some((_, successor)) => self.fault(&name, *successor),
-                None => self.fault(shown(&name), NOT_A_FIELD),
+                None => {
+                    let fault = self.not_a_field.clone();
+                    self.fault(shown(&name), fault);
+                }
             }
         }
     }
 }
 
-/// What is said of a field that nobody asked for.
-pub(super) const NOT_A_FIELD: &str = "is not a field of this command";
+/// What a time must be, with an example.
+pub(super) const TIME: (&str, &str) = ("an RFC 3339 time", "2026-01-31T12:00:00Z");
+
+pub(super) fn time_of(text: &str) -> Option<DateTime<Utc>> {
+    let parsed = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(parsed.with_timezone(&Utc))
+}
+
+/// `a, b or c`
+fn any_of(words: &[&str]) -> String {
+    match words.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        Some(_) | None => words.concat(),
+    }
+}
 
 fn text_fault(text: &str, min: usize, max: usize) -> Option<String> {
     if text.contains('\0') {
@@ -538,12 +600,66 @@ pub(super) const fn kind(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Priority;
 
     fn read(value: Value, most: Extent) -> Result<Map<String, Value>, String> {
         let mut faults = Faults::new();
         let map = Map::from_iter([("field".to_owned(), value)]);
         let read = Fields::new(map, &mut faults).object_of("field", most);
         read.ok_or_else(|| faults.remove("field").unwrap_or_default())
+    }
+
+    #[test]
+    fn a_reader_says_what_it_cannot_do_without_and_what_it_takes() {
+        fn read(f: &mut Fields<'_>) {
+            f.required_text("title", 1, 9);
+            f.required_choice::<Priority>("priority");
+            f.choice::<Priority>("urgency");
+            let is_there = f.mentions("assignee");
+            f.demand("assignee", is_there, "a UUID, or null");
+            f.change("assignee", |f| f.uuid("assignee"));
+            f.word("order", &["up", "down", "none"]);
+        }
+        let schema = schema_of(read);
+        assert_eq!(schema["required"], json!(["assignee", "priority", "title"]));
+        let priorities = ["low", "medium", "high", "critical"];
+        assert_eq!(schema["properties"]["priority"]["enum"], json!(priorities));
+        assert_eq!(schema["properties"]["urgency"]["enum"], json!(priorities));
+
+        let faults = |value: Value| {
+            let Value::Object(map) = value else { panic!() };
+            let mut faults = Faults::new();
+            let mut fields = Fields::new(map, &mut faults);
+            read(&mut fields);
+            fields.finish();
+            faults
+        };
+        let all = "one of low, medium, high, critical";
+        let expected = [
+            ("assignee", "is required: a UUID, or null".to_owned()),
+            ("priority", format!("is required: {all}")),
+            ("title", "is required".to_owned()),
+        ];
+        assert_eq!(
+            faults(json!({ "title": null })),
+            expected
+                .map(|(name, fault)| (name.to_owned(), fault))
+                .into()
+        );
+        let faults = faults(json!({
+            "title": "T", "assignee": null, "priority": "urgent", "order": "sideways", "colour": 1,
+        }));
+        let expected = [
+            ("colour", "is not a field of this command".to_owned()),
+            ("order", "must be up, down or none".to_owned()),
+            ("priority", format!("must be {all}")),
+        ];
+        assert_eq!(
+            faults,
+            expected
+                .map(|(name, fault)| (name.to_owned(), fault))
+                .into()
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::Fields;
-use super::commands::{NOTE_MAX, base_url, clock, integration_id, labels, routing_rules};
 use super::fields::Extent;
+use super::readers::{NOTE_MAX, base_url, clock, integration_id, labels, routing_rules};
 use crate::domain::{AuthType, IntegrationCategory, IntegrationId, Priority, TicketCategory};
 
 /// `integration.update`. Credentials are sealed before anything of it is stored.
@@ -127,12 +127,8 @@ pub(super) fn read(f: &mut Fields<'_>) -> IntegrationUpdate {
     IntegrationUpdate {
         integration_id: integration_id(f),
         name: f.text("name", 1, 255),
-        category: f.choice(
-            "integration_category",
-            IntegrationCategory::parse,
-            IntegrationCategory::spellings,
-        ),
-        auth_type: f.choice("auth_type", AuthType::parse, AuthType::spellings),
+        category: f.choice("integration_category"),
+        auth_type: f.choice("auth_type"),
         credentials: f.object("credentials"),
         settings: f.object_of("settings", Extent::INTEGRATION),
         enabled: flag(f, "enabled"),
@@ -146,12 +142,10 @@ pub(super) fn read(f: &mut Fields<'_>) -> IntegrationUpdate {
             routing_rules: f.change("routing_rules", routing_rules),
             default_priority: f.integer("default_priority", 1..=1000),
             supports_categories: f.change("supports_categories", |f| {
-                let (parse, spellings) = (TicketCategory::parse, TicketCategory::spellings);
-                labels(f, "supports_categories", parse, spellings)
+                labels::<TicketCategory>(f, "supports_categories")
             }),
             supports_priorities: f.change("supports_priorities", |f| {
-                let (parse, spellings) = (Priority::parse, Priority::spellings);
-                labels(f, "supports_priorities", parse, spellings)
+                labels::<Priority>(f, "supports_priorities")
             }),
             department_mapping: f.change("department_mapping", |f| {
                 f.object_of("department_mapping", Extent::INTEGRATION)

@@ -9,26 +9,30 @@ mod commands;
 mod envelope;
 mod event;
 mod fields;
+mod integration;
 mod integration_update;
 mod notice;
-mod route;
+mod query;
+mod readers;
 pub mod schema;
+mod ticket;
 mod ticket_search;
 
 pub use crate::domain::CommandType;
 pub use attachments::{Attachment, AttachmentSource};
 pub use bulk::TicketBulkUpdate;
-pub use commands::{
-    Command, IntegrationCreate, IntegrationFields, IntegrationList, IntegrationSetEnabled,
-    IntegrationSync, IntegrationTest, OwnCommand, ReadCommand, TicketAiCreate, TicketAssign,
-    TicketAttach, TicketCommand, TicketComment, TicketCreate, TicketSetStatus, TicketUpdate,
-};
+pub use commands::{Command, OwnCommand, ReadCommand, TicketCommand};
 pub use envelope::{Envelope, RawMessage, Rejection, Trace, is_trace_parent, is_trace_state};
 pub use event::{
     Event, EventData, IntegrationResult, Outcome, rejected_event, routing_key, turned_into_failure,
 };
 pub use fields::{Faults, Fields};
+pub use integration::{IntegrationCreate, IntegrationSetEnabled, IntegrationSync, IntegrationTest};
 pub use integration_update::{IntegrationUpdate, PlainChanges};
 pub use notice::{Notice, Subject, notice, transition_notices};
-pub use route::RouteQuery;
+pub use query::{IntegrationFields, IntegrationList, RouteQuery};
+pub use ticket::{
+    TicketAiCreate, TicketAssign, TicketAttach, TicketComment, TicketCreate, TicketSetStatus,
+    TicketUpdate,
+};
 pub use ticket_search::{Position, TicketFilter, TicketSearch, TicketSort};

@@ -93,10 +93,10 @@ impl TicketSearch {
         }
         let filter = TicketFilter {
             q,
-            status: f.choice("status", TicketStatus::parse, TicketStatus::spellings),
-            category: f.choice("category", TicketCategory::parse, TicketCategory::spellings),
-            priority: f.choice("priority", Priority::parse, Priority::spellings),
-            urgency: f.choice("urgency", Priority::parse, Priority::spellings),
+            status: f.choice("status"),
+            category: f.choice("category"),
+            priority: f.choice("priority"),
+            urgency: f.choice("urgency"),
             department: f.text("department", 1, 100),
             integration_id: f.uuid("integration_id").map(IntegrationId::new),
             created_after: moment(f, "created_after"),
@@ -123,18 +123,13 @@ impl TicketSearch {
             }
         }
         let sort = f
-            .choice("sort_by", TicketSort::parse, || {
-                format!("{}: only these have an index", TicketSort::spellings())
-            })
+            .choice_because("sort_by", ": only these have an index")
             .unwrap_or(TicketSort::CreatedAt);
-        let order = f.text("sort_order", 1, 8).unwrap_or_else(|| "desc".into());
-        if !matches!(order.as_str(), "asc" | "desc") {
-            f.fault("sort_order", "must be asc or desc");
-        }
+        let order = f.word("sort_order", &["asc", "desc"]);
         let mut search = Self {
             filter,
             sort,
-            ascending: order == "asc",
+            ascending: order == Some("asc"),
             limit: f.integer("limit", 1..=100).unwrap_or(20),
             after: None,
         };

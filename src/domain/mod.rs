@@ -23,6 +23,28 @@ pub use platform::{IntegrationCategory, Platform};
 pub use shown::{MASK, json_fault, looks_secret, shown};
 pub use ticket::{Priority, TicketCategory, TicketPatch, TicketStatus, TicketView, UserRef};
 
+/// A closed set of values, each with one spelling: what a reader needs to know of it. [`wire_enum`]
+/// declares them.
+pub trait WireEnum: Copy + 'static {
+    /// Every value, in the order of the contract.
+    const VALUES: &'static [Self];
+
+    /// The spelling used on the wire.
+    fn spelling(self) -> &'static str;
+
+    /// The value with exactly this spelling.
+    fn spelled(text: &str) -> Option<Self> {
+        let mut values = Self::VALUES.iter().copied();
+        values.find(|value| value.spelling() == text)
+    }
+
+    /// The spellings of all values.
+    fn all_spellings() -> Vec<&'static str> {
+        let values = Self::VALUES.iter().copied();
+        values.map(Self::spelling).collect()
+    }
+}
+
 /// Declares an enum whose variants have one spelling on the wire, in the database, in logs and in metrics.
 macro_rules! wire_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -50,6 +72,14 @@ macro_rules! wire_enum {
             #[must_use]
             pub fn spellings() -> String {
                 Self::ALL.iter().map(|v| v.as_str()).collect::<Vec<_>>().join(", ")
+            }
+        }
+
+        impl $crate::domain::WireEnum for $name {
+            const VALUES: &'static [Self] = Self::ALL;
+
+            fn spelling(self) -> &'static str {
+                self.as_str()
             }
         }
 

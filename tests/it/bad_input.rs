@@ -230,7 +230,7 @@ fn cases(world: &World) -> Vec<Case> {
         "an update of nothing",
         "ticket.update",
         json!({ "ticket_id": ticket }),
-        ("data", ""),
+        ("title", "or another field of the ticket is required"),
     );
     data(
         "no ticket",

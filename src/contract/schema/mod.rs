@@ -46,21 +46,11 @@ pub(super) const DEFAULTS: [(&str, &str, &str); 22] = [
     ("ticket.ai_create", "create_externally", "true"),
 ];
 
-/// Texts that the parser takes from a closed list of its own.
-const WORDS: [(&str, &[&str]); 3] = [
-    ("sort_order", &["asc", "desc"]),
-    ("sync_type", &["incremental", "full"]),
-    ("direction", &["inbound", "outbound", "bidirectional"]),
-];
-
 /// The schema of a command's data.
 fn data(command_type: CommandType) -> Value {
     let mut schema = Command::schema(command_type);
     if let Some(properties) = schema["properties"].as_object_mut() {
         for (name, property) in properties.iter_mut() {
-            if let Some((_, words)) = WORDS.iter().find(|(field, _)| field == name) {
-                *property = json!({ "type": "string", "enum": words });
-            }
             let default = DEFAULTS.iter().find(|(command, field, _)| {
                 field == name && (*command == "*" || *command == command_type.as_str())
             });
