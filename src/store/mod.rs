@@ -8,6 +8,7 @@ mod dead_letters;
 pub mod diagnosis;
 mod erase;
 mod error;
+mod indexes;
 mod integrations;
 mod lifecycle;
 pub mod migrate;

@@ -10,52 +10,10 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use super::migrate::Index;
+use super::indexes::words;
 use super::{Store, StoreError, keep_if_sound, limited};
 use crate::contract::{Position, TicketSearch, TicketSort};
 use crate::domain::{OrganizationId, TicketId};
-
-/// What is searched of a ticket's text: the words that the worker has split where they are plain, else PostgreSQL's (see
-/// [`super::words`]). Splitting costs 0.1 µs a character at every write of a ticket, so the description counts up to here;
-/// and `to_tsvector` refuses what makes a megabyte of words, which would be an insert refused. The organization is one
-/// more word, so that a small tenant's common words cost what the tenant has, not what all have.
-macro_rules! words {
-    () => {
-        "COALESCE(words, array_to_tsvector(ARRAY[organization_id::text]) \
-         || to_tsvector('simple'::regconfig, title || ' ' || left(description, 1000)))"
-    };
-}
-
-/// The index of an order, which carries every filter behind its key: PostgreSQL checks such a condition inside the index
-/// and visits the table for tickets that match and for no others, however rare they are.
-pub(super) const CREATED_INDEX: Index = Index {
-    version: 4,
-    name: "tickets_search_created",
-    sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_created ON tickets (organization_id, created_at, id, \
-         status, priority, urgency, category, integration_id, department, updated_at) WHERE NOT is_deleted",
-};
-
-/// The same of the other order.
-pub(super) const UPDATED_INDEX: Index = Index {
-    version: 4,
-    name: "tickets_search_updated",
-    sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_updated ON tickets (organization_id, updated_at, id, \
-         status, priority, urgency, category, integration_id, department, created_at) WHERE NOT is_deleted",
-};
-
-/// The words of title and description.
-pub(super) const WORDS_INDEX: Index = Index {
-    version: 5,
-    name: "tickets_search_words",
-    sql: concat!(
-        "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_words ON tickets USING gin ((",
-        words!(),
-        ")) WHERE NOT is_deleted"
-    ),
-};
-
-/// What an earlier version built, dropped once its successor is there.
-pub(super) const RETIRED_INDEXES: &[&str] = &["tickets_search_text"];
 
 /// Longest a statement of a search may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -3,9 +3,11 @@
 use tokio_postgres::{Client, Transaction};
 
 use super::{
-    ADOPTION, Done, Finding, INDEXES, MigrateError, Origin, REFACTOR, Refusal, STEPS, Start, Step,
-    TRIES, TRY_PAUSE, applied, checks, indexes, latest, lock, may_change, online, release, sparse,
+    ADOPTION, Done, Finding, INDEXES, MigrateError, Origin, REFACTOR, Refusal, SPARSE_VERSION,
+    STEPS, Start, Step, TRIES, TRY_PAUSE, applied, checks, latest, lock, may_change, online,
+    release, sparse,
 };
+use crate::store::indexes;
 
 /// How to go back.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +65,7 @@ async fn go_back(client: &mut Client, back: Back) -> Result<Done, MigrateError> 
         descents.push(Descent { step, leaves });
     }
     may_change(client).await?;
-    let replacing = back.to < sparse::VERSION && sparse::is_begun(client).await?;
+    let replacing = back.to < SPARSE_VERSION && sparse::is_begun(client).await?;
     let begun = back.to < REFACTOR && online::is_begun(client).await?;
     let mut findings = Vec::new();
     for descent in descents.iter().filter(|descent| !descent.leaves) {

@@ -7,7 +7,6 @@
 mod back;
 mod checks;
 mod error;
-mod indexes;
 mod online;
 mod recognise;
 mod refusal;
@@ -23,9 +22,10 @@ use tokio_postgres::Client;
 pub use self::back::{Back, rollback};
 use self::checks::Losses;
 pub use self::error::MigrateError;
-pub use self::indexes::{INDEXES, Index, IndexState, build_indexes, index_states};
 pub use self::recognise::Start;
 pub use self::refusal::{Finding, Refusal};
+pub use super::indexes::{INDEXES, Index, IndexState, build_indexes, index_states};
+use super::indexes::{RETIRED_INDEXES, SPARSE_VERSION};
 
 /// A migration and the way back.
 struct Step {
@@ -172,15 +172,15 @@ async fn go_up(client: &mut Client) -> Result<Done, MigrateError> {
     }
     let replacing = migrations
         .iter()
-        .find(|migration| migration.version() == sparse::VERSION)
+        .find(|migration| migration.version() == SPARSE_VERSION)
         .filter(|migration| holds(&status.pending, migration.version()));
     if let Some(replacing) = replacing {
-        run(client, &migrations, Target::Version(sparse::VERSION - 1)).await?;
+        run(client, &migrations, Target::Version(SPARSE_VERSION - 1)).await?;
         sparse::replace(client, replacing).await?;
     }
     run(client, &migrations, Target::Latest).await?;
     let indexes = build_indexes(client, INDEXES).await?;
-    for name in super::ticket_search::RETIRED_INDEXES {
+    for name in RETIRED_INDEXES {
         let drop_it = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
         client.batch_execute(&drop_it).await?;
     }

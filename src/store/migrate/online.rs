@@ -9,8 +9,8 @@ use refinery::Migration;
 use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
-use super::indexes::{Index, build_indexes};
 use super::{LOCK_TIMEOUT, MigrateError, NO_LOCK_TIMEOUT, TRIES, TRY_PAUSE, at_once, history_of};
+use crate::store::indexes::{Index, build_indexes};
 
 /// Up to so many rows V2 does in a tenth of a second.
 const ROWS_AT_ONCE: i64 = 2_000;

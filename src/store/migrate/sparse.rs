@@ -8,16 +8,15 @@
 use refinery::Migration;
 use tokio_postgres::{Client, GenericClient};
 
-use super::indexes::{INDEXES, SUCCESSORS, build_indexes};
 use super::{LOCK_TIMEOUT, MigrateError, NO_LOCK_TIMEOUT, at_once, history_of};
-
-/// The version that does it.
-pub(super) const VERSION: i32 = 6;
+use crate::store::indexes::{INDEXES, SPARSE_VERSION, SUCCESSORS, build_indexes};
 
 /// Builds the successors, then does V6's work and writes it into the history. All versions before are applied.
 pub(super) async fn replace(client: &Client, migration: &Migration) -> Result<(), MigrateError> {
     build_indexes(client, SUCCESSORS).await?;
-    let names = INDEXES.iter().filter(|index| index.version == VERSION);
+    let names = INDEXES
+        .iter()
+        .filter(|index| index.version == SPARSE_VERSION);
     let rename: String = SUCCESSORS
         .iter()
         .zip(names)

@@ -1,9 +1,7 @@
-//! Indexes on tables that grow: built concurrently, after the migrations, as a migration's transaction would lock
-//! their table for as long as it takes.
+//! Indexes on tables that grow: which there are, and how they are built. That is done concurrently,
+//! after the migrations, as a migration's transaction would lock their table for as long as it takes.
 
 use tokio_postgres::{Client, GenericClient};
-
-use crate::store::ticket_search::{CREATED_INDEX, UPDATED_INDEX, WORDS_INDEX};
 
 /// An index and the version whose columns it needs.
 #[derive(Debug, Clone, Copy)]
@@ -16,11 +14,57 @@ pub struct Index {
     pub sql: &'static str,
 }
 
+/// The version that replaces nine legacy indexes by sparse ones (`migrate::sparse`).
+pub(super) const SPARSE_VERSION: i32 = 6;
+
+/// What is searched of a ticket's text: the words that the worker has split where they are plain, else PostgreSQL's (see
+/// [`super::words`]). Splitting costs 0.1 µs a character at every write of a ticket, so the description counts up to here;
+/// and `to_tsvector` refuses what makes a megabyte of words, which would be an insert refused. The organization is one
+/// more word, so that a small tenant's common words cost what the tenant has, not what all have.
+macro_rules! words {
+    () => {
+        "COALESCE(words, array_to_tsvector(ARRAY[organization_id::text]) \
+         || to_tsvector('simple'::regconfig, title || ' ' || left(description, 1000)))"
+    };
+}
+pub(super) use words;
+
+/// The index of an order, which carries every filter behind its key: PostgreSQL checks such a condition inside the index
+/// and visits the table for tickets that match and for no others, however rare they are.
+const CREATED_INDEX: Index = Index {
+    version: 4,
+    name: "tickets_search_created",
+    sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_created ON tickets (organization_id, created_at, id, \
+         status, priority, urgency, category, integration_id, department, updated_at) WHERE NOT is_deleted",
+};
+
+/// The same of the other order.
+const UPDATED_INDEX: Index = Index {
+    version: 4,
+    name: "tickets_search_updated",
+    sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_updated ON tickets (organization_id, updated_at, id, \
+         status, priority, urgency, category, integration_id, department, created_at) WHERE NOT is_deleted",
+};
+
+/// The words of title and description.
+const WORDS_INDEX: Index = Index {
+    version: 5,
+    name: "tickets_search_words",
+    sql: concat!(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_words ON tickets USING gin ((",
+        words!(),
+        ")) WHERE NOT is_deleted"
+    ),
+};
+
+/// What an earlier version built, dropped once its successor is there.
+pub(super) const RETIRED_INDEXES: &[&str] = &["tickets_search_text"];
+
 /// A legacy index on a column that is empty in most tickets, without these.
 macro_rules! sparse {
     ($suffix:literal, $column:literal, $condition:literal) => {
         Index {
-            version: super::sparse::VERSION,
+            version: SPARSE_VERSION,
             name: concat!("ix_tickets_", $column, $suffix),
             sql: concat!(
                 "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_tickets_",
