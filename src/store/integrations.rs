@@ -6,8 +6,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::lifecycle::{self, Transit, Transited};
-use super::{OutboxRow, OwnEffect, Store, StoreError, json_of, keep_if_sound, limited};
+use super::lifecycle::Transit;
+use super::{Store, StoreError, json_of, keep_if_sound, limited};
 use crate::contract::{IntegrationCreate, IntegrationList, PlainChanges};
 use crate::domain::routing::Rules;
 use crate::domain::{
@@ -189,24 +189,6 @@ impl Store {
 }
 
 impl Store {
-    /// Makes an effect at once, without a command: for the command line. In one transaction.
-    ///
-    /// # Errors
-    /// As the connection's; [`StoreError::Refused`] where the row does not take the change.
-    pub async fn apply_now(&self, effect: &OwnEffect) -> Result<(), StoreError> {
-        let client = self.hot().await?;
-        let work = async {
-            client.batch_execute("BEGIN").await?;
-            let made = make(&client, effect, None).await;
-            client
-                .batch_execute(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })
-                .await?;
-            made.map(|_| ())
-        };
-        let result = limited(work).await;
-        keep_if_sound(client, result)
-    }
-
     /// Changes fields of an integration: `None` leaves one as it is, settings are merged. False: no such integration.
     ///
     /// # Errors
@@ -278,54 +260,23 @@ pub struct IntegrationWrite {
     pub transit: Transit,
 }
 
-/// What came of an effect.
-pub(super) enum Made {
-    /// It is written; these events go with it.
-    Done(Vec<OutboxRow>),
-    /// The integration was not what it was when this was decided; nothing is written.
-    Moved,
-}
-
-/// Makes a command's own effect, inside the transaction that settles it.
-pub(super) async fn make(
+/// Soft-deletes an integration, inside the caller's transaction; its commands find that out at once.
+pub(super) async fn delete(
     client: &deadpool_postgres::Object,
-    effect: &OwnEffect,
-    owner: Option<Uuid>,
-) -> Result<Made, tokio_postgres::Error> {
-    let transited = match effect {
-        OwnEffect::CreateIntegration(new) => {
-            create(client, new).await?;
-            return Ok(Made::Done(Vec::new()));
-        }
-        OwnEffect::Transit(transit) => lifecycle::make(client, transit, owner).await?,
-        OwnEffect::UpdateIntegration(write) => {
-            update(client, write).await?;
-            lifecycle::make(client, &write.transit, owner).await?
-        }
-        OwnEffect::DeleteIntegration(id) => {
-            const SQL: &str = "WITH gone AS (UPDATE integrations SET is_deleted = true, deleted_at = now(), \
-                 parked_at = NULL, updated_at = now() WHERE id = $1 AND NOT is_deleted RETURNING id), \
-                 idle AS (DELETE FROM integration_schedule WHERE integration_id = $1), \
-                 synced AS (DELETE FROM integration_sync WHERE integration_id = $1), \
-                 tokens AS (DELETE FROM integration_tokens WHERE integration_id = $1) \
-                 UPDATE commands c SET due_at = now(), retry_at = now() FROM gone \
-                 WHERE c.lane = gone.id AND c.due_at IS NOT NULL AND c.doubt_since IS NULL";
-            client.execute(SQL, &[&id.uuid()]).await?;
-            return Ok(Made::Done(Vec::new()));
-        }
-        OwnEffect::RecordSync(sync) => {
-            let recorded = super::sync::record(client, sync, owner).await?;
-            return Ok(recorded.map_or(Made::Moved, Made::Done));
-        }
-    };
-    Ok(match transited {
-        Transited::Done(rows) => Made::Done(rows),
-        // Deleted meanwhile: the command's own look at it says so next time.
-        Transited::Gone | Transited::Moved => Made::Moved,
-    })
+    id: IntegrationId,
+) -> Result<(), tokio_postgres::Error> {
+    const SQL: &str = "WITH gone AS (UPDATE integrations SET is_deleted = true, deleted_at = now(), \
+         parked_at = NULL, updated_at = now() WHERE id = $1 AND NOT is_deleted RETURNING id), \
+         idle AS (DELETE FROM integration_schedule WHERE integration_id = $1), \
+         synced AS (DELETE FROM integration_sync WHERE integration_id = $1), \
+         tokens AS (DELETE FROM integration_tokens WHERE integration_id = $1) \
+         UPDATE commands c SET due_at = now(), retry_at = now() FROM gone \
+         WHERE c.lane = gone.id AND c.due_at IS NOT NULL AND c.doubt_since IS NULL";
+    client.execute(SQL, &[&id.uuid()]).await.map(|_| ())
 }
 
-async fn update(
+/// Writes an update's fields, inside the caller's transaction.
+pub(super) async fn update(
     client: &deadpool_postgres::Object,
     write: &IntegrationWrite,
 ) -> Result<(), tokio_postgres::Error> {
@@ -404,7 +355,9 @@ async fn update(
     client.execute(sql.as_str(), &params).await.map(|_| ())
 }
 
-async fn create(
+/// Inserts an integration and, where it is missing, its organization, inside the caller's
+/// transaction.
+pub(super) async fn create(
     client: &deadpool_postgres::Object,
     new: &NewIntegration,
 ) -> Result<(), tokio_postgres::Error> {

@@ -6,6 +6,7 @@ mod claim;
 mod connect;
 mod dead_letters;
 pub mod diagnosis;
+mod effect;
 mod erase;
 mod error;
 mod indexes;
@@ -42,6 +43,7 @@ pub use circuits::{CircuitChange, CircuitTally};
 pub use claim::{ArrivalOrder, Claim, Claimed, NewCommand, Phase2, Repeat, Rooms};
 pub use connect::{connect, connector, create_database};
 pub use dead_letters::{DeadLetter, DeadLetterRow};
+pub use effect::OwnEffect;
 pub use erase::{Erased, Subject};
 pub use error::{StoreError, chain};
 pub use integrations::{
@@ -53,8 +55,8 @@ pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable};
 pub use retention::Swept;
 pub use schedule::{Child, Task};
 pub use settle::{
-    AnalysisColumns, AttemptRecord, EventRecord, Followed, OwnEffect, Reply, Report, Settled,
-    SettledBatch, Settlement, TicketChange, TicketInsert, UsageTally,
+    AnalysisColumns, AttemptRecord, EventRecord, Followed, Reply, Report, Settled, SettledBatch,
+    Settlement, TicketChange, TicketInsert, UsageTally,
 };
 pub use sync::{BoundTicket, SyncRecord, SyncedTicket};
 pub use take::Taken;

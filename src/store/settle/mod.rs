@@ -13,11 +13,8 @@ use uuid::Uuid;
 use self::following::Following;
 pub use self::following::{Followed, Reply};
 use self::rows::{ChangeRow, SettleRows};
-use super::integrations::Made;
-use super::{
-    IntegrationWrite, NewIntegration, OutboxRow, Store, StoreError, SyncRecord, Transit,
-    keep_if_sound, limited,
-};
+use super::effect::{self, Made, OwnEffect};
+use super::{OutboxRow, Store, StoreError, keep_if_sound, limited};
 use crate::contract::{IntegrationResult, Outcome};
 use crate::domain::{
     CommandId, CommandState, ErrorCode, IntegrationId, OrganizationId, TicketCategory, TicketId,
@@ -253,21 +250,6 @@ pub struct UsageTally {
     pub last_error: Option<String>,
 }
 
-/// The effect of a command on our own tables, made in the transaction that settles it.
-#[derive(Debug, Clone)]
-pub enum OwnEffect {
-    /// `integration.create`
-    CreateIntegration(Box<NewIntegration>),
-    /// `integration.status`, `integration.test`, and a platform that is gone for good.
-    Transit(Transit),
-    /// `integration.update`
-    UpdateIntegration(Box<IntegrationWrite>),
-    /// `integration.delete`
-    DeleteIntegration(IntegrationId),
-    /// `integration.sync`
-    RecordSync(Box<SyncRecord>),
-}
-
 impl Store {
     /// Settles a batch in one transaction, `sql/settle.sql` and changes of tickets' rows, and then passes turns on and
     /// answers callers. All of it is sent in one go; `committed` is called as soon as the first is durable. Locks the
@@ -367,7 +349,7 @@ async fn settle_one(
         // Somebody else's by now: its effect is theirs, too.
         return Ok(Some(Default::default()));
     }
-    let Made::Done(extra) = super::integrations::make(client, effect, Some(owner)).await? else {
+    let Made::Done(extra) = effect::make(client, effect, Some(owner)).await? else {
         return Ok(None);
     };
     let followed = Following::of(batch).run(client, owner).await?;

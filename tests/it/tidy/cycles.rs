@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Files in a cycle that is not cut yet. A file leaves this list when its cycle is cut.
-const STILL: [&str; 14] = [
+const STILL: [&str; 12] = [
     "cli/doctor/integrations.rs",
     "cli/doctor/ledger.rs",
     "domain/integration.rs",
@@ -17,8 +17,6 @@ const STILL: [&str; 14] = [
     "platforms/operation.rs",
     "sandbox/jira/read.rs",
     "sandbox/jira/write.rs",
-    "store/integrations.rs",
-    "store/settle/mod.rs",
 ];
 
 #[test]

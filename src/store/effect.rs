@@ -1,0 +1,85 @@
+//! What a command changes of our own tables, beside its own row.
+
+use deadpool_postgres::Object;
+use uuid::Uuid;
+
+use super::integrations::{self, IntegrationWrite, NewIntegration};
+use super::lifecycle::{self, Transit, Transited};
+use super::sync::{self, SyncRecord};
+use super::{OutboxRow, Store, StoreError, keep_if_sound, limited};
+use crate::domain::IntegrationId;
+
+/// The effect of a command on our own tables, made in the transaction that settles it.
+#[derive(Debug, Clone)]
+pub enum OwnEffect {
+    /// `integration.create`
+    CreateIntegration(Box<NewIntegration>),
+    /// `integration.status`, `integration.test`, and a platform that is gone for good.
+    Transit(Transit),
+    /// `integration.update`
+    UpdateIntegration(Box<IntegrationWrite>),
+    /// `integration.delete`
+    DeleteIntegration(IntegrationId),
+    /// `integration.sync`
+    RecordSync(Box<SyncRecord>),
+}
+
+/// What came of an effect.
+pub(super) enum Made {
+    /// It is written; these events go with it.
+    Done(Vec<OutboxRow>),
+    /// The integration was not what it was when this was decided; nothing is written.
+    Moved,
+}
+
+/// Makes a command's own effect, inside the transaction that settles it.
+pub(super) async fn make(
+    client: &Object,
+    effect: &OwnEffect,
+    owner: Option<Uuid>,
+) -> Result<Made, tokio_postgres::Error> {
+    let transited = match effect {
+        OwnEffect::CreateIntegration(new) => {
+            integrations::create(client, new).await?;
+            return Ok(Made::Done(Vec::new()));
+        }
+        OwnEffect::Transit(transit) => lifecycle::make(client, transit, owner).await?,
+        OwnEffect::UpdateIntegration(write) => {
+            integrations::update(client, write).await?;
+            lifecycle::make(client, &write.transit, owner).await?
+        }
+        OwnEffect::DeleteIntegration(id) => {
+            integrations::delete(client, *id).await?;
+            return Ok(Made::Done(Vec::new()));
+        }
+        OwnEffect::RecordSync(sync) => {
+            let recorded = sync::record(client, sync, owner).await?;
+            return Ok(recorded.map_or(Made::Moved, Made::Done));
+        }
+    };
+    Ok(match transited {
+        Transited::Done(rows) => Made::Done(rows),
+        // Deleted meanwhile: the command's own look at it says so next time.
+        Transited::Gone | Transited::Moved => Made::Moved,
+    })
+}
+
+impl Store {
+    /// Makes an effect at once, without a command: for the command line. In one transaction.
+    ///
+    /// # Errors
+    /// As the connection's; [`StoreError::Refused`] where the row does not take the change.
+    pub async fn apply_now(&self, effect: &OwnEffect) -> Result<(), StoreError> {
+        let client = self.hot().await?;
+        let work = async {
+            client.batch_execute("BEGIN").await?;
+            let made = make(&client, effect, None).await;
+            client
+                .batch_execute(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })
+                .await?;
+            made.map(|_| ())
+        };
+        let result = limited(work).await;
+        keep_if_sound(client, result)
+    }
+}
