@@ -109,17 +109,6 @@ pub struct Integration {
 }
 
 impl Integration {
-    /// What decides whether it takes work.
-    #[must_use]
-    pub const fn life(&self) -> super::LifeState {
-        super::LifeState {
-            enabled: self.enabled,
-            status: self.status,
-            health: self.health,
-            parked: self.parked_at.is_some(),
-        }
-    }
-
     /// Whether its credentials have expired by then.
     #[must_use]
     pub fn has_expired(&self, now: DateTime<Utc>) -> bool {

@@ -1,7 +1,7 @@
 //! The life of an integration: what each event makes of its state. One place; every (status, enabled, event) has a
 //! defined result, and `docs/lifecycle.md` is tested against it.
 
-use super::{HealthStatus, IntegrationStatus, wire_enum};
+use super::{HealthStatus, Integration, IntegrationStatus, wire_enum};
 
 /// What decides whether an integration takes work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +43,19 @@ wire_enum! {
         TooManyFailures = "too_many_failures",
         /// The credential was refused, with `settings.on_auth_failure = "park"`.
         Park = "park",
+    }
+}
+
+impl Integration {
+    /// What decides whether it takes work.
+    #[must_use]
+    pub const fn life(&self) -> LifeState {
+        LifeState {
+            enabled: self.enabled,
+            status: self.status,
+            health: self.health,
+            parked: self.parked_at.is_some(),
+        }
     }
 }
 
