@@ -1,7 +1,6 @@
 //! Integrations whose state keeps them from their work.
 
 use super::Finding;
-use super::ledger::unanswered;
 use crate::store::Client;
 use crate::store::diagnosis::{self, Ailing};
 
@@ -11,7 +10,7 @@ const NAMED_MAX: usize = 10;
 pub(super) async fn examine(client: &Client) -> Vec<Finding> {
     let ailing = match diagnosis::ailing_integrations(client).await {
         Ok(ailing) => ailing,
-        Err(error) => return vec![unanswered("integrations", &error)],
+        Err(error) => return vec![Finding::unanswered("integrations", &error)],
     };
     if ailing.is_empty() {
         return vec![Finding::ok(

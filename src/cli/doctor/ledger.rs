@@ -60,11 +60,11 @@ async fn look(context: &Context, work: &mut Option<Work>) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if let Err(error) = diagnosis::be_impatient(&client).await {
-        return vec![unanswered("postgresql", &error)];
+        return vec![Finding::unanswered("postgresql", &error)];
     }
     match diagnosis::server(&client).await {
         Ok(server) => findings.extend(of_server(&server)),
-        Err(error) => findings.push(unanswered("postgresql", &error)),
+        Err(error) => findings.push(Finding::unanswered("postgresql", &error)),
     }
     if let Err(error) = migrate::check_version(&client).await {
         let remedy = "run the command it names, then look again";
@@ -77,7 +77,7 @@ async fn look(context: &Context, work: &mut Option<Work>) -> Vec<Finding> {
     ));
     match migrate::index_states(&client, migrate::INDEXES).await {
         Ok(states) => findings.extend(of_indexes(&states)),
-        Err(error) => findings.push(unanswered("schema", &error.into())),
+        Err(error) => findings.push(Finding::unanswered("schema", &error.into())),
     }
     match diagnosis::standing(&client).await {
         Ok(standing) => {
@@ -88,38 +88,30 @@ async fn look(context: &Context, work: &mut Option<Work>) -> Vec<Finding> {
                         unfinished: standing.unfinished,
                     });
                 }
-                Err(error) => findings.push(unanswered("workers", &error)),
+                Err(error) => findings.push(Finding::unanswered("workers", &error)),
             }
             let alive = work.as_ref().is_none_or(Work::anybody);
             findings.extend(of_standing(&standing, alive));
         }
-        Err(error) => findings.push(unanswered("commands", &error)),
+        Err(error) => findings.push(Finding::unanswered("commands", &error)),
     }
     match recent::waiting(&client).await {
         Ok(waiting) => findings.extend(of_waiting(&waiting)),
-        Err(error) => findings.push(unanswered("waiting", &error)),
+        Err(error) => findings.push(Finding::unanswered("waiting", &error)),
     }
     match recent::unsent(&client).await {
         Ok(unsent) => findings.extend(of_unsent(&unsent)),
-        Err(error) => findings.push(unanswered("events", &error)),
+        Err(error) => findings.push(Finding::unanswered("events", &error)),
     }
     findings.extend(workers(&client).await);
     findings.extend(circuits(&client).await);
     findings.extend(super::integrations::examine(&client).await);
     match recent::lately(&client).await {
         Ok(lately) => findings.extend(of_lately(lately.as_ref())),
-        Err(error) => findings.push(unanswered("failures", &error)),
+        Err(error) => findings.push(Finding::unanswered("failures", &error)),
     }
     findings.extend(credentials(context, &client).await);
     findings
-}
-
-pub(super) fn unanswered(what: &'static str, error: &StoreError) -> Finding {
-    Finding::fault(
-        what,
-        chain(error),
-        "see PostgreSQL's log, pg_stat_activity and pg_locks",
-    )
 }
 
 fn of_indexes(states: &[(&str, IndexState)]) -> Vec<Finding> {
@@ -223,7 +215,7 @@ fn of_standing(standing: &Standing, anybody_works: bool) -> Vec<Finding> {
 
 async fn workers(client: &Client) -> Vec<Finding> {
     match diagnosis::silent_workers(client).await {
-        Err(error) => vec![unanswered("workers", &error)],
+        Err(error) => vec![Finding::unanswered("workers", &error)],
         Ok(silent) => silent
             .iter()
             .map(|worker| {
@@ -241,7 +233,7 @@ async fn workers(client: &Client) -> Vec<Finding> {
 
 async fn circuits(client: &Client) -> Vec<Finding> {
     match diagnosis::open_circuits(client).await {
-        Err(error) => vec![unanswered("platforms", &error)],
+        Err(error) => vec![Finding::unanswered("platforms", &error)],
         Ok(open) => open
             .iter()
             .map(|circuit| {
@@ -283,7 +275,7 @@ async fn credentials(context: &Context, client: &Client) -> Vec<Finding> {
     };
     let survey = match Survey::take(client, &ring).await {
         Ok(survey) => survey,
-        Err(error) => return vec![unanswered("credentials", &error)],
+        Err(error) => return vec![Finding::unanswered("credentials", &error)],
     };
     let mut findings = vec![of_unreadable(&survey)];
     if survey.left_out_commands {

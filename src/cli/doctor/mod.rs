@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Failed, output};
 use crate::start;
+use crate::store::{StoreError, chain};
 
 /// Checks configuration, database, schema, commands, workers, platforms, credentials, broker and keys, and says what to do
 /// about each fault. The configuration itself was read before anything else: a fault in it ends every command with
@@ -88,6 +89,12 @@ impl Finding {
             text: text.into(),
             level: Level::Fault(remedy.into()),
         }
+    }
+
+    /// PostgreSQL was asked and did not answer.
+    fn unanswered(what: &'static str, error: &StoreError) -> Self {
+        let remedy = "see PostgreSQL's log, pg_stat_activity and pg_locks";
+        Self::fault(what, chain(error), remedy)
     }
 
     const fn is_fault(&self) -> bool {
