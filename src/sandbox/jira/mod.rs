@@ -19,6 +19,7 @@ mod route;
 mod search;
 mod settings;
 mod store;
+mod transition;
 mod write;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};

@@ -9,7 +9,7 @@ use super::fields::{self, issue_type_id, priority_id};
 use super::route::Version;
 use super::settings::{FieldKind, Settings, User};
 use super::store::{Comment, Issue, Status, date};
-use super::write::Transition;
+use super::transition::Transition;
 use super::{Jira, error, no_issue};
 
 /// What `mypermissions` knows.

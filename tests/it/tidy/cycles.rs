@@ -4,15 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Files in a cycle that is not cut yet. A file leaves this list when its cycle is cut.
-const STILL: [&str; 8] = [
+const STILL: [&str; 6] = [
     "platforms/egress.rs",
     "platforms/error.rs",
     "platforms/file.rs",
     "platforms/http/mod.rs",
     "platforms/http/request.rs",
     "platforms/operation.rs",
-    "sandbox/jira/read.rs",
-    "sandbox/jira/write.rs",
 ];
 
 #[test]
