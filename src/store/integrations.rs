@@ -7,7 +7,8 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::lifecycle::Transit;
-use super::{Store, StoreError, json_of, keep_if_sound, limited};
+use super::row::{Json, row};
+use super::{Store, StoreError, keep_if_sound, limited};
 use crate::contract::{IntegrationCreate, IntegrationList, PlainChanges};
 use crate::domain::routing::Rules;
 use crate::domain::{
@@ -54,17 +55,64 @@ pub struct NewIntegration {
     pub status: IntegrationStatus,
 }
 
-const COLUMNS: &str = "i.id, i.xmin::text::bigint, i.organization_id, i.name, i.platform_name, \
-     i.integration_category::text, i.enabled, i.status::text, i.auth_type, i.base_url, i.api_version, i.settings, \
-     i.credentials_encrypted, i.webhook_secret_encrypted, i.expires_at, i.supports_categories, i.supports_priorities, \
-     i.department_mapping, i.custom_fields_mapping, i.maintenance_window_start, i.maintenance_window_end, \
-     i.rate_limit_per_hour, i.is_deleted, i.description, i.default_priority, i.health_check_status, \
-     i.health_check_error, i.last_health_check_at, i.created_at, i.updated_at, i.total_requests, \
-     i.successful_requests, i.failed_requests, i.environment, i.region, i.routing_rules, i.parked_at, \
-     i.auto_disable_on_error, i.failure_threshold, i.last_sync_at, i.oauth_scopes, i.sync_enabled, \
-     i.sync_frequency_minutes, i.notification_events, i.notification_channels, i.consecutive_failures, \
-     i.connection_test_count, i.last_request_at, i.last_success_at, i.last_error_at, i.last_error_message, \
-     i.monitoring_enabled, i.last_activation_at";
+row! {
+    /// What is read of an integration's row.
+    struct Stored<'a> {
+        id: Uuid = "i.id",
+        version: i64 = "i.xmin::text::bigint",
+        organization_id: Option<Uuid> = "i.organization_id",
+        name: &'a str = "i.name",
+        platform_name: &'a str = "i.platform_name",
+        category: &'a str = "i.integration_category::text",
+        enabled: bool = "i.enabled",
+        status: &'a str = "i.status::text",
+        auth_type: &'a str = "i.auth_type",
+        base_url: Option<&'a str> = "i.base_url",
+        api_version: Option<&'a str> = "i.api_version",
+        settings: Json = "i.settings",
+        credentials: Option<&'a str> = "i.credentials_encrypted",
+        webhook_secret: Option<&'a str> = "i.webhook_secret_encrypted",
+        expires_at: Option<DateTime<Utc>> = "i.expires_at",
+        supports_categories: Json = "i.supports_categories",
+        supports_priorities: Json = "i.supports_priorities",
+        department_mapping: Json = "i.department_mapping",
+        custom_fields_mapping: Json = "i.custom_fields_mapping",
+        maintenance_window_start: Option<&'a str> = "i.maintenance_window_start",
+        maintenance_window_end: Option<&'a str> = "i.maintenance_window_end",
+        rate_limit_per_hour: Option<i32> = "i.rate_limit_per_hour",
+        is_deleted: bool = "i.is_deleted",
+        description: Option<&'a str> = "i.description",
+        default_priority: i32 = "i.default_priority",
+        health_check_status: Option<&'a str> = "i.health_check_status",
+        health_check_error: Option<&'a str> = "i.health_check_error",
+        last_health_check_at: Option<DateTime<Utc>> = "i.last_health_check_at",
+        created_at: DateTime<Utc> = "i.created_at",
+        updated_at: DateTime<Utc> = "i.updated_at",
+        total_requests: i32 = "i.total_requests",
+        successful_requests: i32 = "i.successful_requests",
+        failed_requests: i32 = "i.failed_requests",
+        environment: &'a str = "i.environment",
+        region: Option<&'a str> = "i.region",
+        routing_rules: Json = "i.routing_rules",
+        parked_at: Option<DateTime<Utc>> = "i.parked_at",
+        auto_disable_on_error: bool = "i.auto_disable_on_error",
+        failure_threshold: i32 = "i.failure_threshold",
+        last_sync_at: Option<DateTime<Utc>> = "i.last_sync_at",
+        oauth_scopes: Json = "i.oauth_scopes",
+        sync_enabled: bool = "i.sync_enabled",
+        sync_frequency_minutes: i32 = "i.sync_frequency_minutes",
+        notification_events: Json = "i.notification_events",
+        notification_channels: Json = "i.notification_channels",
+        consecutive_failures: i32 = "i.consecutive_failures",
+        connection_test_count: i32 = "i.connection_test_count",
+        last_request_at: Option<DateTime<Utc>> = "i.last_request_at",
+        last_success_at: Option<DateTime<Utc>> = "i.last_success_at",
+        last_error_at: Option<DateTime<Utc>> = "i.last_error_at",
+        last_error_message: Option<&'a str> = "i.last_error_message",
+        monitoring_enabled: bool = "i.monitoring_enabled",
+        last_activation_at: Option<DateTime<Utc>> = "i.last_activation_at",
+    }
+}
 
 impl Store {
     /// The integrations among `ids`, whatever their state.
@@ -74,7 +122,8 @@ impl Store {
     pub async fn integrations(&self, ids: &[Uuid]) -> Result<Vec<LoadedIntegration>, StoreError> {
         let client = self.hot().await?;
         let result = async {
-            let sql = format!("SELECT {COLUMNS} FROM unnest($1::uuid[]) AS u(id) JOIN integrations i ON i.id = u.id");
+            let columns = Stored::COLUMNS;
+            let sql = format!("SELECT {columns} FROM unnest($1::uuid[]) AS u(id) JOIN integrations i ON i.id = u.id");
             let statement = client.prepare_cached(&sql).await?;
             limited(client.query(&statement, &[&ids])).await
         }
@@ -125,8 +174,9 @@ impl Store {
         } else {
             ("DESC", "<")
         };
+        let columns = Stored::COLUMNS;
         let sql = format!(
-            "SELECT {COLUMNS}, {key} AS sort_key FROM integrations i WHERE NOT i.is_deleted \
+            "SELECT {columns}, {key} AS sort_key FROM integrations i WHERE NOT i.is_deleted \
              AND ($1::uuid IS NULL OR i.organization_id = $1) \
              AND ($2::text IS NULL OR i.integration_category::text = $2) \
              AND ($3::text IS NULL OR i.platform_name = $3) AND ($4::text IS NULL OR i.status::text = $4) \
@@ -167,21 +217,13 @@ impl Store {
             .await?;
             let more = i64::try_from(rows.len()).is_ok_and(|count| count > limit);
             let kept = usize::try_from(limit).unwrap_or(usize::MAX).min(rows.len());
-            let next_cursor = if more {
-                rows.get(kept.saturating_sub(1)).map(|row| {
-                    format!(
-                        "{}|{}",
-                        row.get::<_, String>("sort_key"),
-                        row.get::<_, Uuid>(0)
-                    )
-                })
-            } else {
-                None
-            };
-            Ok(IntegrationPage {
-                items: rows.iter().take(kept).map(read).collect(),
-                next_cursor,
-            })
+            let items: Vec<LoadedIntegration> = rows.iter().take(kept).map(read).collect();
+            let last = rows.iter().zip(&items).last().filter(|_| more);
+            let next_cursor = last.map(|(row, item)| {
+                let key: &str = row.get("sort_key");
+                format!("{key}|{}", item.integration.id)
+            });
+            Ok(IntegrationPage { items, next_cursor })
         }
         .await;
         keep_if_sound(client, result)
@@ -442,99 +484,101 @@ async fn read_all(rows: Vec<Row>) -> Vec<LoadedIntegration> {
 }
 
 fn read(row: &Row) -> LoadedIntegration {
-    let object = |index: usize| match json_of(row, index) {
+    let row = Stored::read(row);
+    let version = row.version;
+    let is_deleted = row.is_deleted;
+    let shown = shown(&row);
+    LoadedIntegration {
+        version,
+        integration: integration(row),
+        is_deleted,
+        shown,
+    }
+}
+
+fn integration(row: Stored<'_>) -> Integration {
+    let object = |Json(value): Json| match value {
         Some(Value::Object(map)) => map,
         Some(_) | None => Map::new(),
     };
-    let labels = |index: usize| match json_of(row, index) {
+    let labels = |Json(value): Json| match value {
         Some(Value::Array(items)) => items
             .iter()
             .filter_map(|v| v.as_str().map(str::to_owned))
             .collect(),
         Some(_) | None => Vec::new(),
     };
-    let filled = |index: usize| {
-        row.get::<_, Option<String>>(index)
-            .filter(|text| !text.is_empty())
-    };
-    let platform_name: String = row.get(4);
-    let category: String = row.get(5);
-    let rules = json_of(row, 35);
-    let integration = Integration {
-        id: IntegrationId::new(row.get(0)),
-        organization_id: row.get::<_, Option<Uuid>>(2).map(OrganizationId::new),
-        name: row.get(3),
+    let filled = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
+    let rate_limit = row.rate_limit_per_hour.filter(|limit| *limit > 0);
+    Integration {
+        id: IntegrationId::new(row.id),
+        organization_id: row.organization_id.map(OrganizationId::new),
+        name: row.name.to_owned(),
         // A database that lived on in the new shape may hold another spelling.
-        platform: Platform::parse(&platform_name.trim().to_lowercase()),
-        category: IntegrationCategory::parse(&category),
-        platform_name,
-        enabled: row.get(6),
-        status: IntegrationStatus::parse(row.get(7)).unwrap_or(IntegrationStatus::Error),
-        auth_type: AuthType::parse(row.get(8)).unwrap_or(AuthType::Custom),
-        base_url: filled(9).map(|url| url.trim_end_matches('/').to_owned()),
-        api_version: filled(10),
-        settings: object(11),
-        credentials_sealed: filled(12),
-        webhook_secret_sealed: filled(13),
-        expires_at: row.get(14),
-        supports_categories: labels(15),
-        supports_priorities: labels(16),
-        department_mapping: object(17),
-        custom_fields_mapping: object(18),
-        maintenance_window_start: filled(19),
-        maintenance_window_end: filled(20),
-        rate_limit_per_hour: row
-            .get::<_, Option<i32>>(21)
-            .and_then(|n| u32::try_from(n).ok())
-            .filter(|n| *n > 0),
-        default_priority: row.get(24),
+        platform: Platform::parse(&row.platform_name.trim().to_lowercase()),
+        category: IntegrationCategory::parse(row.category),
+        platform_name: row.platform_name.to_owned(),
+        enabled: row.enabled,
+        status: IntegrationStatus::parse(row.status).unwrap_or(IntegrationStatus::Error),
+        auth_type: AuthType::parse(row.auth_type).unwrap_or(AuthType::Custom),
+        base_url: filled(row.base_url).map(|url| url.trim_end_matches('/').to_owned()),
+        api_version: filled(row.api_version),
+        settings: object(row.settings),
+        credentials_sealed: filled(row.credentials),
+        webhook_secret_sealed: filled(row.webhook_secret),
+        expires_at: row.expires_at,
+        supports_categories: labels(row.supports_categories),
+        supports_priorities: labels(row.supports_priorities),
+        department_mapping: object(row.department_mapping),
+        custom_fields_mapping: object(row.custom_fields_mapping),
+        maintenance_window_start: filled(row.maintenance_window_start),
+        maintenance_window_end: filled(row.maintenance_window_end),
+        rate_limit_per_hour: rate_limit.and_then(|limit| u32::try_from(limit).ok()),
+        default_priority: row.default_priority,
         health: row
-            .get::<_, Option<&str>>(25)
+            .health_check_status
             .and_then(HealthStatus::parse)
             .unwrap_or(HealthStatus::Unknown),
-        routing_rules: std::sync::Arc::new(Rules::parse(rules.as_ref())),
-        parked_at: row.get(36),
-        auto_disable_on_error: row.get(37),
-        failure_threshold: row.get(38),
-        last_sync_at: row.get(39),
-    };
-    let time = |index: usize| row.get::<_, Option<DateTime<Utc>>>(index);
-    let shown = json!({
-        "description": row.get::<_, Option<String>>(23),
-        "default_priority": row.get::<_, i32>(24),
-        "health_check_status": row.get::<_, Option<String>>(25),
-        "health_check_error": row.get::<_, Option<String>>(26),
-        "last_health_check_at": row.get::<_, Option<DateTime<Utc>>>(27),
-        "created_at": row.get::<_, DateTime<Utc>>(28),
-        "updated_at": row.get::<_, DateTime<Utc>>(29),
-        "total_requests": row.get::<_, i32>(30),
-        "successful_requests": row.get::<_, i32>(31),
-        "failed_requests": row.get::<_, i32>(32),
-        "environment": row.get::<_, String>(33),
-        "region": row.get::<_, Option<String>>(34),
-        "routing_rules": rules,
-        "parked_at": time(36),
-        "auto_disable_on_error": row.get::<_, bool>(37),
-        "failure_threshold": row.get::<_, i32>(38),
-        "last_sync_at": time(39),
-        "oauth_scopes": json_of(row, 40),
-        "sync_enabled": row.get::<_, bool>(41),
-        "sync_frequency_minutes": row.get::<_, i32>(42),
-        "notification_events": json_of(row, 43),
-        "notification_channels": json_of(row, 44),
-        "consecutive_failures": row.get::<_, i32>(45),
-        "connection_test_count": row.get::<_, i32>(46),
-        "last_request_at": time(47),
-        "last_success_at": time(48),
-        "last_error_at": time(49),
-        "last_error_message": row.get::<_, Option<String>>(50),
-        "monitoring_enabled": row.get::<_, bool>(51),
-        "last_activation_at": time(52),
-    });
-    LoadedIntegration {
-        version: row.get(1),
-        integration,
-        is_deleted: row.get(22),
-        shown,
+        routing_rules: std::sync::Arc::new(Rules::parse(row.routing_rules.0.as_ref())),
+        parked_at: row.parked_at,
+        auto_disable_on_error: row.auto_disable_on_error,
+        failure_threshold: row.failure_threshold,
+        last_sync_at: row.last_sync_at,
     }
+}
+
+/// The rest of a row, for people.
+fn shown(row: &Stored<'_>) -> Value {
+    json!({
+        "description": row.description,
+        "default_priority": row.default_priority,
+        "health_check_status": row.health_check_status,
+        "health_check_error": row.health_check_error,
+        "last_health_check_at": row.last_health_check_at,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "total_requests": row.total_requests,
+        "successful_requests": row.successful_requests,
+        "failed_requests": row.failed_requests,
+        "environment": row.environment,
+        "region": row.region,
+        "routing_rules": row.routing_rules.0,
+        "parked_at": row.parked_at,
+        "auto_disable_on_error": row.auto_disable_on_error,
+        "failure_threshold": row.failure_threshold,
+        "last_sync_at": row.last_sync_at,
+        "oauth_scopes": row.oauth_scopes.0,
+        "sync_enabled": row.sync_enabled,
+        "sync_frequency_minutes": row.sync_frequency_minutes,
+        "notification_events": row.notification_events.0,
+        "notification_channels": row.notification_channels.0,
+        "consecutive_failures": row.consecutive_failures,
+        "connection_test_count": row.connection_test_count,
+        "last_request_at": row.last_request_at,
+        "last_success_at": row.last_success_at,
+        "last_error_at": row.last_error_at,
+        "last_error_message": row.last_error_message,
+        "monitoring_enabled": row.monitoring_enabled,
+        "last_activation_at": row.last_activation_at,
+    })
 }

@@ -17,6 +17,7 @@ mod outbox;
 mod queries;
 pub mod recent;
 mod retention;
+mod row;
 mod schedule;
 pub mod seals;
 mod session;
@@ -209,12 +210,6 @@ fn pool(way: &Way, session: Session, size: usize, wait: Duration) -> Result<Pool
         .post_create(prepare)
         .build()
         .map_err(|error| StoreError::Unavailable(Box::new(error)))
-}
-
-/// A json column. PostgreSQL keeps as json what serde_json does not take (half a surrogate pair, 1e999): such a value of
-/// the legacy application says nothing to us, and must not stop its row from being read.
-fn json_of(row: &tokio_postgres::Row, index: usize) -> Option<serde_json::Value> {
-    row.try_get(index).ok().flatten()
 }
 
 /// Runs a statement with a limit of our own, somewhat over the server's: it fires when the server or the way to it is

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Store, StoreError, json_of, keep_if_sound, limited};
+use super::row::Json;
+use super::{Store, StoreError, keep_if_sound, limited};
 use crate::domain::{
     IntegrationId, OrganizationId, Priority, TicketCategory, TicketId, TicketStatus, TicketView,
     UserRef,
@@ -102,11 +103,11 @@ pub(super) fn read(row: &tokio_postgres::Row) -> StoredTicket {
             full_name: row.get(id + 2),
         })
     };
-    let object = |index: usize| match json_of(row, index) {
+    let object = |index: usize| match row.get::<_, Json>(index).0 {
         Some(Value::Object(map)) => map,
         Some(_) | None => Map::new(),
     };
-    let tags = match json_of(row, 14) {
+    let tags = match row.get::<_, Json>(14).0 {
         Some(Value::Array(items)) => items
             .iter()
             .filter_map(|v| v.as_str().map(str::to_owned))
