@@ -24,7 +24,7 @@ pub use lapin::Connection;
 
 pub use consume::{Consumer, Delivery, Source};
 pub use examine::{Difference, Examined, Lacking, examine};
-pub use publish::{Message, Publisher, Sent};
+pub use publish::{Message, Publisher, PublisherQueue, Sent};
 pub use tools::{From, call, connect_tool, is_alarmed, publish_one, remove_prefix, tail};
 pub use topology::{Topology, declare_prefix, queue_depth};
 
