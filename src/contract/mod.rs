@@ -30,7 +30,7 @@ pub use fields::{Faults, Fields};
 pub use integration::{IntegrationCreate, IntegrationSetEnabled, IntegrationSync, IntegrationTest};
 pub use integration_update::{IntegrationUpdate, PlainChanges};
 pub use notice::{Notice, Subject, notice, transition_notices};
-pub use query::{IntegrationFields, IntegrationList, RouteQuery};
+pub use query::{IntegrationFields, IntegrationList, ListPosition, RouteQuery};
 pub use ticket::{
     TicketAiCreate, TicketAssign, TicketAttach, TicketComment, TicketCreate, TicketSetStatus,
     TicketUpdate,

@@ -37,7 +37,40 @@ pub struct IntegrationList {
     /// 1–100, default 20.
     pub limit: i32,
     /// Where the page before ended.
-    pub cursor: Option<String>,
+    pub cursor: Option<ListPosition>,
+}
+
+/// A place in the order of a list: behind this integration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPosition {
+    /// What it is sorted by, as text.
+    pub key: String,
+    /// The integration.
+    pub id: IntegrationId,
+}
+
+impl ListPosition {
+    /// Reads a cursor.
+    #[must_use]
+    pub fn parse(cursor: &str) -> Option<Self> {
+        let (key, id) = cursor.rsplit_once('|')?;
+        Some(Self {
+            key: key.to_owned(),
+            id: IntegrationId::parse(id)?,
+        })
+    }
+}
+
+impl std::fmt::Display for ListPosition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}|{}", self.key, self.id)
+    }
+}
+
+impl serde::Serialize for ListPosition {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
 }
 
 impl IntegrationList {
@@ -82,6 +115,16 @@ pub(super) fn list(f: &mut Fields<'_>) -> IntegrationList {
         f.fault("sort_by", "must be one of created_at, updated_at, name");
     }
     let order = f.word("sort_order", &["asc", "desc"]);
+    let cursor = f.text("cursor", 1, 512).and_then(|text| {
+        let position = ListPosition::parse(&text);
+        if position.is_none() {
+            f.fault(
+                "cursor",
+                "is not a cursor; take next_cursor of the page before as it is, or none for the first page",
+            );
+        }
+        position
+    });
     IntegrationList {
         q: f.text("q", 1, 255),
         category: f.choice("integration_category"),
@@ -91,7 +134,7 @@ pub(super) fn list(f: &mut Fields<'_>) -> IntegrationList {
         sort_by,
         ascending: order == Some("asc"),
         limit: f.integer("limit", 1..=100).unwrap_or(20),
-        cursor: f.text("cursor", 1, 512),
+        cursor,
     }
 }
 
@@ -121,5 +164,45 @@ fn read_traits(f: &mut Fields<'_>) -> Traits {
         department: f.text("department", 1, 100),
         tags: f.texts("tags", 50, 100).unwrap_or_default(),
         custom_fields: f.object("custom_fields").unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::contract::Faults;
+
+    fn listed(cursor: &str) -> Result<IntegrationList, Faults> {
+        let mut faults = Faults::new();
+        let data = Map::from_iter([("cursor".to_owned(), Value::from(cursor))]);
+        let mut fields = Fields::new(data, &mut faults);
+        let read = list(&mut fields);
+        fields.finish();
+        if faults.is_empty() {
+            Ok(read)
+        } else {
+            Err(faults)
+        }
+    }
+
+    #[test]
+    fn a_cursor_leads_back_to_its_place_and_a_mangled_one_is_refused() {
+        let end = ListPosition {
+            key: "Jira | EU".into(),
+            id: IntegrationId::new(uuid::Uuid::from_u128(7)),
+        };
+        let cursor = json!(end);
+        let read = listed(cursor.as_str().unwrap()).unwrap();
+        assert_eq!(read.cursor, Some(end));
+
+        for mangled in ["Jira", "Jira|", "|x", "' OR 1=1 --"] {
+            let faults = listed(mangled).unwrap_err();
+            assert!(
+                faults["cursor"].starts_with("is not a cursor"),
+                "{faults:?}"
+            );
+        }
     }
 }

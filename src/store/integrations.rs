@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::lifecycle::Transit;
 use super::row::{Json, row};
 use super::{Store, StoreError, keep_if_sound, limited};
-use crate::contract::{IntegrationCreate, IntegrationList, PlainChanges};
+use crate::contract::{IntegrationCreate, IntegrationList, ListPosition, PlainChanges};
 use crate::domain::routing::Rules;
 use crate::domain::{
     AuthType, HealthStatus, Integration, IntegrationCategory, IntegrationId, IntegrationStatus,
@@ -35,7 +35,7 @@ pub struct IntegrationPage {
     /// The items.
     pub items: Vec<LoadedIntegration>,
     /// Where the next page begins.
-    pub next_cursor: Option<String>,
+    pub next_cursor: Option<ListPosition>,
 }
 
 /// What `integration.create` writes; secrets sealed.
@@ -185,12 +185,8 @@ impl Store {
              AND ($7::text IS NULL OR ({key}, i.id) {beyond} ($7, $8::uuid)) \
              ORDER BY {key} {order}, i.id {order} LIMIT $9"
         );
-        let cursor = filter
-            .cursor
-            .as_deref()
-            .and_then(|cursor| cursor.rsplit_once('|'));
-        let after_key = cursor.map(|(key, _)| key);
-        let after_id = cursor.and_then(|(_, id)| Uuid::parse_str(id).ok());
+        let after_key = filter.cursor.as_ref().map(|after| after.key.as_str());
+        let after_id = filter.cursor.as_ref().map(|after| after.id.uuid());
         let pattern = filter.q.as_ref().map(|q| {
             q.replace('\\', "\\\\")
                 .replace('%', "\\%")
@@ -209,7 +205,7 @@ impl Store {
                     &filter.status.map(IntegrationStatus::as_str),
                     &filter.enabled,
                     &pattern,
-                    &after_key.filter(|_| after_id.is_some()),
+                    &after_key,
                     &after_id,
                     &fetch,
                 ],
@@ -219,9 +215,9 @@ impl Store {
             let kept = usize::try_from(limit).unwrap_or(usize::MAX).min(rows.len());
             let items: Vec<LoadedIntegration> = rows.iter().take(kept).map(read).collect();
             let last = rows.iter().zip(&items).last().filter(|_| more);
-            let next_cursor = last.map(|(row, item)| {
-                let key: &str = row.get("sort_key");
-                format!("{key}|{}", item.integration.id)
+            let next_cursor = last.map(|(row, item)| ListPosition {
+                key: row.get("sort_key"),
+                id: item.integration.id,
             });
             Ok(IntegrationPage { items, next_cursor })
         }
