@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Rejection, Trace};
+use super::{Rejection, Trace, json_text};
 use crate::domain::{
     CommandId, Failure, IntegrationCategory, IntegrationId, OrganizationId, Platform, TicketId,
     wire_enum,
@@ -128,7 +128,7 @@ pub fn turned_into_failure(
     let kind = event.get("type")?.as_str()?.strip_suffix(succeeded)?;
     event["type"] = format!("{kind}{failed}").into();
     event["data"]["outcome"] = failed.into();
-    event["data"]["error"] = serde_json::to_value(failure).ok()?;
+    event["data"]["error"] = json!(failure);
     let key = routing_key.replace(&format!(".{succeeded}."), &format!(".{failed}."));
     Some((event.to_string(), key))
 }
@@ -174,13 +174,8 @@ impl Event {
             tracestate: self.trace.state.as_deref(),
             data: &self.data,
         };
-        // Made as large as most are, rather than growing to it a few times. Every part is a string, number or JSON value:
-        // serialising it has no way to fail.
-        let mut text = Vec::with_capacity(1024);
-        match serde_json::to_writer(&mut text, &wire) {
-            Ok(()) => String::from_utf8(text).unwrap_or_default(),
-            Err(_) => String::new(),
-        }
+        // Made as large as most are, rather than growing to it a few times.
+        json_text(&wire, 1024)
     }
 }
 

@@ -11,6 +11,7 @@ mod event;
 mod fields;
 mod integration;
 mod integration_update;
+mod json;
 mod notice;
 mod query;
 mod readers;
@@ -29,6 +30,7 @@ pub use event::{
 pub use fields::{Faults, Fields};
 pub use integration::{IntegrationCreate, IntegrationSetEnabled, IntegrationSync, IntegrationTest};
 pub use integration_update::{IntegrationUpdate, PlainChanges};
+pub use json::json_text;
 pub use notice::{Notice, Subject, notice, transition_notices};
 pub use query::{IntegrationFields, IntegrationList, ListPosition, RouteQuery};
 pub use ticket::{

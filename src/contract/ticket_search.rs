@@ -7,7 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::Fields;
+use super::{Fields, json_text};
 use crate::domain::{IntegrationId, Priority, TicketCategory, TicketId, TicketStatus, wire_enum};
 
 wire_enum! {
@@ -183,14 +183,14 @@ impl TicketSearch {
 
     /// What makes it this search: its filters and its order, not how much of it is shown at once.
     fn fingerprint(&self) -> [u8; 8] {
-        // Maps with text keys and plain values: serialising cannot fail.
-        let filter = serde_json::to_vec(&self.filter).unwrap_or_default();
-        let digest = Sha256::new()
-            .chain_update(filter)
+        let digest: [u8; 32] = Sha256::new()
+            .chain_update(json_text(&self.filter, 256))
             .chain_update(self.sort.as_str())
             .chain_update([u8::from(self.ascending)])
-            .finalize();
-        std::array::from_fn(|index| digest.get(index).copied().unwrap_or_default())
+            .finalize()
+            .into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        [a, b, c, d, e, f, g, h]
     }
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::outbox::DETACH;
 use super::{Store, StoreError, keep_if_sound, limited};
-use crate::contract::{Event, EventData, Outcome, Trace};
+use crate::contract::{Event, EventData, Outcome, Trace, json_text};
 use crate::domain::{
     CommandId, ErrorCode, Failure, IntegrationId, OrganizationId, Platform, TicketId, Wait,
 };
@@ -344,9 +344,10 @@ pub(super) fn decided_by(reason: Option<&str>, detail: Option<i32>) -> Option<St
 }
 
 fn read(row: &tokio_postgres::Row) -> CommandRow {
+    // What is no JSON is shown as the text it is.
     let json = |index: usize| {
-        row.get::<_, Option<String>>(index)
-            .and_then(|text| serde_json::from_str(&text).ok())
+        let text = row.get::<_, Option<String>>(index)?;
+        Some(serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)))
     };
     CommandRow {
         id: row.get(0),
@@ -474,7 +475,7 @@ impl Store {
             let (body, key) = (event.to_json(), event.routing_key());
             let state = if outcome == Outcome::Succeeded { "succeeded" } else { "cancelled" };
             let code = failure.as_ref().map(|failure| failure.code.as_str());
-            let error = failure.as_ref().and_then(|failure| serde_json::to_string(failure).ok());
+            let error = failure.as_ref().map(|failure| json_text(failure, 128));
             limited(transaction.execute(
                 "UPDATE commands SET state = $2, turn = false, due_at = NULL, retry_at = NULL, finished_at = now(), \
                  events = $3, final_event = $4, final_key = $5, error_code = $6, error = $7, doubt_since = NULL, \

@@ -138,8 +138,10 @@ pub async fn sealed_values(
                     | SealedColumn::AccessToken
                     | SealedColumn::RefreshToken => IntegrationId::new(id),
                 },
+                // Rows of the legacy application may have none: what is sealed there is bound to the
+                // nil one, as `open_credentials` opens it.
                 organization: OrganizationId::new(
-                    row.get::<_, Option<Uuid>>(2).unwrap_or_default(),
+                    row.get::<_, Option<Uuid>>(2).unwrap_or(Uuid::nil()),
                 ),
                 name: row.get(3),
                 is_deleted: row.get(4),

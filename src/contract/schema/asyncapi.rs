@@ -129,3 +129,19 @@ const fn is_read(command: CommandType) -> bool {
             | CommandType::IntegrationFields
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_has_a_schema() {
+        let document = asyncapi("ticketwire");
+        let messages = document["components"]["messages"].as_object().unwrap();
+        assert!(messages.len() > 100);
+        for (name, message) in messages {
+            let schema = &message["payload"]["schema"];
+            assert_eq!(schema["type"], "object", "{name}");
+        }
+    }
+}

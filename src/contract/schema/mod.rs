@@ -16,34 +16,82 @@ pub use examples::example;
 /// JSON Schema's dialect.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// What a field is when it is left out, by command type (`*`: any that has the field).
-pub(super) const DEFAULTS: [(&str, &str, &str); 22] = [
-    ("ticket.create", "category", r#""general""#),
-    ("ticket.create", "priority", r#""medium""#),
-    ("ticket.create", "urgency", r#""medium""#),
-    ("integration.create", "auth_type", r#""api_key""#),
-    ("integration.create", "default_priority", "100"),
-    ("integration.create", "sync_frequency_minutes", "60"),
-    ("integration.create", "failure_threshold", "5"),
-    ("integration.create", "environment", r#""production""#),
-    ("integration.create", "enabled", "true"),
-    ("integration.create", "sync_enabled", "false"),
-    ("integration.create", "auto_disable_on_error", "false"),
+/// What a field is when it is left out.
+#[derive(Clone, Copy)]
+enum LeftOut {
+    Text(&'static str),
+    Number(i32),
+    Flag(bool),
+    Texts(&'static [&'static str]),
+}
+
+impl From<LeftOut> for Value {
+    fn from(left_out: LeftOut) -> Self {
+        match left_out {
+            LeftOut::Text(text) => text.into(),
+            LeftOut::Number(number) => number.into(),
+            LeftOut::Flag(flag) => flag.into(),
+            LeftOut::Texts(texts) => texts.into(),
+        }
+    }
+}
+
+/// Which field is what then, by command type (`*`: any that has the field).
+const DEFAULTS: [(&str, &str, LeftOut); 22] = [
+    ("ticket.create", "category", LeftOut::Text("general")),
+    ("ticket.create", "priority", LeftOut::Text("medium")),
+    ("ticket.create", "urgency", LeftOut::Text("medium")),
+    ("integration.create", "auth_type", LeftOut::Text("api_key")),
+    (
+        "integration.create",
+        "default_priority",
+        LeftOut::Number(100),
+    ),
+    (
+        "integration.create",
+        "sync_frequency_minutes",
+        LeftOut::Number(60),
+    ),
+    (
+        "integration.create",
+        "failure_threshold",
+        LeftOut::Number(5),
+    ),
+    (
+        "integration.create",
+        "environment",
+        LeftOut::Text("production"),
+    ),
+    ("integration.create", "enabled", LeftOut::Flag(true)),
+    ("integration.create", "sync_enabled", LeftOut::Flag(false)),
+    (
+        "integration.create",
+        "auto_disable_on_error",
+        LeftOut::Flag(false),
+    ),
     (
         "integration.test",
         "test_types",
-        r#"["connection","authentication"]"#,
+        LeftOut::Texts(&["connection", "authentication"]),
     ),
-    ("integration.test", "auto_activate_on_success", "true"),
-    ("integration.sync", "sync_type", r#""incremental""#),
-    ("integration.sync", "direction", r#""inbound""#),
-    ("integration.sync", "dry_run", "false"),
-    ("ticket.comment", "public", "true"),
-    ("ticket.create", "create_externally", "true"),
-    ("*", "limit", "20"),
-    ("*", "sort_by", r#""created_at""#),
-    ("*", "sort_order", r#""desc""#),
-    ("ticket.ai_create", "create_externally", "true"),
+    (
+        "integration.test",
+        "auto_activate_on_success",
+        LeftOut::Flag(true),
+    ),
+    (
+        "integration.sync",
+        "sync_type",
+        LeftOut::Text("incremental"),
+    ),
+    ("integration.sync", "direction", LeftOut::Text("inbound")),
+    ("integration.sync", "dry_run", LeftOut::Flag(false)),
+    ("ticket.comment", "public", LeftOut::Flag(true)),
+    ("ticket.create", "create_externally", LeftOut::Flag(true)),
+    ("*", "limit", LeftOut::Number(20)),
+    ("*", "sort_by", LeftOut::Text("created_at")),
+    ("*", "sort_order", LeftOut::Text("desc")),
+    ("ticket.ai_create", "create_externally", LeftOut::Flag(true)),
 ];
 
 /// The schema of a command's data.
@@ -57,8 +105,8 @@ fn data(command_type: CommandType) -> Value {
             // What an update leaves out stays as it is.
             if let Some(members) = property.as_object_mut() {
                 members.remove("default");
-                let text = default.and_then(|(_, _, text)| serde_json::from_str(text).ok());
-                members.extend(text.map(|value: Value| ("default".to_owned(), value)));
+                let value = default.map(|(_, _, left_out)| Value::from(*left_out));
+                members.extend(value.map(|value| ("default".to_owned(), value)));
             }
         }
     }

@@ -63,6 +63,9 @@ pub enum MigrateError {
          `?options=-c%20default_transaction_read_only%3Doff` to database.url if it is meant for others"
     )]
     ReadOnly,
+    /// This program has a migration without statements.
+    #[error("migration {0} has no statements in this program, which is a bug; it was not applied")]
+    NoStatements(i32),
     /// Something is in the way; nothing was changed.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -121,6 +124,7 @@ impl MigrateError {
             | Self::NoSchema(_)
             | Self::Standby
             | Self::ReadOnly
+            | Self::NoStatements(_)
             | Self::Refused(_) => false,
         }
     }

@@ -232,6 +232,12 @@ async fn at_once(client: &Client, sql: &str) -> Result<(), MigrateError> {
     }
 }
 
+/// A migration's own statements: the program's own files, so that none is without.
+fn statements_of(migration: &Migration) -> Result<&str, MigrateError> {
+    let version = migration.version();
+    migration.sql().ok_or(MigrateError::NoStatements(version))
+}
+
 /// The statement that writes a migration into refinery's history, as refinery would.
 fn history_of(migration: &Migration) -> String {
     format!(

@@ -9,7 +9,10 @@ use refinery::Migration;
 use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
-use super::{LOCK_TIMEOUT, MigrateError, NO_LOCK_TIMEOUT, TRIES, TRY_PAUSE, at_once, history_of};
+use super::{
+    LOCK_TIMEOUT, MigrateError, NO_LOCK_TIMEOUT, TRIES, TRY_PAUSE, at_once, history_of,
+    statements_of,
+};
 use crate::store::indexes::{Index, build_indexes};
 
 /// Up to so many rows V2 does in a tenth of a second.
@@ -118,7 +121,7 @@ pub(super) async fn refactor(client: &Client, migration: &Migration) -> Result<(
     // V2 finds the refactored shape and clears away the type and the index's old name.
     let last = format!(
         "{CHANGE_OVER}; {}; {}",
-        migration.sql().unwrap_or_default(),
+        statements_of(migration)?,
         history_of(migration)
     );
     at_once(client, &last).await?;

@@ -8,7 +8,7 @@
 use refinery::Migration;
 use tokio_postgres::{Client, GenericClient};
 
-use super::{LOCK_TIMEOUT, MigrateError, NO_LOCK_TIMEOUT, at_once, history_of};
+use super::{LOCK_TIMEOUT, MigrateError, NO_LOCK_TIMEOUT, at_once, history_of, statements_of};
 use crate::store::indexes::{INDEXES, SPARSE_VERSION, SUCCESSORS, build_indexes};
 
 /// Builds the successors, then does V6's work and writes it into the history. All versions before are applied.
@@ -26,7 +26,7 @@ pub(super) async fn replace(client: &Client, migration: &Migration) -> Result<()
         .collect();
     let all = format!(
         "{}; {rename}{}",
-        migration.sql().unwrap_or_default(),
+        statements_of(migration)?,
         history_of(migration)
     );
     client.batch_execute(LOCK_TIMEOUT).await?;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Params, Settlement, UsageTally};
+use crate::contract::json_text;
 use crate::domain::{ErrorCode, IntegrationId, Priority, TicketCategory, TicketStatus};
 use crate::store::Words;
 
@@ -235,10 +236,10 @@ impl<'a> InsertRow<'a> {
             integration: t.integration_id.map(IntegrationId::uuid),
             external_id: result.and_then(|r| r.external_ticket_id.as_deref()),
             external_url: result.and_then(|r| r.external_ticket_url.as_deref()),
-            integration_result: json_text(result),
+            integration_result: result.map(plain),
             external_ref: map_text(&t.external_ref),
             custom_fields: map_text(&t.custom_fields),
-            tags: json_text(Some(&t.tags).filter(|tags| !tags.is_empty())),
+            tags: Some(&t.tags).filter(|tags| !tags.is_empty()).map(plain),
             analysis: t.analysis.as_ref().map(|a| {
                 json!({ "confidence": format!("{:.2}", a.confidence), "reasoning": a.reasoning,
                         "tags": a.tags, "keywords": a.keywords })
@@ -292,8 +293,8 @@ impl<'a> ChangeRow<'a> {
             priority: t.patch.priority.map(Priority::as_str),
             urgency: t.patch.urgency.map(Priority::as_str),
             department: t.patch.department.as_deref(),
-            custom_fields: json_text(t.patch.custom_fields.as_ref()),
-            tags: json_text(t.patch.tags.as_ref()),
+            custom_fields: t.patch.custom_fields.as_ref().map(plain),
+            tags: t.patch.tags.as_ref().map(plain),
             status: t.status.map(TicketStatus::as_str),
             resolution_summary: t.resolution_summary.as_deref(),
             internal_notes: t.internal_notes.as_deref(),
@@ -303,17 +304,16 @@ impl<'a> ChangeRow<'a> {
             external_id: t.external_id.as_deref(),
             external_url: t.external_url.as_deref(),
             external_ref: map_text(&t.external_ref),
-            integration_result: json_text(t.integration_result.as_ref()),
+            integration_result: t.integration_result.as_ref().map(plain),
             deletes: t.deletes,
         })
     }
 }
 
-pub(super) fn json_text<T: serde::Serialize>(value: Option<&T>) -> Option<String> {
-    // A value that cannot be written as JSON does not occur: all of these are plain data.
-    value.and_then(|value| serde_json::to_string(value).ok())
+fn map_text(map: &Map<String, Value>) -> Option<String> {
+    Some(map).filter(|map| !map.is_empty()).map(plain)
 }
 
-pub(super) fn map_text(map: &Map<String, Value>) -> Option<String> {
-    json_text(Some(map).filter(|map| !map.is_empty()))
+fn plain<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    json_text(value, 128)
 }
