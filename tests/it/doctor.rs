@@ -109,11 +109,15 @@ async fn a_sleeping_worker_its_waiting_messages_and_overdue_commands_are_named()
         .await;
     world.query("DELETE FROM workers", &[]).await;
     world.create("Nobody is there").await;
+    // The worker may have been stopped before it acknowledged the first command: that comes again.
+    let waits = [1, 2].map(|messages| {
+        format!("none is alive, and 1 command(s) in the ledger and {messages} message(s)")
+    });
     wait_for("the consumers to be gone", async || {
         let named = faults(&world, &[]);
         let all = named.len() == 3
             && named[0].contains("1 due for over a minute")
-            && named[1].contains("none is alive, and 1 command(s) in the ledger and 1 message(s)")
+            && waits.iter().any(|text| named[1].contains(text))
             && named[2].contains("wait and nobody reads them");
         if !all {
             println!("so far: {named:#?}");
