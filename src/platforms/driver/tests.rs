@@ -7,7 +7,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::super::{
-    Auth, Cause, Effect, EgressPolicy, HttpClient, PartlyDone, SendPermit, Strangers, TokenSource,
+    AccessToken, Auth, Cause, Effect, EgressPolicy, HttpClient, PartlyDone, SendPermit, Strangers,
+    TokenSource,
 };
 use super::*;
 use crate::domain::{
