@@ -47,6 +47,7 @@ ALTER TABLE command_attempts DROP COLUMN decided_by;
 DROP TYPE claim_head;
 ALTER TYPE claim_body RENAME TO enqueue_body;
 ALTER TYPE settle_command RENAME ATTRIBUTE take TO fencing_token;
+ALTER TYPE settle_command RENAME ATTRIBUTE sole TO single_event;
 ALTER TYPE settle_command DROP ATTRIBUTE decided_by, ADD ATTRIBUTE wait_reason text, ADD ATTRIBUTE wait_detail integer;
 ALTER TYPE settle_attempt DROP ATTRIBUTE decided_by, ADD ATTRIBUTE wait_reason text, ADD ATTRIBUTE wait_detail integer;
 ALTER TYPE change_ticket RENAME ATTRIBUTE take TO fencing_token;

@@ -381,7 +381,7 @@ fn report(plan: &Plan, metrics: &str, took: Duration, start_up: Duration, spent:
         "  start to first request     {:.0} ms",
         start_up.as_secs_f64() * 1e3
     );
-    for step in ["claim", "settle", "publish"] {
+    for step in ["enqueue", "settle", "publish"] {
         let of = |what: &str, part: &str| {
             let series = format!("ticketwire_batch_{what}_{part}{{step=\"{step}\"}}");
             usage::value(metrics, &series)

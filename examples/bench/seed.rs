@@ -3,10 +3,10 @@
 use std::sync::OnceLock;
 
 use serde_json::json;
-use ticketwire::contract::{Command, CommandType, Faults, OwnCommand};
+use ticketwire::contract::{AdminCommand, Command, CommandType, Faults};
 use ticketwire::domain::{IntegrationId, IntegrationStatus, OrganizationId};
 use ticketwire::secrets::{Binding, KeyRing};
-use ticketwire::store::{NewIntegration, OwnEffect, Store, connect};
+use ticketwire::store::{LedgerChange, NewIntegration, Store, connect};
 use uuid::Uuid;
 
 /// How many integrations the commands go to unless somebody says otherwise.
@@ -89,7 +89,7 @@ pub(crate) async fn integrations(
         let mut faults = Faults::new();
         let data = data.as_object().cloned().unwrap_or_default();
         let parsed = Command::parse(CommandType::IntegrationCreate, data, &mut faults);
-        let Some(Command::Own(OwnCommand::CreateIntegration(mut create))) = parsed else {
+        let Some(Command::Admin(AdminCommand::CreateIntegration(mut create))) = parsed else {
             return Err(format!("{faults:?}").into());
         };
         create.credentials.clear();
@@ -107,7 +107,7 @@ pub(crate) async fn integrations(
             status: IntegrationStatus::Active,
         };
         store
-            .apply_now(&OwnEffect::CreateIntegration(Box::new(new)))
+            .apply_now(&LedgerChange::CreateIntegration(Box::new(new)))
             .await?;
     }
     Ok(())

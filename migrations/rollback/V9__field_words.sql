@@ -1,6 +1,7 @@
 ALTER TYPE change_ticket RENAME ATTRIBUTE fencing_token TO take;
 ALTER TYPE settle_attempt DROP ATTRIBUTE wait_reason, DROP ATTRIBUTE wait_detail, ADD ATTRIBUTE decided_by text;
 ALTER TYPE settle_command DROP ATTRIBUTE wait_reason, DROP ATTRIBUTE wait_detail, ADD ATTRIBUTE decided_by text;
+ALTER TYPE settle_command RENAME ATTRIBUTE single_event TO sole;
 ALTER TYPE settle_command RENAME ATTRIBUTE fencing_token TO take;
 ALTER TYPE enqueue_body RENAME TO claim_body;
 CREATE TYPE claim_head AS (

@@ -46,7 +46,7 @@ const WATCHED_TYPES: [&str; 10] = [
     CommandType::IntegrationSync.as_str(),
 ];
 
-/// Idle connections kept for each host. Many integrations may share one (a vendor's gateway), each with its own places,
+/// Idle connections kept for each host. Many integrations may share one (a vendor's gateway), each with its own slots,
 /// and a connection that is closed only to be opened again costs more than its request.
 const IDLE_PER_HOST: usize = 512;
 
@@ -85,8 +85,8 @@ pub enum AppError {
 
 /// How a worker is run.
 pub struct RunOptions {
-    /// How to start this program as the process that runs suspects alone; `None` runs none.
-    pub alone: Option<(std::path::PathBuf, Vec<String>)>,
+    /// How to start this program as the process that runs poison candidates isolated; `None` runs none.
+    pub isolated: Option<(std::path::PathBuf, Vec<String>)>,
     /// Fires on SIGTERM or SIGINT.
     pub stop: CancellationToken,
 }
@@ -124,8 +124,8 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     drop(tokio::task::spawn(look));
 
     let child = options
-        .alone
-        .map(|(program, arguments)| isolation::Alone::new(program, arguments));
+        .isolated
+        .map(|(program, arguments)| isolation::Isolation::new(program, arguments));
     let mut worker = Worker::start(config, parts, held, child).await?;
     // The losing branch may be dropped: both only watch.
     tokio::select! {
@@ -168,7 +168,7 @@ impl Worker {
         config: Arc<Config>,
         parts: Parts,
         (lease, me, hold): (Arc<Lease>, Incarnation, pipeline::Hold),
-        child: Option<isolation::Alone>,
+        child: Option<isolation::Isolation>,
     ) -> Result<Self, AppError> {
         let store = parts.store;
         let topology = Topology::new(&config.amqp.prefix);
@@ -248,12 +248,12 @@ impl Worker {
         let topology = self.topology.clone();
         let link = Arc::clone(&self.status.links.publishing);
         self.loops.start(Loop::OutboxPoller, |end| {
-            pipeline::run_sweep(publisher, store, topology, link, end)
+            pipeline::run_outbox_poller(publisher, store, topology, link, end)
         });
     }
 
     /// What writes results, and what claims the commands that are due.
-    fn start_inner(&mut self, done_queue: DoneQueue, child: Option<isolation::Alone>) {
+    fn start_inner(&mut self, done_queue: DoneQueue, child: Option<isolation::Isolation>) {
         let core = Arc::clone(&self.core);
         self.loops.start(Loop::Settler, |end| {
             pipeline::run_settle(core, done_queue, end)
@@ -342,18 +342,18 @@ impl Worker {
     }
 }
 
-/// Runs suspects one at a time, as the child of a worker. Ends when none is left, or when `stop` fires.
+/// Runs poison candidates one at a time, as the child of a worker. Ends when none is left, or when `stop` fires.
 ///
 /// # Errors
 /// [`AppError`] where it cannot start.
-pub async fn run_alone(
+pub async fn run_isolated(
     config: Config,
     parent: &str,
     stop: CancellationToken,
 ) -> Result<(), AppError> {
     let config = Arc::new(config);
     let parts = Parts::prepare(&config)?;
-    let id = isolation::Alone::worker_of(parent);
+    let id = isolation::Isolation::worker_of(parent);
     let Some((lease, me, hold)) = hold_id(&config, &parts.store, Some(&id), &stop).await? else {
         return Ok(());
     };
@@ -385,7 +385,7 @@ pub async fn run_alone(
         lease_end.clone(),
     );
     tokio::select! {
-        result = isolation::run_suspects(&core) => result?,
+        result = isolation::run_candidates(&core) => result?,
         kept = keep => kept?,
         () = stop.cancelled() => {}
     }

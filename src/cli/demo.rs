@@ -58,7 +58,7 @@ impl Demo {
         let mut worker = tokio::task::spawn(app::run(
             config.clone(),
             RunOptions {
-                alone: None,
+                isolated: None,
                 stop: stop.clone(),
             },
         ));

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::send::read_data;
 use super::{Context, Failed, failed, output};
-use crate::contract::{Command, CommandType, Faults, IntegrationList, OwnCommand};
+use crate::contract::{AdminCommand, Command, CommandType, Faults, IntegrationList};
 use crate::domain::{IntegrationId, IntegrationStatus, LifeEvent, OrganizationId};
 use crate::pipeline::plan_update;
 use crate::platforms::{
@@ -18,7 +18,7 @@ use crate::platforms::{
     SendPermit, TestKind, TokenSource,
 };
 use crate::secrets::Binding;
-use crate::store::{LoadedIntegration, NewIntegration, OwnEffect, Store, Transit};
+use crate::store::{LedgerChange, LoadedIntegration, NewIntegration, StateChange, Store};
 
 /// Why an integration changed, where nobody said more.
 const BY_HAND: &str = "by hand, on the command line";
@@ -157,7 +157,7 @@ impl Integration {
             Action::Disable { id, reason } => set_enabled(context, &store, id, false, reason).await,
             Action::Delete { id } => {
                 let loaded = find(&store, id).await?;
-                let effect = OwnEffect::DeleteIntegration(loaded.integration.id);
+                let effect = LedgerChange::DeleteIntegration(loaded.integration.id);
                 store.apply_now(&effect).await.map_err(failed)?;
                 changed(context, true, id, "deleted")
             }
@@ -207,7 +207,7 @@ async fn update(
     fields.insert("integration_id".into(), id.to_string().into());
     let mut faults = Faults::new();
     let parsed = Command::parse(CommandType::IntegrationUpdate, fields, &mut faults);
-    let Some(Command::Own(OwnCommand::UpdateIntegration(mut change))) = parsed else {
+    let Some(Command::Admin(AdminCommand::UpdateIntegration(mut change))) = parsed else {
         return Err(Failed::Usage(listed(&faults)));
     };
     let ring = context.ring()?;
@@ -227,7 +227,7 @@ async fn update(
     let (mut write, result) = plan_update(&ring, row, &change, chrono::Utc::now())
         .map_err(|failure| Failed::Operation(failure.message))?;
     write.transit.reason = Some(BY_HAND.to_owned());
-    let effect = OwnEffect::UpdateIntegration(Box::new(write));
+    let effect = LedgerChange::UpdateIntegration(Box::new(write));
     store.apply_now(&effect).await.map_err(failed)?;
     if context.json {
         return Ok(output::json(&result)?);
@@ -247,7 +247,7 @@ async fn add(
         .map_err(|error| Failed::Usage(format!("--data: must be a JSON object: {error}")))?;
     let mut faults = Faults::new();
     let parsed = Command::parse(CommandType::IntegrationCreate, data, &mut faults);
-    let Some(Command::Own(OwnCommand::CreateIntegration(mut create))) = parsed else {
+    let Some(Command::Admin(AdminCommand::CreateIntegration(mut create))) = parsed else {
         return Err(Failed::Usage(listed(&faults)));
     };
     let descriptor = platforms::descriptor(create.platform).ok_or_else(|| {
@@ -309,7 +309,7 @@ async fn add(
         status,
     };
     store
-        .apply_now(&OwnEffect::CreateIntegration(Box::new(new)))
+        .apply_now(&LedgerChange::CreateIntegration(Box::new(new)))
         .await
         .map_err(failed)?;
     if context.json {
@@ -400,9 +400,9 @@ async fn set_enabled(
     } else {
         LifeEvent::Disable
     };
-    let transit = Transit {
+    let transit = StateChange {
         reason: reason.or_else(|| Some(BY_HAND.to_owned())),
-        ..Transit::of(IntegrationId::new(id), event)
+        ..StateChange::of(IntegrationId::new(id), event)
     };
     store.transit(&transit, None).await.map_err(failed)?;
     let status = find(store, id).await?.integration.status;
@@ -462,10 +462,7 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
     let mut reports = Vec::new();
     for name in tests {
         let kind = TestKind::parse(name).ok_or_else(|| {
-            Failed::Usage(format!(
-                "--tests {name}: must be of {}",
-                TestKind::spellings()
-            ))
+            Failed::Usage(format!("--tests {name}: must be of {}", TestKind::names()))
         })?;
         let deadline = Instant::now() + config.dispatch.attempt_timeout;
         let exchange = Exchange::new(
@@ -489,10 +486,10 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
         (true, false) => LifeEvent::TestPassed,
         (false, _) => LifeEvent::TestFailed,
     };
-    let transit = Transit {
+    let transit = StateChange {
         reason: Some(BY_HAND.to_owned()),
         error: first_error.clone(),
-        ..Transit::of(row.id, event)
+        ..StateChange::of(row.id, event)
     };
     store.transit(&transit, None).await.map_err(failed)?;
     let status = find(store, id).await?.integration.status;

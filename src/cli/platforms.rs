@@ -22,7 +22,7 @@ impl Platforms {
                 let platform = Platform::parse(&name.to_lowercase()).ok_or_else(|| {
                     Failed::Usage(format!(
                         "{name:?} is no platform; they are {}",
-                        Platform::spellings()
+                        Platform::names()
                     ))
                 })?;
                 show(context, platform)

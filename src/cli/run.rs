@@ -12,9 +12,9 @@ use crate::telemetry::metrics;
 /// worker.drain_timeout, hands back the rest, publishes what is unsent and exits 0. A second signal exits at once.
 #[derive(Args)]
 pub(super) struct Run {
-    /// Run suspects one at a time for the worker with this id, then exit (started by a worker)
+    /// Run poison candidates one at a time for the worker with this id, then exit (started by a worker)
     #[arg(long, hide = true, value_name = "WORKER")]
-    alone: Option<String>,
+    isolated: Option<String>,
 }
 
 impl Run {
@@ -37,7 +37,7 @@ impl Run {
             }
         };
         let worker = async {
-            match self.alone {
+            match self.isolated {
                 Some(parent) => {
                     let parent_gone = stop.clone();
                     let watch = tokio::task::spawn_blocking(move || {
@@ -50,7 +50,7 @@ impl Run {
                         parent_gone.cancel();
                     });
                     let result =
-                        app::run_alone(context.config.clone(), &parent, stop.clone()).await;
+                        app::run_isolated(context.config.clone(), &parent, stop.clone()).await;
                     watch.abort();
                     result
                 }
@@ -58,12 +58,12 @@ impl Run {
                     metrics::install();
                     let program = std::env::current_exe().ok();
                     let mut arguments = context.arguments.clone();
-                    arguments.extend(["run".into(), "--alone".into()]);
-                    let alone = program.map(|program| (program, arguments));
+                    arguments.extend(["run".into(), "--isolated".into()]);
+                    let isolated = program.map(|program| (program, arguments));
                     app::run(
                         context.config.clone(),
                         RunOptions {
-                            alone,
+                            isolated,
                             stop: stop.clone(),
                         },
                     )

@@ -37,7 +37,7 @@ impl Schema {
                 Failed::Usage(format!(
                     "{event_type:?} is no type of the contract; the commands are {}; the events are a command's type with an \
                      outcome, as ticket.create.succeeded, and {}",
-                    CommandType::spellings(),
+                    CommandType::names(),
                     event_types().split_off(CommandType::ALL.len() * 5).join(", ")
                 ))
             })?,

@@ -1,5 +1,5 @@
 //! The data of each command, validated. A type of the contract that this version does not carry out yet parses to
-//! [`Command::Unwritten`] and fails with `unsupported_operation`, so that nothing is lost and nobody is misled.
+//! [`Command::Unsupported`] and fails with `unsupported_operation`, so that nothing is lost and nobody is misled.
 
 use serde_json::{Map, Value};
 
@@ -24,11 +24,11 @@ pub enum Command {
     /// Is about one ticket: takes its turn, and calls a platform where the ticket is bound.
     Ticket(TicketCommand),
     /// Changes something of ours: an integration, many tickets.
-    Own(OwnCommand),
+    Admin(AdminCommand),
     /// Changes nothing, is not deduplicated and answers to whoever asked.
     Read(ReadCommand),
     /// A type of the contract that is not carried out yet.
-    Unwritten(CommandType),
+    Unsupported(CommandType),
 }
 
 /// A command about one ticket.
@@ -54,7 +54,7 @@ pub enum TicketCommand {
 
 /// A command whose effect is on our own tables.
 #[derive(Debug, Clone, PartialEq)]
-pub enum OwnCommand {
+pub enum AdminCommand {
     /// `integration.create`
     CreateIntegration(Box<IntegrationCreate>),
     /// `integration.update`
@@ -98,7 +98,7 @@ impl Command {
         let before = faults.len();
         let mut f = Fields::new(data, faults);
         let command = Self::read(command_type, &mut f);
-        if matches!(command, Self::Unwritten(_)) {
+        if matches!(command, Self::Unsupported(_)) {
             // Their fields are not known here yet, so none can be called unknown.
             return Some(command);
         }
@@ -125,24 +125,26 @@ impl Command {
             CommandType::TicketComment => TicketCommand::Comment(ticket::comment(f)).into(),
             CommandType::TicketAttach => TicketCommand::Attach(ticket::attach(f)).into(),
             CommandType::TicketDelete => TicketCommand::Delete(ticket_id(f)).into(),
-            CommandType::TicketBulkUpdate => OwnCommand::BulkUpdate(Box::new(bulk::read(f))).into(),
+            CommandType::TicketBulkUpdate => {
+                AdminCommand::BulkUpdate(Box::new(bulk::read(f))).into()
+            }
             CommandType::IntegrationCreate => {
-                OwnCommand::CreateIntegration(Box::new(integration::create(f))).into()
+                AdminCommand::CreateIntegration(Box::new(integration::create(f))).into()
             }
             CommandType::IntegrationUpdate => {
-                OwnCommand::UpdateIntegration(Box::new(integration_update::read(f))).into()
+                AdminCommand::UpdateIntegration(Box::new(integration_update::read(f))).into()
             }
             CommandType::IntegrationDelete => {
-                OwnCommand::DeleteIntegration(integration_id(f)).into()
+                AdminCommand::DeleteIntegration(integration_id(f)).into()
             }
             CommandType::IntegrationStatus => {
-                OwnCommand::SetEnabled(integration::set_enabled(f)).into()
+                AdminCommand::SetEnabled(integration::set_enabled(f)).into()
             }
             CommandType::IntegrationTest => {
-                OwnCommand::TestIntegration(integration::test(f)).into()
+                AdminCommand::TestIntegration(integration::test(f)).into()
             }
             CommandType::IntegrationSync => {
-                OwnCommand::SyncIntegration(integration::sync(f)).into()
+                AdminCommand::SyncIntegration(integration::sync(f)).into()
             }
             CommandType::TicketGet => ReadCommand::Ticket(ticket_id(f)).into(),
             CommandType::TicketSearch => {
@@ -152,7 +154,7 @@ impl Command {
             CommandType::IntegrationList => ReadCommand::Integrations(query::list(f)).into(),
             CommandType::IntegrationRoute => ReadCommand::Route(Box::new(query::route(f))).into(),
             CommandType::IntegrationFields => ReadCommand::Fields(query::fields(f)).into(),
-            CommandType::WebhookReceived => Self::Unwritten(command_type),
+            CommandType::WebhookReceived => Self::Unsupported(command_type),
         }
     }
 
@@ -174,13 +176,13 @@ impl Command {
                 | TicketCommand::Attach(_)
                 | TicketCommand::Delete(_) => None,
             },
-            Self::Own(command) => match command {
-                OwnCommand::UpdateIntegration(update) => Some(update.integration_id),
-                OwnCommand::DeleteIntegration(id) => Some(*id),
-                OwnCommand::SetEnabled(set) => Some(set.integration_id),
-                OwnCommand::TestIntegration(test) => Some(test.integration_id),
-                OwnCommand::SyncIntegration(sync) => Some(sync.integration_id),
-                OwnCommand::CreateIntegration(_) | OwnCommand::BulkUpdate(_) => None,
+            Self::Admin(command) => match command {
+                AdminCommand::UpdateIntegration(update) => Some(update.integration_id),
+                AdminCommand::DeleteIntegration(id) => Some(*id),
+                AdminCommand::SetEnabled(set) => Some(set.integration_id),
+                AdminCommand::TestIntegration(test) => Some(test.integration_id),
+                AdminCommand::SyncIntegration(sync) => Some(sync.integration_id),
+                AdminCommand::CreateIntegration(_) | AdminCommand::BulkUpdate(_) => None,
             },
             Self::Read(command) => match command {
                 ReadCommand::Integration(id) => Some(*id),
@@ -190,7 +192,7 @@ impl Command {
                 | ReadCommand::Ticket(_)
                 | ReadCommand::Search(_) => None,
             },
-            Self::Unwritten(_) => None,
+            Self::Unsupported(_) => None,
         }
     }
 
@@ -212,7 +214,7 @@ impl Command {
             }),
             Self::Read(ReadCommand::Route(query)) => query.ticket_id,
             Self::Read(ReadCommand::Ticket(ticket)) => Some(*ticket),
-            Self::Own(_) | Self::Read(_) | Self::Unwritten(_) => None,
+            Self::Admin(_) | Self::Read(_) | Self::Unsupported(_) => None,
         }
     }
 
@@ -230,7 +232,7 @@ impl Command {
     pub const fn is_read(&self) -> bool {
         match self {
             Self::Read(_) => true,
-            Self::Ticket(_) | Self::Own(_) | Self::Unwritten(_) => false,
+            Self::Ticket(_) | Self::Admin(_) | Self::Unsupported(_) => false,
         }
     }
 }
@@ -241,9 +243,9 @@ impl From<TicketCommand> for Command {
     }
 }
 
-impl From<OwnCommand> for Command {
-    fn from(command: OwnCommand) -> Self {
-        Self::Own(command)
+impl From<AdminCommand> for Command {
+    fn from(command: AdminCommand) -> Self {
+        Self::Admin(command)
     }
 }
 

@@ -397,7 +397,7 @@ fn read_type(f: &mut Fields<'_>, known: &mut Known, routing_key: &str) -> TypeRe
         .filter(|text| *text != MASK)
         .map(str::to_owned);
     let Some(command_type) = CommandType::parse(&text) else {
-        f.fault("type", format!("is none of {}", CommandType::spellings()));
+        f.fault("type", format!("is none of {}", CommandType::names()));
         return TypeRead::Unknown;
     };
     if routing_key != text {

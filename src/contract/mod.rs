@@ -22,7 +22,7 @@ mod ticket_search;
 pub use crate::domain::CommandType;
 pub use attachments::{Attachment, AttachmentSource};
 pub use bulk::TicketBulkUpdate;
-pub use commands::{Command, OwnCommand, ReadCommand, TicketCommand};
+pub use commands::{AdminCommand, Command, ReadCommand, TicketCommand};
 pub use envelope::{Envelope, RawMessage, Rejection, Trace, is_trace_parent, is_trace_state};
 pub use event::{
     Event, EventData, IntegrationResult, Outcome, rejected_event, routing_key, turned_into_failure,

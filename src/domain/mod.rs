@@ -38,7 +38,7 @@ pub trait WireEnum: Copy + 'static {
         values.find(|value| value.spelling() == text)
     }
 
-    /// The spellings of all values.
+    /// The names of all values.
     fn all_spellings() -> Vec<&'static str> {
         let values = Self::VALUES.iter().copied();
         values.map(Self::spelling).collect()
@@ -68,9 +68,9 @@ macro_rules! wire_enum {
                 match text { $($text => Some(Self::$variant),)+ _ => None }
             }
 
-            /// All spellings, comma separated, for messages that name the remedy.
+            /// All names, comma separated, for messages that name the remedy.
             #[must_use]
-            pub fn spellings() -> String {
+            pub fn names() -> String {
                 Self::ALL.iter().map(|v| v.as_str()).collect::<Vec<_>>().join(", ")
             }
         }
@@ -100,7 +100,7 @@ macro_rules! wire_enum {
                 let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
                 Self::parse(&text).ok_or_else(|| {
                     // Not the value: it may be a secret in the wrong place.
-                    serde::de::Error::custom(format!("is none of {}", Self::spellings()))
+                    serde::de::Error::custom(format!("is none of {}", Self::names()))
                 })
             }
         }

@@ -1,4 +1,4 @@
-//! Integrations in memory, by id and row version: the claim says which version is current, so what is used is never
+//! Integrations in memory, by id and row version: the enqueue says which version is current, so what is used is never
 //! stale and costs no query while nothing changes. An adapter, and what was learned of its platform, outlive a version:
 //! they end when that changes which the adapter was built from.
 
@@ -15,7 +15,7 @@ use crate::secrets::{Binding, Credentials, KeyRing};
 use crate::store::{LoadedIntegration, Store, StoreError};
 
 /// An integration at one version, with its adapter.
-pub(in crate::pipeline) struct Handle {
+pub(in crate::pipeline) struct ConnectedIntegration {
     pub(in crate::pipeline) version: i64,
     pub(in crate::pipeline) row: Integration,
     pub(in crate::pipeline) is_deleted: bool,
@@ -27,9 +27,9 @@ pub(in crate::pipeline) struct Handle {
     pub(in crate::pipeline) memory: Arc<Memory>,
 }
 
-impl std::fmt::Debug for Handle {
+impl std::fmt::Debug for ConnectedIntegration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Handle({} v{})", self.row.id, self.version)
+        write!(f, "ConnectedIntegration({} v{})", self.row.id, self.version)
     }
 }
 
@@ -42,23 +42,23 @@ pub(in crate::pipeline) struct Integrations {
 
 #[derive(Default)]
 struct Cache {
-    handles: HashMap<Uuid, Arc<Handle>>,
+    handles: HashMap<Uuid, Arc<ConnectedIntegration>>,
     /// About the bytes of what tenants wrote into them.
     weight: usize,
 }
 
 impl Cache {
-    fn get(&self, id: Uuid, version: i64) -> Option<Arc<Handle>> {
+    fn get(&self, id: Uuid, version: i64) -> Option<Arc<ConnectedIntegration>> {
         let handle = self.handles.get(&id)?;
         (handle.version == version).then(|| Arc::clone(handle))
     }
 
     /// The integration at whatever version.
-    fn before(&self, id: IntegrationId) -> Option<Arc<Handle>> {
+    fn before(&self, id: IntegrationId) -> Option<Arc<ConnectedIntegration>> {
         self.handles.get(&id.uuid()).map(Arc::clone)
     }
 
-    fn put(&mut self, handle: Arc<Handle>) {
+    fn put(&mut self, handle: Arc<ConnectedIntegration>) {
         if self.handles.len() >= HANDLES_MAX || self.weight + handle.weight > WEIGHT_MAX {
             *self = Self::default();
         }
@@ -89,11 +89,11 @@ impl Integrations {
     pub(in crate::pipeline) async fn of_organization(
         &self,
         organization: OrganizationId,
-    ) -> Result<Vec<Arc<Handle>>, StoreError> {
+    ) -> Result<Vec<Arc<ConnectedIntegration>>, StoreError> {
         let wanted = self.store.integrations_of(organization).await?;
         let found = self.get(&wanted).await?;
         // One that was moved or deleted between the two reads is not this organization's any more.
-        let is_there = |handle: &Arc<Handle>| {
+        let is_there = |handle: &Arc<ConnectedIntegration>| {
             !handle.is_deleted && handle.row.organization_id == Some(organization)
         };
         Ok(wanted
@@ -107,7 +107,7 @@ impl Integrations {
     pub(in crate::pipeline) async fn get(
         &self,
         wanted: &[(IntegrationId, i64)],
-    ) -> Result<HashMap<Uuid, Arc<Handle>>, StoreError> {
+    ) -> Result<HashMap<Uuid, Arc<ConnectedIntegration>>, StoreError> {
         let mut found = HashMap::with_capacity(wanted.len());
         let mut stale = Vec::new();
         {
@@ -132,7 +132,7 @@ impl Integrations {
         Ok(found)
     }
 
-    fn open(&self, loaded: LoadedIntegration) -> Handle {
+    fn open(&self, loaded: LoadedIntegration) -> ConnectedIntegration {
         let LoadedIntegration {
             version,
             integration,
@@ -147,7 +147,7 @@ impl Integrations {
         let kept = before
             .filter(|before| before.adapter.is_ok() && is_built_alike(&before.row, &integration));
         if let Some(before) = kept {
-            return Handle {
+            return ConnectedIntegration {
                 version,
                 weight: weight_of(&integration),
                 row: integration,
@@ -169,7 +169,7 @@ impl Integrations {
                 }
             })
         });
-        Handle {
+        ConnectedIntegration {
             version,
             weight: weight_of(&integration),
             row: integration,

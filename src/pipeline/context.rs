@@ -61,18 +61,18 @@ pub struct Core {
     pub(in crate::pipeline) lanes: Arc<Lanes>,
     pub(in crate::pipeline) integrations: Integrations,
     pub(in crate::pipeline) tokens: Tokens,
-    pub(in crate::pipeline) places: crate::pipeline::rate_limit::Places,
-    /// Commands in this process's hands, from the claim or take to the commit of their settlement. Guarded by
+    pub(in crate::pipeline) rate_slots: crate::pipeline::rate_limit::RateSlots,
+    /// Commands in this process's hands, from the enqueue or claim to the commit of their settlement. Guarded by
     /// `claiming` where rows are taken, so that a row of ours that is not in here was surely left behind.
     held: Mutex<Held>,
     /// Integrations with failures on record: a success of any other has nothing to reset.
-    troubled: Mutex<HashSet<IntegrationId>>,
-    /// Taken around every claim and take.
+    degraded: Mutex<HashSet<IntegrationId>>,
+    /// Taken around every enqueue and claim.
     pub(in crate::pipeline) claiming: tokio::sync::Mutex<()>,
     /// Wakes the scheduler before its time.
     pub(in crate::pipeline) due: Notify,
     /// Wakes the intake when memory is free again.
-    pub(in crate::pipeline) room: Notify,
+    pub(in crate::pipeline) capacity_freed: Notify,
     /// Whether the other workers have just been woken.
     waking: AtomicBool,
     /// Two for the settlements of tickets' commands, one for those that change something of ours: such a change is a
@@ -107,12 +107,12 @@ impl Core {
             relay: parts.relay,
             lanes,
             tokens,
-            places: crate::pipeline::rate_limit::Places::default(),
+            rate_slots: crate::pipeline::rate_limit::RateSlots::default(),
             held: Mutex::new(Held::default()),
-            troubled: Mutex::new(HashSet::new()),
+            degraded: Mutex::new(HashSet::new()),
             claiming: tokio::sync::Mutex::new(()),
             due: Notify::new(),
-            room: Notify::new(),
+            capacity_freed: Notify::new(),
             waking: AtomicBool::new(false),
             done: [one, two, admin],
         };
@@ -177,9 +177,9 @@ impl Core {
         }
     }
 
-    /// How many more come in at the door. None while requests or settlers are behind: what would be claimed now would only
+    /// How many more come in at the door. None while requests or settlers are behind: what would be enqueued now would only
     /// wait for them, in memory instead of with the broker.
-    pub(in crate::pipeline) fn free_at_the_door(&self) -> usize {
+    pub(in crate::pipeline) fn free_for_admission(&self) -> usize {
         let unsettled: usize = self
             .done
             .iter()
@@ -224,7 +224,7 @@ impl Core {
             }
         }
         drop(held);
-        self.room.notify_one();
+        self.capacity_freed.notify_one();
     }
 
     pub(in crate::pipeline) fn held_ids(&self) -> Vec<Uuid> {
@@ -279,27 +279,27 @@ impl Core {
         });
     }
 
-    pub(in crate::pipeline) fn is_troubled(&self, id: IntegrationId) -> bool {
-        self.troubled
+    pub(in crate::pipeline) fn is_degraded(&self, id: IntegrationId) -> bool {
+        self.degraded
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .contains(&id)
     }
 
-    pub(in crate::pipeline) fn has_trouble(&self) -> bool {
+    pub(in crate::pipeline) fn has_degraded(&self) -> bool {
         !self
-            .troubled
+            .degraded
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .is_empty()
     }
 
-    pub(in crate::pipeline) fn set_troubled(&self, ids: HashSet<IntegrationId>) {
-        *self.troubled.lock().unwrap_or_else(PoisonError::into_inner) = ids;
+    pub(in crate::pipeline) fn set_degraded(&self, ids: HashSet<IntegrationId>) {
+        *self.degraded.lock().unwrap_or_else(PoisonError::into_inner) = ids;
     }
 
-    pub(in crate::pipeline) fn note_trouble(&self, id: IntegrationId) {
-        self.troubled
+    pub(in crate::pipeline) fn note_degraded(&self, id: IntegrationId) {
+        self.degraded
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id);

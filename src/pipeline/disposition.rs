@@ -8,7 +8,7 @@ use crate::domain::{CommandState, Failure, IntegrationId, Wait, WaitReason};
 use crate::pipeline::job::Job;
 use crate::pipeline::retry::Next;
 use crate::platforms::Receipt;
-use crate::store::{CircuitTally, OwnEffect, Settlement, UsageTally};
+use crate::store::{CircuitTally, LedgerChange, Settlement, UsageTally};
 
 /// What became of a command that was run.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub(in crate::pipeline) enum Conclusion {
         /// Where the change is written.
         disposition: Disposition,
         /// The change.
-        change: Box<OwnEffect>,
+        change: Box<LedgerChange>,
         /// Where the database refuses the change: a success without it would be a lie.
         if_refused: Box<Disposition>,
         /// Where the change was decided on something that has changed since.
@@ -77,7 +77,7 @@ pub(in crate::pipeline) enum Completion {
         /// Both at once.
         settlement: Settlement,
         /// The change.
-        change: Box<OwnEffect>,
+        change: Box<LedgerChange>,
         /// Where the database refuses the change.
         if_refused: Box<Settlement>,
         /// Where the change was decided on something that has changed since.

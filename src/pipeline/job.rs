@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::contract::{Command, CommandType, Trace};
 use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId, UserRef};
-use crate::pipeline::connections::Handle;
+use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::lane::lane_of_type;
 use crate::pipeline::progress::Progress;
 use crate::store::{AnalysisColumns, StoredTicket};
@@ -31,9 +31,9 @@ pub(in crate::pipeline) struct Job {
     pub(in crate::pipeline) trace: Trace,
     pub(in crate::pipeline) organization: Organization,
     pub(in crate::pipeline) command: Arc<Command>,
-    /// The integration the claim resolved it to, by data or ticket.
+    /// The integration the enqueue resolved it to, by data or ticket.
     pub(in crate::pipeline) integration_id: Option<IntegrationId>,
-    pub(in crate::pipeline) integration: Option<Arc<Handle>>,
+    pub(in crate::pipeline) integration: Option<Arc<ConnectedIntegration>>,
     pub(in crate::pipeline) ticket: Option<Box<StoredTicket>>,
     /// People the data names, as far as `users` knows them.
     pub(in crate::pipeline) people: Vec<UserRef>,
@@ -44,7 +44,7 @@ pub(in crate::pipeline) struct Job {
     /// What earlier attempts made ready or got done.
     pub(in crate::pipeline) progress: Progress,
     /// Whether it comes back for a place that was reserved for it.
-    pub(in crate::pipeline) has_place: bool,
+    pub(in crate::pipeline) has_rate_slot: bool,
 }
 
 impl Job {

@@ -39,7 +39,7 @@ pub use self::intake::dead_letters::run_dead_letters;
 pub use self::intake::reads::show;
 pub use self::intake::run_intake;
 pub use self::lease::{Hold, Lease, LeaseError};
-pub use self::relay::{Relay, RelayQueue, flush, run_relay, run_sweep};
+pub use self::relay::{Relay, RelayQueue, flush, run_outbox_poller, run_relay};
 pub use self::scheduler::isolation;
 pub use self::scheduler::run_schedule;
 pub use self::settle::run_settle;

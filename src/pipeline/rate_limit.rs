@@ -1,4 +1,4 @@
-//! Places of integrations with a `rate_limit_per_hour`: distinct, over all workers. Whoever asks while another's answer
+//! RateSlots of integrations with a `rate_limit_per_hour`: distinct, over all workers. Whoever asks while another's answer
 //! is on its way is in the next batch: one transaction however many ask.
 
 use std::collections::HashMap;
@@ -15,11 +15,11 @@ type Waiters = Vec<oneshot::Sender<Option<DateTime<Utc>>>>;
 
 /// Who waits, by integration. An entry means that somebody is asking for them.
 #[derive(Default)]
-pub(in crate::pipeline) struct Places {
+pub(in crate::pipeline) struct RateSlots {
     waiting: Mutex<HashMap<Uuid, Waiters>>,
 }
 
-impl Places {
+impl RateSlots {
     /// The next place; `None` where the database does not say.
     pub(in crate::pipeline) async fn next(
         &self,
@@ -43,7 +43,10 @@ impl Places {
     /// Asks for all who wait, until nobody does.
     async fn serve(&self, store: &Store, id: IntegrationId, limit: u32) {
         // Should this future be dropped, those behind it must not wait for ever.
-        let guard = Served { places: self, id };
+        let guard = Served {
+            rate_slots: self,
+            id,
+        };
         loop {
             let batch = {
                 let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,17 +58,17 @@ impl Places {
                     }
                 }
             };
-            let places = match store.reserve_places(id, limit, batch.len()).await {
-                Ok(places) => places,
+            let rate_slots = match store.reserve_rate_slots(id, limit, batch.len()).await {
+                Ok(rate_slots) => rate_slots,
                 Err(error) => {
                     warn(id, &error);
                     Vec::new()
                 }
             };
-            let mut places = places.into_iter();
+            let mut rate_slots = rate_slots.into_iter();
             for waiter in batch {
                 // One that is gone leaves its place empty, which harms nobody.
-                waiter.send(places.next()).ok();
+                waiter.send(rate_slots.next()).ok();
             }
         }
         std::mem::forget(guard);
@@ -77,14 +80,14 @@ fn warn(id: IntegrationId, error: &StoreError) {
 }
 
 struct Served<'a> {
-    places: &'a Places,
+    rate_slots: &'a RateSlots,
     id: IntegrationId,
 }
 
 impl Drop for Served<'_> {
     fn drop(&mut self) {
         let mut waiting = self
-            .places
+            .rate_slots
             .waiting
             .lock()
             .unwrap_or_else(PoisonError::into_inner);

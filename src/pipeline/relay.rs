@@ -61,7 +61,7 @@ impl Relay {
         self.hand_in(None, rows);
     }
 
-    /// The same for the sole events of a settlement.
+    /// The same for the single events of a settlement.
     pub fn offer_batch(&self, batch: OutboxBatch) {
         self.hand_in(Some(batch.id), batch.rows);
     }
@@ -120,17 +120,17 @@ pub async fn run_relay(
         }
         let began = Instant::now();
         let mut mail = Mail::with_capacity(count);
-        let mut rooms = Vec::with_capacity(parcels.len());
+        let mut capacities = Vec::with_capacity(parcels.len());
         for parcel in parcels {
             mail.add(parcel.batch, parcel.rows, &exchange);
-            rooms.push(parcel.room);
+            capacities.push(parcel.room);
         }
         let answer = publisher.submit(std::mem::take(&mut mail.messages)).await;
         let (store, confirmed) = (store.clone(), confirmed.clone());
         sending.spawn(async move {
             let sent = answer.await.unwrap_or_default();
             metrics::batch("publish", count, began.elapsed());
-            drop(rooms);
+            drop(capacities);
             let done = mail.settle(&store, &sent).await;
             if !done.is_empty() && confirmed.send(done).await.is_err() {
                 tracing::debug!("confirmed events are left to the sweep");
@@ -161,7 +161,7 @@ async fn remove_gathered(mut gathering: mpsc::Receiver<Vec<Uuid>>, store: Store)
 }
 
 /// Publishes what memory did not, until `stop` fires.
-pub async fn run_sweep(
+pub async fn run_outbox_poller(
     publisher: Publisher,
     store: Store,
     topology: Topology,

@@ -12,7 +12,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::domain::OrganizationId;
-use crate::pipeline::connections::Handle;
+use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::retry::after;
 use crate::platforms::{
     AccessToken, AdapterError, ErrorClass, Exchange, Response, TokenFlow, TokenSource, learn,
@@ -70,15 +70,18 @@ impl Tokens {
 /// One attempt's access to its integration's tokens.
 pub(in crate::pipeline) struct TokenCache<'a> {
     all: &'a Tokens,
-    handle: Option<&'a Arc<Handle>>,
+    handle: Option<&'a Arc<ConnectedIntegration>>,
 }
 
 impl<'a> TokenCache<'a> {
-    pub(in crate::pipeline) const fn new(all: &'a Tokens, handle: Option<&'a Arc<Handle>>) -> Self {
+    pub(in crate::pipeline) const fn new(
+        all: &'a Tokens,
+        handle: Option<&'a Arc<ConnectedIntegration>>,
+    ) -> Self {
         Self { all, handle }
     }
 
-    fn binding(handle: &Handle, column: &'static str) -> Binding {
+    fn binding(handle: &ConnectedIntegration, column: &'static str) -> Binding {
         Binding {
             organization: handle
                 .row
@@ -89,7 +92,12 @@ impl<'a> TokenCache<'a> {
         }
     }
 
-    fn open(&self, handle: &Handle, column: &'static str, sealed: &str) -> Option<SecretString> {
+    fn open(
+        &self,
+        handle: &ConnectedIntegration,
+        column: &'static str,
+        sealed: &str,
+    ) -> Option<SecretString> {
         let opened = self
             .all
             .ring
@@ -101,14 +109,23 @@ impl<'a> TokenCache<'a> {
         Some(SecretString::from(token))
     }
 
-    fn remembered(&self, handle: &Handle, stale: Option<&SecretString>) -> Option<AccessToken> {
+    fn remembered(
+        &self,
+        handle: &ConnectedIntegration,
+        stale: Option<&SecretString>,
+    ) -> Option<AccessToken> {
         let memory = &self.all.tokens;
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         let (token, until) = memory.get(&handle.row.id.uuid())?;
         (*until > Utc::now() && !is_same(stale, &token.secret)).then(|| token.clone())
     }
 
-    fn remember(&self, handle: &Handle, token: &AccessToken, expires_at: DateTime<Utc>) {
+    fn remember(
+        &self,
+        handle: &ConnectedIntegration,
+        token: &AccessToken,
+        expires_at: DateTime<Utc>,
+    ) {
         let until = expires_at - chrono::Duration::from_std(MARGIN).unwrap_or_default();
         let memory = &self.all.tokens;
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +139,7 @@ impl TokenCache<'_> {
     async fn refresh(
         &self,
         exchange: &Exchange<'_>,
-        handle: &Handle,
+        handle: &ConnectedIntegration,
         flow: &dyn TokenFlow,
         stale: Option<&SecretString>,
     ) -> Result<AccessToken, AdapterError> {
@@ -171,7 +188,7 @@ impl TokenCache<'_> {
     async fn ask(
         &self,
         exchange: &Exchange<'_>,
-        handle: &Handle,
+        handle: &ConnectedIntegration,
         flow: &dyn TokenFlow,
         current: Option<&StoredTokens>,
     ) -> Result<AccessToken, AdapterError> {
@@ -219,7 +236,7 @@ impl TokenCache<'_> {
         Ok(token)
     }
 
-    async fn release(&self, handle: &Handle) {
+    async fn release(&self, handle: &ConnectedIntegration) {
         let released = self
             .all
             .store

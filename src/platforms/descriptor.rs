@@ -412,7 +412,7 @@ mod tests {
     use crate::platforms::descriptor;
 
     fn all() -> impl Iterator<Item = &'static Descriptor> {
-        let names = Platform::spellings();
+        let names = Platform::names();
         let platforms: Vec<Platform> = names.split(", ").filter_map(Platform::parse).collect();
         assert!(platforms.len() > 10, "{names}");
         platforms.into_iter().filter_map(descriptor)

@@ -30,7 +30,7 @@ macro_rules! word {
                 Self::parse(text)
             }
             fn all() -> String {
-                Self::spellings()
+                Self::names()
             }
         }
     };

@@ -1,446 +1,200 @@
-//! Commands coming in: the claim, repeats, and who waits for an answer.
+//! Taking what is due from the ledger, in full.
 
 use chrono::{DateTime, Utc};
-use postgres_types::ToSql;
 use uuid::Uuid;
 
-use super::tickets::{READ as READ_TICKETS, read as read_ticket};
-use super::turns::LOCK_HOLDERS;
-use super::{Store, StoreError, StoredTicket, keep_if_sound, limited};
-use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId};
+use super::{Capacities, Store, StoreError, keep_if_sound, limited};
+use crate::domain::{CommandId, IntegrationId, OrganizationId, TicketId, WaitReason};
 
-/// A command to be made durable.
-#[derive(Debug)]
-pub struct NewCommand {
-    /// Its id.
-    pub id: CommandId,
-    /// Its type.
-    pub command_type: &'static str,
-    /// The tenant.
-    pub organization_id: OrganizationId,
-    /// The integration the data names.
-    pub integration_id: Option<IntegrationId>,
-    /// The ticket it is about.
-    pub ticket_id: Option<TicketId>,
-    /// The lane, where the message alone decides it: that of a management command. `None`: its integration's.
-    pub lane: Option<Uuid>,
-    /// Whether it makes the ticket, and so need not wait for it to be known.
-    pub creates: bool,
-    /// Tells a repeat from another command under the same id.
-    pub digest: Vec<u8>,
-    /// What its digest would be under the other keys: a repeat may come after the keys have changed.
-    pub older_digests: Vec<Vec<u8>>,
-    /// The data, secrets sealed.
-    pub data: String,
-    /// Not started by then: expired.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// Trace context.
-    pub traceparent: Option<String>,
-    /// Trace context.
-    pub tracestate: Option<String>,
-    /// Whose child it is.
-    pub parent: Option<CommandId>,
-    /// Since when what it is to do may have been done: it looks before it acts.
-    pub doubt_since: Option<DateTime<Utc>>,
-}
-
-/// What the claim decides by. The type of `V8__shared_limits.sql`.
-#[derive(Debug, ToSql)]
-#[postgres(name = "enqueue_head")]
-struct ClaimHead<'a> {
-    id: Uuid,
-    r#type: &'a str,
-    organization: Uuid,
-    integration: Option<Uuid>,
-    ticket: Option<Uuid>,
-    creates: bool,
-    lane: Option<Uuid>,
-}
-
-impl<'a> ClaimHead<'a> {
-    fn of(c: &'a NewCommand) -> Self {
-        Self {
-            id: c.id.uuid(),
-            r#type: c.command_type,
-            organization: c.organization_id.uuid(),
-            integration: c.integration_id.map(IntegrationId::uuid),
-            ticket: c.ticket_id.map(TicketId::uuid),
-            creates: c.creates,
-            lane: c.lane,
-        }
-    }
-}
-
-/// What it only stores. The type of `V7__row_types.sql` and `V9__field_words.sql`.
-#[derive(Debug, ToSql)]
-#[postgres(name = "enqueue_body")]
-struct ClaimBody<'a> {
-    digest: &'a [u8],
-    data: &'a str,
-    expires_at: Option<DateTime<Utc>>,
-    traceparent: Option<&'a str>,
-    tracestate: Option<&'a str>,
-    parent: Option<Uuid>,
-    doubt_since: Option<DateTime<Utc>>,
-}
-
-impl<'a> ClaimBody<'a> {
-    fn of(c: &'a NewCommand) -> Self {
-        Self {
-            digest: &c.digest,
-            data: &c.data,
-            expires_at: c.expires_at,
-            traceparent: c.traceparent.as_deref(),
-            tracestate: c.tracestate.as_deref(),
-            parent: c.parent.map(CommandId::uuid),
-            doubt_since: c.doubt_since,
-        }
-    }
-}
-
-/// How many more commands this process takes, by lane and in all.
-#[derive(Debug, Default)]
-pub struct Rooms {
-    /// Lanes that are not empty.
-    pub lanes: Vec<Uuid>,
-    /// Their room, in the same order.
-    pub rooms: Vec<i32>,
-    /// The room of every other lane.
-    pub default: i32,
-    /// The room in all.
-    pub total: i64,
-    /// Organizations that have their share of this process's memory: nothing more of theirs is started.
-    pub full_organizations: Vec<Uuid>,
-}
-
-/// A command that is durable now.
+/// A command that this process has just claimed, as the ledger holds it.
 #[derive(Debug, Clone)]
 pub struct Claimed {
     /// Its id.
     pub id: CommandId,
-    /// Whether it runs in this process now; else it is pending.
-    pub running: bool,
-    /// Its integration, through the ticket if need be.
+    /// Its type as stored.
+    pub command_type: String,
+    /// The tenant.
+    pub organization_id: OrganizationId,
+    /// Its integration.
     pub integration_id: Option<IntegrationId>,
+    /// Its ticket.
+    pub ticket_id: Option<TicketId>,
+    /// Which run.
+    pub run: i32,
+    /// Attempts spent.
+    pub attempt: i32,
+    /// Events numbered.
+    pub events: i32,
+    /// The fence.
+    pub fencing_token: i32,
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+    /// Not started by then: expired.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Since when an attempt of unknown outcome stands behind it.
+    pub doubt_since: Option<DateTime<Utc>>,
+    /// Look-ups made since.
+    pub lookups: i32,
+    /// Its data.
+    pub data: String,
+    /// Trace context.
+    pub traceparent: Option<String>,
+    /// Trace context.
+    pub tracestate: Option<String>,
     /// The version of the integration's row, if there is one.
     pub integration_version: Option<i64>,
-    /// By the database's clock.
-    pub received_at: DateTime<Utc>,
     /// Whether the organization exists.
     pub organization_known: bool,
     /// Whether it may work.
     pub organization_enabled: bool,
-    /// Whether it waits for its ticket, or for the ticket's turn: see [`Store::offer_turns`].
-    pub waits: bool,
-}
-
-/// What came of a claim.
-#[derive(Debug, Default)]
-pub struct Claim {
-    /// The commands that it made durable.
-    pub claimed: Vec<Claimed>,
-    /// The tickets that exist among those asked for; `None` where they could not be read.
-    pub tickets: Option<Vec<StoredTicket>>,
-}
-
-/// A command whose id the ledger had already.
-#[derive(Debug, Clone)]
-pub struct Repeat {
-    /// The id.
-    pub id: CommandId,
-    /// The first one's digest.
-    pub digest: Vec<u8>,
-    /// The first one's final event and its routing key, once there is one.
-    pub final_event: Option<(String, String)>,
-}
-
-/// Whether the commands of a batch came in an order that has to be kept over all workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ArrivalOrder {
-    /// They were delivered: they are numbered under the fence of `sql/claim.sql`.
-    Kept,
-    /// They are made by a command of ours.
-    Free,
-}
-
-/// What became of commands that the claim could not start by itself.
-#[derive(Debug, Default)]
-pub struct Phase2 {
-    /// Durable now, waiting for their ticket's turn.
-    pub waiting: Vec<CommandId>,
-    /// The ledger had the id.
-    pub repeats: Vec<Repeat>,
+    /// How often a process died while running it alone.
+    pub deaths: i32,
+    /// Whose child it is.
+    pub parent: Option<CommandId>,
+    /// What an earlier attempt made ready: see [`Store::keep_prepared`].
+    pub prepared: Option<String>,
+    /// What decided when it runs now.
+    pub wait_reason: Option<WaitReason>,
 }
 
 impl Store {
-    /// Makes a batch durable and starts what may start (`sql/claim.sql`). At most one command a ticket; ids distinct.
-    /// What is not in the answer goes to [`Store::claim_rest`]. Locks the new rows until its commit; idempotent.
-    ///
-    /// `tickets` are read right after that commit, in the same round trip: whoever held their turn before has committed
-    /// by then, so a create finds a ticket that another has made.
+    /// Starts due commands (`sql/claim.sql`), at most the capacities given; returns them in full. `probes` are the half-open
+    /// lanes this process won the probe of. Locks what it takes, skips what is locked.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After [`StoreError::Unavailable`] or
-    /// [`StoreError::Timeout`] the commit is in doubt: do not acknowledge; the redelivery finds repeats.
+    /// After [`StoreError::Unavailable`] or [`StoreError::Timeout`] the commit is in doubt: look for rows of this
+    /// owner that are not held ([`Store::running_of`]).
     pub async fn claim(
         &self,
-        batch: &[&NewCommand],
-        rooms: &Rooms,
+        capacities: &Capacities,
         owner: Uuid,
-        tickets: &[Uuid],
-    ) -> Result<Claim, StoreError> {
+        probes: &[Uuid],
+    ) -> Result<Vec<Claimed>, StoreError> {
         let client = self.hot().await?;
         let result = async {
-            // At once: on a new connection each asks for its types, one after the other.
-            let (statement, reading) = futures_util::try_join!(
-                client.prepare_cached(include_str!("sql/claim.sql")),
-                client.prepare_cached(READ_TICKETS),
-            )?;
-            let heads: Vec<ClaimHead<'_>> = batch.iter().map(|c| ClaimHead::of(c)).collect();
-            let bodies: Vec<ClaimBody<'_>> = batch.iter().map(|c| ClaimBody::of(c)).collect();
-            let params: [&(dyn ToSql + Sync); 8] = [
-                &heads,
-                &bodies,
-                &rooms.lanes,
-                &rooms.rooms,
-                &rooms.default,
-                &rooms.total,
-                &owner,
-                &rooms.full_organizations,
-            ];
-            // Sent in one go, and run one after the other, each in a transaction of its own.
-            let (rows, found) = limited(async {
-                let claim = client.query(&statement, &params);
-                let find = async {
-                    if tickets.is_empty() {
-                        Ok(Vec::new())
-                    } else {
-                        client.query(&reading, &[&tickets]).await
-                    }
-                };
-                let (rows, found) = futures_util::join!(claim, find);
-                Ok((rows?, found))
-            })
-            .await?;
-            let claimed = rows
-                .iter()
-                .map(|row| Claimed {
-                    id: CommandId::new(row.get(0)),
-                    running: row.get(1),
-                    integration_id: row.get::<_, Option<Uuid>>(2).map(IntegrationId::new),
-                    integration_version: row.get(3),
-                    received_at: row.get(4),
-                    organization_known: row.get(5),
-                    organization_enabled: row.get(6),
-                    waits: row.get(7),
-                })
-                .collect();
-            let tickets = match found {
-                Ok(rows) => Some(rows.iter().map(read_ticket).collect()),
-                Err(error) => {
-                    // The claim stands; whoever starts the commands reads them then.
-                    tracing::debug!(error = %error, "could not read tickets behind a claim");
-                    None
-                }
-            };
-            Ok(Claim { claimed, tickets })
-        }
-        .await;
-        keep_if_sound(client, result)
-    }
-
-    /// Makes durable what [`Store::claim`] did not return and what follows another command of its ticket in the same
-    /// batch: repeats are told, the others wait for their turn, which they get at once where nobody holds it.
-    /// Locks the holders of the tickets' turns, so that a settlement in progress sees the newcomers. Idempotent.
-    ///
-    /// # Errors
-    /// [`StoreError::Contention`] when a race for a turn was lost: repeat it.
-    pub async fn claim_rest(
-        &self,
-        batch: &[&NewCommand],
-        order: ArrivalOrder,
-    ) -> Result<Phase2, StoreError> {
-        const INSERT: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, \
-             state, turn, lane, due_at, retry_at, expires_at, digest, data, traceparent, tracestate, parent, \
-             doubt_since) SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
-             COALESCE(u.lane, i.integration, '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
-             u.expires_at, u.digest, u.data, u.traceparent, u.tracestate, u.parent, u.doubt \
-             FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::enqueue_head[], $2::enqueue_body[]) \
-             AS x(id, type, org, integ, ticket, creates, lane, digest, data, expires_at, traceparent, tracestate, parent, doubt)) u \
-             CROSS JOIN LATERAL (SELECT COALESCE(u.integ, CASE WHEN u.type NOT IN ('ticket.create', 'ticket.ai_create') THEN \
-             (SELECT t.integration_id FROM tickets t WHERE t.id = u.ticket AND t.organization_id = u.org) END) \
-             AS integration) i \
-             ON CONFLICT (id) DO NOTHING RETURNING id";
-        // As in `sql/claim.sql`.
-        const FENCE: &str =
-            "SELECT pg_advisory_xact_lock(hashtextextended('ticketwire enqueue', 0))";
-        let client = self.hot().await?;
-        let ids: Vec<Uuid> = batch.iter().map(|c| c.id.uuid()).collect();
-        let result = async {
-            let known =
-                limited(client.query("SELECT id FROM commands WHERE id = ANY($1)", &[&ids]))
-                    .await?;
-            let known: std::collections::HashSet<Uuid> =
-                known.iter().map(|row| row.get(0)).collect();
-            let fresh: Vec<&&NewCommand> = batch
-                .iter()
-                .filter(|c| !known.contains(&c.id.uuid()))
-                .collect();
-            let mut waiting = Vec::new();
-            if !fresh.is_empty() {
-                let orgs: Vec<Uuid> = fresh.iter().map(|c| c.organization_id.uuid()).collect();
-                let tickets: Vec<Option<Uuid>> = fresh
-                    .iter()
-                    .map(|c| c.ticket_id.map(TicketId::uuid))
-                    .collect();
-                let heads: Vec<ClaimHead<'_>> = fresh.iter().map(|c| ClaimHead::of(c)).collect();
-                let bodies: Vec<ClaimBody<'_>> = fresh.iter().map(|c| ClaimBody::of(c)).collect();
-                let (turn_orgs, turn_tickets) = distinct_tickets(&fresh);
-                let (fence, lock, insert, pass) = futures_util::try_join!(
-                    client.prepare_cached(FENCE),
-                    client.prepare_cached(LOCK_HOLDERS),
-                    client.prepare_cached(INSERT),
-                    client.prepare_cached(include_str!("sql/pass_turns.sql")),
-                )?;
-                let holders: [&(dyn ToSql + Sync); 2] = [&orgs, &tickets];
-                let rows: [&(dyn ToSql + Sync); 2] = [&heads, &bodies];
-                let turns: [&(dyn ToSql + Sync); 2] = [&turn_orgs, &turn_tickets];
-                // Sent in one go: a process that is paused in between would hold the fence, and nobody could store.
-                let inserted = limited(async {
-                    let (begin, fenced, locked, inserted, passed, commit) = futures_util::join!(
-                        client.batch_execute("BEGIN"),
-                        async {
-                            match order {
-                                ArrivalOrder::Kept => client.execute(&fence, &[]).await,
-                                ArrivalOrder::Free => Ok(0),
-                            }
-                        },
-                        client.execute(&lock, &holders),
-                        client.query(&insert, &rows),
-                        client.execute(&pass, &turns),
-                        client.batch_execute("COMMIT"),
-                    );
-                    begin?;
-                    fenced?;
-                    locked?;
-                    let inserted = inserted?;
-                    passed?;
-                    commit?;
-                    Ok(inserted)
-                })
-                .await;
-                if let Err(error) = &inserted
-                    && (error.is_refusal() || matches!(error, StoreError::Contention(_)))
-                {
-                    // COMMIT of a failed transaction has rolled it back; a failed BEGIN has left none.
-                    limited(client.batch_execute("ROLLBACK")).await?;
-                }
-                waiting = inserted?
-                    .iter()
-                    .map(|row| CommandId::new(row.get(0)))
-                    .collect();
-            }
-            let inserted: std::collections::HashSet<Uuid> =
-                waiting.iter().map(|id| id.uuid()).collect();
-            let rest: Vec<Uuid> = ids
-                .iter()
-                .filter(|id| !inserted.contains(id))
-                .copied()
-                .collect();
+            let statement = client.prepare_cached(include_str!("sql/claim.sql")).await?;
             let rows = limited(client.query(
-                "SELECT id, digest, final_event, final_key FROM commands WHERE id = ANY($1)",
-                &[&rest],
+                &statement,
+                &[
+                    &capacities.lanes,
+                    &capacities.capacities,
+                    &capacities.default,
+                    &capacities.total,
+                    &owner,
+                    &probes,
+                    &capacities.full_organizations,
+                ],
             ))
             .await?;
-            let repeats = rows
-                .iter()
-                .map(|row| Repeat {
-                    id: CommandId::new(row.get(0)),
-                    digest: row.get(1),
-                    final_event: row.get::<_, Option<String>>(2).zip(row.get(3)),
-                })
-                .collect();
-            Ok(Phase2 { waiting, repeats })
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            load(&client, &ids, owner).await
         }
         .await;
         keep_if_sound(client, result)
     }
 
-    /// Adds a command of our own making that waits for no ticket: due at once. Idempotent by its id.
+    /// Starts due poison candidates, oldest first: at most `most` of those that no process died of since they became poison candidate, or,
+    /// with `alone`, the one that is longest due of those that were running when the process of such a group died. Locks
+    /// them, skips what is locked.
     ///
     /// # Errors
-    /// As the connection's.
-    pub async fn add_command(&self, row: &NewCommand) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, state, turn, lane, \
-             due_at, digest, data) VALUES ($1, nextval('command_arrivals'), $2, $3, $4, 'pending', true, \
-             COALESCE($7::uuid, '00000000-0000-0000-0000-000000000000'), now(), $5, $6) ON CONFLICT DO NOTHING";
+    /// As [`Store::claim`].
+    pub async fn claim_candidates(
+        &self,
+        owner: Uuid,
+        alone: bool,
+        most: usize,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        const CLAIM: &str = "UPDATE commands c SET state = 'running', owner = $1, fencing_token = c.fencing_token + 1, due_at = NULL, \
+             retry_at = NULL, wait_reason = NULL, wait_detail = NULL, started_at = now() \
+             FROM (SELECT id FROM commands WHERE poison_candidate AND due_at IS NOT NULL AND due_at <= now() AND isolated = $2 \
+             ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) p WHERE c.id = p.id RETURNING c.id";
+        let most = i64::try_from(if alone { 1 } else { most }).unwrap_or(i64::MAX);
         let client = self.hot().await?;
-        let result = limited(client.execute(
-            SQL,
-            &[
-                &row.id.uuid(),
-                &row.command_type,
-                &row.organization_id.uuid(),
-                &row.integration_id.map(IntegrationId::uuid),
-                &row.digest,
-                &row.data,
-                &row.lane,
-            ],
-        ))
+        let result = async {
+            let rows = limited(client.query(CLAIM, &[&owner, &alone, &most])).await?;
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            if ids.is_empty() {
+                Ok(Vec::new())
+            } else {
+                load(&client, &ids, owner).await
+            }
+        }
         .await;
-        keep_if_sound(client, result).map(|_| ())
+        keep_if_sound(client, result)
     }
 
-    /// Remembers who waits for a command's final event. Returns the final events of those that are finished already,
-    /// whose callers are not remembered but must be answered now. Locks the commands' rows, so that a settlement in
-    /// progress is waited for. Idempotent.
+    /// Whether a poison candidate is due.
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn await_replies(
-        &self,
-        callers: &[(CommandId, String, String)],
-    ) -> Result<Vec<(CommandId, String, String)>, StoreError> {
-        let mut client = self.hot().await?;
+    pub async fn suspect_due(&self) -> Result<bool, StoreError> {
+        let client = self.hot().await?;
+        let sql = "SELECT EXISTS (SELECT FROM commands WHERE poison_candidate AND due_at IS NOT NULL AND due_at <= now())";
+        let result = limited(client.query_one(sql, &[]))
+            .await
+            .map(|row| row.get(0));
+        keep_if_sound(client, result)
+    }
+
+    /// Everything that runs under an incarnation, in full, except `held`: what an enqueue or claim whose commit was in
+    /// doubt left behind.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn running_of(&self, owner: Uuid, held: &[Uuid]) -> Result<Vec<Claimed>, StoreError> {
+        let client = self.hot().await?;
         let result = async {
-            let ids: Vec<Uuid> = callers.iter().map(|(id, _, _)| id.uuid()).collect();
-            let targets: Vec<&str> = callers.iter().map(|(_, reply_to, _)| reply_to.as_str()).collect();
-            let correlations: Vec<&str> = callers.iter().map(|(_, _, correlation)| correlation.as_str()).collect();
-            let transaction = limited(client.transaction()).await?;
-            let rows = limited(transaction.query(
-                "SELECT id, final_event, final_key FROM commands WHERE id = ANY($1) ORDER BY id FOR UPDATE",
-                &[&ids],
+            let rows = limited(client.query(
+                "SELECT id FROM commands WHERE state = 'running' AND owner = $1 AND NOT (id = ANY($2))",
+                &[&owner, &held],
             ))
             .await?;
-            limited(transaction.execute(
-                "INSERT INTO command_replies (command_id, reply_to, correlation_id) \
-                 SELECT u.id, u.reply_to, u.correlation FROM unnest($1::uuid[], $2::text[], $3::text[]) \
-                 AS u(id, reply_to, correlation) JOIN commands c ON c.id = u.id AND c.final_event IS NULL \
-                 ON CONFLICT DO NOTHING",
-                &[&ids, &targets, &correlations],
-            ))
-            .await?;
-            limited(transaction.commit()).await?;
-            Ok(rows
-                .iter()
-                .filter_map(|row| {
-                    let event: Option<String> = row.get(1);
-                    let key: Option<String> = row.get(2);
-                    Some((CommandId::new(row.get(0)), event?, key?))
-                })
-                .collect())
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            if ids.is_empty() { Ok(Vec::new()) } else { load(&client, &ids, owner).await }
         }
         .await;
         keep_if_sound(client, result)
     }
 }
 
-fn distinct_tickets(batch: &[&&NewCommand]) -> (Vec<Uuid>, Vec<Uuid>) {
-    let mut pairs: Vec<(Uuid, Uuid)> = batch
+/// Loads commands this process holds, in full.
+async fn load(
+    client: &deadpool_postgres::Object,
+    ids: &[Uuid],
+    owner: Uuid,
+) -> Result<Vec<Claimed>, StoreError> {
+    let statement = client.prepare_cached(include_str!("sql/load.sql")).await?;
+    let rows = limited(client.query(&statement, &[&ids, &owner])).await?;
+    Ok(rows
         .iter()
-        .filter_map(|c| Some((c.organization_id.uuid(), c.ticket_id?.uuid())))
-        .collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    pairs.into_iter().unzip()
+        .map(|row| Claimed {
+            id: CommandId::new(row.get(0)),
+            command_type: row.get(1),
+            organization_id: OrganizationId::new(row.get(2)),
+            integration_id: row.get::<_, Option<Uuid>>(3).map(IntegrationId::new),
+            ticket_id: row.get::<_, Option<Uuid>>(4).map(TicketId::new),
+            run: row.get(5),
+            attempt: row.get(6),
+            events: row.get(7),
+            fencing_token: row.get(8),
+            received_at: row.get(9),
+            expires_at: row.get(10),
+            doubt_since: row.get(11),
+            lookups: row.get(12),
+            data: row.get(13),
+            traceparent: row.get(14),
+            tracestate: row.get(15),
+            integration_version: row.get(16),
+            organization_known: row.get(17),
+            organization_enabled: row.get(18),
+            deaths: row.get(19),
+            parent: row.get::<_, Option<Uuid>>(20).map(CommandId::new),
+            prepared: row.get(21),
+            wait_reason: row.get::<_, Option<&str>>(22).and_then(WaitReason::parse),
+        })
+        .collect())
 }

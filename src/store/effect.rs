@@ -4,18 +4,18 @@ use deadpool_postgres::Object;
 use uuid::Uuid;
 
 use super::integrations::{self, IntegrationWrite, NewIntegration};
-use super::lifecycle::{self, Transit, Transited};
+use super::lifecycle::{self, StateChange, StateChanged};
 use super::sync::{self, SyncRecord};
 use super::{OutboxRow, Store, StoreError, keep_if_sound, limited};
 use crate::domain::IntegrationId;
 
 /// The effect of a command on our own tables, made in the transaction that settles it.
 #[derive(Debug, Clone)]
-pub enum OwnEffect {
+pub enum LedgerChange {
     /// `integration.create`
     CreateIntegration(Box<NewIntegration>),
     /// `integration.status`, `integration.test`, and a platform that is gone for good.
-    Transit(Transit),
+    StateChange(StateChange),
     /// `integration.update`
     UpdateIntegration(Box<IntegrationWrite>),
     /// `integration.delete`
@@ -35,32 +35,32 @@ pub(super) enum Made {
 /// Makes a command's own effect, inside the transaction that settles it.
 pub(super) async fn make(
     client: &Object,
-    effect: &OwnEffect,
+    effect: &LedgerChange,
     owner: Option<Uuid>,
 ) -> Result<Made, tokio_postgres::Error> {
     let transited = match effect {
-        OwnEffect::CreateIntegration(new) => {
+        LedgerChange::CreateIntegration(new) => {
             integrations::create(client, new).await?;
             return Ok(Made::Done(Vec::new()));
         }
-        OwnEffect::Transit(transit) => lifecycle::make(client, transit, owner).await?,
-        OwnEffect::UpdateIntegration(write) => {
+        LedgerChange::StateChange(transit) => lifecycle::make(client, transit, owner).await?,
+        LedgerChange::UpdateIntegration(write) => {
             integrations::update(client, write).await?;
             lifecycle::make(client, &write.transit, owner).await?
         }
-        OwnEffect::DeleteIntegration(id) => {
+        LedgerChange::DeleteIntegration(id) => {
             integrations::delete(client, *id).await?;
             return Ok(Made::Done(Vec::new()));
         }
-        OwnEffect::RecordSync(sync) => {
+        LedgerChange::RecordSync(sync) => {
             let recorded = sync::record(client, sync, owner).await?;
             return Ok(recorded.map_or(Made::Moved, Made::Done));
         }
     };
     Ok(match transited {
-        Transited::Done(rows) => Made::Done(rows),
+        StateChanged::Done(rows) => Made::Done(rows),
         // Deleted meanwhile: the command's own look at it says so next time.
-        Transited::Gone | Transited::Moved => Made::Moved,
+        StateChanged::Gone | StateChanged::Moved => Made::Moved,
     })
 }
 
@@ -69,7 +69,7 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's; [`StoreError::Refused`] where the row does not take the change.
-    pub async fn apply_now(&self, effect: &OwnEffect) -> Result<(), StoreError> {
+    pub async fn apply_now(&self, effect: &LedgerChange) -> Result<(), StoreError> {
         let client = self.hot().await?;
         let work = async {
             client.batch_execute("BEGIN").await?;

@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::lifecycle::Transit;
+use super::lifecycle::StateChange;
 use super::row::{Json, row};
 use super::{Store, StoreError, keep_if_sound, limited};
 use crate::contract::{IntegrationCreate, IntegrationList, ListPosition, PlainChanges};
@@ -295,7 +295,7 @@ pub struct IntegrationWrite {
     /// The rest.
     pub plain: PlainChanges,
     /// What it means for its state.
-    pub transit: Transit,
+    pub transit: StateChange,
 }
 
 /// Soft-deletes an integration, inside the caller's transaction; its commands find that out at once.

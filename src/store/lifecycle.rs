@@ -13,7 +13,7 @@ use crate::domain::{
 
 /// Events that happened to an integration.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Transit {
+pub struct StateChange {
     /// Which.
     pub id: IntegrationId,
     /// What it was when this was decided; another state by now, and nothing is done. `None`: whatever it is.
@@ -28,7 +28,7 @@ pub struct Transit {
     pub command: Option<CommandId>,
 }
 
-impl Transit {
+impl StateChange {
     /// One event, whatever the state.
     #[must_use]
     pub fn of(id: IntegrationId, event: LifeEvent) -> Self {
@@ -45,7 +45,7 @@ impl Transit {
 
 /// What a transit came to.
 #[derive(Debug, Clone)]
-pub enum Transited {
+pub enum StateChanged {
     /// There is no such integration any more.
     Gone,
     /// It was not what was expected.
@@ -62,9 +62,9 @@ impl Store {
     /// As the connection's.
     pub async fn transit(
         &self,
-        transit: &Transit,
+        transit: &StateChange,
         owner: Option<Uuid>,
-    ) -> Result<Transited, StoreError> {
+    ) -> Result<StateChanged, StoreError> {
         let client = self.hot().await?;
         let work = async {
             client.batch_execute("BEGIN").await?;
@@ -90,9 +90,9 @@ impl Store {
         let due = keep_if_sound(client, result)?;
         let mut events = Vec::new();
         for row in due {
-            let mut transit = Transit::of(IntegrationId::new(row.get(0)), LifeEvent::Expire);
+            let mut transit = StateChange::of(IntegrationId::new(row.get(0)), LifeEvent::Expire);
             transit.reason = Some("expires_at has passed".into());
-            if let Transited::Done(rows) = self.transit(&transit, Some(owner)).await? {
+            if let StateChanged::Done(rows) = self.transit(&transit, Some(owner)).await? {
                 events.extend(rows);
             }
         }
@@ -118,9 +118,9 @@ const WAKE: &str = "UPDATE commands SET due_at = now(), retry_at = now() \
 /// Inside a transaction of the caller's: locks the row, applies the rules, writes the row and the events.
 pub(super) async fn make(
     client: &Object,
-    transit: &Transit,
+    transit: &StateChange,
     owner: Option<Uuid>,
-) -> Result<Transited, tokio_postgres::Error> {
+) -> Result<StateChanged, tokio_postgres::Error> {
     const READ: &str = "SELECT enabled, status::text, health_check_status, parked_at IS NOT NULL, \
          COALESCE(expires_at <= now(), false), organization_id, integration_category::text, platform_name \
          FROM integrations WHERE id = $1 AND NOT is_deleted FOR UPDATE";
@@ -135,7 +135,7 @@ pub(super) async fn make(
          updated_at = now() WHERE id = $1";
     let statement = client.prepare_cached(READ).await?;
     let Some(row) = client.query_opt(&statement, &[&transit.id.uuid()]).await? else {
-        return Ok(Transited::Gone);
+        return Ok(StateChanged::Gone);
     };
     let old = LifeState {
         enabled: row.get(0),
@@ -147,7 +147,7 @@ pub(super) async fn make(
         parked: row.get(3),
     };
     if transit.expected.is_some_and(|expected| expected != old) {
-        return Ok(Transited::Moved);
+        return Ok(StateChanged::Moved);
     }
     let expired: bool = row.get(4);
     let subject = Subject {
@@ -183,7 +183,7 @@ pub(super) async fn make(
         state = change.new;
     }
     if state == old && !is_check {
-        return Ok(Transited::Done(Vec::new()));
+        return Ok(StateChanged::Done(Vec::new()));
     }
     let is_test = transit.events.iter().any(|event| {
         matches!(
@@ -236,7 +236,7 @@ pub(super) async fn make(
     }
     let rows: Vec<OutboxRow> = notices.into_iter().map(OutboxRow::from).collect();
     insert_events(client, &rows, owner).await?;
-    Ok(Transited::Done(rows))
+    Ok(StateChanged::Done(rows))
 }
 
 /// Events of the caller's transaction.

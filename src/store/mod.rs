@@ -7,6 +7,7 @@ mod connect;
 mod dead_letters;
 pub mod diagnosis;
 mod effect;
+mod enqueue;
 mod erase;
 mod error;
 mod indexes;
@@ -23,7 +24,6 @@ pub mod seals;
 mod session;
 mod settle;
 mod sync;
-mod take;
 mod ticket_search;
 mod tickets;
 mod tokens;
@@ -41,16 +41,17 @@ use deadpool_postgres::{
 use secrecy::SecretString;
 
 pub use circuits::{CircuitChange, CircuitTally};
-pub use claim::{ArrivalOrder, Claim, Claimed, NewCommand, Phase2, Repeat, Rooms};
+pub use claim::Claimed;
 pub use connect::{connect, connector, create_database};
 pub use dead_letters::{DeadLetter, DeadLetterRow};
-pub use effect::OwnEffect;
+pub use effect::LedgerChange;
+pub use enqueue::{ArrivalOrder, Capacities, Enqueue, Enqueued, NewCommand, Phase2, Repeat};
 pub use erase::{Erased, Subject};
 pub use error::{StoreError, chain};
 pub use integrations::{
     IntegrationChange, IntegrationPage, IntegrationWrite, LoadedIntegration, NewIntegration,
 };
-pub use lifecycle::{Transit, Transited};
+pub use lifecycle::{StateChange, StateChanged};
 pub use outbox::{OutboxBatch, OutboxKey, OutboxRow};
 pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable};
 pub use retention::Swept;
@@ -60,7 +61,6 @@ pub use settle::{
     Settlement, TicketChange, TicketInsert, UsageTally,
 };
 pub use sync::{BoundTicket, SyncRecord, SyncedTicket};
-pub use take::Taken;
 pub use ticket_search::{Searched, TicketPage};
 pub use tickets::StoredTicket;
 pub use tokens::{StoredTokens, TokenLease};

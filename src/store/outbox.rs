@@ -42,7 +42,7 @@ pub struct OutboxBatch {
     pub rows: Vec<OutboxRow>,
 }
 
-/// In a transaction that changes what stands in `commands` of these (`$1`): their sole events, if they are unsent, become
+/// In a transaction that changes what stands in `commands` of these (`$1`): their single events, if they are unsent, become
 /// rows of their own.
 pub(super) const DETACH: &str = "WITH hit AS (SELECT b.id, u.command_id FROM outbox_batches b \
      CROSS JOIN LATERAL unnest(b.command_ids) AS u(command_id) WHERE u.command_id = ANY($1)), \
@@ -63,9 +63,9 @@ pub(super) const DISOWN: [&str; 3] = [
 const SWEEP_AFTER: &str = "5 seconds";
 
 impl OutboxRow {
-    /// The sole event of a command.
+    /// The single event of a command.
     #[must_use]
-    pub fn sole(command_id: Uuid, routing_key: String, body: Arc<str>) -> Self {
+    pub fn single_event(command_id: Uuid, routing_key: String, body: Arc<str>) -> Self {
         Self {
             key: OutboxKey {
                 command_id,
@@ -220,7 +220,7 @@ impl Store {
                     rows: events
                         .iter()
                         .map(|event| {
-                            OutboxRow::sole(
+                            OutboxRow::single_event(
                                 event.get(0),
                                 event.get(1),
                                 event.get::<_, &str>(2).into(),

@@ -1,4 +1,4 @@
-//! What is done for integrations on a schedule, each by one worker at a time; and the places of a rate limit.
+//! What is done for integrations on a schedule, each by one worker at a time; and the slots of a rate limit.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn take_tasks(
+    pub async fn claim_tasks(
         &self,
         task: Task,
         health_interval: Duration,
@@ -104,12 +104,12 @@ impl Store {
         keep_if_sound(client, result).map(|_| ())
     }
 
-    /// Hands out the next `count` places of an integration with a limit of requests an hour: never more than `limit` in
-    /// any hour, over all workers. One transaction however many places; under a lock of the integration's own.
+    /// Hands out the next `count` slots of an integration with a limit of requests an hour: never more than `limit` in
+    /// any hour, over all workers. One transaction however many slots; under a lock of the integration's own.
     ///
     /// # Errors
-    /// As the connection's; places that were handed out stay so.
-    pub async fn reserve_places(
+    /// As the connection's; slots that were handed out stay so.
+    pub async fn reserve_rate_slots(
         &self,
         id: IntegrationId,
         limit: u32,
@@ -141,7 +141,7 @@ impl Store {
             .await?;
             let mut known: std::collections::HashMap<i64, DateTime<Utc>> =
                 rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-            let (mut numbers, mut places) = (Vec::new(), Vec::new());
+            let (mut numbers, mut rate_slots) = (Vec::new(), Vec::new());
             // Who has to wait comes back at a time of their own, evenly over the hour, not all at once.
             let apart = chrono::Duration::microseconds(3_600_000_000 / span.max(1));
             for _ in 0..count {
@@ -156,13 +156,13 @@ impl Store {
                 };
                 known.insert(number, latest);
                 numbers.push(number);
-                places.push(latest);
+                rate_slots.push(latest);
             }
-            limited(transaction.execute(PUT, &[&id.uuid(), &numbers, &places])).await?;
+            limited(transaction.execute(PUT, &[&id.uuid(), &numbers, &rate_slots])).await?;
             let old = now - chrono::Duration::hours(1);
             limited(transaction.execute(FORGET, &[&id.uuid(), &old, &number])).await?;
             limited(transaction.commit()).await?;
-            Ok(places)
+            Ok(rate_slots)
         }
         .await;
         keep_if_sound(client, result)

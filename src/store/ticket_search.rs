@@ -51,7 +51,7 @@ pub enum Searched {
     Page(TicketPage),
     /// It did not end within the time a search may take.
     TooSlow,
-    /// All places for searches were taken.
+    /// All slots for searches were taken.
     Busy,
 }
 

@@ -19,7 +19,7 @@ pub struct Incarnation {
 /// The key of a worker id's advisory lock.
 const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('ticketwire worker ' || $1, 0))";
 
-/// What a dead process leaves: its running commands are of unknown outcome and suspect. Those that were suspect already
+/// What a dead process leaves: its running commands are of unknown outcome and poison candidate. Those that were poison candidate already
 /// run alone from now on, and a death while running one alone tells on it.
 const TAKE_OVER: &str = "UPDATE commands SET state = 'deferred', owner = NULL, due_at = now(), retry_at = now(), \
      fencing_token = fencing_token + 1, doubt_since = COALESCE(doubt_since, now()), poison_candidate = true, \
@@ -118,7 +118,7 @@ impl Store {
         let sql = "WITH mine AS (UPDATE workers SET lease_until = now() + $3::float8 * interval '1 second' \
                    WHERE id = $1 AND incarnation = $2 RETURNING id) \
                    SELECT EXISTS (SELECT FROM mine), (SELECT count(*) FROM workers \
-                   WHERE lease_until > now() AND id <> $1 AND id NOT LIKE '%/alone')";
+                   WHERE lease_until > now() AND id <> $1 AND id NOT LIKE '%/isolated')";
         let result = limited(client.query_one(sql, &[&me.worker, &me.id, &lease.as_secs_f64()]))
             .await
             .map(|row| {
@@ -188,7 +188,7 @@ impl Store {
     }
 
     /// Gives back, at the end of a drain, what this process still runs: it may have been sent, so there is doubt, but
-    /// nothing died, so nothing is suspect. Its settlements are fenced out from here on.
+    /// nothing died, so nothing is poison candidate. Its settlements are fenced out from here on.
     ///
     /// # Errors
     /// As the connection's.

@@ -83,7 +83,7 @@ fn describe() {
     for state in ["running", "due", "later", "waiting", "outbox"] {
         backlog(state, 0);
     }
-    for outcome in ["claimed", "repeat", "rejected", "read"] {
+    for outcome in ["enqueued", "repeat", "rejected", "read"] {
         counter!(COMMANDS, "outcome" => outcome).absolute(0);
     }
     for table in ["commands", "dead_letters"] {
@@ -108,7 +108,7 @@ const DATABASE_UP: &str = "ticketwire_database_up";
 const LINK_UP: &str = "ticketwire_broker_connection_up";
 const LINK_GENERATION: &str = "ticketwire_broker_connection_generation";
 
-/// Commands at the door: `claimed`, `repeat`, `rejected`, `read`.
+/// Commands at the door: `enqueued`, `repeat`, `rejected`, `read`.
 pub fn received(outcome: &'static str, count: usize) {
     counter!(COMMANDS, "outcome" => outcome).increment(u64::try_from(count).unwrap_or(u64::MAX));
 }
@@ -167,7 +167,7 @@ pub fn published(confirmed: usize, unconfirmed: usize) {
         .increment(u64::try_from(unconfirmed).unwrap_or(u64::MAX));
 }
 
-/// The size of a batch and how long it took: steps `claim`, `settle` (both to the commit), `publish` (to the confirms).
+/// The size of a batch and how long it took: steps `enqueue`, `settle` (both to the commit), `publish` (to the confirms).
 pub fn batch(step: &'static str, rows: usize, took: Duration) {
     histogram!(BATCH, "step" => step).record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
     histogram!(BATCH_DURATION, "step" => step).record(took.as_secs_f64());

@@ -193,7 +193,7 @@ async fn an_exchange_that_is_deleted_closes_the_channel_softly_and_is_declared_a
 }
 
 /// A delivery that is not acknowledged within the broker's `consumer_timeout` (30 minutes unless configured) costs the channel,
-/// over and over for as long as the database holds up the claim.
+/// over and over for as long as the database holds up the enqueue.
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_that_the_broker_takes_back_for_being_held_too_long_are_done_once() {
     let rabbitmq = OwnService::rabbitmq();

@@ -261,7 +261,7 @@ async fn health_and_metrics_tell_what_was_done() {
     assert_eq!(status, 200);
     let (_, metrics) = http_get(worker.address, "/metrics").await.unwrap();
     for line in [
-        "ticketwire_commands_received_total{outcome=\"claimed\"} 1",
+        "ticketwire_commands_received_total{outcome=\"enqueued\"} 1",
         "ticketwire_commands_received_total{outcome=\"rejected\"} 0",
         "ticketwire_command_outcomes_total{command_type=\"ticket.create\",platform_name=\"jira\",outcome=\"succeeded\",error_code=\"none\"} 1",
         "ticketwire_events_published_total{outcome=\"confirmed\"} 3",

@@ -96,7 +96,7 @@ async fn survives(point: &str, situation: Situation) {
         world.fault(json!({ "kind": "delay", "delay_ms": 1000, "times": 0 }));
     }
     let mut doomed = world.spawn_worker(&[("TICKETWIRE_FAILPOINT", &fail_point)]);
-    if ["after_delivery", "after_claim"].contains(&point)
+    if ["after_delivery", "after_enqueue"].contains(&point)
         && matches!(situation, Situation::DeferredRetry | Situation::LostAnswer)
     {
         // These two come by no delivery any more: a neighbour's kills the process under them.
@@ -179,7 +179,7 @@ macro_rules! matrix {
 
 matrix!(
     after_delivery,
-    after_claim,
+    after_enqueue,
     before_send,
     after_send,
     after_answer,

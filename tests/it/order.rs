@@ -1,7 +1,7 @@
 //! The order of a ticket's commands at the moment in which its turn changes hands, made by hand.
 
 use ticketwire::domain::{CommandId, OrganizationId, TicketId};
-use ticketwire::store::{NewCommand, Rooms, Store};
+use ticketwire::store::{Capacities, NewCommand, Store};
 use uuid::Uuid;
 
 use crate::support::{World, wait_for};
@@ -31,18 +31,21 @@ async fn a_newcomer_does_not_pass_one_that_missed_its_turn() {
     let world = World::new().await;
     let store = Store::new(&world.database_url.as_str().into(), 2, "tests").unwrap();
     let (me, ticket) = (Uuid::new_v4(), Uuid::new_v4());
-    let rooms = || Rooms {
+    let capacities = || Capacities {
         lanes: Vec::new(),
-        rooms: Vec::new(),
+        capacities: Vec::new(),
         default: 10,
         total: 10,
         full_organizations: Vec::new(),
     };
     // The first comes while the ticket is not known; the create's settlement, which makes it known, did not see it.
     let first = comment(world.organization, ticket);
-    let claim = store.claim(&[&first], &rooms(), me, &[]).await.unwrap();
-    let claimed = claim.claimed;
-    assert!(claimed[0].waits && !claimed[0].running);
+    let enqueue = store
+        .enqueue(&[&first], &capacities(), me, &[])
+        .await
+        .unwrap();
+    let enqueued = enqueue.enqueued;
+    assert!(enqueued[0].waits && !enqueued[0].running);
     let known = "INSERT INTO tickets (id, organization_id, title, description, status, priority, category, urgency, \
          source_channel, business_impact, communication_count, escalation_level, sla_breached, last_activity_at, \
          created_at, updated_at, is_deleted) VALUES ($1, $2, 't', 'd', 'new', 'low', 'general', 'low', 'api', 'low', \
@@ -50,15 +53,15 @@ async fn a_newcomer_does_not_pass_one_that_missed_its_turn() {
     world.query(known, &[&ticket, &world.organization]).await;
 
     let second = comment(world.organization, ticket);
-    let claim = store
-        .claim(&[&second], &rooms(), me, &[ticket])
+    let enqueue = store
+        .enqueue(&[&second], &capacities(), me, &[ticket])
         .await
         .unwrap();
-    let claimed = claim.claimed;
-    assert_eq!(claim.tickets.unwrap().len(), 1);
+    let enqueued = enqueue.enqueued;
+    assert_eq!(enqueue.tickets.unwrap().len(), 1);
 
     assert!(
-        claimed[0].waits && !claimed[0].running,
+        enqueued[0].waits && !enqueued[0].running,
         "it stands behind the first"
     );
     let pairs = [(first.organization_id, TicketId::new(ticket))];

@@ -57,7 +57,7 @@ async fn a_command_that_aborts_the_process_is_quarantined_and_its_neighbours_are
     assert_eq!(world.count(running).await, 5);
     world.clear_faults();
 
-    // The worker lives on; what dies is the process that runs the suspects alone. The neighbours are found at the
+    // The worker lives on; what dies is the process that runs the poison candidates alone. The neighbours are found at the
     // platform, so nothing of theirs is sent again.
     let mut worker = world
         .worker_with(&[("TICKETWIRE_FAILPOINT", &always)])

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveTime, Utc};
 
-use crate::pipeline::connections::Handle;
+use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::job::{Job, Organization};
 use crate::pipeline::retry::{Next, after};
 use serde_json::Value;
@@ -25,11 +25,11 @@ pub(in crate::pipeline) const PARKED_LOOK: std::time::Duration =
 const DEATHS_MAX: i32 = 3;
 
 /// What the gates say.
-pub(in crate::pipeline) enum Verdict {
+pub(in crate::pipeline) enum GateDecision {
     /// Call the platform through this integration.
-    Call(Arc<Handle>, Arc<Driver>),
+    Call(Arc<ConnectedIntegration>, Arc<Driver>),
     /// No platform is concerned: our own row only.
-    Own,
+    Local,
     /// Which integration takes it is for the rules to say.
     Route,
     /// Not now; no attempt is spent.
@@ -41,7 +41,7 @@ pub(in crate::pipeline) enum Verdict {
 }
 
 /// The gates of a command about a ticket, in the contract's order.
-pub(in crate::pipeline) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
+pub(in crate::pipeline) fn ticket(job: &Job, now: DateTime<Utc>) -> GateDecision {
     if let Some(refusal) = before_all(job, now) {
         return refusal;
     }
@@ -55,10 +55,10 @@ pub(in crate::pipeline) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
     else {
         let until = after(job.received_at, UNKNOWN_TICKET_WAIT);
         if now < until {
-            return Verdict::Wait(until);
+            return GateDecision::Wait(until);
         }
         let text = "no such ticket; it was waited for as long as 30 s";
-        return Verdict::Refuse(Failure::new(ErrorCode::TicketNotFound, text));
+        return GateDecision::Refuse(Failure::new(ErrorCode::TicketNotFound, text));
     };
     if let Command::Ticket(TicketCommand::Update(update)) = &*job.command
         && let Some(named) = update.integration_id
@@ -66,21 +66,21 @@ pub(in crate::pipeline) fn ticket(job: &Job, now: DateTime<Utc>) -> Verdict {
     {
         let text = "the ticket has no item in that integration; ticket.create with this ticket_id and that \
                     integration_id makes one";
-        return Verdict::Refuse(Failure::new(ErrorCode::Conflict, text));
+        return GateDecision::Refuse(Failure::new(ErrorCode::Conflict, text));
     }
     if stored.view.external_id.is_none() || stored.integration_id.is_none() {
         if matches!(&*job.command, Command::Ticket(TicketCommand::Attach(_))) {
             let text = "the ticket is on no platform, and Ticketwire keeps no files";
-            return Verdict::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text));
+            return GateDecision::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text));
         }
-        return Verdict::Own;
+        return GateDecision::Local;
     }
     resolve(job, now)
 }
 
 /// What is asked before anything else, whatever the command is about.
-fn before_all(job: &Job, now: DateTime<Utc>) -> Option<Verdict> {
-    let refuse = |code, text: &str| Some(Verdict::Refuse(Failure::new(code, text)));
+fn before_all(job: &Job, now: DateTime<Utc>) -> Option<GateDecision> {
+    let refuse = |code, text: &str| Some(GateDecision::Refuse(Failure::new(code, text)));
     if job.deaths >= DEATHS_MAX {
         let text = "the worker died three times while running this command alone; it is kept from running again until \
                     somebody looks at it (`ticketwire command retry` runs it again)";
@@ -112,7 +112,7 @@ pub(in crate::pipeline) fn analysis(
     job: &Job,
     create: &crate::contract::TicketAiCreate,
     now: DateTime<Utc>,
-) -> Option<Verdict> {
+) -> Option<GateDecision> {
     if let Some(refusal) = before_all(job, now) {
         return Some(refusal);
     }
@@ -120,25 +120,29 @@ pub(in crate::pipeline) fn analysis(
         return None;
     }
     match resolve(job, now) {
-        Verdict::Call(..) => None,
-        other @ (Verdict::Own
-        | Verdict::Route
-        | Verdict::Later(..)
-        | Verdict::Wait(_)
-        | Verdict::Refuse(_)) => Some(other),
+        GateDecision::Call(..) => None,
+        other @ (GateDecision::Local
+        | GateDecision::Route
+        | GateDecision::Later(..)
+        | GateDecision::Wait(_)
+        | GateDecision::Refuse(_)) => Some(other),
     }
 }
 
-fn create_gate(job: &Job, create: &crate::contract::TicketCreate, now: DateTime<Utc>) -> Verdict {
+fn create_gate(
+    job: &Job,
+    create: &crate::contract::TicketCreate,
+    now: DateTime<Utc>,
+) -> GateDecision {
     if let Some(stored) = job.ticket.as_deref() {
         if stored.organization_id != job.organization_id || stored.is_deleted {
             let text = "this ticket_id cannot be used; leave it out or choose a new one";
-            return Verdict::Refuse(Failure::new(ErrorCode::Conflict, text));
+            return GateDecision::Refuse(Failure::new(ErrorCode::Conflict, text));
         }
         if let Some(external) = &stored.view.external_id {
             let text =
                 format!("the ticket exists already, as {external}; change it with ticket.update");
-            return Verdict::Refuse(Failure::new(ErrorCode::Conflict, text));
+            return GateDecision::Refuse(Failure::new(ErrorCode::Conflict, text));
         }
     }
     if !create.create_externally {
@@ -151,49 +155,51 @@ fn create_gate(job: &Job, create: &crate::contract::TicketCreate, now: DateTime<
         // What was chosen stays chosen once something may have been sent there; until then a better one may be found.
         let chosen = job.integration_id.is_some();
         if !chosen {
-            return Verdict::Route;
+            return GateDecision::Route;
         }
         return match resolve(job, now) {
-            Verdict::Refuse(_) if job.attempt == 0 && job.doubt_since.is_none() => Verdict::Route,
-            other @ (Verdict::Call(..)
-            | Verdict::Own
-            | Verdict::Route
-            | Verdict::Later(..)
-            | Verdict::Wait(_)
-            | Verdict::Refuse(_)) => other,
+            GateDecision::Refuse(_) if job.attempt == 0 && job.doubt_since.is_none() => {
+                GateDecision::Route
+            }
+            other @ (GateDecision::Call(..)
+            | GateDecision::Local
+            | GateDecision::Route
+            | GateDecision::Later(..)
+            | GateDecision::Wait(_)
+            | GateDecision::Refuse(_)) => other,
         };
     }
     match resolve(job, now) {
-        Verdict::Call(handle, adapter) => {
+        GateDecision::Call(handle, adapter) => {
             let department = create.department.as_deref();
             match cannot_handle(&handle.row, create.category, create.priority, department) {
-                Some(failure) => Verdict::Refuse(failure),
-                None => Verdict::Call(handle, adapter),
+                Some(failure) => GateDecision::Refuse(failure),
+                None => GateDecision::Call(handle, adapter),
             }
         }
-        other @ (Verdict::Own
-        | Verdict::Route
-        | Verdict::Later(..)
-        | Verdict::Wait(_)
-        | Verdict::Refuse(_)) => other,
+        other @ (GateDecision::Local
+        | GateDecision::Route
+        | GateDecision::Later(..)
+        | GateDecision::Wait(_)
+        | GateDecision::Refuse(_)) => other,
     }
 }
 
 /// A ticket that stays with us has nowhere to put a file.
-fn no_files(create: &crate::contract::TicketCreate) -> Verdict {
+fn no_files(create: &crate::contract::TicketCreate) -> GateDecision {
     if create.attachments.is_empty() {
-        return Verdict::Own;
+        return GateDecision::Local;
     }
     let text = "the ticket goes to no platform, and Ticketwire keeps no files; name an integration or leave the \
                 attachments out";
-    Verdict::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text))
+    GateDecision::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text))
 }
 
 /// Resolution by id: deleted and foreign ones are not found; disabled wins; then expired; then any status but active.
-fn resolve(job: &Job, now: DateTime<Utc>) -> Verdict {
+fn resolve(job: &Job, now: DateTime<Utc>) -> GateDecision {
     let handle = match owned(job) {
         Ok(handle) => handle,
-        Err(failure) => return Verdict::Refuse(failure),
+        Err(failure) => return GateDecision::Refuse(failure),
     };
     let row = &handle.row;
     if let Some(since) = row.parked_at.filter(|_| row.enabled) {
@@ -207,19 +213,19 @@ fn resolve(job: &Job, now: DateTime<Utc>) -> Verdict {
             at: after(now, PARKED_LOOK),
             wait: Wait::of(WaitReason::CredentialRefused),
         };
-        return Verdict::Later(next, Failure::new(ErrorCode::AuthenticationFailed, text));
+        return GateDecision::Later(next, Failure::new(ErrorCode::AuthenticationFailed, text));
     }
     if let Some(failure) = takes_no_work(row, now) {
-        return Verdict::Refuse(failure);
+        return GateDecision::Refuse(failure);
     }
     let adapter = match &handle.adapter {
         Ok(adapter) => Arc::clone(adapter),
-        Err(failure) => return Verdict::Refuse(failure.clone()),
+        Err(failure) => return GateDecision::Refuse(failure.clone()),
     };
     if let Some((next, failure)) = in_maintenance(row, now) {
-        return Verdict::Later(next, failure);
+        return GateDecision::Later(next, failure);
     }
-    Verdict::Call(handle, adapter)
+    GateDecision::Call(handle, adapter)
 }
 
 /// Departments that a refusal names, at most.
@@ -276,7 +282,7 @@ pub(in crate::pipeline) fn in_maintenance(
 }
 
 /// The command's integration, if it is of the command's organization.
-pub(in crate::pipeline) fn owned(job: &Job) -> Result<Arc<Handle>, Failure> {
+pub(in crate::pipeline) fn owned(job: &Job) -> Result<Arc<ConnectedIntegration>, Failure> {
     job.integration
         .as_ref()
         .filter(|handle| {

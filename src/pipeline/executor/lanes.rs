@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::contract::Command;
 use crate::domain::{IntegrationId, OrganizationId};
 use crate::pipeline::job::Job;
-use crate::store::Rooms;
+use crate::store::Capacities;
 
 /// Capacity of the lane of tickets that are on no platform: their commands only pass through.
 const LOCAL_LANE_CAPACITY: i32 = 1024;
@@ -57,7 +57,7 @@ impl Lanes {
         }
     }
 
-    /// A slot for a read of an integration's platform, until it is dropped; `None` where all are taken.
+    /// A slot for a read of an integration's platform, until it is dropped; `None` where all are claimed.
     pub(in crate::pipeline) fn read_slot(
         self: &Arc<Self>,
         organization: OrganizationId,
@@ -77,25 +77,25 @@ impl Lanes {
         })
     }
 
-    /// The room of each lane and of the whole, for a claim or take. `full` has its share of memory already.
-    pub(in crate::pipeline) fn rooms(&self, total: usize, full: Vec<Uuid>) -> Rooms {
+    /// The room of each lane and of the whole, for an enqueue or claim. `full` has its share of memory already.
+    pub(in crate::pipeline) fn capacities(&self, total: usize, full: Vec<Uuid>) -> Capacities {
         let capacity = self.in_flight_max + self.queue_max;
         let small = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rooms = Rooms {
+        let mut capacities = Capacities {
             lanes: vec![Uuid::nil()],
-            rooms: vec![LOCAL_LANE_CAPACITY],
+            capacities: vec![LOCAL_LANE_CAPACITY],
             default: small(capacity),
             total: i64::try_from(total).unwrap_or(i64::MAX),
             full_organizations: full,
         };
         for (id, lane) in lanes.iter().filter(|(id, _)| !id.is_nil()) {
-            rooms.lanes.push(*id);
-            rooms.rooms.push(small(
+            capacities.lanes.push(*id);
+            capacities.capacities.push(small(
                 capacity.saturating_sub(lane.in_flight + lane.queue.len()),
             ));
         }
-        rooms
+        capacities
     }
 
     /// Takes jobs in. Returns those that have a slot of their lane, which is theirs until [`Lanes::next`] has no job for
@@ -107,8 +107,10 @@ impl Lanes {
             let id = job.lane();
             let lane = lanes.entry(id).or_default();
             let in_flight_max = match &*job.command {
-                Command::Own(_) => self.in_flight_max.min(ADMIN_IN_FLIGHT_MAX),
-                Command::Ticket(_) | Command::Read(_) | Command::Unwritten(_) => self.in_flight_max,
+                Command::Admin(_) => self.in_flight_max.min(ADMIN_IN_FLIGHT_MAX),
+                Command::Ticket(_) | Command::Read(_) | Command::Unsupported(_) => {
+                    self.in_flight_max
+                }
             };
             if lane.in_flight < in_flight_max || id.is_nil() {
                 lane.in_flight += 1;
@@ -145,39 +147,45 @@ impl Lanes {
     }
 
     /// Forgets the backlog of lanes of which a take found less than it had room for.
-    pub(in crate::pipeline) fn check_backlog(&self, rooms: &Rooms, taken: &[Uuid]) {
+    pub(in crate::pipeline) fn check_backlog(&self, capacities: &Capacities, claimed: &[Uuid]) {
         let mut backlogged = self
             .backlogged
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if backlogged.is_empty() || i64::try_from(taken.len()).is_ok_and(|n| n >= rooms.total) {
+        if backlogged.is_empty()
+            || i64::try_from(claimed.len()).is_ok_and(|n| n >= capacities.total)
+        {
             return;
         }
-        let offered: HashMap<&Uuid, i32> = rooms
+        let offered: HashMap<&Uuid, i32> = capacities
             .lanes
             .iter()
-            .zip(rooms.rooms.iter().copied())
+            .zip(capacities.capacities.iter().copied())
             .collect();
         let mut found: HashMap<&Uuid, i32> = HashMap::new();
-        for id in taken {
+        for id in claimed {
             *found.entry(id).or_default() += 1;
         }
         backlogged.retain(|id| {
-            let room = offered.get(id).copied().unwrap_or(rooms.default);
+            let room = offered.get(id).copied().unwrap_or(capacities.default);
             found.get(id).copied().unwrap_or(0) >= room
         });
     }
 
     /// What each lane has room for at the door.
     pub(in crate::pipeline) fn admission(&self) -> Admission {
-        let rooms = self.rooms(0, Vec::new());
+        let capacities = self.capacities(0, Vec::new());
         let backlogged = self
             .backlogged
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         Admission {
-            rooms: rooms.lanes.into_iter().zip(rooms.rooms).collect(),
-            default: rooms.default,
+            capacities: capacities
+                .lanes
+                .into_iter()
+                .zip(capacities.capacities)
+                .collect(),
+            default: capacities.default,
             backlogged: backlogged.clone(),
         }
     }
@@ -243,19 +251,19 @@ impl Drop for ReadSlot {
 
 /// Room at the door, lane by lane, for one look at those who wait there.
 pub(in crate::pipeline) struct Admission {
-    rooms: HashMap<Uuid, i32>,
+    capacities: HashMap<Uuid, i32>,
     default: i32,
     backlogged: HashSet<Uuid>,
 }
 
 impl Admission {
-    /// Whether one more may come in for this lane; if so, it has taken its place. A lane with a backlog has no place to
+    /// Whether one more may come in for this lane; if so, it has claimed its place. A lane with a backlog has no place to
     /// wait for: its commands go behind the others, in the ledger.
     pub(in crate::pipeline) fn enter(&mut self, lane: Uuid) -> bool {
         if self.backlogged.contains(&lane) {
             return true;
         }
-        let room = self.rooms.entry(lane).or_insert(self.default);
+        let room = self.capacities.entry(lane).or_insert(self.default);
         *room -= 1;
         *room >= 0
     }

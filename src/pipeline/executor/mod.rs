@@ -33,7 +33,7 @@ async fn work(core: &Arc<Core>, lane: Uuid, first: Job) {
         let completed = Box::pin(dispatch::run(core, current)).await;
         core.finish(completed).await;
         let freed = core.lanes.next(lane);
-        core.room.notify_one();
+        core.capacity_freed.notify_one();
         if freed.wants_more {
             core.due.notify_one();
         }

@@ -9,16 +9,16 @@ use crate::contract::{Command, CommandType, Envelope, Faults, TicketCommand, Tra
 use crate::domain::{
     ErrorCode, Failure, IntegrationId, OrganizationId, TicketId, UserRef, WaitReason,
 };
-use crate::pipeline::connections::Handle;
+use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::dispatch;
 use crate::pipeline::job::{Job, Organization, StoredType};
 use crate::pipeline::progress::Progress;
-use crate::store::{Claimed, StoreError, StoredTicket, Taken, chain};
+use crate::store::{Claimed, Enqueued, StoreError, StoredTicket, chain};
 
 impl Job {
-    /// A command that the claim has just started.
-    pub(in crate::pipeline) fn claimed(envelope: Envelope, claimed: &Claimed) -> Self {
+    /// A command that the enqueue has just started.
+    pub(in crate::pipeline) fn enqueued(envelope: Envelope, enqueued: &Enqueued) -> Self {
         Self {
             id: envelope.id,
             command_type: StoredType::Known(envelope.command_type),
@@ -28,17 +28,17 @@ impl Job {
             attempt: 0,
             events: 0,
             fencing_token: 1,
-            received_at: claimed.received_at,
+            received_at: enqueued.received_at,
             expires_at: envelope.expires_at,
             doubt_since: None,
             lookups: 0,
             deaths: 0,
             trace: envelope.trace,
             organization: Organization::of(
-                claimed.organization_known,
-                claimed.organization_enabled,
+                enqueued.organization_known,
+                enqueued.organization_enabled,
             ),
-            integration_id: claimed.integration_id,
+            integration_id: enqueued.integration_id,
             command: Arc::new(envelope.command),
             integration: None,
             ticket: None,
@@ -46,16 +46,16 @@ impl Job {
             parent: None,
             analysis: None,
             progress: Progress::default(),
-            has_place: false,
+            has_rate_slot: false,
         }
     }
 
-    /// A command taken from the ledger. Its data passed validation when it came; where this version no longer takes
+    /// A command claimed from the ledger. Its data passed validation when it came; where this version no longer takes
     /// it, it fails saying so.
-    pub(in crate::pipeline) fn taken(taken: Taken) -> (Self, Option<Failure>) {
-        let command_type = StoredType::of(&taken.command_type);
+    pub(in crate::pipeline) fn claimed(claimed: Claimed) -> (Self, Option<Failure>) {
+        let command_type = StoredType::of(&claimed.command_type);
         let (command, failure) = match command_type.known() {
-            Some(known) => parse_stored(known, &taken.data),
+            Some(known) => parse_stored(known, &claimed.data),
             None => {
                 let text = format!(
                     "this version does not know the type {command_type}; a later version stored the command"
@@ -64,34 +64,39 @@ impl Job {
             }
         };
         let job = Self {
-            id: taken.id,
+            id: claimed.id,
             command_type,
-            organization_id: taken.organization_id,
-            ticket_id: taken.ticket_id,
-            run: taken.run,
-            attempt: taken.attempt,
-            events: taken.events,
-            fencing_token: taken.fencing_token,
-            received_at: taken.received_at,
-            expires_at: taken.expires_at,
-            doubt_since: taken.doubt_since,
-            lookups: taken.lookups,
-            deaths: taken.deaths,
+            organization_id: claimed.organization_id,
+            ticket_id: claimed.ticket_id,
+            run: claimed.run,
+            attempt: claimed.attempt,
+            events: claimed.events,
+            fencing_token: claimed.fencing_token,
+            received_at: claimed.received_at,
+            expires_at: claimed.expires_at,
+            doubt_since: claimed.doubt_since,
+            lookups: claimed.lookups,
+            deaths: claimed.deaths,
             trace: Trace {
-                parent: taken.traceparent,
-                state: taken.tracestate,
+                parent: claimed.traceparent,
+                state: claimed.tracestate,
             },
-            organization: Organization::of(taken.organization_known, taken.organization_enabled),
-            integration_id: taken.integration_id,
+            organization: Organization::of(
+                claimed.organization_known,
+                claimed.organization_enabled,
+            ),
+            integration_id: claimed.integration_id,
             // Not run where there is a failure.
-            command: Arc::new(command.unwrap_or(Command::Unwritten(CommandType::WebhookReceived))),
+            command: Arc::new(
+                command.unwrap_or(Command::Unsupported(CommandType::WebhookReceived)),
+            ),
             integration: None,
             ticket: None,
             people: Vec::new(),
-            parent: taken.parent,
+            parent: claimed.parent,
             analysis: None,
-            progress: Progress::stored(taken.prepared.as_deref()),
-            has_place: taken.wait_reason == Some(WaitReason::RateLimitPerHour),
+            progress: Progress::stored(claimed.prepared.as_deref()),
+            has_rate_slot: claimed.wait_reason == Some(WaitReason::RateLimitPerHour),
         };
         (job, failure)
     }
@@ -106,7 +111,7 @@ impl Job {
                 [create.assigned_to_id, create.created_by_id]
             }
             Command::Ticket(TicketCommand::Assign(assign)) => [assign.assigned_to_id, None],
-            Command::Ticket(_) | Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => {
+            Command::Ticket(_) | Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => {
                 [None, None]
             }
         }
@@ -120,12 +125,12 @@ impl Job {
 pub(in crate::pipeline) const fn needs_ticket(command: &Command) -> bool {
     match command {
         Command::Ticket(_) => true,
-        Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => false,
+        Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => false,
     }
 }
 
-/// Fills in integrations, tickets and people. What is read here is read after the claim or take has committed, so that it
-/// shows what the command before in the ticket's turn has written; so are the tickets that the claim itself has `read`.
+/// Fills in integrations, tickets and people. What is read here is read after the enqueue or claim has committed, so that it
+/// shows what the command before in the ticket's turn has written; so are the tickets that the enqueue itself has `read`.
 pub(in crate::pipeline) async fn fill(
     core: &Core,
     jobs: &mut [Job],
@@ -182,7 +187,7 @@ pub(in crate::pipeline) async fn fill(
         .collect();
     wanted.sort_unstable_by_key(|(id, _)| *id);
     wanted.dedup();
-    let handles: HashMap<Uuid, Arc<Handle>> = core.integrations.get(&wanted).await?;
+    let handles: HashMap<Uuid, Arc<ConnectedIntegration>> = core.integrations.get(&wanted).await?;
     for job in jobs {
         job.integration = job
             .integration_id
@@ -218,15 +223,15 @@ fn parse_stored(command_type: CommandType, data: &str) -> (Option<Command>, Opti
     (command, failure)
 }
 
-/// Puts taken commands to work. They are held already.
-pub(in crate::pipeline) async fn start_taken(core: &Arc<Core>, taken: Vec<Taken>) {
+/// Puts claimed commands to work. They are held already.
+pub(in crate::pipeline) async fn start_claimed(core: &Arc<Core>, claimed: Vec<Claimed>) {
     let mut versions = HashMap::new();
-    let mut jobs = Vec::with_capacity(taken.len());
-    for command in taken {
+    let mut jobs = Vec::with_capacity(claimed.len());
+    for command in claimed {
         if let (Some(id), Some(version)) = (command.integration_id, command.integration_version) {
             versions.insert(id.uuid(), version);
         }
-        let (job, failure) = Job::taken(command);
+        let (job, failure) = Job::claimed(command);
         match failure {
             None => jobs.push(job),
             Some(failure) => core.finish(dispatch::refuse(core, job, failure)).await,

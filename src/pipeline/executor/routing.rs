@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::domain::routing::{Effort, Rank, Subject, Traits, rank};
 use crate::domain::{ErrorCode, Failure};
-use crate::pipeline::connections::Handle;
+use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::executor::gates;
 
 /// One that can take the ticket.
 pub(in crate::pipeline) struct Candidate {
-    pub(in crate::pipeline) handle: Arc<Handle>,
+    pub(in crate::pipeline) handle: Arc<ConnectedIntegration>,
     rank: Rank,
     /// It is in its maintenance window: it comes after all others, and the ticket would wait.
     waits: Option<Failure>,
@@ -22,7 +22,7 @@ pub(in crate::pipeline) struct Candidate {
 pub(in crate::pipeline) struct Routing {
     /// The best first.
     pub(in crate::pipeline) candidates: Vec<Candidate>,
-    rejected: Vec<(Arc<Handle>, Failure)>,
+    rejected: Vec<(Arc<ConnectedIntegration>, Failure)>,
 }
 
 /// Integrations and bytes of text from which on a choice is made on a thread of its own: others are not to wait for it.
@@ -30,7 +30,7 @@ const LONG: (usize, usize) = (50, 4 << 10);
 
 impl Routing {
     pub(in crate::pipeline) async fn of(
-        handles: Vec<Arc<Handle>>,
+        handles: Vec<Arc<ConnectedIntegration>>,
         ticket: Traits,
         now: DateTime<Utc>,
     ) -> Self {
@@ -55,7 +55,11 @@ impl Routing {
         }
     }
 
-    fn choose(handles: Vec<Arc<Handle>>, ticket: &Traits, now: DateTime<Utc>) -> Self {
+    fn choose(
+        handles: Vec<Arc<ConnectedIntegration>>,
+        ticket: &Traits,
+        now: DateTime<Utc>,
+    ) -> Self {
         let (subject, mut effort) = (Subject::of(ticket), Effort::default());
         let mut routing = Self {
             candidates: Vec::new(),
@@ -154,7 +158,7 @@ impl Routing {
 }
 
 /// Why an integration cannot take the ticket, if it cannot.
-fn obstacle(handle: &Handle, ticket: &Traits, now: DateTime<Utc>) -> Option<Failure> {
+fn obstacle(handle: &ConnectedIntegration, ticket: &Traits, now: DateTime<Utc>) -> Option<Failure> {
     let row = &handle.row;
     if let Some(failure) = gates::takes_no_work(row, now) {
         return Some(failure);

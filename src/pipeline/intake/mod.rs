@@ -1,4 +1,4 @@
-//! From delivery to durable command: parse, validate, seal, claim, acknowledge. What can never be a command becomes a
+//! From delivery to durable command: parse, validate, seal, enqueue, acknowledge. What can never be a command becomes a
 //! dead letter and a `rejected` event; reads and dry runs are answered here and leave nothing behind.
 
 pub(super) mod dead_letters;
@@ -24,7 +24,7 @@ use crate::pipeline::intake::parse::{Arrival, Kind};
 use crate::pipeline::intake::read_limits::Reads;
 use crate::pipeline::job::Job;
 use crate::store::{
-    ArrivalOrder, Claimed, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, StoredTicket,
+    ArrivalOrder, Enqueued, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, StoredTicket,
     chain,
 };
 use crate::telemetry::{failpoint, metrics};
@@ -72,12 +72,12 @@ pub async fn run_intake(
         );
         let count = admitted(&core, &waiting, now);
         if count > 0 {
-            let asked = take_in(&core, &consumer, waiting.drain(..count).collect()).await;
+            let asked = admit(&core, &consumer, waiting.drain(..count).collect()).await;
             reads.start(&core, &consumer, asked).await;
         } else if let Some(first) = waiting.front() {
             // A notification missed costs what is left of the limit.
             let limit = (first.at + capacity_wait(&core)).saturating_duration_since(now);
-            drop(tokio::time::timeout(limit, core.room.notified()).await);
+            drop(tokio::time::timeout(limit, core.capacity_freed.notified()).await);
         }
     }
 }
@@ -96,13 +96,13 @@ fn capacity_wait(core: &Core) -> Duration {
 /// the ledger, its commands do not wait here at all.
 fn admitted(core: &Core, waiting: &VecDeque<Arrival>, now: Instant) -> usize {
     let wait = capacity_wait(core);
-    let mut rooms = core.lanes.admission();
-    let mut free = core.free_at_the_door();
+    let mut capacities = core.lanes.admission();
+    let mut free = core.free_for_admission();
     let fits = |arrival: &&Arrival| {
         let Some(lane) = arrival.lane() else {
             return true;
         };
-        let fits = free > 0 && rooms.enter(lane);
+        let fits = free > 0 && capacities.enter(lane);
         free = free.saturating_sub(1);
         fits || arrival.at + wait <= now
     };
@@ -117,7 +117,7 @@ struct Incoming {
 }
 
 /// Takes a batch into the ledger, whatever it takes. Returns the reads among it, which are not acknowledged yet.
-async fn take_in(
+async fn admit(
     core: &Arc<Core>,
     consumer: &Consumer,
     batch: Vec<Arrival>,
@@ -145,7 +145,7 @@ async fn take_in(
         }
         deliveries.push(arrival.delivery);
     }
-    let conflicts = claim_until_durable(core, commands, &deliveries).await;
+    let conflicts = enqueue_until_durable(core, commands, &deliveries).await;
     rejected.extend(conflicts);
     metrics::received("read", asked.len());
     metrics::received("rejected", rejected.len());
@@ -163,13 +163,13 @@ async fn take_in(
             .collect();
         until_durable(core, || bury(core, &letters)).await;
     }
-    failpoint("after_claim").await;
+    failpoint("after_enqueue").await;
     consumer.ack(&deliveries);
     asked
 }
 
 /// Claims a batch, whatever it takes: repeats are answered, conflicts returned as rejections.
-async fn claim_until_durable(
+async fn enqueue_until_durable(
     core: &Arc<Core>,
     commands: Vec<Incoming>,
     deliveries: &[Delivery],
@@ -206,17 +206,17 @@ async fn claim_until_durable(
         }
         let mut pause = PAUSE.0;
         loop {
-            match claim(core, &part).await {
-                Ok(claim) => {
+            match enqueue(core, &part).await {
+                Ok(enqueue) => {
                     conflicts
-                        .extend(after_claim(core, part, claim, &mut callers, deliveries).await);
+                        .extend(after_enqueue(core, part, enqueue, &mut callers, deliveries).await);
                     break;
                 }
                 Err(error) if error.is_refusal() && part.len() > 1 => {
                     tracing::warn!(
                         error = chain(&error),
                         rows = part.len(),
-                        "a claim was refused; splitting the batch"
+                        "an enqueue was refused; splitting the batch"
                     );
                     let mut left = part;
                     let right = left.split_off(left.len() / 2);
@@ -252,18 +252,18 @@ async fn claim_until_durable(
 }
 
 /// What came of claiming a batch.
-struct ClaimedBatch {
+struct EnqueuedBatch {
     repeats: Vec<Repeat>,
-    claimed: HashMap<CommandId, Claimed>,
+    enqueued: HashMap<CommandId, Enqueued>,
     /// Of the integrations' rows.
     versions: HashMap<Uuid, i64>,
-    /// As in [`crate::store::Claim`].
+    /// As in [`crate::store::Enqueue`].
     tickets: Option<Vec<StoredTicket>>,
 }
 
 /// One try. Commands it started are held before anybody else can look for rows that nobody holds.
-async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<ClaimedBatch, StoreError> {
-    // The claim takes one command a ticket; those behind it follow in the order of their arrival.
+async fn enqueue(core: &Arc<Core>, part: &[Incoming]) -> Result<EnqueuedBatch, StoreError> {
+    // The enqueue takes one command a ticket; those behind it follow in the order of their arrival.
     let mut tickets = HashSet::new();
     let (first, behind): (Vec<&Incoming>, Vec<&Incoming>) = part.iter().partition(|incoming| {
         incoming
@@ -277,37 +277,45 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<ClaimedBatch, Stor
         .filter(|incoming| prepare::needs_ticket(&incoming.envelope.command))
         .filter_map(|incoming| incoming.row.ticket_id.map(TicketId::uuid))
         .collect();
-    let (claimed, tickets) = {
+    let (enqueued, tickets) = {
         let _claiming = core.claiming.lock().await;
-        let mut rooms = core
+        let mut capacities = core
             .lanes
-            .rooms(core.free_memory(), core.full_organizations());
+            .capacities(core.free_memory(), core.full_organizations());
         if !core.lease.stands() {
             // Durable, but not this process's to run.
-            rooms.total = 0;
+            capacities.total = 0;
         }
         let began = Instant::now();
-        let claim = core.store.claim(&rows, &rooms, core.me.id, &asked).await?;
-        metrics::batch("claim", rows.len(), began.elapsed());
-        let claimed = claim.claimed;
+        let enqueue = core
+            .store
+            .enqueue(&rows, &capacities, core.me.id, &asked)
+            .await?;
+        metrics::batch("enqueue", rows.len(), began.elapsed());
+        let enqueued = enqueue.enqueued;
         let organizations: HashMap<CommandId, OrganizationId> = rows
             .iter()
             .map(|row| (row.id, row.organization_id))
             .collect();
         core.hold(
-            claimed
+            enqueued
                 .iter()
-                .filter(|claimed| claimed.running)
-                .filter_map(|claimed| Some((claimed.id, *organizations.get(&claimed.id)?))),
+                .filter(|enqueued| enqueued.running)
+                .filter_map(|enqueued| Some((enqueued.id, *organizations.get(&enqueued.id)?))),
         );
-        (claimed, claim.tickets)
+        (enqueued, enqueue.tickets)
     };
-    let versions = claimed
+    let versions = enqueued
         .iter()
-        .filter_map(|claimed| Some((claimed.integration_id?.uuid(), claimed.integration_version?)))
+        .filter_map(|enqueued| {
+            Some((
+                enqueued.integration_id?.uuid(),
+                enqueued.integration_version?,
+            ))
+        })
         .collect();
-    if claimed.iter().any(|claimed| !claimed.running) {
-        let lanes: Vec<Uuid> = claimed
+    if enqueued.iter().any(|enqueued| !enqueued.running) {
+        let lanes: Vec<Uuid> = enqueued
             .iter()
             .filter(|c| !c.running && !c.waits)
             .filter_map(|c| c.integration_id.map(IntegrationId::uuid))
@@ -320,25 +328,25 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<ClaimedBatch, Stor
             core.wake_peers();
         }
     }
-    offer_turns(core, &rows, &claimed).await;
-    let claimed: HashMap<CommandId, Claimed> = claimed
+    offer_turns(core, &rows, &enqueued).await;
+    let enqueued: HashMap<CommandId, Enqueued> = enqueued
         .into_iter()
-        .map(|claimed| (claimed.id, claimed))
+        .map(|enqueued| (enqueued.id, enqueued))
         .collect();
     let mut rest: Vec<&NewCommand> = rows
         .into_iter()
-        .filter(|row| !claimed.contains_key(&row.id))
+        .filter(|row| !enqueued.contains_key(&row.id))
         .collect();
     rest.extend(behind.iter().map(|incoming| &incoming.row));
-    let mut done = ClaimedBatch {
+    let mut done = EnqueuedBatch {
         repeats: Vec::new(),
-        claimed,
+        enqueued,
         versions,
         tickets,
     };
     if !rest.is_empty() {
         loop {
-            match core.store.claim_rest(&rest, ArrivalOrder::Kept).await {
+            match core.store.enqueue_rest(&rest, ArrivalOrder::Kept).await {
                 Ok(phase) => {
                     done.repeats = phase.repeats;
                     if !phase.waiting.is_empty() {
@@ -361,11 +369,11 @@ async fn claim(core: &Arc<Core>, part: &[Incoming]) -> Result<ClaimedBatch, Stor
 }
 
 /// A turn that was being released while a command came to wait for it would be nobody's until the fallback clock looks.
-async fn offer_turns(core: &Core, rows: &[&NewCommand], claimed: &[Claimed]) {
-    let waiting: HashSet<CommandId> = claimed
+async fn offer_turns(core: &Core, rows: &[&NewCommand], enqueued: &[Enqueued]) {
+    let waiting: HashSet<CommandId> = enqueued
         .iter()
-        .filter(|claimed| claimed.waits)
-        .map(|claimed| claimed.id)
+        .filter(|enqueued| enqueued.waits)
+        .map(|enqueued| enqueued.id)
         .collect();
     if waiting.is_empty() {
         return;
@@ -387,42 +395,42 @@ async fn offer_turns(core: &Core, rows: &[&NewCommand], claimed: &[Claimed]) {
     }
 }
 
-async fn start(core: &Arc<Core>, part: &[Incoming], claim: &ClaimedBatch) {
+async fn start(core: &Arc<Core>, part: &[Incoming], enqueue: &EnqueuedBatch) {
     let jobs: Vec<Job> = part
         .iter()
         .filter_map(|incoming| {
-            let claimed = claim
-                .claimed
+            let enqueued = enqueue
+                .enqueued
                 .get(&incoming.envelope.id)
-                .filter(|claimed| claimed.running)?;
-            Some(Job::claimed(incoming.envelope.clone(), claimed))
+                .filter(|enqueued| enqueued.running)?;
+            Some(Job::enqueued(incoming.envelope.clone(), enqueued))
         })
         .collect();
-    prepare::start(core, jobs, &claim.versions, claim.tickets.as_deref()).await;
+    prepare::start(core, jobs, &enqueue.versions, enqueue.tickets.as_deref()).await;
 }
 
-async fn after_claim(
+async fn after_enqueue(
     core: &Arc<Core>,
     part: Vec<Incoming>,
-    claim: ClaimedBatch,
+    enqueue: EnqueuedBatch,
     callers: &mut Vec<(CommandId, String, String)>,
     deliveries: &[Delivery],
 ) -> Vec<(Rejection, usize)> {
-    let repeats: HashMap<CommandId, &Repeat> = claim
+    let repeats: HashMap<CommandId, &Repeat> = enqueue
         .repeats
         .iter()
         .map(|repeat| (repeat.id, repeat))
         .collect();
-    metrics::received("repeat", claim.repeats.len());
-    metrics::received("claimed", part.len().saturating_sub(claim.repeats.len()));
+    metrics::received("repeat", enqueue.repeats.len());
+    metrics::received("enqueued", part.len().saturating_sub(enqueue.repeats.len()));
     let mut conflicts = Vec::new();
     let mut jobs = Vec::with_capacity(part.len());
     let mut answers = Vec::new();
     for incoming in part {
         let id = incoming.envelope.id;
-        let claimed = claim.claimed.get(&id);
-        if let Some(claimed) = claimed.filter(|claimed| claimed.running) {
-            jobs.push(Job::claimed(incoming.envelope, claimed));
+        let enqueued = enqueue.enqueued.get(&id);
+        if let Some(enqueued) = enqueued.filter(|enqueued| enqueued.running) {
+            jobs.push(Job::enqueued(incoming.envelope, enqueued));
         } else if let Some(repeat) = repeats.get(&id) {
             let row = &incoming.row;
             if repeat.digest == row.digest || row.older_digests.contains(&repeat.digest) {
@@ -454,7 +462,7 @@ async fn after_claim(
         until_durable(core, || core.store.add_events(&answers, core.me.id)).await;
         core.relay.offer(answers);
     }
-    prepare::start(core, jobs, &claim.versions, claim.tickets.as_deref()).await;
+    prepare::start(core, jobs, &enqueue.versions, enqueue.tickets.as_deref()).await;
     conflicts
 }
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::broker::Delivery;
-use crate::contract::{Command, Envelope, OwnCommand, RawMessage, Rejection};
+use crate::contract::{AdminCommand, Command, Envelope, RawMessage, Rejection};
 use crate::domain::IntegrationId;
 use crate::pipeline::context::Core;
 use crate::pipeline::lane::lane_of_type;
@@ -69,7 +69,7 @@ impl Arrival {
     pub(in crate::pipeline) fn lane(&self) -> Option<Uuid> {
         match &self.kind {
             // What changes an integration does not wait behind its tickets.
-            Kind::Command(command) if matches!(command.0.command, Command::Own(_)) => None,
+            Kind::Command(command) if matches!(command.0.command, Command::Admin(_)) => None,
             Kind::Command(command) => command.1.integration_id.map(IntegrationId::uuid),
             Kind::Asked(_) | Kind::Rejected(_) => None,
         }
@@ -116,9 +116,11 @@ fn command(core: &Core, mut envelope: Envelope) -> (Envelope, NewCommand) {
 /// The integration whose secrets the command carries, if it carries any.
 fn secret_of(envelope: &Envelope) -> Option<IntegrationId> {
     match &envelope.command {
-        Command::Own(OwnCommand::CreateIntegration(_)) => Some(envelope.id.created_integration()),
-        Command::Own(OwnCommand::UpdateIntegration(update)) => Some(update.integration_id),
-        Command::Own(_) | Command::Ticket(_) | Command::Read(_) | Command::Unwritten(_) => None,
+        Command::Admin(AdminCommand::CreateIntegration(_)) => {
+            Some(envelope.id.created_integration())
+        }
+        Command::Admin(AdminCommand::UpdateIntegration(update)) => Some(update.integration_id),
+        Command::Admin(_) | Command::Ticket(_) | Command::Read(_) | Command::Unsupported(_) => None,
     }
 }
 
@@ -143,7 +145,7 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
     }
     match &envelope.command {
         // It fails, so its secrets are not needed any more; they are not kept.
-        Command::Unwritten(_) => {
+        Command::Unsupported(_) => {
             let mut map: Map<String, Value> = serde_json::from_str(&data).unwrap_or_default();
             mask_members(&mut map);
             let masked = Value::Object(map).to_string();
@@ -151,7 +153,7 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
             let digests = keyed.iter().map(|hash| digest_of(&(masked.clone() + hash)));
             (masked.clone(), digests.collect())
         }
-        Command::Ticket(_) | Command::Own(_) | Command::Read(_) => {
+        Command::Ticket(_) | Command::Admin(_) | Command::Read(_) => {
             let digest = digest_of(&data);
             (data, vec![digest])
         }

@@ -51,8 +51,8 @@ impl Kind {
                 | ReadCommand::Route(_),
             )
             | Command::Ticket(_)
-            | Command::Own(_)
-            | Command::Unwritten(_) => Self::Ledger,
+            | Command::Admin(_)
+            | Command::Unsupported(_) => Self::Ledger,
         }
     }
 
@@ -187,9 +187,10 @@ impl Reads {
                         "other reads of this integration wait for its platform".to_owned()
                     })
                 }
-                Command::Read(_) | Command::Ticket(_) | Command::Own(_) | Command::Unwritten(_) => {
-                    Ok(None)
-                }
+                Command::Read(_)
+                | Command::Ticket(_)
+                | Command::Admin(_)
+                | Command::Unsupported(_) => Ok(None),
             };
             let entered = slot.and_then(|slot| {
                 let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);

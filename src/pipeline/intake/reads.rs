@@ -16,14 +16,16 @@ use crate::domain::{ErrorCode, Failure, Integration, OrganizationId, TicketId};
 use crate::pipeline::connections::open_credentials;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::dispatch;
-use crate::pipeline::executor::gates::{self, Verdict};
+use crate::pipeline::executor::gates::{self, GateDecision};
 use crate::pipeline::executor::prepare;
 use crate::pipeline::executor::routing::Routing;
 use crate::pipeline::job::{Job, Organization};
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{Cause, Exchange, Operation, file};
 use crate::secrets::{KeyRing, mask};
-use crate::store::{Claimed, LoadedIntegration, OutboxKey, OutboxRow, Searched, StoreError, chain};
+use crate::store::{
+    Enqueued, LoadedIntegration, OutboxKey, OutboxRow, Searched, StoreError, chain,
+};
 
 /// Answers one. Waits for the database as long as it takes: the delivery is acknowledged after it.
 pub(in crate::pipeline) async fn answer(core: &Arc<Core>, envelope: Envelope) {
@@ -139,7 +141,7 @@ async fn read(
 ) -> Result<Answer, StoreError> {
     let asked = match &envelope.command {
         Command::Read(asked) => asked,
-        Command::Ticket(_) | Command::Own(_) | Command::Unwritten(_) => {
+        Command::Ticket(_) | Command::Admin(_) | Command::Unsupported(_) => {
             let text = format!(
                 "this version of Ticketwire does not carry out {} yet",
                 envelope.command_type
@@ -371,7 +373,7 @@ async fn dry_run(
             json!({ "dry_run": true, "request": null, "message": "the command is valid; nothing was done" }),
         ));
     }
-    let claimed = Claimed {
+    let enqueued = Enqueued {
         id: envelope.id,
         running: true,
         integration_id: envelope.command.integration_id(),
@@ -382,7 +384,7 @@ async fn dry_run(
         waits: false,
     };
     let rehearsed = dispatch::rehearse(&envelope.command);
-    let mut job = Job::claimed(envelope.clone(), &claimed);
+    let mut job = Job::enqueued(envelope.clone(), &enqueued);
     let analysis = rehearsed.map(|(command, analysis)| {
         job.command = Arc::new(command);
         analysis
@@ -396,12 +398,12 @@ async fn dry_run(
     prepare::fill(core, &mut jobs, &HashMap::new(), None).await?;
     let [job] = jobs;
     let answer = match gates::ticket(&job, Utc::now()) {
-        Verdict::Refuse(failure) | Verdict::Later(_, failure) => Err(failure),
-        Verdict::Wait(_) => Err(Failure::new(ErrorCode::TicketNotFound, "no such ticket")),
-        Verdict::Own => {
+        GateDecision::Refuse(failure) | GateDecision::Later(_, failure) => Err(failure),
+        GateDecision::Wait(_) => Err(Failure::new(ErrorCode::TicketNotFound, "no such ticket")),
+        GateDecision::Local => {
             Ok(json!({ "dry_run": true, "request": null, "message": "no platform is concerned" }))
         }
-        Verdict::Route => {
+        GateDecision::Route => {
             let handles = core
                 .integrations
                 .of_organization(envelope.organization_id)
@@ -414,7 +416,7 @@ async fn dry_run(
                 }
             }
         }
-        Verdict::Call(handle, adapter) => {
+        GateDecision::Call(handle, adapter) => {
             *row = Some(handle.row.clone());
             let view = dispatch::preview_view(core, job);
             let (job, view) = view;

@@ -2,8 +2,8 @@
 //! that the others lose nothing if one of them is what killed it. First a few together, as most deaths are nobody's
 //! fault; those of a group whose process died too are run one at a time, so that a death tells on one and nobody else.
 //!
-//! The parent starts the child (`ticketwire run --alone`) when a suspect is due and buries it when it dies. The child
-//! ends by itself when no suspect is left, or when its standard input closes, which is how it learns that the parent
+//! The parent starts the child (`ticketwire run --isolated`) when a poison candidate is due and buries it when it dies. The child
+//! ends by itself when no poison candidate is left, or when its standard input closes, which is how it learns that the parent
 //! is gone.
 
 use std::path::PathBuf;
@@ -18,13 +18,13 @@ use crate::pipeline::executor::prepare;
 use crate::store::StoreError;
 
 /// The parent's side.
-pub struct Alone {
+pub struct Isolation {
     program: PathBuf,
     arguments: Vec<String>,
     child: Option<Child>,
 }
 
-impl Alone {
+impl Isolation {
     /// `program` with `arguments` and the worker's id runs this program as the child.
     #[must_use]
     pub const fn new(program: PathBuf, arguments: Vec<String>) -> Self {
@@ -38,17 +38,17 @@ impl Alone {
     /// The worker id of a parent's child.
     #[must_use]
     pub fn worker_of(parent: &str) -> String {
-        format!("{parent}/alone")
+        format!("{parent}/isolated")
     }
 
-    /// Starts the child if a suspect is due; buries it if it died.
+    /// Starts the child if a poison candidate is due; buries it if it died.
     pub(in crate::pipeline) async fn tend(&mut self, core: &Core) -> Result<(), StoreError> {
         if let Some(child) = &mut self.child {
             match child.try_wait() {
                 Ok(None) => return Ok(()),
                 Ok(Some(status)) => {
                     if !status.success() {
-                        tracing::warn!(status = %status, "the process that runs suspects alone died");
+                        tracing::warn!(status = %status, "the process that runs poison candidates isolated died");
                     }
                     let buried = core
                         .store
@@ -57,7 +57,7 @@ impl Alone {
                     if buried > 0 {
                         tracing::warn!(
                             commands = buried,
-                            "a suspect was running when its process died"
+                            "a poison candidate was running when its process died"
                         );
                     }
                     self.child = None;
@@ -78,7 +78,7 @@ impl Alone {
             match command.spawn() {
                 Ok(child) => self.child = Some(child),
                 Err(error) => {
-                    tracing::error!(error = %error, "cannot start the process that runs suspects alone");
+                    tracing::error!(error = %error, "cannot start the process that runs poison candidates isolated");
                 }
             }
         }
@@ -101,41 +101,44 @@ impl Alone {
     }
 }
 
-/// How many suspects run together before any is run alone. So many at most are run one by one after the process of such
+/// How many poison candidates run together before any is run alone. So many at most are run one by one after the process of such
 /// a group died, and so much faster is a crash sorted out of which none of them is guilty, as of a kill.
 const TOGETHER: usize = 32;
 
-/// The child's side: runs suspects until none is due, those first that may run together. Returns when it may end.
+/// The child's side: runs poison candidates until none is due, those first that may run together. Returns when it may end.
 ///
 /// # Errors
 /// The database's.
-pub async fn run_suspects(core: &Arc<Core>) -> Result<(), StoreError> {
+pub async fn run_candidates(core: &Arc<Core>) -> Result<(), StoreError> {
     loop {
-        let (taken, alone) = {
+        let (claimed, alone) = {
             let _claiming = core.claiming.lock().await;
             let room = TOGETHER.saturating_sub(core.held_count());
-            let mut taken = core.store.take_suspects(core.me.id, false, room).await?;
-            let alone = taken.is_empty() && core.is_idle();
+            let mut claimed = core.store.claim_candidates(core.me.id, false, room).await?;
+            let alone = claimed.is_empty() && core.is_idle();
             if alone {
-                taken = core.store.take_suspects(core.me.id, true, 1).await?;
+                claimed = core.store.claim_candidates(core.me.id, true, 1).await?;
             }
             core.hold(
-                taken
+                claimed
                     .iter()
                     .map(|command| (command.id, command.organization_id)),
             );
-            (taken, alone)
+            (claimed, alone)
         };
-        if taken.is_empty() && core.is_idle() {
+        if claimed.is_empty() && core.is_idle() {
             return Ok(());
         }
-        for command in &taken {
-            tracing::info!(command_id = %command.id, alone, deaths = command.deaths, "running a suspect");
+        for command in &claimed {
+            tracing::info!(command_id = %command.id, alone, deaths = command.deaths, "running a poison candidate");
         }
-        prepare::start_taken(core, taken).await;
+        prepare::start_claimed(core, claimed).await;
         // The settler notifies when it lets go of a command; the limit only covers a notification missed.
         loop {
-            drop(tokio::time::timeout(Duration::from_millis(100), core.room.notified()).await);
+            drop(
+                tokio::time::timeout(Duration::from_millis(100), core.capacity_freed.notified())
+                    .await,
+            );
             if core.is_idle() || !alone {
                 break;
             }

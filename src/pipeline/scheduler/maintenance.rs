@@ -12,9 +12,9 @@ use crate::domain::{CommandId, IntegrationId, LifeEvent};
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::admin::{Verdict, run_checks};
 use crate::pipeline::lane::check_lane;
-use crate::pipeline::settle::circuits::transit_now;
+use crate::pipeline::settle::circuits::change_state_now;
 use crate::platforms::TestKind;
-use crate::store::{NewCommand, StoreError, Task, Transit, chain};
+use crate::store::{NewCommand, StateChange, StoreError, Task, chain};
 
 /// How often the ledger is asked what is due.
 const EVERY: Duration = Duration::from_secs(1);
@@ -22,12 +22,12 @@ const EVERY: Duration = Duration::from_secs(1);
 const CHECKS_MAX: usize = 8;
 
 /// Looks after integrations.
-pub(in crate::pipeline) struct Rounds {
+pub(in crate::pipeline) struct Maintenance {
     last: Instant,
     checks: TaskTracker,
 }
 
-impl Rounds {
+impl Maintenance {
     pub(in crate::pipeline) fn new() -> Self {
         Self {
             last: Instant::now(),
@@ -52,7 +52,7 @@ impl Rounds {
             if free > 0 {
                 let due = core
                     .store
-                    .take_tasks(
+                    .claim_tasks(
                         Task::Health,
                         interval,
                         lease,
@@ -65,7 +65,7 @@ impl Rounds {
                 }
             }
         }
-        for (id, due_at) in core.store.take_tasks(Task::Sync, lease, lease, 50).await? {
+        for (id, due_at) in core.store.claim_tasks(Task::Sync, lease, lease, 50).await? {
             sync(core, id, due_at).await?;
         }
         Ok(())
@@ -104,14 +104,14 @@ async fn check(core: &Arc<Core>, id: IntegrationId) {
         } else {
             LifeEvent::CheckFailed
         };
-        let transit = Transit {
+        let transit = StateChange {
             // Somebody may have changed it while it was checked: what was seen then says nothing of it now.
             expected: Some(handle.row.life()),
             reason: Some("the health check on the schedule".into()),
             error: verdict.error,
-            ..Transit::of(id, event)
+            ..StateChange::of(id, event)
         };
-        transit_now(core, &transit).await;
+        change_state_now(core, &transit).await;
     }
     if let Err(error) = core.store.end_task(Task::Health, id).await {
         tracing::debug!(integration_id = %id, error = chain(&error), "a check's lease runs out by itself");

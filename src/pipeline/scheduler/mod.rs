@@ -1,4 +1,4 @@
-//! The clock: takes what is due, gives free turns away, sees to circuits, leases, usage and suspects. Shared by all
+//! The clock: takes what is due, gives free turns away, sees to circuits, leases, usage and poison candidates. Shared by all
 //! workers through `SKIP LOCKED`: one worker or fifty is the same configuration.
 
 pub mod isolation;
@@ -17,10 +17,10 @@ use crate::domain::IntegrationId;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::prepare;
 use crate::pipeline::lane::lane_of_type;
-use crate::pipeline::scheduler::isolation::Alone;
-use crate::pipeline::scheduler::maintenance::Rounds;
+use crate::pipeline::scheduler::isolation::Isolation;
+use crate::pipeline::scheduler::maintenance::Maintenance;
 use crate::pipeline::scheduler::retention::Retention;
-use crate::store::{StoreError, Taken, chain};
+use crate::store::{Claimed, StoreError, chain};
 use crate::telemetry::metrics;
 
 /// How often the ledger is asked for due commands when nothing wakes the clock.
@@ -35,14 +35,14 @@ const FOLD: Duration = Duration::from_secs(3);
 const WAITING_MAX: i64 = 500;
 
 /// Runs until `stop` fires.
-pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: CancellationToken) {
+pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Isolation>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last_round = Instant::now();
     let mut last_fold = Instant::now();
     let mut last_statistics = Instant::now();
     let mut retention = Retention::new();
-    let mut rounds = Rounds::new();
+    let mut rounds = Maintenance::new();
     // Others are judged only after one lease of a reachable database: a long outage is no massacre.
     let mut reachable_since = Instant::now();
     let mut in_doubt = true;
@@ -66,9 +66,9 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
             }
         }
         if trouble.is_none()
-            && let Err(error) = take(&core).await
+            && let Err(error) = claim_due(&core).await
         {
-            // The take's commit is in doubt.
+            // The claim's commit is in doubt.
             in_doubt = true;
             trouble = Some(error);
         }
@@ -118,39 +118,41 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Alone>, stop: Cance
 }
 
 /// Takes due commands while there is room and there are any.
-async fn take(core: &Arc<Core>) -> Result<(), StoreError> {
+async fn claim_due(core: &Arc<Core>) -> Result<(), StoreError> {
     loop {
         let free = core.free_memory();
         if free == 0 {
             return Ok(());
         }
-        let probes: Vec<Uuid> = if core.has_trouble() {
+        let probes: Vec<Uuid> = if core.has_degraded() {
             core.store.win_probes(core.config.dispatch.lease).await?
         } else {
             Vec::new()
         };
-        let (taken, full) = {
+        let (claimed, full) = {
             let _claiming = core.claiming.lock().await;
-            let rooms = core.lanes.rooms(free.min(512), core.full_organizations());
-            let taken = core.store.take(&rooms, core.me.id, &probes).await?;
+            let capacities = core
+                .lanes
+                .capacities(free.min(512), core.full_organizations());
+            let claimed = core.store.claim(&capacities, core.me.id, &probes).await?;
             core.hold(
-                taken
+                claimed
                     .iter()
                     .map(|command| (command.id, command.organization_id)),
             );
-            let lanes: Vec<Uuid> = taken.iter().map(lane_of).collect();
-            core.lanes.check_backlog(&rooms, &lanes);
-            let full = i64::try_from(taken.len()).is_ok_and(|count| count >= rooms.total);
-            (taken, full)
+            let lanes: Vec<Uuid> = claimed.iter().map(lane_of).collect();
+            core.lanes.check_backlog(&capacities, &lanes);
+            let full = i64::try_from(claimed.len()).is_ok_and(|count| count >= capacities.total);
+            (claimed, full)
         };
-        if taken.is_empty() {
+        if claimed.is_empty() {
             if !probes.is_empty() {
                 core.store.return_probes(&probes).await?;
             }
             return Ok(());
         }
-        let lanes: Vec<Uuid> = taken.iter().map(lane_of).collect();
-        prepare::start_taken(core, taken).await;
+        let lanes: Vec<Uuid> = claimed.iter().map(lane_of).collect();
+        prepare::start_claimed(core, claimed).await;
         core.lanes.expect_more(lanes);
         if !full {
             return Ok(());
@@ -158,14 +160,14 @@ async fn take(core: &Arc<Core>) -> Result<(), StoreError> {
     }
 }
 
-fn lane_of(taken: &Taken) -> Uuid {
-    CommandType::parse(&taken.command_type)
-        .and_then(|kind| lane_of_type(kind, taken.organization_id, taken.integration_id))
-        .or(taken.integration_id.map(IntegrationId::uuid))
+fn lane_of(claimed: &Claimed) -> Uuid {
+    CommandType::parse(&claimed.command_type)
+        .and_then(|kind| lane_of_type(kind, claimed.organization_id, claimed.integration_id))
+        .or(claimed.integration_id.map(IntegrationId::uuid))
         .unwrap_or_default()
 }
 
-/// Runs what a claim or take left behind whose commit was in doubt: leased to this process, but not in its hands, and
+/// Runs what an enqueue or claim left behind whose commit was in doubt: leased to this process, but not in its hands, and
 /// so surely not begun.
 async fn adopt(core: &Arc<Core>) -> Result<(), StoreError> {
     let found = {
@@ -183,7 +185,7 @@ async fn adopt(core: &Arc<Core>) -> Result<(), StoreError> {
             commands = found.len(),
             "found commands of ours that were not in hand; running them"
         );
-        prepare::start_taken(core, found).await;
+        prepare::start_claimed(core, found).await;
     }
     Ok(())
 }
@@ -191,7 +193,7 @@ async fn adopt(core: &Arc<Core>) -> Result<(), StoreError> {
 async fn round(
     core: &Arc<Core>,
     reachable_since: Instant,
-    alone: Option<&mut Alone>,
+    alone: Option<&mut Isolation>,
 ) -> Result<(), StoreError> {
     match core.store.check_waiting(WAITING_MAX).await {
         Ok(_) => {}
@@ -204,19 +206,19 @@ async fn round(
     if left > 0 {
         tracing::info!(callers = left, "answering callers that were left behind");
     }
-    let troubled: HashSet<_> = core
+    let degraded: HashSet<_> = core
         .store
         .troubled_circuits()
         .await?
         .into_iter()
         .map(|(id, _)| id)
         .collect();
-    core.set_troubled(troubled);
+    core.set_degraded(degraded);
     if reachable_since.elapsed() >= core.config.dispatch.lease {
-        let taken = core.store.take_over_dead(&core.me).await?;
-        if taken > 0 {
+        let claimed = core.store.take_over_dead(&core.me).await?;
+        if claimed > 0 {
             tracing::warn!(
-                commands = taken,
+                commands = claimed,
                 "took over from workers whose lease ran out"
             );
         }

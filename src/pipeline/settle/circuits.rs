@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::contract::{Notice, Subject, notice};
 use crate::domain::{IntegrationId, LifeEvent};
 use crate::pipeline::context::Core;
-use crate::store::{CircuitChange, OutboxRow, Transit, Transited, chain};
+use crate::store::{CircuitChange, OutboxRow, StateChange, StateChanged, chain};
 
 /// Of `failure_threshold`, in percent.
 const WARNINGS: [i32; 2] = [50, 80];
@@ -84,18 +84,18 @@ async fn rate_limit(core: &Arc<Core>, change: &CircuitChange, paused: bool) {
 
 async fn too_many(core: &Arc<Core>, id: IntegrationId, failures: i32, limit: i32) {
     let reason = format!("{failures} failures in a row reached failure_threshold {limit}");
-    let transit = Transit {
+    let transit = StateChange {
         reason: Some(reason),
-        ..Transit::of(id, LifeEvent::TooManyFailures)
+        ..StateChange::of(id, LifeEvent::TooManyFailures)
     };
-    transit_now(core, &transit).await;
+    change_state_now(core, &transit).await;
 }
 
 /// Makes a change that no command asked for; what fails here is tried again by whatever saw the reason.
-pub(in crate::pipeline) async fn transit_now(core: &Arc<Core>, transit: &Transit) {
+pub(in crate::pipeline) async fn change_state_now(core: &Arc<Core>, transit: &StateChange) {
     match core.store.transit(transit, Some(core.me.id)).await {
-        Ok(Transited::Done(rows)) => core.relay.offer(rows),
-        Ok(Transited::Gone | Transited::Moved) => {}
+        Ok(StateChanged::Done(rows)) => core.relay.offer(rows),
+        Ok(StateChanged::Gone | StateChanged::Moved) => {}
         Err(error) => tracing::warn!(
             integration_id = %transit.id, error = chain(&error), "could not change an integration's state"
         ),

@@ -15,7 +15,7 @@ use crate::domain::{CommandId, CommandState, ErrorCode, Failure, IntegrationId};
 use crate::pipeline::context::{Core, DoneQueue};
 use crate::pipeline::disposition::{Completed, Completion};
 use crate::store::{
-    CircuitTally, EventRecord, Followed, OutboxBatch, OutboxKey, OutboxRow, OwnEffect, Report,
+    CircuitTally, EventRecord, Followed, LedgerChange, OutboxBatch, OutboxKey, OutboxRow, Report,
     SettledBatch, Settlement, StoreError, UsageTally, chain,
 };
 use crate::telemetry::{failpoint, metrics};
@@ -273,7 +273,7 @@ async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
 async fn settle_with_change(
     core: &Arc<Core>,
     settlement: Settlement,
-    change: &OwnEffect,
+    change: &LedgerChange,
     usage: &[(IntegrationId, UsageTally)],
     (if_refused, if_stale): (Settlement, Settlement),
 ) {
@@ -312,13 +312,13 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
         .map(|s| (s.id, !s.older_unsent))
         .collect();
     let mut rows = Vec::new();
-    let mut sole = OutboxBatch {
+    let mut single_event = OutboxBatch {
         id: settled.batch,
         rows: Vec::with_capacity(batch.len()),
     };
     for settlement in batch {
-        let rows = if settlement.is_sole() {
-            &mut sole.rows
+        let rows = if settlement.is_single_event() {
+            &mut single_event.rows
         } else {
             &mut rows
         };
@@ -354,7 +354,7 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
         }
     }
     rows.extend(settled.extra);
-    core.relay.offer_batch(sole);
+    core.relay.offer_batch(single_event);
     core.relay.offer(rows);
     core.release(batch.iter().map(|settlement| settlement.id));
     if batch.iter().any(|settlement| !settlement.is_finished()) {
@@ -384,14 +384,14 @@ fn follow(core: &Arc<Core>, followed: Followed) {
 async fn tally(core: &Arc<Core>, circuits: HashMap<IntegrationId, CircuitTally>) {
     let worth: Vec<(IntegrationId, CircuitTally)> = circuits
         .into_iter()
-        .filter(|(id, tally)| tally.is_trouble() || core.is_troubled(*id))
+        .filter(|(id, tally)| tally.is_trouble() || core.is_degraded(*id))
         .collect();
     if worth.is_empty() {
         return;
     }
     for (id, tally) in &worth {
         if tally.is_trouble() {
-            core.note_trouble(*id);
+            core.note_degraded(*id);
         }
     }
     let circuit = &core.config.circuit;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use self::following::Following;
 pub use self::following::{Followed, Reply};
 use self::rows::{ChangeRow, SettleRows};
-use super::effect::{self, Made, OwnEffect};
+use super::effect::{self, LedgerChange, Made};
 use super::{OutboxRow, Store, StoreError, keep_if_sound, limited};
 use crate::contract::{IntegrationResult, Outcome};
 use crate::domain::{
@@ -52,7 +52,7 @@ pub struct Settlement {
     pub lookups: i32,
     /// Gives its turn back and waits: its ticket is not known yet.
     pub waits: bool,
-    /// Whether it was really run, so that a suspect is cleared: waiting proves nothing.
+    /// Whether it was really run, so that a poison candidate is cleared: waiting proves nothing.
     pub ran: bool,
     /// The integration it was resolved to.
     pub integration_id: Option<IntegrationId>,
@@ -98,7 +98,7 @@ impl Settlement {
 
     /// Whether its final event is the only one the command has ever had: such an event is not stored apart from it.
     #[must_use]
-    pub fn is_sole(&self) -> bool {
+    pub fn is_single_event(&self) -> bool {
         self.is_finished() && self.events_after == 1 && self.events.len() == 1
     }
 
@@ -106,7 +106,7 @@ impl Settlement {
     /// makes one, was not there when it began.
     fn is_first_try(&self) -> bool {
         self.fencing_token == 1
-            && self.is_sole()
+            && self.is_single_event()
             && self
                 .ticket_insert
                 .as_ref()
@@ -233,7 +233,7 @@ pub struct Settled {
 pub struct SettledBatch {
     /// The settlements that took effect; the others were somebody else's by then.
     pub settled: Vec<Settled>,
-    /// Names the sole events among them (see [`Settlement::is_sole`]) in the outbox.
+    /// Names the single events among them (see [`Settlement::is_single_event`]) in the outbox.
     pub batch: Uuid,
     /// Events of an effect.
     pub extra: Vec<OutboxRow>,
@@ -296,7 +296,7 @@ impl Store {
         worker: &str,
         settlement: &Settlement,
         usage: &[(IntegrationId, UsageTally)],
-        effect: &OwnEffect,
+        effect: &LedgerChange,
     ) -> Result<Option<(SettledBatch, Followed)>, StoreError> {
         let client = self.hot().await?;
         let work = async {
@@ -336,7 +336,7 @@ async fn settle_one(
     (owner, worker): (Uuid, &str),
     settlement: &Settlement,
     usage: &[(IntegrationId, UsageTally)],
-    effect: &OwnEffect,
+    effect: &LedgerChange,
 ) -> Result<Option<(SettledBatch, Followed)>, tokio_postgres::Error> {
     let batch = std::slice::from_ref(settlement);
     let batch_id = Uuid::now_v7();

@@ -76,8 +76,8 @@ pub(super) struct CommandRow<'a> {
     integration: Option<Uuid>,
     /// Whether it has had events before these.
     earlier: bool,
-    /// Whether its event is the command's only one: see [`Settlement::is_sole`].
-    sole: bool,
+    /// Whether its event is the command's only one: see [`Settlement::is_single_event`].
+    single_event: bool,
 }
 
 impl<'a> CommandRow<'a> {
@@ -104,7 +104,7 @@ impl<'a> CommandRow<'a> {
             ran: s.ran,
             integration: s.integration_id.map(IntegrationId::uuid),
             earlier: events > s.events.len(),
-            sole: s.is_sole(),
+            single_event: s.is_single_event(),
         }
     }
 }
@@ -159,7 +159,7 @@ pub(super) struct EventRow<'a> {
 
 impl<'a> EventRow<'a> {
     fn of(s: &'a Settlement) -> impl Iterator<Item = Self> {
-        let apart = if s.is_sole() { &[] } else { &*s.events };
+        let apart = if s.is_single_event() { &[] } else { &*s.events };
         apart.iter().map(|event| Self {
             id: s.id.uuid(),
             number: event.number,

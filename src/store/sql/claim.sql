@@ -1,58 +1,32 @@
--- Makes a batch of commands durable and starts those that may start at once. One statement, so one round trip and one
--- commit. A row that is not returned is a repeat, or its ticket's turn is taken: the caller tells them apart.
--- What is only stored joins at the insert: each step copies its rows.
---
--- The fence keeps the order of arrival where two workers store at once: one that was paused goes on with deliveries that the
--- broker has meanwhile given to another. Whoever comes second finds repeats. Arrivals are numbered under the fence.
-WITH fence AS MATERIALIZED (
-  SELECT pg_advisory_xact_lock(hashtextextended('ticketwire enqueue', 0)) AS held
-), inp AS MATERIALIZED (
-  SELECT u.*, nextval('command_arrivals') AS arrival
-  FROM fence, unnest($1::enqueue_head[]) WITH ORDINALITY AS u(id, type, org, integ, ticket, creates, named_lane, n)
-), res AS MATERIALIZED (
-  SELECT inp.*,
-         COALESCE(inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) AS integration,
-         -- What changes or tests an integration has a lane of its own: it does not wait behind its tickets, nor for its
-         -- circuit.
-         COALESCE(inp.named_lane, inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) AS in_lane,
-         -- A create passes those that wait for it; nothing else passes one that waits for the turn.
-         (inp.ticket IS NULL OR inp.creates
-          OR (t.id IS NOT NULL
-              AND NOT EXISTS (SELECT FROM commands w WHERE w.organization_id = inp.org AND w.ticket_id = inp.ticket
-                              AND w.state = 'pending' AND NOT w.turn))) AS ready
-  -- Nobody asks for the ticket of a create, so it is not looked up.
-  FROM inp LEFT JOIN tickets t ON t.id = CASE WHEN NOT inp.creates THEN inp.ticket END AND t.organization_id = inp.org
-       AND NOT t.is_deleted
-), lanes AS MATERIALIZED (
-  SELECT d.lane, i.xmin::text::bigint AS version,
-         CASE WHEN c.open_until IS NOT NULL OR c.paused_until IS NOT NULL
-                OR EXISTS (SELECT FROM commands b WHERE b.lane = d.lane AND b.due_at <= now())
-              THEN 0 ELSE COALESCE(r.room, $5) END AS room
-  FROM (SELECT DISTINCT COALESCE(in_lane, '00000000-0000-0000-0000-000000000000') AS lane FROM res) d
-  LEFT JOIN integrations i ON i.id = d.lane
-  LEFT JOIN integration_circuits c ON c.integration_id = d.lane
-  LEFT JOIN unnest($3::uuid[], $4::int[]) AS r(lane, room) ON r.lane = d.lane
-), ranked AS (
-  SELECT res.*, l.lane, l.version,
-         res.ready
-           AND row_number() OVER (PARTITION BY l.lane ORDER BY res.ready DESC, res.n) <= l.room
-           AND res.n <= $6
-           -- An organization that has its share of this process's memory goes on in the ledger.
-           AND NOT res.org = ANY ($8::uuid[]) AS runs
-  FROM res JOIN lanes l ON l.lane = COALESCE(res.in_lane, '00000000-0000-0000-0000-000000000000')
-), ins AS (
-  INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, state, turn, fencing_token, owner, lane,
-                        due_at, retry_at, started_at, expires_at, digest, data, traceparent, tracestate)
-  SELECT id, arrival, type, org, integration, ticket, CASE WHEN runs THEN 'running' ELSE 'pending' END, ready,
-         CASE WHEN runs THEN 1 ELSE 0 END, CASE WHEN runs THEN $7::uuid END, lane,
-         CASE WHEN ready AND NOT runs THEN now() END, CASE WHEN NOT ready THEN now() + interval '1 second' END,
-         CASE WHEN runs THEN now() END, expires_at, digest, data, traceparent, tracestate
-  FROM ranked JOIN unnest($2::enqueue_body[]) WITH ORDINALITY
-       AS stored(digest, data, expires_at, traceparent, tracestate, parent, doubt, n) USING (n)
-  ORDER BY org, ticket, id -- everybody in the same order: no deadlocks at the turn index
-  ON CONFLICT DO NOTHING
-  RETURNING id, state, integration_id, lane, organization_id, received_at, turn
+-- Starts due commands, oldest first, fair by lane: each lane gives at most its room, a lane whose circuit is open or whose
+-- integration is paused gives nothing, one that is half open gives the one probe the caller won. Skips what others are
+-- taking, and organizations that have their share of this process's memory.
+WITH RECURSIVE found(lane) AS (
+  (SELECT lane FROM commands WHERE due_at IS NOT NULL ORDER BY lane LIMIT 1)
+  UNION ALL
+  SELECT (SELECT c.lane FROM commands c WHERE c.due_at IS NOT NULL AND c.lane > f.lane ORDER BY c.lane LIMIT 1)
+  FROM found f WHERE f.lane IS NOT NULL
+), lanes AS (
+  SELECT f.lane, CASE WHEN k.open_until IS NULL AND k.paused_until IS NULL THEN COALESCE(r.room, $3)
+                      WHEN f.lane = ANY ($6::uuid[]) THEN LEAST(1, COALESCE(r.room, $3))
+                      ELSE 0 END AS room
+  FROM found f
+  LEFT JOIN unnest($1::uuid[], $2::int[]) AS r(lane, room) ON r.lane = f.lane
+  LEFT JOIN integration_circuits k ON k.integration_id = f.lane
+  WHERE f.lane IS NOT NULL
+), picked AS (
+  SELECT p.id FROM lanes l CROSS JOIN LATERAL (
+    SELECT c.id, c.due_at FROM commands c
+    WHERE c.lane = l.lane AND c.due_at <= now() AND NOT c.poison_candidate
+      AND NOT c.organization_id = ANY ($7::uuid[])
+    ORDER BY c.due_at, c.arrival LIMIT l.room
+    FOR UPDATE SKIP LOCKED
+  ) p WHERE l.room > 0
+  ORDER BY p.due_at LIMIT $4
 )
-SELECT ins.id, ins.state = 'running', ins.integration_id, l.version, ins.received_at,
-       (o.id IS NOT NULL AND NOT o.is_deleted) AS organization_known, COALESCE(o.is_enabled, false), NOT ins.turn AS waits
-FROM ins JOIN lanes l ON l.lane = ins.lane LEFT JOIN organizations o ON o.id = ins.organization_id
+-- wait_reason stays: who comes back for a place that was reserved must be known again.
+UPDATE commands c SET state = 'running', owner = $5, fencing_token = c.fencing_token + 1, due_at = NULL, retry_at = NULL,
+       started_at = now()
+-- By an array, not by a join: the look-up by key is then the only plan there is.
+WHERE c.id = ANY (ARRAY(SELECT id FROM picked))
+RETURNING c.id

@@ -19,7 +19,7 @@ WITH upd AS (
   FROM unnest($3::settle_command[]) AS i
   -- Whoever has an owner is running; saying so would only invite the planner to walk commands_running.
   WHERE c.id = i.id AND c.owner = $1 AND c.fencing_token = i.fencing_token
-  RETURNING c.id, i.earlier, i.sole
+  RETURNING c.id, i.earlier, i.single_event
 ), att AS (
   INSERT INTO command_attempts (command_id, run, attempt, worker, started_at, duration_ms, outcome, error_code, message,
                                 http_status, retry_at, wait_reason, wait_detail)
@@ -50,7 +50,7 @@ WITH upd AS (
 ), bat AS (
   -- Most have one event, the final one: it is in the command's row, so the outbox need only name those rows.
   INSERT INTO outbox_batches (id, owner, command_ids)
-  SELECT $6, $1, array_agg(upd.id) FROM upd WHERE upd.sole HAVING count(*) > 0
+  SELECT $6, $1, array_agg(upd.id) FROM upd WHERE upd.single_event HAVING count(*) > 0
 --[
 ), evt AS (
   -- Behind an older event that is still unsent, an event belongs to the sweep, which keeps them in order. Who has had

@@ -98,7 +98,7 @@ async fn tend(
     let rows: Vec<&NewCommand> = rows.iter().collect();
     for part in rows.chunks(CHILDREN_AT_ONCE) {
         loop {
-            match core.store.claim_rest(part, ArrivalOrder::Free).await {
+            match core.store.enqueue_rest(part, ArrivalOrder::Free).await {
                 Ok(_) => break,
                 Err(StoreError::Contention(error)) => {
                     tracing::debug!(error = %error, "lost a race for a turn; again");

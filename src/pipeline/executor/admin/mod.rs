@@ -15,17 +15,17 @@ use serde_json::{Map, Value, json};
 
 use self::secrets::Opened;
 use crate::contract::{
-    Command, IntegrationCreate, IntegrationSetEnabled, IntegrationUpdate, OwnCommand,
+    AdminCommand, Command, IntegrationCreate, IntegrationSetEnabled, IntegrationUpdate,
 };
 use crate::domain::{ErrorCode, Failure, Integration, IntegrationId, IntegrationStatus, LifeEvent};
-use crate::pipeline::connections::{Handle, open_credentials};
+use crate::pipeline::connections::{ConnectedIntegration, open_credentials};
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::gates;
 use crate::pipeline::job::{Job, Organization};
 use crate::pipeline::retry::Next;
 use crate::platforms::{self, Descriptor};
 use crate::secrets::KeyRing;
-use crate::store::{IntegrationWrite, NewIntegration, OwnEffect, Transit};
+use crate::store::{IntegrationWrite, LedgerChange, NewIntegration, StateChange};
 
 pub(in crate::pipeline) use self::test::{Verdict, run_checks};
 
@@ -46,29 +46,29 @@ impl From<Failure> for Refusal {
 }
 
 /// How it came out.
-pub(in crate::pipeline) struct OwnDone {
-    pub(in crate::pipeline) handle: Option<Arc<Handle>>,
+pub(in crate::pipeline) struct AdminDone {
+    pub(in crate::pipeline) handle: Option<Arc<ConnectedIntegration>>,
     pub(in crate::pipeline) spent: bool,
     pub(in crate::pipeline) result: Result<Value, Refusal>,
-    pub(in crate::pipeline) effect: Option<OwnEffect>,
+    pub(in crate::pipeline) effect: Option<LedgerChange>,
 }
 
 /// What a command does, and what it answers.
 struct Done {
-    handle: Option<Arc<Handle>>,
+    handle: Option<Arc<ConnectedIntegration>>,
     result: Value,
-    effect: Option<OwnEffect>,
+    effect: Option<LedgerChange>,
 }
 
-pub(in crate::pipeline) async fn run(core: &Core, job: &Job, now: DateTime<Utc>) -> OwnDone {
+pub(in crate::pipeline) async fn run(core: &Core, job: &Job, now: DateTime<Utc>) -> AdminDone {
     match conduct(core, job, now).await {
-        Ok(done) => OwnDone {
+        Ok(done) => AdminDone {
             handle: done.handle,
             spent: true,
             result: Ok(done.result),
             effect: done.effect,
         },
-        Err(refusal) => OwnDone {
+        Err(refusal) => AdminDone {
             handle: gates::owned(job).ok(),
             spent: matches!(refusal, Refusal::Later(..)),
             result: Err(refusal),
@@ -82,7 +82,7 @@ async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<Done, Ref
     // Of a bulk change that was taken before, children are under way.
     let started = job.attempt > 0
         || (job.fencing_token > 1
-            && matches!(&*job.command, Command::Own(OwnCommand::BulkUpdate(_))));
+            && matches!(&*job.command, Command::Admin(AdminCommand::BulkUpdate(_))));
     if !started && job.expires_at.is_some_and(|expiry| expiry <= now) {
         return refuse(
             ErrorCode::Expired,
@@ -95,18 +95,18 @@ async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<Done, Ref
             "the organization is disabled",
         );
     }
-    let Command::Own(command) = &*job.command else {
+    let Command::Admin(command) = &*job.command else {
         let text = format!("{} is not carried out here", job.command_type);
         return refuse(ErrorCode::Internal, &text);
     };
     match command {
-        OwnCommand::CreateIntegration(new) => create(core, job, new),
-        OwnCommand::UpdateIntegration(change) => update(core, job, change, now),
-        OwnCommand::DeleteIntegration(id) => delete(job, *id),
-        OwnCommand::SetEnabled(set) => set_enabled(job, set, now),
-        OwnCommand::TestIntegration(what) => test::run(core, job, what, now).await,
-        OwnCommand::SyncIntegration(what) => sync::run(core, job, what).await,
-        OwnCommand::BulkUpdate(update) => bulk::run(core, job, update).await,
+        AdminCommand::CreateIntegration(new) => create(core, job, new),
+        AdminCommand::UpdateIntegration(change) => update(core, job, change, now),
+        AdminCommand::DeleteIntegration(id) => delete(job, *id),
+        AdminCommand::SetEnabled(set) => set_enabled(job, set, now),
+        AdminCommand::TestIntegration(what) => test::run(core, job, what, now).await,
+        AdminCommand::SyncIntegration(what) => sync::run(core, job, what).await,
+        AdminCommand::BulkUpdate(update) => bulk::run(core, job, update).await,
     }
 }
 
@@ -142,7 +142,7 @@ fn create(core: &Core, job: &Job, create: &IntegrationCreate) -> Result<Done, Re
     Ok(Done {
         handle: None,
         result: json!({ "integration_id": id, "status": status }),
-        effect: Some(OwnEffect::CreateIntegration(Box::new(NewIntegration {
+        effect: Some(LedgerChange::CreateIntegration(Box::new(NewIntegration {
             id,
             organization_id: job.organization_id,
             create: new,
@@ -205,7 +205,7 @@ fn update(
     Ok(Done {
         handle: Some(handle),
         result,
-        effect: Some(OwnEffect::UpdateIntegration(Box::new(write))),
+        effect: Some(LedgerChange::UpdateIntegration(Box::new(write))),
     })
 }
 
@@ -228,10 +228,10 @@ pub fn plan_update(
         base_url: change.base_url.clone(),
         expires_at: change.expires_at,
         plain: change.plain.clone(),
-        transit: Transit {
+        transit: StateChange {
             reason: Some("integration.update".into()),
             events: Vec::new(),
-            ..Transit::of(row.id, LifeEvent::Renew)
+            ..StateChange::of(row.id, LifeEvent::Renew)
         },
     };
     fits(row, change)?;
@@ -406,7 +406,7 @@ fn delete(job: &Job, id: IntegrationId) -> Result<Done, Refusal> {
     Ok(Done {
         handle: Some(handle),
         result: json!({ "integration_id": id, "deleted": true }),
-        effect: Some(OwnEffect::DeleteIntegration(id)),
+        effect: Some(LedgerChange::DeleteIntegration(id)),
     })
 }
 
@@ -428,15 +428,15 @@ fn set_enabled(
         "old_enabled": row.enabled, "enabled": after.enabled,
         "old_status": row.status, "status": after.status,
     });
-    let transit = Transit {
+    let transit = StateChange {
         expected: Some(row.life()),
         reason: set.reason.clone(),
         command: Some(job.id),
-        ..Transit::of(row.id, event)
+        ..StateChange::of(row.id, event)
     };
     Ok(Done {
         handle: Some(handle),
         result,
-        effect: Some(OwnEffect::Transit(transit)),
+        effect: Some(LedgerChange::StateChange(transit)),
     })
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Done, Refusal};
 use crate::contract::{IntegrationSync, Subject, notice};
 use crate::domain::{ErrorCode, Failure, Priority, TicketStatus};
-use crate::pipeline::connections::Handle;
+use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::gates;
 use crate::pipeline::job::Job;
@@ -21,7 +21,7 @@ use crate::platforms::{
     AdapterError, AskedToWait, Driver, ErrorClass, Exchange, ExternalItem, KnownItem, strangers,
 };
 use crate::store::{
-    BoundTicket, OutboxRow, OwnEffect, StoreError, SyncRecord, SyncedTicket, chain,
+    BoundTicket, LedgerChange, OutboxRow, StoreError, SyncRecord, SyncedTicket, chain,
 };
 
 /// Most items of one sync; the next one goes on where this one stopped.
@@ -131,7 +131,7 @@ pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Resul
     Ok(Done {
         handle: Some(handle),
         result,
-        effect: (!what.dry_run).then(|| OwnEffect::RecordSync(Box::new(record))),
+        effect: (!what.dry_run).then(|| LedgerChange::RecordSync(Box::new(record))),
     })
 }
 
@@ -139,7 +139,7 @@ pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Resul
 struct Sync<'a> {
     core: &'a Core,
     job: &'a Job,
-    handle: &'a Arc<Handle>,
+    handle: &'a Arc<ConnectedIntegration>,
     adapter: &'a Driver,
     tokens: TokenCache<'a>,
     deadline: Instant,

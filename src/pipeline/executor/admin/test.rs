@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use super::{Done, Refusal};
 use crate::contract::IntegrationTest;
 use crate::domain::{ErrorCode, Failure, LifeEvent};
-use crate::pipeline::connections::Handle;
+use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::gates;
 use crate::pipeline::job::Job;
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{Driver, ErrorClass, Exchange, TestKind};
-use crate::store::{OwnEffect, Transit};
+use crate::store::{LedgerChange, StateChange};
 use std::sync::Arc;
 
 /// What checks saw.
@@ -27,7 +27,7 @@ pub(in crate::pipeline) struct Verdict {
 /// Runs checks one after the other, whatever becomes of those before.
 pub(in crate::pipeline) async fn run_checks(
     core: &Core,
-    handle: &Arc<Handle>,
+    handle: &Arc<ConnectedIntegration>,
     adapter: &Driver,
     kinds: &[TestKind],
 ) -> Verdict {
@@ -103,7 +103,7 @@ pub(super) async fn run(
         "integration_id": row.id, "success": success, "tests": verdict.reports,
         "status_before": row.status, "status_after": after.status,
     });
-    let transit = Transit {
+    let transit = StateChange {
         expected: Some(row.life()),
         reason: Some(if success {
             "all requested tests passed".into()
@@ -112,11 +112,11 @@ pub(super) async fn run(
         }),
         error: verdict.error,
         command: Some(job.id),
-        ..Transit::of(row.id, event)
+        ..StateChange::of(row.id, event)
     };
     Ok(Done {
         result,
-        effect: Some(OwnEffect::Transit(transit)),
+        effect: Some(LedgerChange::StateChange(transit)),
         handle: Some(handle),
     })
 }

@@ -35,7 +35,12 @@ impl Run<'_> {
     /// Stores a child. `None` where another command has its id.
     pub(super) async fn child(&self, row: &NewCommand) -> Result<Option<CommandId>, StoreError> {
         loop {
-            match self.core.store.claim_rest(&[row], ArrivalOrder::Free).await {
+            match self
+                .core
+                .store
+                .enqueue_rest(&[row], ArrivalOrder::Free)
+                .await
+            {
                 // Whoever knew the id beforehand may have sent another command under it.
                 Ok(phase)
                     if phase

@@ -26,11 +26,11 @@ use crate::domain::{
     CommandState, ErrorCode, Failure, LifeEvent, TicketStatus, TicketView, UserRef, Wait,
     WaitReason,
 };
-use crate::pipeline::connections::Handle;
+use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::context::Core;
 use crate::pipeline::disposition::{Completed, Conclusion, Disposition};
 use crate::pipeline::executor::admin;
-use crate::pipeline::executor::gates::{self, Verdict};
+use crate::pipeline::executor::gates::{self, GateDecision};
 use crate::pipeline::executor::routing::Routing;
 use crate::pipeline::job::Job;
 use crate::pipeline::retry::{self, Next, after};
@@ -39,7 +39,7 @@ use crate::platforms::{
     AdapterError, AskedToWait, Cause, Driver, ErrorClass, Exchange, Operation, Protection, Receipt,
     strangers,
 };
-use crate::store::{CircuitTally, OwnEffect, Transit, UsageTally};
+use crate::store::{CircuitTally, LedgerChange, StateChange, UsageTally};
 use crate::telemetry::failpoint;
 
 /// A wait longer than this is announced by an event.
@@ -83,7 +83,7 @@ struct Run<'a> {
     started: Instant,
     started_at: DateTime<Utc>,
     /// The integration that the command was resolved to.
-    handle: Option<Arc<Handle>>,
+    handle: Option<Arc<ConnectedIntegration>>,
     /// Whether an attempt is spent on this.
     spent: bool,
     /// What the circuit learns.
@@ -117,13 +117,13 @@ impl<'a> Run<'a> {
     /// The life of a command, in one screen.
     async fn conduct(&mut self) -> Conclusion {
         match &*self.job.command {
-            Command::Unwritten(command_type) => {
+            Command::Unsupported(command_type) => {
                 let text =
                     format!("this version of Ticketwire does not carry out {command_type} yet");
                 let failure = Failure::new(ErrorCode::UnsupportedOperation, text);
                 return self.refused(failure).into();
             }
-            Command::Own(_) | Command::Read(_) => return self.conduct_own().await,
+            Command::Admin(_) | Command::Read(_) => return self.conduct_admin().await,
             Command::Ticket(_) => {}
         }
         if let Some(conclusion) = self.analyse().await {
@@ -134,17 +134,17 @@ impl<'a> Run<'a> {
     }
 
     /// What the gates say is done.
-    async fn follow(&mut self, verdict: Verdict) -> Conclusion {
+    async fn follow(&mut self, verdict: GateDecision) -> Conclusion {
         match verdict {
-            Verdict::Refuse(failure) => self.refused(failure).into(),
-            Verdict::Wait(until) => Disposition::AwaitTicket { until }.into(),
-            Verdict::Later(next, failure) => Disposition::Retry { next, failure }.into(),
-            Verdict::Own => {
+            GateDecision::Refuse(failure) => self.refused(failure).into(),
+            GateDecision::Wait(until) => Disposition::AwaitTicket { until }.into(),
+            GateDecision::Later(next, failure) => Disposition::Retry { next, failure }.into(),
+            GateDecision::Local => {
                 self.spent = true;
                 self.succeeded(None).into()
             }
-            Verdict::Route => self.route().await.into(),
-            Verdict::Call(handle, adapter) => {
+            GateDecision::Route => self.route().await.into(),
+            GateDecision::Call(handle, adapter) => {
                 self.handle = Some(handle);
                 self.call(adapter.as_ref()).await
             }
@@ -191,11 +191,15 @@ impl<'a> Run<'a> {
     async fn place(&self) -> Option<(Next, Failure)> {
         let row = self.handle.as_ref().map(|handle| &handle.row)?;
         let limit = row.rate_limit_per_hour?;
-        if self.job.has_place {
+        if self.job.has_rate_slot {
             return None;
         }
         let now = Utc::now();
-        let at = self.core.places.next(&self.core.store, row.id, limit).await;
+        let at = self
+            .core
+            .rate_slots
+            .next(&self.core.store, row.id, limit)
+            .await;
         let next = match at {
             // What is a moment off is now: the database's clock and ours are two.
             Some(at) if (at - now).num_milliseconds() < 250 => return None,
@@ -223,7 +227,9 @@ impl<'a> Run<'a> {
         }
         let files: &[crate::contract::Attachment] = match &*command {
             Command::Ticket(TicketCommand::Create(create)) => &create.attachments,
-            Command::Ticket(_) | Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => &[],
+            Command::Ticket(_) | Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => {
+                &[]
+            }
         };
         let ticket = self.ticket_view();
         let mark = mark(&self.job);
@@ -404,7 +410,7 @@ impl<'a> Run<'a> {
     fn gone(&mut self, failure: Failure) -> Conclusion {
         let disposition = self.failed(failure);
         let reason = "the platform answered that the endpoint is gone for good";
-        self.with_transit(disposition, LifeEvent::Disable, reason)
+        self.with_state_change(disposition, LifeEvent::Disable, reason)
     }
 
     /// The credential is refused, and the integration is one that waits for a better one: so do its commands.
@@ -416,7 +422,7 @@ impl<'a> Run<'a> {
             retryable: true,
             ..failure
         };
-        self.with_transit(
+        self.with_state_change(
             Disposition::Retry { next, failure },
             LifeEvent::Park,
             &reason,
@@ -425,25 +431,30 @@ impl<'a> Run<'a> {
 
     /// A disposition that changes its integration's state along with it. Where the state cannot be changed, the command
     /// has come out all the same.
-    fn with_transit(&self, disposition: Disposition, event: LifeEvent, reason: &str) -> Conclusion {
+    fn with_state_change(
+        &self,
+        disposition: Disposition,
+        event: LifeEvent,
+        reason: &str,
+    ) -> Conclusion {
         let Some(handle) = &self.handle else {
             return disposition.into();
         };
-        let transit = Transit {
+        let transit = StateChange {
             reason: Some(reason.to_owned()),
             error: Some(reason.to_owned()),
             command: Some(self.job.id),
-            ..Transit::of(handle.row.id, event)
+            ..StateChange::of(handle.row.id, event)
         };
         Conclusion::WithChange {
             if_refused: Box::new(disposition.clone()),
             if_stale: Box::new(disposition.clone()),
             disposition,
-            change: Box::new(OwnEffect::Transit(transit)),
+            change: Box::new(LedgerChange::StateChange(transit)),
         }
     }
 
-    async fn conduct_own(&mut self) -> Conclusion {
+    async fn conduct_admin(&mut self) -> Conclusion {
         let own = admin::run(self.core, &self.job, self.started_at).await;
         self.handle = own.handle;
         self.spent = own.spent;
@@ -529,7 +540,8 @@ impl<'a> Run<'a> {
                 view.assigned_to = person(assign.assigned_to_id);
             }
             Command::Ticket(TicketCommand::Delete(_)) => view.status = TicketStatus::Closed,
-            Command::Ticket(_) | Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => {}
+            Command::Ticket(_) | Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => {
+            }
         }
         // The platform knows its own names of departments.
         let theirs = view
@@ -603,7 +615,7 @@ impl<'a> Run<'a> {
 pub(in crate::pipeline) fn traits_of_job(job: &Job) -> Traits {
     match &*job.command {
         Command::Ticket(TicketCommand::Create(create)) => traits_of(create),
-        Command::Ticket(_) | Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => {
+        Command::Ticket(_) | Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => {
             Traits::default()
         }
     }
@@ -663,9 +675,9 @@ pub(in crate::pipeline) fn operation<'b>(
         },
         Command::Ticket(TicketCommand::Delete(_)) => Operation::Delete { ticket, cause },
         Command::Ticket(TicketCommand::AiCreate(_) | TicketCommand::Attach(_))
-        | Command::Own(_)
+        | Command::Admin(_)
         | Command::Read(_)
-        | Command::Unwritten(_) => {
+        | Command::Unsupported(_) => {
             return Err(Failure::new(
                 ErrorCode::Internal,
                 "this command calls no platform",

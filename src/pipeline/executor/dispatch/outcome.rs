@@ -78,7 +78,7 @@ impl Run<'_> {
                         adapter.protection_of(&operation) != Protection::Native
                     })
             }
-            Command::Own(_) | Command::Read(_) | Command::Unwritten(_) => false,
+            Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => false,
         }
     }
 

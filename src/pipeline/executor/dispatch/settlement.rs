@@ -303,9 +303,9 @@ impl Run<'_> {
             Command::Ticket(TicketCommand::Attach(_)) => {}
             Command::Ticket(TicketCommand::Delete(_)) => change.deletes = true,
             Command::Ticket(TicketCommand::Create(_) | TicketCommand::AiCreate(_))
-            | Command::Own(_)
+            | Command::Admin(_)
             | Command::Read(_)
-            | Command::Unwritten(_) => return None,
+            | Command::Unsupported(_) => return None,
         }
         Some(Box::new(change))
     }
@@ -350,9 +350,9 @@ pub(super) fn result_of(job: &Job, receipt: Option<&Receipt>) -> Value {
         Command::Ticket(
             TicketCommand::Create(_) | TicketCommand::AiCreate(_) | TicketCommand::Attach(_),
         )
-        | Command::Own(_)
+        | Command::Admin(_)
         | Command::Read(_)
-        | Command::Unwritten(_) => {
+        | Command::Unsupported(_) => {
             json!({ "ticket_id": job.ticket_id, "integration_result": platform })
         }
     }
