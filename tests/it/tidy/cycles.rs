@@ -4,13 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Files in a cycle that is not cut yet. A file leaves this list when its cycle is cut.
-const STILL: [&str; 6] = [
+const STILL: [&str; 13] = [
     "platforms/egress.rs",
     "platforms/error.rs",
     "platforms/file.rs",
     "platforms/http/mod.rs",
+    "platforms/http/part.rs",
+    "platforms/http/redact.rs",
+    "platforms/http/redirect.rs",
     "platforms/http/request.rs",
+    "platforms/http/response.rs",
+    "platforms/memory.rs",
     "platforms/operation.rs",
+    "platforms/path.rs",
+    "platforms/rate.rs",
 ];
 
 #[test]
