@@ -29,6 +29,7 @@ mod operation;
 mod path;
 pub mod rate;
 pub mod slack;
+pub mod text;
 mod texts;
 pub mod tokens;
 pub mod users;
