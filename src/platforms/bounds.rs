@@ -164,7 +164,7 @@ pub(super) fn item(mut item: ExternalItem) -> Option<ExternalItem> {
 
 /// A text without what PostgreSQL does not take, at most so many characters.
 fn text(text: &str, characters_max: usize) -> String {
-    let head = super::markdown::head(text, characters_max);
+    let head = super::text::head(text, characters_max);
     let mut kept: String = head
         .chars()
         .map(|c| match c {

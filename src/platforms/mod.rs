@@ -22,7 +22,6 @@ mod http;
 pub mod jira;
 pub mod mail;
 pub mod mapping;
-mod markdown;
 mod members;
 pub mod memory;
 mod operation;

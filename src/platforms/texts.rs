@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use serde_json::{Map, Value};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::markdown::head;
+use super::text::head;
 use super::{Operation, OperationKind};
 use crate::domain::TicketView;
 

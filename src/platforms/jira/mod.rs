@@ -7,7 +7,6 @@
 //! (search-and-reconcile; JRACLOUD-96208), so an empty search proves nothing for two minutes. Comments carry the mark as
 //! a comment property and are listed by issue, strongly consistent. Field edits and transitions are idempotent.
 
-mod adf;
 mod request;
 mod response;
 

@@ -7,9 +7,10 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::super::path::below;
+use super::super::text::{Document, Max, fit, harmless_label, is_cut, title};
 use super::super::{AdapterError, Body, Effect, File, Part, Request};
 use super::response::{self, Transition};
-use super::{Jira, MAPPABLE, Version, adf, is_mappable};
+use super::{Jira, MAPPABLE, Version, is_mappable};
 use crate::domain::{Priority, TicketCategory, TicketPatch, TicketStatus, TicketView};
 
 /// Longest summary, one line (Jira's limit).
@@ -17,6 +18,10 @@ const SUMMARY_MAX: usize = 255;
 /// Longest description or comment: Jira takes 32,767 characters of text (JRACLOUD-78553); the rest is for what
 /// conversion adds.
 const TEXT_MAX: usize = 32_000;
+/// Characters of Markdown that are read for a document.
+const READ_MAX: usize = 32_767;
+/// Longest label.
+const LABEL_MAX: usize = 255;
 /// Issues a page of a sync.
 const PAGE: u32 = 100;
 /// Comments a page of a look-up.
@@ -64,9 +69,13 @@ impl Jira {
 
     /// A text in the version's own shape.
     fn text(&self, markdown: &str) -> Value {
-        let cut = truncate(markdown, TEXT_MAX);
+        let cut = if markdown.len() <= TEXT_MAX {
+            Cow::Borrowed(markdown)
+        } else {
+            Cow::Owned(fit(markdown, Max::Chars(TEXT_MAX), None).0)
+        };
         match self.version {
-            Version::V3 => adf::document(&cut),
+            Version::V3 => Document::parse(&cut, READ_MAX).adf(),
             Version::V2 => Value::String(cut.into_owned()),
         }
     }
@@ -101,7 +110,7 @@ impl Jira {
         );
         fields.insert("summary".into(), summary.into());
         let described = self.text(&description);
-        if adf::is_cut(&described) {
+        if is_cut(&described) {
             let said = "cut: its markup is longer than a document of Jira";
             details.entry("description").or_insert(said.into());
         }
@@ -499,38 +508,14 @@ const fn priority(priority: Priority) -> &'static str {
     }
 }
 
-/// Labels have no spaces and at most 255 characters. One that looks like a mark would let a look-up find this issue for
-/// another ticket.
+/// A tag as a label.
 fn label(tag: &str) -> String {
-    let prefix = if tag.trim_start().starts_with("tkt-") {
-        "tag-"
-    } else {
-        ""
-    };
-    prefix
-        .chars()
-        .chain(tag.chars())
-        .map(|c| if c.is_whitespace() { '-' } else { c })
-        .take(255)
-        .collect()
+    harmless_label(tag, LABEL_MAX)
 }
 
-/// One line of at most 255 characters; the whole title where it had to be cut.
-fn summary(title: &str) -> (String, Option<String>) {
-    let line = title.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= SUMMARY_MAX {
-        return (line, None);
-    }
-    let cut: String = line.chars().take(SUMMARY_MAX - 1).collect();
-    (format!("{cut}…"), Some(line))
-}
-
-fn truncate(text: &str, max: usize) -> Cow<'_, str> {
-    if text.len() <= max || text.chars().count() <= max {
-        return Cow::Borrowed(text);
-    }
-    let cut: String = text.chars().take(max - 20).collect();
-    Cow::Owned(format!("{cut}\n\n… (cut)"))
+/// A title as a summary; the whole title where it had to be cut.
+fn summary(text: &str) -> (String, Option<String>) {
+    title(text, Max::Chars(SUMMARY_MAX))
 }
 
 #[cfg(test)]

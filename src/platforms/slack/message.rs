@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::mrkdwn::{calm, cut, escape, mrkdwn, pieces};
+use super::super::text::{Document, calm, cut, escape, one_line, pieces};
 use crate::domain::{TicketStatus, TicketView, UserRef};
 
 /// Block Kit limits (reference/block-kit).
@@ -17,6 +17,8 @@ const TEXT_MAX: usize = 3_000;
 /// Longest value of a fact, label included well below the 2,000 of a field.
 const FACT_MAX: usize = 200;
 const TAGS_MAX: usize = 1_000;
+/// Characters of Markdown that are read: more than a message can show, whatever marks are in them.
+const READ_MAX: usize = 16_000;
 const URL_MAX: usize = 3_000;
 
 /// What an integration may change of it.
@@ -211,8 +213,9 @@ fn name(person: &UserRef) -> String {
         .unwrap_or_else(|| person.id.to_string())
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Markdown as mrkdwn, and whether all of it is in there.
+fn mrkdwn(markdown: &str) -> (String, bool) {
+    Document::parse(markdown, READ_MAX).mrkdwn()
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@
 //! nothing, so there an unknown outcome stays unknown.
 
 mod message;
-mod mrkdwn;
 mod request;
 mod response;
 
