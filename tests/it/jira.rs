@@ -220,8 +220,10 @@ async fn a_data_center_is_spoken_to_in_its_own_version() {
         }))
         .await;
 
-    let (create, ticket) = world.create_at(id, "On our own machines").await;
-    world.succeeds(create).await;
+    let data = json!({ "title": "On our own machines", "integration_id": id,
+        "description": "**Down** since 9: `app` of [~admin]\n\n- [ ] restart" });
+    let create = world.publish("ticket.create", data).await;
+    let ticket = world.succeeds(create).await["data"]["ticket_id"].clone();
     let status = world
         .publish(
             "ticket.status",
@@ -240,9 +242,9 @@ async fn a_data_center_is_spoken_to_in_its_own_version() {
         paths.iter().all(|path| path.contains("/rest/api/2/")),
         "{paths:?}"
     );
-    assert!(
-        ledger.issues[0].description.is_string(),
-        "wiki text, not a document"
+    assert_eq!(
+        ledger.issues[0].description, "*Down* since 9: {{app}} of \\[\\~admin\\]\n\n* ☐ restart",
+        "wiki text, not a document, and nobody is mentioned"
     );
     assert_eq!(ledger.issues[0].status, "In Progress");
     drop(worker);

@@ -18,7 +18,7 @@ const SUMMARY_MAX: usize = 255;
 /// Longest description or comment: Jira takes 32,767 characters of text (JRACLOUD-78553); the rest is for what
 /// conversion adds.
 const TEXT_MAX: usize = 32_000;
-/// Characters of Markdown that are read for a document.
+/// Characters that are read for a document, and that a text of a Data Center may have.
 const READ_MAX: usize = 32_767;
 /// Longest label.
 const LABEL_MAX: usize = 255;
@@ -67,16 +67,24 @@ impl Jira {
         Ok(self.request(Method::POST, path, Effect::Read)?.json(body))
     }
 
-    /// A text in the version's own shape.
-    fn text(&self, markdown: &str) -> Value {
+    /// A text in the version's own shape, and whether its markup found room there.
+    fn text(&self, markdown: &str) -> (Value, bool) {
         let cut = if markdown.len() <= TEXT_MAX {
             Cow::Borrowed(markdown)
         } else {
             Cow::Owned(fit(markdown, Max::Chars(TEXT_MAX), None).0)
         };
         match self.version {
-            Version::V3 => Document::parse(&cut, READ_MAX).adf(),
-            Version::V2 => Value::String(cut.into_owned()),
+            Version::V3 => {
+                let document = Document::parse(&cut, READ_MAX).adf();
+                let is_whole = !is_cut(&document);
+                (document, is_whole)
+            }
+            Version::V2 => {
+                let max = Max::Chars(READ_MAX);
+                let (text, is_whole) = Document::parse(&cut, READ_MAX).wiki(max, None);
+                (text.into(), is_whole)
+            }
         }
     }
 
@@ -109,8 +117,8 @@ impl Jira {
             json!({ "name": self.issue_type(ticket.category) }),
         );
         fields.insert("summary".into(), summary.into());
-        let described = self.text(&description);
-        if is_cut(&described) {
+        let (described, is_whole) = self.text(&description);
+        if !is_whole {
             let said = "cut: its markup is longer than a document of Jira";
             details.entry("description").or_insert(said.into());
         }
@@ -162,7 +170,7 @@ impl Jira {
             "project": { "key": self.project_key },
             "issuetype": { "name": self.issue_type(TicketCategory::General) },
             "summary": "Ticketwire connection test: may be deleted",
-            "description": self.text("Made by `integration.test`. It may be deleted."),
+            "description": self.text("Made by `integration.test`. It may be deleted.").0,
             "labels": [mark],
         } });
         Ok((self.create_with(&body)?, mark))
@@ -199,7 +207,7 @@ impl Jira {
             fields.insert("summary".into(), summary(title).0.into());
         }
         if let Some(description) = &patch.description {
-            fields.insert("description".into(), self.text(description));
+            fields.insert("description".into(), self.text(description).0);
         }
         if let Some(level) = patch.priority {
             fields.insert("priority".into(), json!({ "name": priority(level) }));
@@ -271,7 +279,7 @@ impl Jira {
         mark: &str,
     ) -> Result<Request, AdapterError> {
         let mut comment = json!({
-            "body": self.text(body),
+            "body": self.text(body).0,
             "properties": [{ "key": PROPERTY, "value": { "mark": mark } }],
         });
         if !public {
