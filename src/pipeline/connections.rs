@@ -180,8 +180,8 @@ impl Integrations {
     }
 }
 
-/// Whether two rows make the same adapter. Every member is named, so that a new one is thought about: left out are those
-/// that no adapter reads, as they decide whether and when it is used.
+/// Whether two rows make the same adapter. Every member is named, so that a new one is thought
+/// about: left out are those that no adapter reads, as they decide whether and when it is used.
 fn is_built_alike(one: &Integration, other: &Integration) -> bool {
     let Integration {
         id,

@@ -155,7 +155,8 @@ impl TokenCache<'_> {
                 if !is_fresh || is_same(stale, &secret) {
                     return None;
                 }
-                // One that cannot be read is as good as none: a request that needs it has the token renewed.
+                // One that cannot be read is as good as none: a request that needs it has the token
+                // renewed.
                 let api_base = current.api_base.as_deref();
                 let api_base = api_base.and_then(|text| Url::parse(text).ok());
                 Some((AccessToken { secret, api_base }, current.expires_at))

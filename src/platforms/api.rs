@@ -1,5 +1,6 @@
-//! A platform's HTTP interface as an adapter sees it: where it is, how to prove who asks, which headers each request has,
-//! and what its refusals mean. Requests are built and answers read here; the adapter says what they are about.
+//! A platform's HTTP interface as an adapter sees it: where it is, how to prove who asks, which
+//! headers each request has, and what its refusals mean. Requests are built and answers read here;
+//! the adapter says what they are about.
 
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -80,7 +81,8 @@ impl Api {
         self.errors
     }
 
-    /// A request. Its path is built part by part, so that no stored id and no setting leads elsewhere.
+    /// A request. Its path is built part by part, so that no stored id and no setting leads
+    /// elsewhere.
     ///
     /// # Errors
     /// Class internal for a part that a path cannot hold.
@@ -122,8 +124,8 @@ impl Api {
         self.request(method, path, Effect::Idempotent)
     }
 
-    /// The next page of a listing, at the address that the platform names for it: absolute, or from the root. One that leads
-    /// to another host is refused, as the credentials would go there.
+    /// The next page of a listing, at the address that the platform names for it: absolute, or from
+    /// the root. One that leads to another host is refused, as the credentials would go there.
     ///
     /// # Errors
     /// Class internal for such an address.
@@ -244,11 +246,12 @@ pub struct Page<T> {
     pub next: Option<Request>,
 }
 
-/// The first item of a listing that is wanted: `read` sends a request and reads its page. At most `max` pages are looked
-/// through.
+/// The first item of a listing that is wanted: `read` sends a request and reads its page. At most
+/// `max` pages are looked through.
 ///
 /// # Errors
-/// What `read` says; class unsupported, where there are more pages than that, as what is not on these proves nothing.
+/// What `read` says; class unsupported, where there are more pages than that, as what is not on
+/// these proves nothing.
 pub async fn find<T, F>(
     max: usize,
     first: Request,
@@ -304,7 +307,8 @@ where
     }
 }
 
-/// A page by its size, asked for again with half of it for as long as it is too long. `read` takes the size.
+/// A page by its size, asked for again with half of it for as long as it is too long. `read` takes
+/// the size.
 ///
 /// # Errors
 /// What `read` says; class unsupported, where one item alone is too long.

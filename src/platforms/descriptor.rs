@@ -143,8 +143,8 @@ pub enum BaseUrl {
 /// default), or wait until it is mended (`park`).
 pub const ON_AUTH_FAILURE: &str = "on_auth_failure";
 
-/// A setting every platform has: whether a command of unknown outcome, where nothing keeps it from happening twice, fails
-/// (`fail`, the default), or is sent once more (`retry`).
+/// A setting every platform has: whether a command of unknown outcome, where nothing keeps it from
+/// happening twice, fails (`fail`, the default), or is sent once more (`retry`).
 pub const ON_UNKNOWN: &str = "on_unknown";
 
 /// Checks an integration's authentication type, credentials and settings against its platform's descriptor, as

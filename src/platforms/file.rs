@@ -227,8 +227,8 @@ pub(super) enum Piece<'a> {
     File(&'a File, Coding),
 }
 
-/// A name as it goes out in a multipart body. As browsers do it (WHATWG): what would end the quoted text is
-/// percent-encoded.
+/// A name as it goes out in a multipart body. As browsers do it (WHATWG): what would end the quoted
+/// text is percent-encoded.
 pub(super) fn sent_name(name: &str) -> String {
     name.replace('"', "%22")
         .replace('\r', "%0D")
@@ -304,8 +304,8 @@ impl File {
 /// Bytes read of a file at once; whole groups of three, so that their base64 can be put together.
 const READ_AT_ONCE: usize = 48 << 10;
 
-/// The pieces as a body, and its length. Bytes in memory are sent in one; a file on disk is read as it is sent, a piece
-/// at a time (the temporary file is in the page cache).
+/// The pieces as a body, and its length. Bytes in memory are sent in one; a file on disk is read as
+/// it is sent, a piece at a time (the temporary file is in the page cache).
 ///
 /// # Errors
 /// Where the temporary file cannot be read.

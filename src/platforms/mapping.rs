@@ -1,5 +1,5 @@
-//! Our words and a platform's: settings such as `status_map`, the defaults behind them, and custom fields by
-//! `custom_fields_mapping`.
+//! Our words and a platform's: settings such as `status_map`, the defaults behind them, and custom
+//! fields by `custom_fields_mapping`.
 
 use std::collections::BTreeMap;
 
@@ -89,8 +89,9 @@ impl<T: Word> Mapping<T> {
         Ok(Self { pairs, back: &[] })
     }
 
-    /// Words of the platform's that are ours where the setting does not say otherwise: for the way back, which is not
-    /// always the way out reversed (`resolved` and `closed` are both `Closed` there).
+    /// Words of the platform's that are ours where the setting does not say otherwise: for the way
+    /// back, which is not always the way out reversed (`resolved` and `closed` are both `Closed`
+    /// there).
     #[must_use]
     pub const fn with_back(mut self, back: &'static [(&'static str, T)]) -> Self {
         self.back = back;
@@ -104,8 +105,8 @@ impl<T: Word> Mapping<T> {
         found.map(|(_, theirs)| theirs.as_str())
     }
 
-    /// What theirs is here, in any case of its letters. Of several the first in the order of the setting's own words, then
-    /// of those of [`Mapping::with_back`], then of the defaults.
+    /// What theirs is here, in any case of its letters. Of several the first in the order of the
+    /// setting's own words, then of those of [`Mapping::with_back`], then of the defaults.
     #[must_use]
     pub fn back(&self, theirs: &str) -> Option<T> {
         let is_it = |known: &str| {
@@ -182,7 +183,8 @@ pub struct FieldMap {
 }
 
 impl FieldMap {
-    /// The names of a `custom_fields_mapping`. What a row of an older application has in it that is no text is left out.
+    /// The names of a `custom_fields_mapping`. What a row of an older application has in it that is
+    /// no text is left out.
     #[must_use]
     pub fn of(mapping: &Map<String, Value>) -> Self {
         let pairs = mapping.iter().filter_map(|(ours, theirs)| {

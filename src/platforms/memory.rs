@@ -1,5 +1,6 @@
-//! What was learned of one integration's platform: choices, ids behind names, addresses. It lives as long as what its adapter
-//! was built from, over all attempts of a worker; each thing is asked for once, however many wait for it.
+//! What was learned of one integration's platform: choices, ids behind names, addresses. It lives
+//! as long as what its adapter was built from, over all attempts of a worker; each thing is asked
+//! for once, however many wait for it.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -40,8 +41,9 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Memory {
-    /// A thing by its name, not older than `life`; asked for by `load` where it is not known. Those who come meanwhile wait
-    /// for the one who asks, and share what comes of it, also a failure. Nobody's failure is kept for those who come later.
+    /// A thing by its name, not older than `life`; asked for by `load` where it is not known. Those
+    /// who come meanwhile wait for the one who asks, and share what comes of it, also a failure.
+    /// Nobody's failure is kept for those who come later.
     ///
     /// # Errors
     /// Those of `load`; class internal where the thing is of another type than before.
@@ -84,8 +86,8 @@ impl Memory {
         }
     }
 
-    /// Forgets a thing, as the platform has shown that it is not so any more. Who asks for it right now gets what they get;
-    /// it is not kept.
+    /// Forgets a thing, as the platform has shown that it is not so any more. Who asks for it right
+    /// now gets what they get; it is not kept.
     pub fn forget(&self, name: &str) {
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
         things.remove(name);

@@ -1,5 +1,6 @@
-//! What an answer says of the platform's budget: read on every answer, so that the last request that fits is known before
-//! the first that does not. A table names the headers; how each vendor counts is not code.
+//! What an answer says of the platform's budget: read on every answer, so that the last request
+//! that fits is known before the first that does not. A table names the headers; how each vendor
+//! counts is not code.
 
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ pub enum ResetIn {
 pub enum Left {
     /// A number: how many requests.
     In(&'static str),
-    /// Pairs, one of which says `name=used/total` (Salesforce's `api-usage=18/15000; per-app-api-usage=…`).
+    /// Pairs, one of which says `name=used/total` (Salesforce's `api-usage=18/15000;
+    /// per-app-api-usage=…`).
     UsedOf(&'static str, &'static str),
     /// Every header that begins so, with the pairs `remaining=…; resets=…` in it (Zendesk's
     /// `Zendesk-RateLimit-tickets-update: total=100; remaining=99; resets=41`).
@@ -59,7 +61,8 @@ pub struct Quota {
     pub scope: Scope,
 }
 
-/// What a platform's answers say of its budgets. `Retry-After` is read on each platform, in every form.
+/// What a platform's answers say of its budgets. `Retry-After` is read on each platform, in every
+/// form.
 #[derive(Debug, Clone, Copy)]
 pub struct RateHeaders {
     /// Its budgets; where several are used up, the longest wait counts.
@@ -105,7 +108,8 @@ impl RateHeaders {
         }
     }
 
-    /// The pause that an answer asks for. One that was refused by budget always does; another where a budget is used up.
+    /// The pause that an answer asks for. One that was refused by budget always does; another where
+    /// a budget is used up.
     #[must_use]
     pub fn pause(&self, answer: &Response, is_refused: bool, now: DateTime<Utc>) -> Option<Pause> {
         // The platform's moments are counted by its own clock.
@@ -216,8 +220,8 @@ impl ResetIn {
     }
 }
 
-/// `Retry-After` in any form that a vendor was seen to use: seconds, also with a fraction, and a moment by RFC 2822 or
-/// ISO 8601 (Zoom).
+/// `Retry-After` in any form that a vendor was seen to use: seconds, also with a fraction, and a
+/// moment by RFC 2822 or ISO 8601 (Zoom).
 pub(super) fn any_form(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let until = |at: DateTime<Utc>| (at - now).to_std().unwrap_or_default();
     ResetIn::Seconds
@@ -248,7 +252,8 @@ fn iso(text: &str) -> Option<DateTime<Utc>> {
     })
 }
 
-/// The value of `name=value` among pairs; the name is a whole one (`per-app-api-usage` is not `api-usage`).
+/// The value of `name=value` among pairs; the name is a whole one (`per-app-api-usage` is not
+/// `api-usage`).
 fn pair<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.split([';', ','])
         .filter_map(|pair| pair.trim().split_once('='))

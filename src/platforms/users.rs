@@ -11,7 +11,8 @@ use super::members::Members;
 use super::{AdapterError, Exchange};
 use crate::domain::{UserRef, shown};
 
-/// What a search found is good for so long: a new colleague is found soon, a flood of tickets asks once.
+/// What a search found is good for so long: a new colleague is found soon, a flood of tickets asks
+/// once.
 const LIFE: Duration = Duration::from_secs(600);
 /// Longest account of a platform's.
 const ACCOUNT_MAX: usize = 255;
@@ -65,8 +66,8 @@ impl Users {
         found.or_else(by_email).map(String::as_str)
     }
 
-    /// Somebody's account: as the setting says, else what `search` finds for their e-mail address. It is not asked where
-    /// there is no address, and not again for ten minutes.
+    /// Somebody's account: as the setting says, else what `search` finds for their e-mail address.
+    /// It is not asked where there is no address, and not again for ten minutes.
     ///
     /// # Errors
     /// Those of the search.

@@ -648,7 +648,8 @@ async fn what_was_learned_outlives_the_row_s_version_and_ends_with_settings_or_c
             .await;
         rows[0].get::<_, String>(0)
     };
-    // Each create sees a later version of the row than the one before: usage has been added up in between.
+    // Each create sees a later version of the row than the one before: usage has been added up in
+    // between.
     let create_at_a_new_version = async |title: &str| {
         let before = version().await;
         let (create, ticket) = world.create_at(id, title).await;

@@ -177,7 +177,8 @@ async fn where_a_platform_is_by_its_token_is_kept_with_the_token_and_goes_with_i
     assert!(store.store_tokens(id, me, None, &first).await.unwrap());
     let kept = read().await.unwrap();
     assert_eq!(kept.api_base, first.api_base);
-    // The next grant may name another place, or none; a refresh token that does not come back stays.
+    // The next grant may name another place, or none; a refresh token that does not come back
+    // stays.
     let second = StoredTokens {
         refresh_sealed: None,
         ..tokens("second", Some("https://emea.my.salesforce.com/"))

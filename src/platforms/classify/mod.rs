@@ -1,5 +1,6 @@
-//! What a refusal means: a table a platform. Its shapes take a body apart into codes, texts and faults by field; its rules
-//! say what they mean, the first that fits; what no rule names has the meaning of its status ([`Response::check`]).
+//! What a refusal means: a table a platform. Its shapes take a body apart into codes, texts and
+//! faults by field; its rules say what they mean, the first that fits; what no rule names has the
+//! meaning of its status ([`Response::check`]).
 
 mod shape;
 #[cfg(test)]
@@ -28,7 +29,8 @@ const FIELDS_MAX: usize = 50;
 pub struct ErrorTable {
     /// How its bodies are built; the first that says anything counts.
     pub shapes: &'static [Shape],
-    /// What they mean; the first that fits counts. One that names a status below 300 is asked about successes too.
+    /// What they mean; the first that fits counts. One that names a status below 300 is asked about
+    /// successes too.
     pub rules: &'static [Rule],
     /// Where a success may be none (Slack's `ok`): a pointer to what is true then.
     pub ok: Option<&'static str>,
@@ -229,7 +231,8 @@ impl ErrorTable {
             },
             None if !is_failure => return Judged::Good,
             None => match answer.check(effect, what) {
-                // A refusal in the body of a success that nobody knows: asking again would not help.
+                // A refusal in the body of a success that nobody knows: asking again would not
+                // help.
                 Ok(()) => self.failed(answer, effect, what, &said, Means::Validation, ""),
                 Err(error) => self.completed(answer, &said, error),
             },

@@ -26,7 +26,8 @@ pub enum Shape {
 /// Where faults of fields stand.
 #[derive(Debug, Clone, Copy)]
 pub enum Fields {
-    /// An object: field → fault. `text` leads from there to the fault's text (empty: it is the text).
+    /// An object: field → fault. `text` leads from there to the fault's text (empty: it is the
+    /// text).
     Map {
         /// Where the object is.
         at: &'static str,

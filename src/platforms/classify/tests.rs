@@ -1,6 +1,7 @@
-//! Every platform's way to refuse over HTTP, said in a table and held against answers as its documentation shows them. The
-//! tables are those that the adapters begin from; a platform whose answers no table can say would show here. A mail
-//! server's replies have a classifier of their own, beside their transport.
+//! Every platform's way to refuse over HTTP, said in a table and held against answers as its
+//! documentation shows them. The tables are those that the adapters begin from; a platform whose
+//! answers no table can say would show here. A mail server's replies have a classifier of their
+//! own, beside their transport.
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

@@ -63,7 +63,8 @@ pub struct TokenGrant {
     pub refresh_token: Option<SecretString>,
     /// Life of the access token, from now.
     pub expires_in: Duration,
-    /// Where the platform is, where the grant says so: requests that are [`Request::granted`] go below it.
+    /// Where the platform is, where the grant says so: requests that are [`Request::granted`] go
+    /// below it.
     pub api_base: Option<Url>,
 }
 
@@ -262,8 +263,9 @@ impl<'a> Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// A thing that was learned of the platform, not older than `life`; asked for by `load` where it is not known: see
-    /// [`Memory::get`]. Another attempt that asks right now is waited for as long as this one may take.
+    /// A thing that was learned of the platform, not older than `life`; asked for by `load` where
+    /// it is not known: see [`Memory::get`]. Another attempt that asks right now is waited for as
+    /// long as this one may take.
     ///
     /// # Errors
     /// Those of `load`; class timeout, where the attempt's time is used up.
@@ -289,7 +291,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Forgets what [`Exchange::recall`] keeps, as the platform has shown that it is not so any more.
+    /// Forgets what [`Exchange::recall`] keeps, as the platform has shown that it is not so any
+    /// more.
     pub fn forget(&self, name: &str) {
         if let Some(memory) = self.memory {
             memory.forget(name);
@@ -332,7 +335,8 @@ impl Exchange<'_> {
         Ok(response)
     }
 
-    /// Where the platform is by the integration's access token; `None` where the grant does not say so.
+    /// Where the platform is by the integration's access token; `None` where the grant does not say
+    /// so.
     ///
     /// # Errors
     /// As those of getting a token.
@@ -358,8 +362,8 @@ impl Exchange<'_> {
         Ok(token)
     }
 
-    /// Sends a request to where it belongs, and on to where it is redirected as far as its list goes. What was asked last
-    /// comes with the answer, where that is another request.
+    /// Sends a request to where it belongs, and on to where it is redirected as far as its list
+    /// goes. What was asked last comes with the answer, where that is another request.
     async fn follow(
         &self,
         request: &Request,

@@ -1,5 +1,6 @@
-//! Bodies that hold files: `multipart/form-data` of several parts, and a file in base64 within JSON. What surrounds the
-//! files is made here, and the length of the whole is known before the first byte goes out.
+//! Bodies that hold files: `multipart/form-data` of several parts, and a file in base64 within
+//! JSON. What surrounds the files is made here, and the length of the whole is known before the
+//! first byte goes out.
 
 use std::borrow::Cow;
 
@@ -56,8 +57,8 @@ impl Part {
         }
     }
 
-    /// The same with the file's name as `filename*` (RFC 5987) too, and percent-encoded as `filename`: for servers that
-    /// take no other letters than ASCII there.
+    /// The same with the file's name as `filename*` (RFC 5987) too, and percent-encoded as
+    /// `filename`: for servers that take no other letters than ASCII there.
     #[must_use]
     pub fn extended(mut self) -> Self {
         if let Content::File { is_extended, .. } = &mut self.content {
@@ -136,8 +137,8 @@ pub(super) fn multipart(parts: &[Part]) -> (String, Vec<Piece<'_>>) {
     (content_type, pieces)
 }
 
-/// Of a hash over everything, so that a retry sends the same bytes. That a text or a file holds the hash of itself cannot
-/// be arranged.
+/// Of a hash over everything, so that a retry sends the same bytes. That a text or a file holds the
+/// hash of itself cannot be arranged.
 fn boundary(parts: &[Part]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

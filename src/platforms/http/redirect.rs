@@ -1,5 +1,5 @@
-//! Where a request goes in the end: below an address that came with the access token, and where a redirect leads. Each
-//! address is judged by the egress rules before it is called, as the first is.
+//! Where a request goes in the end: below an address that came with the access token, and where a
+//! redirect leads. Each address is judged by the egress rules before it is called, as the first is.
 
 use reqwest::Method;
 use reqwest::header::LOCATION;
@@ -9,7 +9,8 @@ use super::{Auth, Effect, Request, Response};
 
 /// Redirects in a row that are followed.
 pub(super) const HOPS_MAX: usize = 3;
-/// The beginning of a URL that comes with the access token. No name below `invalid` exists (RFC 2606).
+/// The beginning of a URL that comes with the access token. No name below `invalid` exists (RFC
+/// 2606).
 pub(super) const GRANTED_HOST: &str = "https://granted.invalid/";
 
 /// Hosts that a redirect may lead to. A request without one is never redirected.
@@ -47,8 +48,9 @@ pub(super) fn complete(request: &Request, base: &Url) -> Request {
     }
 }
 
-/// The request that follows a redirect; `None` where it is not followed. Only 307 and 308 keep method and body by
-/// definition (RFC 9110 §15.4), so the others are followed by a read without a body alone: a `POST` would become a `GET`.
+/// The request that follows a redirect; `None` where it is not followed. Only 307 and 308 keep
+/// method and body by definition (RFC 9110 §15.4), so the others are followed by a read without a
+/// body alone: a `POST` would become a `GET`.
 pub(super) fn next(request: &Request, response: &Response) -> Option<Box<Request>> {
     let is_plain_read = request.effect == Effect::Read && request.method == Method::GET;
     match response.status {

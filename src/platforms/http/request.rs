@@ -41,7 +41,8 @@ pub enum Auth {
     },
     /// `Authorization: Bearer` with a fixed token.
     Bearer(SecretString),
-    /// A header of any name whose whole value is the secret (`x-sn-apikey: …`, `Authorization: OAuth …`).
+    /// A header of any name whose whole value is the secret (`x-sn-apikey: …`, `Authorization:
+    /// OAuth …`).
     Header(HeaderName, SecretString),
     /// `Authorization: Bearer` with the access token of the integration's OAuth flow, cached and refreshed once for
     /// all waiters and workers; a 401 refreshes it once more in place.
@@ -59,8 +60,8 @@ pub enum Body {
     Form(Vec<(String, SecretString)>),
     /// `multipart/form-data`: texts, JSON and files, in this order.
     Multipart(Vec<Part>),
-    /// A JSON object with one member more: the bytes of a file in base64. They are read as they are sent, so that no
-    /// file is in memory three times.
+    /// A JSON object with one member more: the bytes of a file in base64. They are read as they are
+    /// sent, so that no file is in memory three times.
     Base64Json {
         /// The other members.
         json: Map<String, Value>,
@@ -126,9 +127,9 @@ impl Request {
         }
     }
 
-    /// A request below the address that comes with the access token (Salesforce's `instance_url`, Zoom's `api_url`).
-    /// Until the token is there the URL has a host that no resolver knows, so that it can lead nowhere else. A query may
-    /// be added to it as to any other.
+    /// A request below the address that comes with the access token (Salesforce's `instance_url`,
+    /// Zoom's `api_url`). Until the token is there the URL has a host that no resolver knows, so
+    /// that it can lead nowhere else. A query may be added to it as to any other.
     ///
     /// # Errors
     /// As [`below`](crate::platforms::path::below).
@@ -152,7 +153,8 @@ impl Request {
         self
     }
 
-    /// Reads up to so many bytes of the answer, where more than the usual 2 MiB are to be expected; 16 MiB at most.
+    /// Reads up to so many bytes of the answer, where more than the usual 2 MiB are to be expected;
+    /// 16 MiB at most.
     #[must_use]
     pub fn up_to(mut self, bytes: usize) -> Self {
         self.body_max = bytes.min(BODY_MOST);

@@ -69,7 +69,8 @@ impl Response {
         })
     }
 
-    /// The same of a page whose size the request can say: one that is too long can be asked for again with fewer items.
+    /// The same of a page whose size the request can say: one that is too long can be asked for
+    /// again with fewer items.
     ///
     /// # Errors
     /// As [`Response::json`], but not for a body that is cut.

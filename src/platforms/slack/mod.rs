@@ -320,8 +320,8 @@ fn reply(field: &str, markdown: &str) -> Result<Shown, AdapterError> {
 }
 
 impl Bot {
-    /// The page of a message. Slack is asked once what a page's address begins with; a failure costs the link and nothing
-    /// else, as the message is there.
+    /// The page of a message. Slack is asked once what a page's address begins with; a failure
+    /// costs the link and nothing else, as the message is there.
     async fn permalink(&self, exchange: &Exchange<'_>, place: &Place) -> Option<String> {
         let end = format!("{}/p{}", place.channel, place.ts.replace('.', ""));
         let ask = async || {

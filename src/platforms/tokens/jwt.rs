@@ -1,4 +1,5 @@
-//! JSON Web Tokens signed with RS256 (RFC 7515, RFC 7518 §3.3): how Salesforce and GitHub know an application by its key.
+//! JSON Web Tokens signed with RS256 (RFC 7515, RFC 7518 §3.3): how Salesforce and GitHub know an
+//! application by its key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,10 +33,12 @@ impl RsaKey {
     /// The key of a PEM text, PKCS#1 or PKCS#8. `member` is the credential that holds it.
     ///
     /// # Errors
-    /// Validation of that credential: what it is instead, and what to do. Nothing of the key is in it.
+    /// Validation of that credential: what it is instead, and what to do. Nothing of the key is in
+    /// it.
     pub fn from_pem(member: &str, pem: &SecretString) -> Result<Self, AdapterError> {
         let fault = |text: &str| AdapterError::field(&format!("credentials.{member}"), text);
-        // Line breaks are often written out where a key was put into a variable or a JSON text by hand.
+        // Line breaks are often written out where a key was put into a variable or a JSON text by
+        // hand.
         let text = pem.expose_secret().replace("\\n", "\n");
         if let Some(instead) = unusable(&text) {
             return Err(fault(instead));

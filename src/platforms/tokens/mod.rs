@@ -1,5 +1,6 @@
-//! OAuth as data: five ways to an access token, four ways to say who asks, and one reader of what comes back. A refresh
-//! token that comes back replaces the one before; where none does, that one stays (the store sees to it).
+//! OAuth as data: five ways to an access token, four ways to say who asks, and one reader of what
+//! comes back. A refresh token that comes back replaces the one before; where none does, that one
+//! stays (the store sees to it).
 
 mod jwt;
 
@@ -24,10 +25,12 @@ use super::{
 const LIFE: Duration = Duration::from_secs(3600);
 /// Life of an assertion: Salesforce takes three minutes at most.
 const ASSERTION_LIFE: i64 = 170;
-/// Life of an application's own token: GitHub takes ten minutes at most, from a moment ago, as clocks differ.
+/// Life of an application's own token: GitHub takes ten minutes at most, from a moment ago, as
+/// clocks differ.
 const APP_LIFE: i64 = 540;
 const APP_BEFORE: i64 = 60;
-/// Codes of a token endpoint (RFC 6749 §5.2, and what vendors were seen to add) that say that the client is not known.
+/// Codes of a token endpoint (RFC 6749 §5.2, and what vendors were seen to add) that say that the
+/// client is not known.
 const CLIENT_REFUSED: [&str; 5] = [
     "invalid_client",
     "invalid_client_id",
@@ -108,7 +111,8 @@ pub struct ApiBase {
     pub at: &'static [&'static str],
     /// What follows it.
     pub below: &'static [&'static str],
-    /// Hosts that it may name, and what is below them. Besides them: the token endpoint's own, which got the credentials.
+    /// Hosts that it may name, and what is below them. Besides them: the token endpoint's own,
+    /// which got the credentials.
     pub hosts: &'static [&'static str],
     /// Where the platform is if the answer does not say.
     pub or: Option<Url>,
@@ -249,7 +253,8 @@ impl OauthFlow {
         })
     }
 
-    /// What a token endpoint refuses. Its body may say back what it was sent, so nothing of it is kept but a known code.
+    /// What a token endpoint refuses. Its body may say back what it was sent, so nothing of it is
+    /// kept but a known code.
     fn refusal(&self, answer: &Response) -> Option<AdapterError> {
         let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
         let code = body.as_ref().and_then(|body| body.get("error")?.as_str());
@@ -312,7 +317,8 @@ impl OauthFlow {
         below(&url, wanted.below).map(Some)
     }
 
-    /// Whether the tokens may be sent there: to the vendor, or to whom the credentials were sent already.
+    /// Whether the tokens may be sent there: to the vendor, or to whom the credentials were sent
+    /// already.
     fn may_be_base(&self, url: &Url, wanted: &ApiBase) -> bool {
         let Some(host) = url.host_str() else {
             return false;
@@ -329,7 +335,8 @@ impl OauthFlow {
 
 impl TokenFlow for OauthFlow {
     fn request(&self, refresh_token: Option<&SecretString>) -> Result<Request, AdapterError> {
-        // Refresh tokens rotate: a lost answer may have used the token up, which the next refresh then says.
+        // Refresh tokens rotate: a lost answer may have used the token up, which the next refresh
+        // then says.
         let url = self.token_url.clone();
         let mut request = Request::new(Method::POST, url, self.auth()?, Effect::Idempotent);
         request.headers.clone_from(&self.headers);
@@ -587,7 +594,8 @@ mod tests {
 
         let rotated = json!({ "access_token": "a", "refresh_token": "b", "expires_in": 1800 });
         assert_eq!(read(rotated), (Some("b".into()), 1800));
-        // Asana and Google keep the one before, Salesforce says no life, Microsoft wrote it as text.
+        // Asana and Google keep the one before, Salesforce says no life, Microsoft wrote it as
+        // text.
         assert_eq!(
             read(json!({ "access_token": "a", "expires_in": "3599" })),
             (None, 3599)
