@@ -328,9 +328,12 @@ impl Bot {
             let answer = exchange.send(self.permalink_request(place)?).await?;
             response::read_permalink(&answer)
         };
+        let mut asked = None;
         let beginning = async {
             let link = ask().await?;
-            Ok(link.strip_suffix(&end).map(str::to_owned))
+            let beginning = link.strip_suffix(&end).map(str::to_owned);
+            asked = Some(link);
+            Ok(beginning)
         };
         let link = async {
             let archives = exchange
@@ -338,8 +341,11 @@ impl Bot {
                 .await?;
             match archives.as_ref() {
                 Some(archives) => Ok(format!("{archives}{end}")),
-                // Of another form than expected: each page is asked for.
-                None => Box::pin(ask()).await,
+                // Of another form than expected: each page is asked for, once.
+                None => match asked {
+                    Some(link) => Ok(link),
+                    None => Box::pin(ask()).await,
+                },
             }
         };
         match link.await {
