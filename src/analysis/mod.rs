@@ -17,15 +17,15 @@ pub use crate::domain::{AnalyserKind, Analysis, AnalysisInput, Preferences, Turn
 use self::chat::Chat;
 use self::rules::Rules;
 use crate::config::Ai;
-use crate::platforms::{Exchange, off_runtime};
+use crate::platforms::{CallContext, off_runtime};
 
 /// One way to analyse.
 #[async_trait]
 pub trait Analyser: Send + Sync {
-    /// Analyses. `exchange` is the attempt's: no analyser outlasts its deadline or sends without its permit.
+    /// Analyses. `context` is the attempt's: no analyser outlasts its deadline or sends without its permit.
     async fn analyse(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         input: &AnalysisInput,
     ) -> Result<Analysis, AnalysisError>;
 }
@@ -63,19 +63,19 @@ impl std::error::Error for AnalysisError {}
 /// Analyses by the chat endpoint where one is configured, else, or when that fails, by the rules; then
 /// [`Analysis::fell_back`] says why. It always has a result, takes `ai.timeout` at most, and changes nothing anywhere: it
 /// may be repeated, though a model need not say the same twice.
-pub async fn analyse(config: &Ai, exchange: &Exchange<'_>, input: &AnalysisInput) -> Analysis {
+pub async fn analyse(config: &Ai, context: &CallContext<'_>, input: &AnalysisInput) -> Analysis {
     let Some(chat) = Chat::new(config) else {
         return by_rules(input);
     };
-    first_or_rules(&chat, exchange, input).await
+    first_or_rules(&chat, context, input).await
 }
 
 async fn first_or_rules(
     first: &dyn Analyser,
-    exchange: &Exchange<'_>,
+    context: &CallContext<'_>,
     input: &AnalysisInput,
 ) -> Analysis {
-    match first.analyse(exchange, input).await {
+    match first.analyse(context, input).await {
         Ok(analysis) => analysis,
         Err(error) => {
             tracing::warn!(%error, "the chat endpoint gave no analysis; the rules made it");
@@ -101,7 +101,7 @@ fn by_rules(input: &AnalysisInput) -> Analysis {
 impl Analyser for Rules {
     async fn analyse(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         input: &AnalysisInput,
     ) -> Result<Analysis, AnalysisError> {
         Ok(rules::analyse(input))

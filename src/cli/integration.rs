@@ -14,7 +14,7 @@ use crate::contract::{AdminCommand, Command, CommandType, Faults, IntegrationLis
 use crate::domain::{IntegrationId, IntegrationStatus, LifeEvent, OrganizationId};
 use crate::pipeline::plan_update;
 use crate::platforms::{
-    self, AccessToken, AdapterError, EgressPolicy, ErrorClass, Exchange, HttpClient, Response,
+    self, AccessToken, AdapterError, CallContext, EgressPolicy, ErrorClass, HttpClient, Response,
     SendPermit, TestKind, TokenSource,
 };
 use crate::secrets::Binding;
@@ -433,7 +433,7 @@ struct WorkersOnly;
 impl TokenSource for WorkersOnly {
     async fn token(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: Option<&SecretString>,
     ) -> Result<AccessToken, AdapterError> {
         let text =
@@ -465,7 +465,7 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
             Failed::Usage(format!("--tests {name}: must be of {}", TestKind::names()))
         })?;
         let deadline = Instant::now() + config.dispatch.attempt_timeout;
-        let exchange = Exchange::new(
+        let exchange = CallContext::new(
             &client,
             deadline,
             &Free,

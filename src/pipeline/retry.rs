@@ -64,18 +64,22 @@ pub(in crate::pipeline) fn no_sooner(
     }
 }
 
-/// The moments at which to look a mark up, counted from the doubt: the adapter's rungs below `settle_after`, then
+/// The moments at which to look a mark up, counted from the doubt: the adapter's schedule below `settle_after`, then
 /// `settle_after` itself.
-pub(in crate::pipeline) fn ladder(
-    rungs: &[Duration],
+pub(in crate::pipeline) fn look_up_schedule(
+    schedule: &[Duration],
     settle_after: Option<Duration>,
 ) -> Vec<Duration> {
     let last = settle_after
-        .or_else(|| rungs.last().copied())
+        .or_else(|| schedule.last().copied())
         .unwrap_or_default();
-    let mut ladder: Vec<Duration> = rungs.iter().copied().filter(|rung| *rung < last).collect();
-    ladder.push(last);
-    ladder
+    let mut look_up_schedule: Vec<Duration> = schedule
+        .iter()
+        .copied()
+        .filter(|rung| *rung < last)
+        .collect();
+    look_up_schedule.push(last);
+    look_up_schedule
 }
 
 impl Next {
@@ -153,15 +157,15 @@ mod tests {
 
     #[test]
     fn a_shorter_settle_after_drops_the_later_rungs() {
-        let rungs = [5, 20, 60, 120].map(Duration::from_secs);
+        let schedule = [5, 20, 60, 120].map(Duration::from_secs);
 
-        assert_eq!(ladder(&rungs, None), rungs);
+        assert_eq!(look_up_schedule(&schedule, None), schedule);
         assert_eq!(
-            ladder(&rungs, Some(Duration::from_secs(30))),
+            look_up_schedule(&schedule, Some(Duration::from_secs(30))),
             [5, 20, 30].map(Duration::from_secs)
         );
         assert_eq!(
-            ladder(&rungs, Some(Duration::from_millis(100))),
+            look_up_schedule(&schedule, Some(Duration::from_millis(100))),
             [Duration::from_millis(100)]
         );
     }

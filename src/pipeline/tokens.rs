@@ -15,7 +15,7 @@ use crate::domain::OrganizationId;
 use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::retry::after;
 use crate::platforms::{
-    AccessToken, AdapterError, ErrorClass, Exchange, Response, TokenFlow, TokenSource, learn,
+    AccessToken, AdapterError, CallContext, ErrorClass, Response, TokenFlow, TokenSource, learn,
 };
 use crate::secrets::{Binding, KeyRing};
 use crate::store::{Store, StoredTokens, chain};
@@ -138,7 +138,7 @@ impl TokenCache<'_> {
     /// the refresh is a row, so no connection to the database is held while the platform is waited for.
     async fn refresh(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         handle: &ConnectedIntegration,
         flow: &dyn TokenFlow,
         stale: Option<&SecretString>,
@@ -171,12 +171,12 @@ impl TokenCache<'_> {
             if lease.held {
                 break lease.current;
             }
-            if Instant::now() + LOOK_AGAIN >= exchange.deadline {
+            if Instant::now() + LOOK_AGAIN >= context.deadline {
                 return Err(overdue());
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         };
-        match self.ask(exchange, handle, flow, current.as_ref()).await {
+        match self.ask(context, handle, flow, current.as_ref()).await {
             Ok(token) => Ok(token),
             Err(error) => {
                 self.release(handle).await;
@@ -188,7 +188,7 @@ impl TokenCache<'_> {
     /// Asks the platform, and stores what it gave before it is used.
     async fn ask(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         handle: &ConnectedIntegration,
         flow: &dyn TokenFlow,
         current: Option<&StoredTokens>,
@@ -196,7 +196,7 @@ impl TokenCache<'_> {
         let refresh = current
             .and_then(|current| current.refresh_sealed.as_deref())
             .and_then(|sealed| self.open(handle, "refresh_sealed", sealed));
-        let response = exchange.send(flow.request(refresh.as_ref())?).await?;
+        let response = context.send(flow.request(refresh.as_ref())?).await?;
         let grant = flow.read(&response)?;
         let seal = |column, secret: &SecretString| {
             let sealed = self.all.ring.seal(
@@ -271,7 +271,7 @@ fn trouble(what: &str, detail: String) -> AdapterError {
 impl TokenSource for TokenCache<'_> {
     async fn token(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         stale: Option<&SecretString>,
     ) -> Result<AccessToken, AdapterError> {
         let none = || AdapterError::new(ErrorClass::Internal, "this integration has no OAuth flow");
@@ -286,7 +286,7 @@ impl TokenSource for TokenCache<'_> {
         }
         let waits_since = Instant::now();
         let flight = self.all.flight(handle.row.id.uuid());
-        let left = exchange.deadline.saturating_duration_since(waits_since);
+        let left = context.deadline.saturating_duration_since(waits_since);
         let mut failed = tokio::time::timeout(left, flight.lock())
             .await
             .map_err(|_| overdue())?;
@@ -299,7 +299,7 @@ impl TokenSource for TokenCache<'_> {
         {
             return Err(error.clone());
         }
-        let refreshed = self.refresh(exchange, handle, flow, stale).await;
+        let refreshed = self.refresh(context, handle, flow, stale).await;
         *failed = refreshed
             .as_ref()
             .err()

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::{
-    AdapterError, Exchange, Operation, OperationKind, Receipt, Request, Response, TestKind,
+    AdapterError, CallContext, Operation, OperationKind, Receipt, Request, Response, TestKind,
     TokenFlow,
 };
 use crate::domain::{TicketPatch, TicketStatus};
@@ -37,7 +37,7 @@ pub enum Protection {
     /// last have been sent.
     Lookup {
         /// When to look, counted from the moment of doubt; the last rung is the platform's `settle_after`.
-        rungs: &'static [Duration],
+        schedule: &'static [Duration],
         /// Whether a repeat makes nothing twice, but overwrites what people changed since: it is looked for first, and sent
         /// at once where it is not found.
         upsert: bool,
@@ -218,7 +218,7 @@ pub trait Adapter: Send + Sync {
     /// reply. `known` is empty, or says in `without` what the platform refused a moment ago.
     async fn prepare(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: &Operation<'_>,
         known: Known,
     ) -> Result<Prepared, AdapterError> {
@@ -245,7 +245,7 @@ pub trait Adapter: Send + Sync {
     /// What belongs to an item that is surely there, made or adopted. Every step is idempotent.
     async fn finish(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: &Operation<'_>,
         _: &mut Receipt,
     ) -> Result<(), Box<Unfinished>> {
@@ -256,7 +256,7 @@ pub trait Adapter: Send + Sync {
     /// before the last rung of [`Protection::Lookup`].
     async fn look_up(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError> {
         Ok(None)
@@ -266,7 +266,7 @@ pub trait Adapter: Send + Sync {
     /// nothing. The receipt says what is missing.
     async fn partly(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError> {
         Ok(None)
@@ -275,14 +275,14 @@ pub trait Adapter: Send + Sync {
     /// One check of `integration.test`.
     async fn check(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         test: TestKind,
     ) -> Result<CheckReport, AdapterError>;
 
     /// The platform's own fields, for `integration.fields`; those with `search` in their id or name, where it is given.
     async fn fields(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _search: Option<&str>,
     ) -> Result<Vec<PlatformField>, AdapterError> {
         Err(AdapterError::unsupported(
@@ -294,7 +294,7 @@ pub trait Adapter: Send + Sync {
     /// `integration.sync`. `cursor` is what the page before gave.
     async fn changes(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _since: Option<DateTime<Utc>>,
         _cursor: Option<&str>,
     ) -> Result<ChangePage, AdapterError> {
@@ -307,7 +307,7 @@ pub trait Adapter: Send + Sync {
     /// items are made.
     async fn known(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _items: &[KnownItem],
         _since: Option<DateTime<Utc>>,
     ) -> Result<Vec<ExternalItem>, AdapterError> {
@@ -318,7 +318,7 @@ pub trait Adapter: Send + Sync {
     /// there.
     async fn item(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _id: &str,
     ) -> Result<Option<ExternalItem>, AdapterError> {
         Err(AdapterError::unsupported(
@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     static LATER: Protection = Protection::Lookup {
-        rungs: &[],
+        schedule: &[],
         upsert: false,
     };
 

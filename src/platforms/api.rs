@@ -9,7 +9,9 @@ use url::{Position, Url};
 
 use super::classify::{ErrorTable, Judged};
 use super::path::below;
-use super::{AdapterError, Auth, Effect, ErrorClass, Exchange, Fit, HostSuffix, Request, Response};
+use super::{
+    AdapterError, Auth, CallContext, Effect, ErrorClass, Fit, HostSuffix, Request, Response,
+};
 
 /// Where an interface is.
 #[derive(Debug, Clone)]
@@ -146,30 +148,30 @@ impl Api {
     /// Sends a request and reads its answer; `what` is what was asked for, for people.
     ///
     /// # Errors
-    /// As [`Exchange::send`] and [`Api::take`].
+    /// As [`CallContext::send`] and [`Api::take`].
     pub async fn ask<T: DeserializeOwned>(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         request: Request,
         what: &str,
     ) -> Result<T, AdapterError> {
         let effect = request.effect;
-        let answer = exchange.send(request).await?;
+        let answer = context.send(request).await?;
         self.take(&answer, effect, what)
     }
 
     /// Sends a request whose answer has nothing to read, and says whether it did anything.
     ///
     /// # Errors
-    /// As [`Exchange::send`], and where it did not work.
+    /// As [`CallContext::send`], and where it did not work.
     pub async fn tell(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         request: Request,
         what: &str,
     ) -> Result<Settled, AdapterError> {
         let effect = request.effect;
-        let answer = exchange.send(request).await?;
+        let answer = context.send(request).await?;
         match self.errors.judge(&answer, effect, what) {
             Judged::Good => Ok(Settled::Now),
             Judged::Done => Ok(Settled::Before),

@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use unicode_normalization::UnicodeNormalization as _;
 use url::Url;
 
-use super::{AdapterError, Auth, Effect, ErrorClass, Exchange, Request};
+use super::{AdapterError, Auth, CallContext, Effect, ErrorClass, Request};
 use crate::contract::{Attachment, AttachmentSource};
 
 /// A file, ready to be sent.
@@ -66,7 +66,7 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 /// Validation of `url`, `size` or `content_base64` where it is not what it should be, or over `bytes_max`; trouble on the
 /// way, by its class.
 pub(crate) async fn fetch(
-    exchange: &Exchange<'_>,
+    context: &CallContext<'_>,
     attachment: &Attachment,
     bytes_max: u64,
 ) -> Result<File, AdapterError> {
@@ -97,7 +97,7 @@ pub(crate) async fn fetch(
         }
         AttachmentSource::Url(url) => {
             let request = Request::new(Method::GET, url.clone(), Auth::None, Effect::Read);
-            download(exchange, request, attachment, bytes_max, too_big).await?
+            download(context, request, attachment, bytes_max, too_big).await?
         }
     };
     if attachment.size.is_some_and(|size| size != file.size) {
@@ -128,13 +128,13 @@ fn disk(error: &std::io::Error) -> AdapterError {
 }
 
 async fn download(
-    exchange: &Exchange<'_>,
+    context: &CallContext<'_>,
     request: Request,
     attachment: &Attachment,
     bytes_max: u64,
     too_big: impl Fn(u64) -> AdapterError,
 ) -> Result<File, AdapterError> {
-    let mut answer = exchange.open(&request).await?;
+    let mut answer = context.open(&request).await?;
     let field =
         |fault: String| AdapterError::field("url", fault).with_status(answer.status().as_u16());
     match answer.status().as_u16() {
@@ -169,7 +169,7 @@ async fn download(
     let mut writer = tokio::fs::File::from_std(spool.reopen().map_err(|error| disk(&error))?);
     let (mut size, mut hash) = (0u64, Sha256::new());
     loop {
-        let left = exchange.deadline.saturating_duration_since(Instant::now());
+        let left = context.deadline.saturating_duration_since(Instant::now());
         let chunk = match tokio::time::timeout(left, answer.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None)) => break,

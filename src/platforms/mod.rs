@@ -53,11 +53,11 @@ pub use error::{AdapterError, ErrorClass};
 pub use file::File;
 pub use http::redact::{Redaction, learn, redacting};
 pub use http::{
-    AccessToken, AskedToWait, Auth, Body, Effect, Exchange, Fit, HostSuffix, HttpClient, Pages,
+    AccessToken, AskedToWait, Auth, Body, CallContext, Effect, Fit, HostSuffix, HttpClient, Pages,
     Part, Request, Response, SendPermit, Sign, Strangers, TokenFlow, TokenGrant, TokenSource,
 };
 pub use members::Members;
-pub use operation::{Cause, Operation, OperationKind, Receipt, TestKind};
+pub use operation::{DedupKey, Operation, OperationKind, Receipt, TestKind};
 pub use texts::off_runtime;
 
 /// A platform's facts, or `None` where its adapter is not written yet (`unsupported_platform`).
@@ -82,7 +82,7 @@ pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
     }
 }
 
-/// How a platform shows that it answered a stranger, for its integrations' [`Exchange`].
+/// How a platform shows that it answered a stranger, for its integrations' [`CallContext`].
 #[must_use]
 pub fn strangers(platform: Option<Platform>) -> &'static Strangers {
     platform

@@ -8,11 +8,11 @@ use crate::domain::{TicketPatch, TicketStatus, TicketView, UserRef};
 
 /// Whose doing an operation is: the same over all its attempts.
 #[derive(Debug, Clone, Copy)]
-pub struct Cause<'a> {
+pub struct DedupKey<'a> {
     /// The mark of duplicate protection: derived from the ticket for a create, from the command for all else.
-    pub mark: &'a str,
+    pub marker: &'a str,
     /// When the command came in.
-    pub at: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
 }
 
 /// What is to be done at the platform. An operation a platform lacks is answered with
@@ -24,7 +24,7 @@ pub enum Operation<'a> {
         /// The ticket as it stands.
         ticket: &'a TicketView,
         /// Whose doing it is; the mark is the ticket's: it exists once in one integration, whoever asked and how often.
-        cause: Cause<'a>,
+        key: DedupKey<'a>,
     },
     /// Change fields of the item.
     Update {
@@ -33,7 +33,7 @@ pub enum Operation<'a> {
         /// What changed.
         patch: &'a TicketPatch,
         /// Whose doing it is.
-        cause: Cause<'a>,
+        key: DedupKey<'a>,
     },
     /// Move the item to another status.
     Status {
@@ -44,7 +44,7 @@ pub enum Operation<'a> {
         /// For resolved and closed.
         resolution_summary: Option<&'a str>,
         /// Whose doing it is.
-        cause: Cause<'a>,
+        key: DedupKey<'a>,
     },
     /// Give the item to somebody, or to nobody.
     Assign {
@@ -53,7 +53,7 @@ pub enum Operation<'a> {
         /// `None` unassigns.
         assignee: Option<&'a UserRef>,
         /// Whose doing it is.
-        cause: Cause<'a>,
+        key: DedupKey<'a>,
     },
     /// Say something on the item.
     Comment {
@@ -64,7 +64,7 @@ pub enum Operation<'a> {
         /// Whether the customer may see it.
         public: bool,
         /// Whose doing it is.
-        cause: Cause<'a>,
+        key: DedupKey<'a>,
     },
     /// Put a file to the item.
     Attach {
@@ -73,14 +73,14 @@ pub enum Operation<'a> {
         /// The file.
         file: &'a File,
         /// Whose doing it is.
-        cause: Cause<'a>,
+        key: DedupKey<'a>,
     },
     /// The ticket is deleted with us: close the item, as far as the platform knows that; nothing is erased.
     Delete {
         /// The ticket after the change.
         ticket: &'a TicketView,
         /// Whose doing it is.
-        cause: Cause<'a>,
+        key: DedupKey<'a>,
     },
 }
 
@@ -101,15 +101,15 @@ impl Operation<'_> {
 
     /// Whose doing it is.
     #[must_use]
-    pub const fn cause(&self) -> Cause<'_> {
+    pub const fn key(&self) -> DedupKey<'_> {
         match self {
-            Self::Create { cause, .. }
-            | Self::Update { cause, .. }
-            | Self::Status { cause, .. }
-            | Self::Assign { cause, .. }
-            | Self::Comment { cause, .. }
-            | Self::Attach { cause, .. }
-            | Self::Delete { cause, .. } => *cause,
+            Self::Create { key, .. }
+            | Self::Update { key, .. }
+            | Self::Status { key, .. }
+            | Self::Assign { key, .. }
+            | Self::Comment { key, .. }
+            | Self::Attach { key, .. }
+            | Self::Delete { key, .. } => *key,
         }
     }
 
@@ -131,11 +131,11 @@ impl Operation<'_> {
     #[must_use]
     pub const fn deletion_closes(self) -> Self {
         match self {
-            Self::Delete { ticket, cause } => Self::Status {
+            Self::Delete { ticket, key } => Self::Status {
                 ticket,
                 status: TicketStatus::Closed,
                 resolution_summary: None,
-                cause,
+                key,
             },
             Self::Create { .. }
             | Self::Update { .. }

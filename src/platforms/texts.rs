@@ -73,37 +73,27 @@ impl Texts<'_> {
     pub(super) fn operation<'b>(&'b self, operation: &Operation<'b>) -> Operation<'b> {
         let ticket = self.ticket.as_ref();
         match *operation {
-            Operation::Create { cause, .. } => Operation::Create { ticket, cause },
-            Operation::Update { patch, cause, .. } => Operation::Update {
-                ticket,
-                patch,
-                cause,
-            },
-            Operation::Status { status, cause, .. } => Operation::Status {
+            Operation::Create { key, .. } => Operation::Create { ticket, key },
+            Operation::Update { patch, key, .. } => Operation::Update { ticket, patch, key },
+            Operation::Status { status, key, .. } => Operation::Status {
                 ticket,
                 status,
                 resolution_summary: self.body,
-                cause,
+                key,
             },
-            Operation::Assign {
-                assignee, cause, ..
-            } => Operation::Assign {
+            Operation::Assign { assignee, key, .. } => Operation::Assign {
                 ticket,
                 assignee,
-                cause,
+                key,
             },
-            Operation::Comment { public, cause, .. } => Operation::Comment {
+            Operation::Comment { public, key, .. } => Operation::Comment {
                 ticket,
                 body: self.body.unwrap_or_default(),
                 public,
-                cause,
+                key,
             },
-            Operation::Attach { file, cause, .. } => Operation::Attach {
-                ticket,
-                file,
-                cause,
-            },
-            Operation::Delete { cause, .. } => Operation::Delete { ticket, cause },
+            Operation::Attach { file, key, .. } => Operation::Attach { ticket, file, key },
+            Operation::Delete { key, .. } => Operation::Delete { ticket, key },
         }
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::mapping::refuse;
 use super::members::Members;
-use super::{AdapterError, Exchange};
+use super::{AdapterError, CallContext};
 use crate::domain::{UserRef, shown};
 
 /// What a search found is good for so long: a new colleague is found soon, a flood of tickets asks
@@ -73,7 +73,7 @@ impl Users {
     /// Those of the search.
     pub async fn find<F>(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         who: &UserRef,
         search: impl FnOnce(String) -> F,
     ) -> Result<Option<String>, AdapterError>
@@ -88,9 +88,7 @@ impl Users {
             return Ok(None);
         };
         let name = format!("user {}", email.to_lowercase());
-        let found = exchange
-            .recall(name, LIFE, search(email.to_owned()))
-            .await?;
+        let found = context.recall(name, LIFE, search(email.to_owned())).await?;
         Ok(found.as_ref().clone())
     }
 
@@ -139,7 +137,7 @@ mod tests {
     impl TokenSource for Free {
         async fn token(
             &self,
-            _: &Exchange<'_>,
+            _: &CallContext<'_>,
             _: Option<&secrecy::SecretString>,
         ) -> Result<AccessToken, AdapterError> {
             Err(AdapterError::unsupported("no OAuth here"))
@@ -169,15 +167,15 @@ mod tests {
         let client = HttpClient::new(EgressPolicy::default(), Duration::from_secs(1), 1).unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
         let memory = Memory::default();
-        let exchange =
-            Exchange::new(&client, deadline, &Free, &Free, &Strangers::PAGES).remembering(&memory);
+        let context = CallContext::new(&client, deadline, &Free, &Free, &Strangers::PAGES)
+            .remembering(&memory);
         let asked = Cell::new(0);
         let find = async |who: UserRef| {
             let search = async |email: String| {
                 asked.set(asked.get() + 1);
                 Ok((email == "bo@example.org").then(|| "U9".to_owned()))
             };
-            users.find(&exchange, &who, search).await.unwrap()
+            users.find(&context, &who, search).await.unwrap()
         };
 
         assert_eq!(find(who(7, Some("x@y.z"))).await.as_deref(), Some("U7"));

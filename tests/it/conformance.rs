@@ -14,7 +14,7 @@ use ticketwire::domain::{
     Platform, Priority, TicketCategory, TicketId, TicketPatch, TicketStatus, TicketView,
 };
 use ticketwire::platforms::{
-    self, AccessToken, AdapterError, Cause, EgressPolicy, ErrorClass, Exchange, HttpClient,
+    self, AccessToken, AdapterError, CallContext, DedupKey, EgressPolicy, ErrorClass, HttpClient,
     Operation, OperationKind, Protection, Receipt, Response, SendPermit, TestKind, TokenSource,
 };
 use ticketwire::sandbox::{Fault, FaultKind, Sandbox};
@@ -342,7 +342,7 @@ impl SendPermit for Free {
 impl TokenSource for Free {
     async fn token(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: Option<&SecretString>,
     ) -> Result<AccessToken, AdapterError> {
         Ok(AccessToken {
@@ -369,10 +369,10 @@ impl Bench {
         Self { sandbox, client }
     }
 
-    fn exchange(&self, row: &Row) -> Exchange<'_> {
+    fn exchange(&self, row: &Row) -> CallContext<'_> {
         let deadline = Instant::now() + Duration::from_secs(5);
         let strangers = platforms::strangers(Some(row.platform));
-        Exchange::new(&self.client, deadline, &Free, &Free, strangers)
+        CallContext::new(&self.client, deadline, &Free, &Free, strangers)
     }
 
     fn adapter(&self, row: &Row, base_url: &str) -> std::sync::Arc<platforms::Driver> {
@@ -427,7 +427,7 @@ impl Bench {
         if kind != Kind::Create {
             let operation = Operation::Create {
                 ticket: &ticket,
-                cause: cause(MARK),
+                key: key(MARK),
             };
             let made = adapter
                 .perform(&self.exchange(row), &operation)
@@ -466,28 +466,28 @@ impl Bench {
         let operation = match kind {
             Kind::Create => Operation::Create {
                 ticket,
-                cause: cause(MARK),
+                key: key(MARK),
             },
             Kind::Update => Operation::Update {
                 ticket,
                 patch: &patch,
-                cause: cause(MARK),
+                key: key(MARK),
             },
             Kind::Comment => Operation::Comment {
                 ticket,
                 body: "Hello",
                 public: true,
-                cause: cause(MARK),
+                key: key(MARK),
             },
         };
         adapter.perform(&self.exchange(row), &operation).await
     }
 }
 
-fn cause(mark: &str) -> Cause<'_> {
-    Cause {
-        mark,
-        at: Utc::now(),
+fn key(mark: &str) -> DedupKey<'_> {
+    DedupKey {
+        marker: mark,
+        received_at: Utc::now(),
     }
 }
 
@@ -692,7 +692,7 @@ async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_block
             let ticket = ticket();
             let operation = Operation::Create {
                 ticket: &ticket,
-                cause: cause(MARK),
+                key: key(MARK),
             };
             let error = adapter.perform(&exchange, &operation).await.unwrap_err();
             assert_eq!(class(&error), "egress", "{address}: {error:?}");
@@ -741,7 +741,7 @@ async fn what_was_made_is_found_by_its_mark_and_nothing_else_is() {
         let mut ticket = ticket();
         let create = Operation::Create {
             ticket: &ticket,
-            cause: cause(MARK),
+            key: key(MARK),
         };
         let before = adapter
             .look_up(&bench.exchange(&row), &create)
@@ -767,7 +767,7 @@ async fn what_was_made_is_found_by_its_mark_and_nothing_else_is() {
             ticket: &ticket,
             body: "Hello",
             public: true,
-            cause: cause(mark),
+            key: key(mark),
         };
         let said = adapter
             .perform(&bench.exchange(&row), &comment(MARK))
@@ -804,7 +804,7 @@ async fn what_is_protected_by_the_platform_has_one_effect_however_often_it_is_se
         }
         let create = Operation::Create {
             ticket: &ticket,
-            cause: cause(MARK),
+            key: key(MARK),
         };
         let first = adapter
             .perform(&bench.exchange(row), &create)
@@ -829,7 +829,7 @@ async fn a_dry_run_of_every_operation_shows_a_request_without_the_secret() {
         let mut ticket = ticket();
         let create = Operation::Create {
             ticket: &ticket,
-            cause: cause(MARK),
+            key: key(MARK),
         };
         let request = adapter.plan(&create).unwrap().request;
         assert!(!format!("{request:?}").contains(SECRET));
@@ -845,24 +845,24 @@ async fn a_dry_run_of_every_operation_shows_a_request_without_the_secret() {
             Operation::Update {
                 ticket: &ticket,
                 patch: &patch,
-                cause: cause(MARK),
+                key: key(MARK),
             },
             Operation::Comment {
                 ticket: &ticket,
                 body: "b",
                 public: true,
-                cause: cause(MARK),
+                key: key(MARK),
             },
             Operation::Assign {
                 ticket: &ticket,
                 assignee: None,
-                cause: cause(MARK),
+                key: key(MARK),
             },
             Operation::Status {
                 ticket: &ticket,
                 status: TicketStatus::Closed,
                 resolution_summary: Some("done"),
-                cause: cause(MARK),
+                key: key(MARK),
             },
         ];
         for operation in others {
@@ -938,19 +938,19 @@ async fn questions(
         |answer: Result<_, AdapterError>| answer.map(|found: Option<Receipt>| format!("{found:?}"));
     let create = Operation::Create {
         ticket,
-        cause: cause(MARK),
+        key: key(MARK),
     };
     let comment = Operation::Comment {
         ticket,
         body: "Hello",
         public: true,
-        cause: cause(MARK),
+        key: key(MARK),
     };
     let status = Operation::Status {
         ticket,
         status: TicketStatus::Resolved,
         resolution_summary: Some("Mended"),
-        cause: cause(MARK),
+        key: key(MARK),
     };
     let mut answers = Vec::new();
     for (name, operation) in [("create", create), ("comment", comment), ("status", status)] {
@@ -1002,7 +1002,7 @@ async fn an_answer_to_a_stranger_is_no_success_and_proves_nothing() {
             if row.guard != Guard::Nothing {
                 let create = Operation::Create {
                     ticket: &ticket,
-                    cause: cause(MARK),
+                    key: key(MARK),
                 };
                 let made = adapter
                     .perform(&bench.exchange(&row), &create)
@@ -1081,7 +1081,7 @@ async fn a_listing_that_shows_no_marks_proves_nothing() {
         let mut ticket = ticket();
         let create = Operation::Create {
             ticket: &ticket,
-            cause: cause(MARK),
+            key: key(MARK),
         };
         let made = adapter
             .perform(&bench.exchange(&row), &create)
@@ -1093,7 +1093,7 @@ async fn a_listing_that_shows_no_marks_proves_nothing() {
             ticket: &ticket,
             body: "Hello",
             public: true,
-            cause: cause(MARK),
+            key: key(MARK),
         };
         let none = adapter.look_up(&bench.exchange(&row), &comment).await;
         assert_eq!(none.unwrap(), None, "{}: nothing was said yet", row.name);

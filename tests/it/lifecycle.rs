@@ -15,7 +15,7 @@ impl World {
         let all = self.events.all().into_iter();
         all.filter(|(_, event)| event["type"] == "integration.status.changed")
             .map(|(_, event)| event["data"]["caused_by"].clone())
-            .filter(|cause| !cause.is_null())
+            .filter(|key| !key.is_null())
             .collect()
     }
 }

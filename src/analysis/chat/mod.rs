@@ -18,7 +18,7 @@ use url::Url;
 use super::{Analyser, Analysis, AnalysisError, AnalysisInput};
 use crate::config::Ai;
 use crate::platforms::{
-    AdapterError, Auth, Effect, ErrorClass, Exchange, Redaction, Request, redacting,
+    AdapterError, Auth, CallContext, Effect, ErrorClass, Redaction, Request, redacting,
 };
 
 /// A configured endpoint.
@@ -58,11 +58,11 @@ impl Chat {
 impl Analyser for Chat {
     async fn analyse(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         input: &AnalysisInput,
     ) -> Result<Analysis, AnalysisError> {
         let own = Instant::now().checked_add(self.timeout);
-        let timed = exchange.until(own.unwrap_or(exchange.deadline));
+        let timed = context.until(own.unwrap_or(context.deadline));
         // What the endpoint says back of the key, or what a model was talked into, is nobody's to read.
         let redaction = Redaction::default();
         let sent = redacting(&redaction, timed.send(self.request(input))).await;

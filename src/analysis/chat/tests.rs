@@ -27,7 +27,7 @@ impl SendPermit for Free {
 impl TokenSource for Free {
     async fn token(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: Option<&SecretString>,
     ) -> Result<AccessToken, AdapterError> {
         Err(AdapterError::unsupported("no OAuth here"))
@@ -54,14 +54,14 @@ async fn ask(config: &Ai, input: &AnalysisInput, allow: &str) -> Analysis {
     };
     let client = HttpClient::new(egress, Duration::from_secs(10), 1).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    let exchange = Exchange::new(
+    let context = CallContext::new(
         &client,
         deadline,
         &Free,
         &Free,
         &crate::platforms::Strangers::PAGES,
     );
-    analyse(config, &exchange, input).await
+    analyse(config, &context, input).await
 }
 
 fn input() -> AnalysisInput {

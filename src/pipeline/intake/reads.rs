@@ -21,7 +21,7 @@ use crate::pipeline::executor::prepare;
 use crate::pipeline::executor::routing::Routing;
 use crate::pipeline::job::{Job, Organization};
 use crate::pipeline::tokens::TokenCache;
-use crate::platforms::{Cause, Exchange, Operation, file};
+use crate::platforms::{CallContext, DedupKey, Operation, file};
 use crate::secrets::{KeyRing, mask};
 use crate::store::{
     Enqueued, LoadedIntegration, OutboxKey, OutboxRow, Searched, StoreError, chain,
@@ -236,7 +236,7 @@ async fn fields(
     };
     let tokens = TokenCache::new(&core.tokens, Some(&handle));
     let deadline = std::time::Instant::now() + core.config.dispatch.request_timeout;
-    let exchange = Exchange::new(
+    let context = CallContext::new(
         &core.http,
         deadline,
         core.lease.as_ref(),
@@ -245,7 +245,7 @@ async fn fields(
     )
     .remembering(handle.memory.as_ref());
     Ok(
-        match adapter.fields(&exchange, asked.search.as_deref()).await {
+        match adapter.fields(&context, asked.search.as_deref()).await {
             Ok(fields) => Ok(json!({ "integration_id": id, "fields": fields })),
             Err(error) => {
                 tracing::info!(integration_id = %id, error = %error, "the fields could not be read");
@@ -421,9 +421,9 @@ async fn dry_run(
             let view = dispatch::preview_view(core, job);
             let (job, view) = view;
             let mark = dispatch::mark(&job);
-            let cause = Cause {
-                mark: &mark,
-                at: job.received_at,
+            let key = DedupKey {
+                marker: &mark,
+                received_at: job.received_at,
             };
             let planned = |operation: &Operation<'_>| {
                 let planned = adapter.rehearse(operation);
@@ -437,7 +437,7 @@ async fn dry_run(
                         planned(&Operation::Attach {
                             ticket: &view,
                             file: &file::unfetched(attachment),
-                            cause,
+                            key,
                         })
                     })
                     .collect();
@@ -445,7 +445,7 @@ async fn dry_run(
                     json!({ "dry_run": true, "request": requests.first(), "requests": requests })
                 })
             } else {
-                dispatch::operation(&job.command, &view, cause)
+                dispatch::operation(&job.command, &view, key)
                     .and_then(|operation| planned(&operation))
                     .map(|request| json!({ "dry_run": true, "request": request }))
             }

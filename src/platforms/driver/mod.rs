@@ -13,7 +13,7 @@ use super::guard::{Redact, redactor, secrets, without};
 use super::http::redact::{Learned, Redaction, cleaned, learn, redacting};
 use super::texts::{OffRuntime, Texts, off_runtime};
 use super::{
-    Adapter, AdapterError, ChangePage, CheckReport, Deletes, ErrorClass, Exchange, ExternalItem,
+    Adapter, AdapterError, CallContext, ChangePage, CheckReport, Deletes, ErrorClass, ExternalItem,
     Known, KnownItem, Operation, OperationKind, Plan, PlatformField, Prepared, Protection, Receipt,
     Request, Response, TestKind, TokenFlow, TokenGrant, Unfinished, bounds, descriptor,
 };
@@ -75,14 +75,12 @@ impl Driver {
     /// What the adapter says, see [`AdapterError`].
     pub async fn perform(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
     ) -> Result<Receipt, AdapterError> {
         let texts = Texts::of(operation, self.text_max);
         let cut = texts.operation(operation);
-        let done = self
-            .guarded(texts.len(), self.steps(exchange, &cut))
-            .await?;
+        let done = self.guarded(texts.len(), self.steps(context, &cut)).await?;
         let mut receipt = bounds::receipt(done, operation.kind() == OperationKind::Create)?;
         for (field, said) in &texts.cut {
             receipt.details.entry(field).or_insert(said.clone());
@@ -93,11 +91,11 @@ impl Driver {
     /// Prepares, sends the planned request, and once more without what the platform refused.
     async fn steps(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
     ) -> Result<Receipt, AdapterError> {
         let operation = &self.as_platform_knows(*operation);
-        let first = match self.make(exchange, operation, Known::default()).await {
+        let first = match self.make(context, operation, Known::default()).await {
             Ok(receipt) => return Ok(receipt),
             Err(error) => error,
         };
@@ -108,7 +106,7 @@ impl Driver {
             without: without.clone(),
             ..Known::default()
         };
-        let mut receipt = self.make(exchange, operation, known).await?;
+        let mut receipt = self.make(context, operation, known).await?;
         receipt
             .details
             .insert(DROPPED_FIELDS.into(), json!(without));
@@ -117,11 +115,11 @@ impl Driver {
 
     async fn make(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
         known: Known,
     ) -> Result<Receipt, AdapterError> {
-        let prepared = self.adapter.prepare(exchange, operation, known).await;
+        let prepared = self.adapter.prepare(context, operation, known).await;
         let mut known = match prepared.map_err(harmless)? {
             Prepared::Done(receipt) => return Ok(receipt),
             Prepared::Go(known) => known,
@@ -129,7 +127,7 @@ impl Driver {
         let done = known.done.take();
         let made = async {
             let plan = self.adapter.plan(operation, &known)?;
-            let answer = exchange.send(plan.request).await?;
+            let answer = context.send(plan.request).await?;
             let mut receipt = self.adapter.read(operation, &known, &answer)?;
             for (name, said) in plan.left_out.into_iter().chain(known.details.clone()) {
                 receipt.details.entry(name).or_insert(said);
@@ -157,17 +155,14 @@ impl Driver {
     /// item stays.
     pub async fn complete(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
         receipt: &mut Receipt,
     ) -> Option<Box<Unfinished>> {
         let operation = &self.as_platform_knows(*operation);
         let mut finished = receipt.clone();
         let work = async {
-            let unfinished = self
-                .adapter
-                .finish(exchange, operation, &mut finished)
-                .await;
+            let unfinished = self.adapter.finish(context, operation, &mut finished).await;
             Ok((finished, unfinished.err()))
         };
         let result = self.guarded(0, work).await;
@@ -190,12 +185,12 @@ impl Driver {
     /// What the adapter says.
     pub async fn look_up(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError> {
         let texts = Texts::of(operation, self.text_max);
         let cut = self.as_platform_knows(texts.operation(operation));
-        let found = self.adapter.look_up(exchange, &cut);
+        let found = self.adapter.look_up(context, &cut);
         self.receipt(operation, texts.len(), found).await
     }
 
@@ -205,12 +200,12 @@ impl Driver {
     /// What the adapter says.
     pub async fn partly(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError> {
         let texts = Texts::of(operation, self.text_max);
         let cut = self.as_platform_knows(texts.operation(operation));
-        let found = self.adapter.partly(exchange, &cut);
+        let found = self.adapter.partly(context, &cut);
         self.receipt(operation, texts.len(), found).await
     }
 
@@ -256,10 +251,10 @@ impl Driver {
     /// What the adapter says.
     pub async fn check(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         test: TestKind,
     ) -> Result<CheckReport, AdapterError> {
-        let report = self.guarded(0, self.adapter.check(exchange, test)).await?;
+        let report = self.guarded(0, self.adapter.check(context, test)).await?;
         Ok(bounds::report(report))
     }
 
@@ -269,11 +264,11 @@ impl Driver {
     /// What the adapter says.
     pub async fn fields(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         search: Option<&str>,
     ) -> Result<Vec<PlatformField>, AdapterError> {
         let fields = self
-            .guarded(0, self.adapter.fields(exchange, search))
+            .guarded(0, self.adapter.fields(context, search))
             .await?;
         Ok(bounds::fields(fields))
     }
@@ -284,11 +279,11 @@ impl Driver {
     /// What the adapter says.
     pub async fn changes(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         since: Option<DateTime<Utc>>,
         cursor: Option<&str>,
     ) -> Result<ChangePage, AdapterError> {
-        let asked = self.adapter.changes(exchange, since, cursor);
+        let asked = self.adapter.changes(context, since, cursor);
         let page = self.guarded(0, asked).await?;
         let seen = page.items.len();
         let items: Vec<_> = page.items.into_iter().filter_map(bounds::item).collect();
@@ -305,11 +300,11 @@ impl Driver {
     /// What the adapter says.
     pub async fn known(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         items: &[KnownItem],
         since: Option<DateTime<Utc>>,
     ) -> Result<Vec<ExternalItem>, AdapterError> {
-        let asked = self.adapter.known(exchange, items, since);
+        let asked = self.adapter.known(context, items, since);
         let found = self.guarded(0, asked).await?;
         Ok(found.into_iter().filter_map(bounds::item).collect())
     }
@@ -320,10 +315,10 @@ impl Driver {
     /// What the adapter says; class internal where the item has no id that could be one.
     pub async fn item(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         id: &str,
     ) -> Result<Option<ExternalItem>, AdapterError> {
-        let found = self.guarded(0, self.adapter.item(exchange, id)).await?;
+        let found = self.guarded(0, self.adapter.item(context, id)).await?;
         found
             .map(|item| {
                 bounds::item(item).ok_or_else(|| {

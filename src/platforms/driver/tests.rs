@@ -7,8 +7,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::super::{
-    AccessToken, Auth, Cause, Effect, EgressPolicy, HttpClient, PartlyDone, SendPermit, Strangers,
-    TokenSource,
+    AccessToken, Auth, DedupKey, Effect, EgressPolicy, HttpClient, PartlyDone, SendPermit,
+    Strangers, TokenSource,
 };
 use super::*;
 use crate::domain::{
@@ -32,7 +32,7 @@ impl SendPermit for Free {
 impl TokenSource for Free {
     async fn token(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: Option<&SecretString>,
     ) -> Result<AccessToken, AdapterError> {
         Err(AdapterError::unsupported("no OAuth here"))
@@ -45,7 +45,11 @@ impl TokenSource for Free {
 
 #[async_trait]
 impl Adapter for Parrot {
-    async fn check(&self, _: &Exchange<'_>, test: TestKind) -> Result<CheckReport, AdapterError> {
+    async fn check(
+        &self,
+        _: &CallContext<'_>,
+        test: TestKind,
+    ) -> Result<CheckReport, AdapterError> {
         learn("learnt-0n-the-way");
         match test {
             TestKind::Connection => Ok(CheckReport {
@@ -144,7 +148,7 @@ async fn nothing_an_adapter_returns_holds_a_secret_and_what_is_open_stays() {
     };
     let second = std::time::Duration::from_secs(1);
     let client = HttpClient::new(egress, second, 1).unwrap();
-    let exchange = Exchange::new(
+    let context = CallContext::new(
         &client,
         std::time::Instant::now() + second,
         &Free,
@@ -152,15 +156,12 @@ async fn nothing_an_adapter_returns_holds_a_secret_and_what_is_open_stays() {
         &Strangers::PAGES,
     );
 
-    let connection = adapter
-        .check(&exchange, TestKind::Connection)
-        .await
-        .unwrap();
+    let connection = adapter.check(&context, TestKind::Connection).await.unwrap();
     let refused = adapter
-        .check(&exchange, TestKind::Authentication)
+        .check(&context, TestKind::Authentication)
         .await
         .unwrap_err();
-    let panic = AssertUnwindSafe(adapter.check(&exchange, TestKind::Permissions));
+    let panic = AssertUnwindSafe(adapter.check(&context, TestKind::Permissions));
     let panic = panic.catch_unwind().await.unwrap_err();
     let answer = Response {
         status: 200,
@@ -174,7 +175,7 @@ async fn nothing_an_adapter_returns_holds_a_secret_and_what_is_open_stays() {
     redaction.learn(WORD);
     let no_token = redacting(&redaction, read).await;
     let open = adapter
-        .check(&exchange, TestKind::CreateTicket)
+        .check(&context, TestKind::CreateTicket)
         .await
         .unwrap();
 
@@ -217,7 +218,7 @@ struct Scripted {
 impl Adapter for Scripted {
     async fn prepare(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: &Operation<'_>,
         mut known: Known,
     ) -> Result<Prepared, AdapterError> {
@@ -263,7 +264,7 @@ impl Adapter for Scripted {
 
     async fn finish(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: &Operation<'_>,
         receipt: &mut Receipt,
     ) -> Result<(), Box<Unfinished>> {
@@ -275,7 +276,7 @@ impl Adapter for Scripted {
         Ok(())
     }
 
-    async fn check(&self, _: &Exchange<'_>, _: TestKind) -> Result<CheckReport, AdapterError> {
+    async fn check(&self, _: &CallContext<'_>, _: TestKind) -> Result<CheckReport, AdapterError> {
         unreachable!("no check is asked for")
     }
 
@@ -320,16 +321,14 @@ impl Stage {
         }
     }
 
-    fn exchange(&self) -> Exchange<'_> {
+    fn context(&self) -> CallContext<'_> {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        Exchange::new(&self.client, deadline, &Free, &Free, &Strangers::PAGES)
+        CallContext::new(&self.client, deadline, &Free, &Free, &Strangers::PAGES)
     }
 
     async fn perform(&self) -> Result<Receipt, AdapterError> {
         let ticket = ticket();
-        self.driver
-            .perform(&self.exchange(), &create(&ticket))
-            .await
+        self.driver.perform(&self.context(), &create(&ticket)).await
     }
 
     async fn requests(&self) -> usize {
@@ -358,11 +357,11 @@ fn ticket() -> crate::domain::TicketView {
 }
 
 fn create(ticket: &crate::domain::TicketView) -> Operation<'_> {
-    let cause = Cause {
-        mark: "tkt-1",
-        at: Utc::now(),
+    let key = DedupKey {
+        marker: "tkt-1",
+        received_at: Utc::now(),
     };
-    Operation::Create { ticket, cause }
+    Operation::Create { ticket, key }
 }
 
 #[tokio::test]
@@ -393,7 +392,7 @@ async fn a_step_after_the_making_request_undoes_nothing() {
     let create = create(&ticket);
     let unfinished = stage
         .driver
-        .complete(&stage.exchange(), &create, &mut made)
+        .complete(&stage.context(), &create, &mut made)
         .await;
 
     assert_eq!(made, before);
@@ -415,7 +414,7 @@ async fn an_item_that_is_there_is_finished_whoever_made_it() {
     let create = create(&ticket);
     let unfinished = stage
         .driver
-        .complete(&stage.exchange(), &create, &mut adopted)
+        .complete(&stage.context(), &create, &mut adopted)
         .await;
 
     assert!(unfinished.is_none());

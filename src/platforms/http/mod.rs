@@ -102,7 +102,7 @@ pub trait TokenSource: Send + Sync {
     /// A token that is not `stale`; refreshed once for all waiters and workers.
     async fn token(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         stale: Option<&SecretString>,
     ) -> Result<AccessToken, AdapterError>;
 
@@ -169,7 +169,7 @@ impl HttpClient {
 }
 
 /// One attempt's way to the platform: the client, its deadline, the lease check, the token cache.
-pub struct Exchange<'a> {
+pub struct CallContext<'a> {
     /// The shared client.
     pub client: &'a HttpClient,
     /// No request of this attempt outlasts it.
@@ -208,7 +208,7 @@ impl AskedToWait {
     }
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> CallContext<'a> {
     /// A way to the platform until `deadline`, whose answers are judged by `strangers`.
     #[must_use]
     pub fn new(
@@ -262,7 +262,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-impl Exchange<'_> {
+impl CallContext<'_> {
     /// A thing that was learned of the platform, not older than `life`; asked for by `load` where
     /// it is not known: see [`Memory::get`]. Another attempt that asks right now is waited for as
     /// long as this one may take.
@@ -291,7 +291,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Forgets what [`Exchange::recall`] keeps, as the platform has shown that it is not so any
+    /// Forgets what [`CallContext::recall`] keeps, as the platform has shown that it is not so any
     /// more.
     pub fn forget(&self, name: &str) {
         if let Some(memory) = self.memory {
@@ -401,7 +401,7 @@ impl Exchange<'_> {
     /// Sends a read and hands over its answer before its body: for what is too big to be held.
     ///
     /// # Errors
-    /// As [`Exchange::send`].
+    /// As [`CallContext::send`].
     pub(super) async fn open(&self, request: &Request) -> Result<reqwest::Response, AdapterError> {
         self.client.egress.check(&request.url)?;
         redact::learn_request(request);

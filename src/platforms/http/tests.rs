@@ -25,7 +25,7 @@ struct Granting(Mutex<Vec<AccessToken>>);
 impl TokenSource for Granting {
     async fn token(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         stale: Option<&SecretString>,
     ) -> Result<AccessToken, AdapterError> {
         let mut left = self.0.lock().unwrap();
@@ -56,7 +56,7 @@ async fn sent_with(request: Request, tokens: Vec<AccessToken>) -> Result<Respons
     let client = HttpClient::new(egress, Duration::from_secs(5), 1).unwrap();
     let tokens = Granting(Mutex::new(tokens));
     let deadline = Instant::now() + Duration::from_secs(10);
-    Exchange::new(&client, deadline, &Free, &tokens, &Strangers::PAGES)
+    CallContext::new(&client, deadline, &Free, &tokens, &Strangers::PAGES)
         .send(request)
         .await
 }

@@ -21,8 +21,8 @@ use super::members::{Members, url};
 use super::path::below;
 use super::tokens::{Client, ClientAuth, Grant, OauthFlow};
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, ChangePage, CheckReport, CustomFields,
-    Deletes, Descriptor, Effect, ErrorClass, Exchange, ExternalItem, Known, KnownItem, Member,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CallContext, ChangePage, CheckReport,
+    CustomFields, Deletes, Descriptor, Effect, ErrorClass, ExternalItem, Known, KnownItem, Member,
     Operation, OperationKind, Pages, PartlyDone, Plan, PlatformField, Prepared, Protection,
     Receipt, Response, Sign, Strangers, TestKind, TokenFlow,
 };
@@ -37,14 +37,14 @@ const GATEWAY: &str = "https://api.atlassian.com/ex/jira";
 /// Token endpoint of OAuth 2.0 (3LO).
 const TOKEN_URL: &str = "https://auth.atlassian.com/oauth/token";
 /// When to look for a lost create: the search index lags by seconds, sometimes minutes.
-static CREATE_RUNGS: [Duration; 4] = [
+static CREATE_LOOK_UPS: [Duration; 4] = [
     Duration::from_secs(5),
     Duration::from_secs(20),
     Duration::from_secs(60),
     Duration::from_secs(120),
 ];
 /// When to look for a lost comment: listed consistently, but a request may still be under way.
-static COMMENT_RUNGS: [Duration; 3] = [
+static COMMENT_LOOK_UPS: [Duration; 3] = [
     Duration::from_secs(5),
     Duration::from_secs(20),
     Duration::from_secs(40),
@@ -373,34 +373,34 @@ impl Jira {
     /// The platform account of a person of ours, found by e-mail address among those who may be assigned.
     async fn account_of(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         person: &UserRef,
     ) -> Result<Option<Value>, AdapterError> {
         let Some(email) = person.email.as_deref().filter(|email| !email.is_empty()) else {
             return Ok(None);
         };
-        let answer = exchange.send(self.assignable_request(email)?).await?;
+        let answer = context.send(self.assignable_request(email)?).await?;
         self.read_assignable(&answer, email)
     }
 
-    async fn first_issue_type(&self, exchange: &Exchange<'_>) -> Result<String, AdapterError> {
-        let answer = exchange.send(self.issue_types_request()?).await?;
+    async fn first_issue_type(&self, context: &CallContext<'_>) -> Result<String, AdapterError> {
+        let answer = context.send(self.issue_types_request()?).await?;
         self.read_issue_type(&answer, "")
     }
 
     /// Which way leads to a status; `None` where the issue is there already.
     async fn way_to(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         issue: &str,
         status: TicketStatus,
     ) -> Result<Way, AdapterError> {
-        let current = self.read_status(&exchange.send(self.status_request(issue)?).await?)?;
+        let current = self.read_status(&context.send(self.status_request(issue)?).await?)?;
         let configured = self.transition_for(status);
         if configured.is_none() && response::is_there(&current, status) {
             return Ok(Way::Already(current.name));
         }
-        let answer = exchange.send(self.transitions_request(issue)?).await?;
+        let answer = context.send(self.transitions_request(issue)?).await?;
         let transitions = self.read_transitions(&answer)?;
         if let Some(chosen) = response::choose(&transitions, status, configured) {
             return Ok(Way::Transition {
@@ -438,13 +438,13 @@ impl Jira {
     /// screen, which is the default.
     async fn prepare_status(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         issue: &str,
         status: TicketStatus,
         has_summary: bool,
         mut known: Known,
     ) -> Result<Prepared, AdapterError> {
-        let way = self.way_to(exchange, issue, status).await?;
+        let way = self.way_to(context, issue, status).await?;
         let details = match &way {
             Way::Already(name) => Map::from_iter([("already".to_owned(), name.clone().into())]),
             Way::Transition { name, .. } => {
@@ -465,7 +465,7 @@ impl Jira {
             }
             Way::Transition { body, .. } => {
                 let request = self.transition_request(issue, &body)?;
-                let answer = exchange.send(request).await?;
+                let answer = context.send(request).await?;
                 self.check(&answer, Effect::Idempotent, "changing the status")?;
             }
         }
@@ -504,7 +504,7 @@ impl Jira {
     /// A comment with this mark that was made since then.
     async fn find_comment(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         issue: &str,
         mark: &str,
         since: DateTime<Utc>,
@@ -512,7 +512,7 @@ impl Jira {
         let mut start = 0;
         for _ in 0..COMMENT_PAGES_MAX {
             let request = self.comments_request(issue, start)?;
-            let answer = exchange.send(request).await?;
+            let answer = context.send(request).await?;
             match self.read_comments(&answer, start, mark, since)? {
                 Comments::Found(receipt) => return Ok(Some(*receipt)),
                 Comments::Absent => return Ok(None),
@@ -592,14 +592,14 @@ fn is_number(text: &str) -> bool {
 impl Adapter for Jira {
     async fn prepare(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
         mut known: Known,
     ) -> Result<Prepared, AdapterError> {
         match operation {
             Operation::Create { ticket, .. } => {
                 if let Some(person) = &ticket.assigned_to {
-                    match self.account_of(exchange, person).await? {
+                    match self.account_of(context, person).await? {
                         Some(account) => drop(known.found.insert(ACCOUNT.into(), account)),
                         None => {
                             let text = "left out: no assignable account with this person's address";
@@ -608,7 +608,7 @@ impl Adapter for Jira {
                     }
                 }
                 if known.without.contains_key("issuetype") {
-                    let fallback = self.first_issue_type(exchange).await?;
+                    let fallback = self.first_issue_type(context).await?;
                     known.found.insert(ISSUE_TYPE.into(), fallback.into());
                 }
             }
@@ -621,14 +621,14 @@ impl Adapter for Jira {
                 let (issue, has_summary) =
                     (Self::address(ticket)?, said(*resolution_summary).is_some());
                 return self
-                    .prepare_status(exchange, issue, *status, has_summary, known)
+                    .prepare_status(context, issue, *status, has_summary, known)
                     .await;
             }
             Operation::Assign {
                 assignee: Some(person),
                 ..
             } => {
-                let account = self.account_of(exchange, person).await?.ok_or_else(|| {
+                let account = self.account_of(context, person).await?.ok_or_else(|| {
                     let fault = "has no assignable account in Jira: `users` must know the person's e-mail address, \
                                  and Jira an account with it that may be assigned in the project";
                     AdapterError::field("assigned_to_id", fault)
@@ -646,8 +646,8 @@ impl Adapter for Jira {
 
     fn plan(&self, operation: &Operation<'_>, known: &Known) -> Result<Plan, AdapterError> {
         let request = match operation {
-            Operation::Create { ticket, cause } => {
-                return self.planned_create(ticket, cause.mark, known);
+            Operation::Create { ticket, key } => {
+                return self.planned_create(ticket, key.marker, known);
             }
             Operation::Update { ticket, patch, .. } => {
                 self.update_request(Self::address(ticket)?, patch)?
@@ -656,12 +656,12 @@ impl Adapter for Jira {
                 ticket,
                 status,
                 resolution_summary,
-                cause,
+                key,
             } => {
                 let issue = Self::address(ticket)?;
                 match (known.found.get(TRANSITION), said(*resolution_summary)) {
                     (None, Some(summary)) => {
-                        self.comment_request(issue, summary, true, cause.mark)?
+                        self.comment_request(issue, summary, true, key.marker)?
                     }
                     (Some(body), _) => self.transition_request(issue, body)?,
                     // Which transition leads there is looked up when it is done; here it stands for itself.
@@ -682,8 +682,8 @@ impl Adapter for Jira {
                 ticket,
                 body,
                 public,
-                cause,
-            } => self.comment_request(Self::address(ticket)?, body, *public, cause.mark)?,
+                key,
+            } => self.comment_request(Self::address(ticket)?, body, *public, key.marker)?,
             Operation::Attach { ticket, file, .. } => {
                 self.attach_request(Self::address(ticket)?, file)?
             }
@@ -738,44 +738,40 @@ impl Adapter for Jira {
 
     async fn look_up(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError> {
         match operation {
-            Operation::Create { cause, .. } => {
-                let answer = exchange.send(self.search_request(cause.mark)?).await?;
+            Operation::Create { key, .. } => {
+                let answer = context.send(self.search_request(key.marker)?).await?;
                 self.read_found(&answer)
             }
-            Operation::Comment { ticket, cause, .. } => {
+            Operation::Comment { ticket, key, .. } => {
                 let issue = Self::address(ticket)?;
-                self.find_comment(exchange, issue, cause.mark, cause.at)
+                self.find_comment(context, issue, key.marker, key.received_at)
                     .await
             }
             // The summary is the last that a change of status does: where it is, all is done.
             Operation::Status {
                 ticket,
                 resolution_summary,
-                cause,
+                key,
                 ..
             } if said(*resolution_summary).is_some() => {
                 let issue = Self::address(ticket)?;
                 let found = self
-                    .find_comment(exchange, issue, cause.mark, cause.at)
+                    .find_comment(context, issue, key.marker, key.received_at)
                     .await?;
                 Ok(found.map(|comment| Receipt {
                     details: shown_summary(comment),
                     ..Receipt::default()
                 }))
             }
-            Operation::Attach {
-                ticket,
-                file,
-                cause,
-            } => {
-                let answer = exchange
+            Operation::Attach { ticket, file, key } => {
+                let answer = context
                     .send(self.attachments_request(Self::address(ticket)?)?)
                     .await?;
-                self.read_found_attachment(&answer, file, cause.at)
+                self.read_found_attachment(&answer, file, key.received_at)
             }
             // Idempotent: nothing to look for.
             Operation::Update { .. }
@@ -788,7 +784,7 @@ impl Adapter for Jira {
     /// A change of status whose summary is not posted.
     async fn partly(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError> {
         let Operation::Status {
@@ -801,7 +797,7 @@ impl Adapter for Jira {
             return Ok(None);
         };
         let request = self.status_request(Self::address(ticket)?)?;
-        let current = self.read_status(&exchange.send(request).await?)?;
+        let current = self.read_status(&context.send(request).await?)?;
         let configured = self.transition_for(*status);
         let is_there = response::is_there(&current, *status)
             || configured.is_some_and(|name| current.name.eq_ignore_ascii_case(name));
@@ -814,12 +810,12 @@ impl Adapter for Jira {
 
     async fn check(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         test: TestKind,
     ) -> Result<CheckReport, AdapterError> {
         match test {
             // Whether Jira is reached at all; whom it lets in is another question.
-            TestKind::Connection => match exchange.send(self.server_info_request()?).await {
+            TestKind::Connection => match context.send(self.server_info_request()?).await {
                 Ok(answer) => self.read_server_info(&answer),
                 Err(error) if error.class == ErrorClass::Authentication => Ok(CheckReport {
                     message: "Jira answers, but does not take the credential".into(),
@@ -828,16 +824,16 @@ impl Adapter for Jira {
                 Err(error) => Err(error),
             },
             TestKind::Authentication => {
-                let answer = exchange.send(self.myself_request()?).await?;
+                let answer = context.send(self.myself_request()?).await?;
                 self.read_myself(&answer)
             }
             TestKind::Permissions => {
-                let answer = exchange.send(self.permissions_request()?).await?;
+                let answer = context.send(self.permissions_request()?).await?;
                 self.read_permissions(&answer)
             }
             TestKind::CreateTicket => {
                 let (request, mark) = self.test_issue_request()?;
-                let answer = exchange.send(request).await?;
+                let answer = context.send(request).await?;
                 match self.read_created(&answer) {
                     Ok(receipt) => Ok(CheckReport {
                         message: format!(
@@ -855,22 +851,22 @@ impl Adapter for Jira {
 
     async fn fields(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         search: Option<&str>,
     ) -> Result<Vec<PlatformField>, AdapterError> {
-        let answer = exchange.send(self.issue_types_request()?).await?;
+        let answer = context.send(self.issue_types_request()?).await?;
         let kind = self.read_issue_type(&answer, self.issue_type(TicketCategory::General))?;
-        let answer = exchange.send(self.fields_request(&kind)?).await?;
+        let answer = context.send(self.fields_request(&kind)?).await?;
         self.read_fields(&answer, search)
     }
 
     async fn changes(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         since: Option<DateTime<Utc>>,
         cursor: Option<&str>,
     ) -> Result<ChangePage, AdapterError> {
-        let answer = exchange
+        let answer = context
             .send(self.changes_request(since, cursor, Utc::now())?)
             .await?;
         self.read_changes(&answer, cursor)
@@ -878,7 +874,7 @@ impl Adapter for Jira {
 
     async fn known(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         items: &[KnownItem],
         since: Option<DateTime<Utc>>,
     ) -> Result<Vec<ExternalItem>, AdapterError> {
@@ -898,7 +894,7 @@ impl Adapter for Jira {
             } else {
                 self.known_request(&ids, since, at, now)?
             };
-            let answer = exchange.send(request).await?;
+            let answer = context.send(request).await?;
             if answer.status == 400 && !by_mark {
                 // One of the issues is gone, and the search does not say which.
                 (cursor, by_mark) = (None, true);
@@ -915,13 +911,13 @@ impl Adapter for Jira {
 
     async fn item(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         id: &str,
     ) -> Result<Option<ExternalItem>, AdapterError> {
         if !is_address(id) {
             return Ok(None);
         }
-        self.read_item(&exchange.send(self.item_request(id)?).await?)
+        self.read_item(&context.send(self.item_request(id)?).await?)
     }
 
     fn token_flow(&self) -> Option<&dyn TokenFlow> {
@@ -931,13 +927,13 @@ impl Adapter for Jira {
     fn protection(&self, kind: OperationKind) -> Protection {
         match kind {
             OperationKind::Create => Protection::Lookup {
-                rungs: &CREATE_RUNGS,
+                schedule: &CREATE_LOOK_UPS,
                 upsert: false,
             },
             // With a summary, a change of status ends in a comment.
             OperationKind::Comment | OperationKind::Attach | OperationKind::Status => {
                 Protection::Lookup {
-                    rungs: &COMMENT_RUNGS,
+                    schedule: &COMMENT_LOOK_UPS,
                     upsert: false,
                 }
             }

@@ -15,7 +15,7 @@ use super::dialogue::Wire;
 use super::session::{Limit, Session};
 use super::{Accepted, Mail, MailAuth, MailServer, Security};
 use crate::platforms::backoff::{Verdict, in_place};
-use crate::platforms::{AdapterError, EgressPolicy, ErrorClass, Exchange};
+use crate::platforms::{AdapterError, CallContext, EgressPolicy, ErrorClass};
 use crate::reach::Trouble;
 
 /// Longest a TCP or TLS connection may take to come about.
@@ -98,14 +98,14 @@ impl MailClient {
     /// [`ErrorClass::Egress`] where the server's address is not allowed.
     pub async fn send(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         mail: &Mail,
     ) -> Result<Accepted, AdapterError> {
         if mail.to.is_empty() {
             return Err(AdapterError::field("to", "names nobody"));
         }
-        let mut session = self.ready(exchange, &mail.server).await?;
-        let accepted = session.transact(mail, exchange.permit).await?;
+        let mut session = self.ready(context, &mail.server).await?;
+        let accepted = session.transact(mail, context.permit).await?;
         session.quit().await;
         Ok(accepted)
     }
@@ -116,10 +116,10 @@ impl MailClient {
     /// As [`MailClient::send`], without its unknown outcome.
     pub async fn probe(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         server: &MailServer,
     ) -> Result<Probe, AdapterError> {
-        let mut session = self.ready(exchange, server).await?;
+        let mut session = self.ready(context, server).await?;
         session.noop().await?;
         let seen = Probe {
             greeting: session.greeting.clone(),
@@ -132,21 +132,21 @@ impl MailClient {
     /// A session that is logged in.
     async fn ready(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         server: &MailServer,
     ) -> Result<Session, AdapterError> {
         let mut token = match &server.auth {
-            MailAuth::XOAuth2 { .. } => Some(exchange.token(None).await?.secret),
+            MailAuth::XOAuth2 { .. } => Some(context.token(None).await?.secret),
             MailAuth::None | MailAuth::Basic { .. } => None,
         };
-        let mut session = self.open(exchange, server).await?;
+        let mut session = self.open(context, server).await?;
         match session.log_in(log_in(&server.auth, token.as_ref())).await {
             Err(error) if error.class == ErrorClass::Authentication && token.is_some() => {
                 // A fresh token is tried once, on a fresh connection: some servers hang up after a
                 // refusal.
                 session.quit().await;
-                token = Some(exchange.token(token.as_ref()).await?.secret);
-                session = self.open(exchange, server).await?;
+                token = Some(context.token(token.as_ref()).await?.secret);
+                session = self.open(context, server).await?;
                 session.log_in(log_in(&server.auth, token.as_ref())).await?;
             }
             outcome => outcome?,
@@ -157,7 +157,7 @@ impl MailClient {
     /// A session that is encrypted as the settings ask for.
     async fn open(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         server: &MailServer,
     ) -> Result<Session, AdapterError> {
         let host = server.host.as_str();
@@ -165,10 +165,10 @@ impl MailClient {
             self.egress.check_plain(host)?;
         }
         let limit = Limit {
-            deadline: exchange.deadline,
+            deadline: context.deadline,
             step: self.request_timeout,
         };
-        let tcp = in_place(exchange.deadline, || self.connect(server, limit)).await?;
+        let tcp = in_place(context.deadline, || self.connect(server, limit)).await?;
         let hello = self.hello(&tcp);
         match server.security {
             Security::None => Session::begin(Box::new(tcp), host, &hello, limit).await,

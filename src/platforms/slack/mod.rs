@@ -14,6 +14,7 @@ mod message;
 mod request;
 mod response;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,8 +26,8 @@ use super::api;
 use super::members::{Members, url};
 use super::tokens::{Client, ClientAuth, Grant, OauthFlow};
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CheckReport, CustomFields, Deletes,
-    Descriptor, Effect, ErrorClass, Exchange, File, Known, Member, Operation, OperationKind, Pages,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CallContext, CheckReport, CustomFields,
+    Deletes, Descriptor, Effect, ErrorClass, File, Known, Member, Operation, OperationKind, Pages,
     Plan, Prepared, Protection, Receipt, Response, Strangers, TestKind, TokenFlow, Unfinished,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
@@ -37,7 +38,7 @@ use response::{Page, Posted};
 /// The Web API; a method's name follows.
 const API: &str = "https://slack.com/api";
 /// When to look for a lost message: listed at once, but a request may still be under way.
-static RUNGS: [Duration; 3] = [
+static LOOK_UPS: [Duration; 3] = [
     Duration::from_secs(5),
     Duration::from_secs(20),
     Duration::from_secs(40),
@@ -322,30 +323,32 @@ fn reply(field: &str, markdown: &str) -> Result<Shown, AdapterError> {
 impl Bot {
     /// The page of a message. Slack is asked once what a page's address begins with; a failure
     /// costs the link and nothing else, as the message is there.
-    async fn permalink(&self, exchange: &Exchange<'_>, place: &Place) -> Option<String> {
+    async fn permalink(&self, context: &CallContext<'_>, place: &Place) -> Option<String> {
         let end = format!("{}/p{}", place.channel, place.ts.replace('.', ""));
         let ask = async || {
-            let answer = exchange.send(self.permalink_request(place)?).await?;
+            let answer = context.send(self.permalink_request(place)?).await?;
             response::read_permalink(&answer)
         };
-        let mut asked = None;
+        // What is asked for first is a page, too.
+        let asked = Mutex::new(None);
         let beginning = async {
             let link = ask().await?;
             let beginning = link.strip_suffix(&end).map(str::to_owned);
-            asked = Some(link);
+            *asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
             Ok(beginning)
         };
         let link = async {
-            let archives = exchange
-                .recall("archives", ARCHIVES_LIFE, beginning)
-                .await?;
+            let archives = context.recall("archives", ARCHIVES_LIFE, beginning).await?;
             match archives.as_ref() {
                 Some(archives) => Ok(format!("{archives}{end}")),
                 // Of another form than expected: each page is asked for, once.
-                None => match asked {
-                    Some(link) => Ok(link),
-                    None => Box::pin(ask()).await,
-                },
+                None => {
+                    let first = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    match first {
+                        Some(link) => Ok(link),
+                        None => Box::pin(ask()).await,
+                    }
+                }
             }
         };
         match link.await {
@@ -360,10 +363,10 @@ impl Bot {
 
     /// A place for a file, and the bytes (sheet §2): the id by which it is shared. A file that is not shared is seen by
     /// nobody, and Slack forgets it.
-    async fn upload(&self, exchange: &Exchange<'_>, file: &File) -> Result<String, AdapterError> {
-        let answer = exchange.send(self.upload_url_request(file)?).await?;
+    async fn upload(&self, context: &CallContext<'_>, file: &File) -> Result<String, AdapterError> {
+        let answer = context.send(self.upload_url_request(file)?).await?;
         let (upload_url, id) = response::read_upload_url(&answer)?;
-        let answer = exchange
+        let answer = context
             .send(Self::upload_request(&upload_url, file))
             .await?;
         response::read_uploaded(&answer)?;
@@ -373,19 +376,19 @@ impl Bot {
     /// A file we shared in the thread since then. Sharing is asynchronous, so one that is not there may yet come.
     async fn find_file(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         root: &Place,
         file: &File,
         since: i64,
     ) -> Result<Option<Receipt>, AdapterError> {
-        let me = response::read_identity(&exchange.send(self.identity_request()?).await?)?;
+        let me = response::read_identity(&context.send(self.identity_request()?).await?)?;
         let me = me.bot_id.as_deref();
         let first = self.replies_request(root, since, "")?;
         let found = api::find(
             PAGES_MAX,
             first,
             |request| async move {
-                let answer = exchange.send(request).await?;
+                let answer = context.send(request).await?;
                 let (found, next) = response::read_shared_files(&answer, file, me)?;
                 let next = next.map(|cursor| self.replies_request(root, since, &cursor));
                 Ok(api::Page {
@@ -405,13 +408,13 @@ impl Bot {
     /// The first message with the mark on the pages of a listing.
     async fn search(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         mark: &str,
         thread: Option<&Place>,
         since: i64,
     ) -> Result<Option<Posted>, AdapterError> {
         // Another app of the workspace can read our marks, and could copy one.
-        let me = response::read_identity(&exchange.send(self.identity_request()?).await?)?;
+        let me = response::read_identity(&context.send(self.identity_request()?).await?)?;
         let me = me.bot_id.as_deref();
         let listing = |cursor: &str| match thread {
             None => self.history_request(since, cursor),
@@ -422,7 +425,7 @@ impl Bot {
             PAGES_MAX,
             first,
             |request| async move {
-                let answer = exchange.send(request).await?;
+                let answer = context.send(request).await?;
                 let Page { found, next } = response::read_page(&answer, mark, thread, me)?;
                 Ok(api::Page {
                     items: found.into_iter().collect(),
@@ -440,13 +443,13 @@ impl Adapter for Slack {
     /// The bytes of a file, and the message as it is after a change of status: the reply that says so comes last.
     async fn prepare(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
         mut known: Known,
     ) -> Result<Prepared, AdapterError> {
         match operation {
             Operation::Attach { file, .. } => {
-                let id = self.bot()?.upload(exchange, file).await?;
+                let id = self.bot()?.upload(context, file).await?;
                 known.found.insert(FILE_ID.into(), id.into());
             }
             Operation::Status { ticket, .. } => {
@@ -454,7 +457,7 @@ impl Adapter for Slack {
                 let request = self
                     .bot()?
                     .update_request(&Place::of(ticket)?, &shown.message)?;
-                let answer = exchange.send(request).await?;
+                let answer = context.send(request).await?;
                 response::check(&answer, Effect::Idempotent, "updating the message")?;
                 known.details = shown.left_out;
             }
@@ -469,11 +472,11 @@ impl Adapter for Slack {
 
     fn plan(&self, operation: &Operation<'_>, known: &Known) -> Result<Plan, AdapterError> {
         let (request, left_out) = match operation {
-            Operation::Create { ticket, cause } => {
+            Operation::Create { ticket, key } => {
                 let shown = self.style.ticket(ticket);
                 let request = match &self.way {
                     Way::Hook(url) => request::hook(url, &shown.message),
-                    Way::Bot(bot) => bot.post_request(&shown.message, *cause)?,
+                    Way::Bot(bot) => bot.post_request(&shown.message, *key)?,
                 };
                 (request, shown.left_out)
             }
@@ -487,14 +490,14 @@ impl Adapter for Slack {
                 ticket,
                 status,
                 resolution_summary,
-                cause,
+                key,
             } => {
                 let text = message::status_text(*status, *resolution_summary);
                 let said = reply("resolution_summary", &text)?;
                 let request = self.bot()?.reply_request(
                     &Place::of(ticket)?,
                     &said.message,
-                    *cause,
+                    *key,
                     self.broadcast_status,
                 )?;
                 (request, said.left_out)
@@ -503,7 +506,7 @@ impl Adapter for Slack {
                 ticket,
                 body,
                 public,
-                cause,
+                key,
             } => {
                 let bot = self.bot()?;
                 if !public && !self.internal_comments {
@@ -512,8 +515,7 @@ impl Adapter for Slack {
                     return Err(AdapterError::unsupported(text));
                 }
                 let said = reply("body", body)?;
-                let request =
-                    bot.reply_request(&Place::of(ticket)?, &said.message, *cause, false)?;
+                let request = bot.reply_request(&Place::of(ticket)?, &said.message, *key, false)?;
                 (request, said.left_out)
             }
             Operation::Attach { ticket, file, .. } => {
@@ -535,12 +537,12 @@ impl Adapter for Slack {
         answer: &Response,
     ) -> Result<Receipt, AdapterError> {
         match operation {
-            Operation::Create { cause, .. } => match &self.way {
+            Operation::Create { key, .. } => match &self.way {
                 Way::Hook(_) => {
                     response::read_hook(answer, Effect::Create)?;
                     // Nothing comes back; the ticket is bound by its mark all the same.
                     Ok(Receipt {
-                        external_id: Some(cause.mark.to_owned()),
+                        external_id: Some(key.marker.to_owned()),
                         ..Receipt::default()
                     })
                 }
@@ -573,30 +575,30 @@ impl Adapter for Slack {
     /// The page of a new message. A failure costs the link and nothing else.
     async fn finish(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
         receipt: &mut Receipt,
     ) -> Result<(), Box<Unfinished>> {
         if let (Operation::Create { .. }, Way::Bot(bot)) = (operation, &self.way)
             && let Some(place) = Place::remembered(&receipt.external_ref)
         {
-            receipt.external_url = bot.permalink(exchange, &place).await;
+            receipt.external_url = bot.permalink(context, &place).await;
         }
         Ok(())
     }
 
     async fn look_up(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         operation: &Operation<'_>,
     ) -> Result<Option<Receipt>, AdapterError> {
         let bot = self.bot()?;
-        let cause = operation.cause();
+        let key = operation.key();
         // A minute for clocks that differ.
-        let since = cause.at.timestamp() - 60;
+        let since = key.received_at.timestamp() - 60;
         match operation {
             Operation::Create { .. } => {
-                let found = bot.search(exchange, cause.mark, None, since).await?;
+                let found = bot.search(context, key.marker, None, since).await?;
                 let Some(Posted { channel, ts }) = found else {
                     return Ok(None);
                 };
@@ -608,7 +610,7 @@ impl Adapter for Slack {
             }
             Operation::Comment { ticket, .. } | Operation::Status { ticket, .. } => {
                 let root = Place::of(ticket)?;
-                let found = bot.search(exchange, cause.mark, Some(&root), since).await?;
+                let found = bot.search(context, key.marker, Some(&root), since).await?;
                 let is_comment = operation.kind() == OperationKind::Comment;
                 Ok(found.map(|reply| Receipt {
                     external_comment_id: is_comment.then_some(reply.ts),
@@ -617,7 +619,7 @@ impl Adapter for Slack {
             }
             Operation::Attach { ticket, file, .. } => {
                 let root = Place::of(ticket)?;
-                bot.find_file(exchange, &root, file, since).await
+                bot.find_file(context, &root, file, since).await
             }
             // Idempotent: nothing to look for.
             Operation::Update { .. } | Operation::Assign { .. } | Operation::Delete { .. } => {
@@ -628,17 +630,17 @@ impl Adapter for Slack {
 
     async fn check(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         test: TestKind,
     ) -> Result<CheckReport, AdapterError> {
         let bot = match (&self.way, test) {
             (Way::Bot(bot), _) => bot,
             (Way::Hook(url), TestKind::Connection | TestKind::Authentication) => {
-                let answer = exchange.send(request::probe(url)).await?;
+                let answer = context.send(request::probe(url)).await?;
                 return response::read_probe(&answer);
             }
             (Way::Hook(url), TestKind::CreateTicket) => {
-                let answer = exchange.send(request::hook(url, &message::test())).await?;
+                let answer = context.send(request::hook(url, &message::test())).await?;
                 response::read_hook(&answer, Effect::Create)?;
                 return Ok(CheckReport {
                     message: "posted a test message".into(),
@@ -653,21 +655,21 @@ impl Adapter for Slack {
         };
         match test {
             TestKind::Connection => {
-                let answer = exchange.send(bot.identity_request()?).await?;
+                let answer = context.send(bot.identity_request()?).await?;
                 response::read_reachable(&answer)
             }
             TestKind::Authentication => {
-                let answer = exchange.send(bot.identity_request()?).await?;
+                let answer = context.send(bot.identity_request()?).await?;
                 Ok(response::read_identity(&answer)?.report())
             }
             TestKind::Permissions => {
-                let answer = exchange.send(bot.channel_request()?).await?;
+                let answer = context.send(bot.channel_request()?).await?;
                 response::read_channel(&answer, &bot.channel)
             }
             TestKind::CreateTicket => {
-                let answer = exchange.send(bot.test_request()?).await?;
+                let answer = context.send(bot.test_request()?).await?;
                 let place = response::read_posted(&answer, "posting the test message")?;
-                let answer = exchange.send(bot.delete_request(&place)?).await?;
+                let answer = context.send(bot.delete_request(&place)?).await?;
                 let removed = response::check(&answer, Effect::Idempotent, "removing it again");
                 Ok(CheckReport {
                     message: match removed {
@@ -700,7 +702,7 @@ impl Adapter for Slack {
                 | OperationKind::Attach
                 | OperationKind::Delete,
             ) => Protection::Lookup {
-                rungs: &RUNGS,
+                schedule: &LOOK_UPS,
                 upsert: false,
             },
             (Way::Bot(_), OperationKind::Update | OperationKind::Assign) => Protection::Native,

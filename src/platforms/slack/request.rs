@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::super::{AdapterError, Auth, Body, Cause, Effect, ErrorClass, File, Request};
+use super::super::{AdapterError, Auth, Body, DedupKey, Effect, ErrorClass, File, Request};
 use super::message::{self, Message};
 use super::response;
 use super::{Bot, Place};
@@ -59,11 +59,11 @@ impl Bot {
     pub(super) fn post_request(
         &self,
         message: &Message,
-        cause: Cause<'_>,
+        key: DedupKey<'_>,
     ) -> Result<Request, AdapterError> {
         let mut body = contents(message);
         body["channel"] = self.channel.as_str().into();
-        body["metadata"] = response::metadata(cause.mark);
+        body["metadata"] = response::metadata(key.marker);
         self.call("chat.postMessage", &body, Effect::Create)
     }
 
@@ -72,13 +72,13 @@ impl Bot {
         &self,
         root: &Place,
         message: &Message,
-        cause: Cause<'_>,
+        key: DedupKey<'_>,
         broadcast: bool,
     ) -> Result<Request, AdapterError> {
         let mut body = contents(message);
         body["channel"] = root.channel.as_str().into();
         body["thread_ts"] = root.ts.as_str().into();
-        body["metadata"] = response::metadata(cause.mark);
+        body["metadata"] = response::metadata(key.marker);
         if broadcast {
             body["reply_broadcast"] = true.into();
         }

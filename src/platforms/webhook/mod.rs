@@ -19,8 +19,8 @@ use url::Url;
 use self::payload::{event, event_of, fill};
 use self::sign::Signer;
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, CheckReport, CustomFields, Deletes,
-    Descriptor, Effect, ErrorClass, Exchange, Known, Member, Operation, OperationKind, Plan,
+    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, CallContext, CheckReport, CustomFields,
+    Deletes, Descriptor, Effect, ErrorClass, Known, Member, Operation, OperationKind, Plan,
     Protection, Receipt, Request, Response, Strangers, TestKind, bounds,
 };
 use crate::domain::{AuthType, Integration, Platform};
@@ -295,7 +295,7 @@ fn headers(given: Option<&Value>) -> Result<Vec<(HeaderName, HeaderValue)>, Adap
 /// `webhook-id`: full stops separate the parts of what is signed, and marks have none. A command's files are a message
 /// each.
 fn message_id(operation: &Operation<'_>) -> String {
-    let mark = operation.cause().mark;
+    let mark = operation.key().marker;
     match operation {
         Operation::Attach { file, .. } => {
             let name = hex::encode(Sha256::digest(&file.name));
@@ -364,7 +364,7 @@ impl Adapter for Webhook {
 
     async fn check(
         &self,
-        exchange: &Exchange<'_>,
+        context: &CallContext<'_>,
         test: TestKind,
     ) -> Result<CheckReport, AdapterError> {
         let now = Utc::now();
@@ -379,7 +379,7 @@ impl Adapter for Webhook {
         };
         let id = format!("msg_test-{}", uuid::Uuid::now_v7());
         let data = Map::from_iter([("test".to_owned(), true.into())]);
-        let answer = exchange
+        let answer = context
             .send(self.request(&id, &event(kind, now, &data), now)?)
             .await?;
         self.check_answer(&answer, &format!("sending {kind}"))?;

@@ -64,7 +64,7 @@ pub(super) fn event_of(operation: &Operation<'_>, names: &Map<String, Value>) ->
         data.insert("custom_fields".into(), Value::Object(named.collect()));
     }
     data.extend(more);
-    event(kind, operation.cause().at, &data)
+    event(kind, operation.key().received_at, &data)
 }
 
 /// What a custom field is called there. A name that another field of the ticket has already is not given: one of the two

@@ -12,7 +12,7 @@ use ticketwire::platforms::mail::{
     MessageId, Security,
 };
 use ticketwire::platforms::{
-    AccessToken, AdapterError, EgressPolicy, Exchange, File, HttpClient, Response, SendPermit,
+    AccessToken, AdapterError, CallContext, EgressPolicy, File, HttpClient, Response, SendPermit,
     Strangers, TokenSource,
 };
 use ticketwire::sandbox::{Fault, Ledger, Sandbox};
@@ -39,7 +39,7 @@ impl SendPermit for Free {
 impl TokenSource for Free {
     async fn token(
         &self,
-        _: &Exchange<'_>,
+        _: &CallContext<'_>,
         _: Option<&SecretString>,
     ) -> Result<AccessToken, AdapterError> {
         let mut tokens = self.tokens.lock().unwrap();
@@ -98,9 +98,9 @@ impl MailBench {
         self
     }
 
-    pub(crate) fn exchange<'a>(&'a self, permit: &'a dyn SendPermit) -> Exchange<'a> {
+    pub(crate) fn exchange<'a>(&'a self, permit: &'a dyn SendPermit) -> CallContext<'a> {
         let deadline = Instant::now() + self.patience;
-        Exchange::new(&self.http, deadline, permit, &self.free, &Strangers::PAGES)
+        CallContext::new(&self.http, deadline, permit, &self.free, &Strangers::PAGES)
     }
 
     pub(crate) async fn send(&self, mail: &Mail) -> Result<Accepted, AdapterError> {

@@ -18,7 +18,7 @@ use crate::pipeline::executor::gates;
 use crate::pipeline::job::Job;
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
-    AdapterError, AskedToWait, Driver, ErrorClass, Exchange, ExternalItem, KnownItem, strangers,
+    AdapterError, AskedToWait, CallContext, Driver, ErrorClass, ExternalItem, KnownItem, strangers,
 };
 use crate::store::{
     BoundTicket, LedgerChange, OutboxRow, StoreError, SyncRecord, SyncedTicket, chain,
@@ -149,8 +149,8 @@ struct Sync<'a> {
 }
 
 impl Sync<'_> {
-    fn exchange(&self) -> Exchange<'_> {
-        Exchange::new(
+    fn context(&self) -> CallContext<'_> {
+        CallContext::new(
             &self.core.http,
             self.deadline,
             self.core.lease.as_ref(),
@@ -210,7 +210,7 @@ impl Sync<'_> {
             let asked_at = self.clock().await?;
             let page = self
                 .adapter
-                .changes(&self.exchange(), self.since, cursor.as_deref())
+                .changes(&self.context(), self.since, cursor.as_deref())
                 .await
                 .map_err(|error| self.refused(&error))?;
             listing.unreadable += page.unreadable;
@@ -275,7 +275,7 @@ impl Sync<'_> {
             let asked_at = self.clock().await?;
             let found = self
                 .adapter
-                .known(&self.exchange(), part, self.since)
+                .known(&self.context(), part, self.since)
                 .await
                 .map_err(|error| self.refused(&error))?;
             // Of a search by marks, copies are no items of ours.
@@ -309,7 +309,7 @@ impl Sync<'_> {
         names.retain(|name| !listed.contains(name.as_str()));
         for name in names {
             let asked_at = self.clock().await?;
-            match self.adapter.item(&self.exchange(), &name).await {
+            match self.adapter.item(&self.context(), &name).await {
                 Ok(Some(item)) => listing.items.push(Seen {
                     item,
                     asked_at,
@@ -354,7 +354,7 @@ impl Sync<'_> {
                 let Some(id) = items.get(at).and_then(Seen::stable).map(str::to_owned) else {
                     continue;
                 };
-                let read = self.adapter.item(&self.exchange(), &id).await;
+                let read = self.adapter.item(&self.context(), &id).await;
                 let read = read.map_err(|error| self.refused(&error))?;
                 // Where it is gone since, what the page showed stays void.
                 if let (Some(item), Some(seen)) = (read, items.get_mut(at)) {

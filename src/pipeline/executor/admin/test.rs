@@ -13,7 +13,7 @@ use crate::pipeline::context::Core;
 use crate::pipeline::executor::gates;
 use crate::pipeline::job::Job;
 use crate::pipeline::tokens::TokenCache;
-use crate::platforms::{Driver, ErrorClass, Exchange, TestKind};
+use crate::platforms::{CallContext, Driver, ErrorClass, TestKind};
 use crate::store::{LedgerChange, StateChange};
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub(in crate::pipeline) async fn run_checks(
         let began = Instant::now();
         let tokens = TokenCache::new(&core.tokens, Some(handle));
         let deadline = started + core.config.dispatch.attempt_timeout;
-        let exchange = Exchange::new(
+        let context = CallContext::new(
             &core.http,
             deadline,
             core.lease.as_ref(),
@@ -48,7 +48,7 @@ pub(in crate::pipeline) async fn run_checks(
             crate::platforms::strangers(handle.row.platform),
         )
         .remembering(handle.memory.as_ref());
-        let report = adapter.check(&exchange, *kind).await;
+        let report = adapter.check(&context, *kind).await;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         verdict.reports.push(match report {
             Ok(report) => json!({

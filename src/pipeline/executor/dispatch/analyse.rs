@@ -45,8 +45,8 @@ impl Run<'_> {
     async fn analyse_now(&mut self, create: &TicketAiCreate) -> Result<Analysis, Disposition> {
         let found = {
             let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
-            let exchange = self.exchange(&tokens);
-            analysis::analyse(&self.core.config.ai, &exchange, &create.input).await
+            let context = self.context(&tokens);
+            analysis::analyse(&self.core.config.ai, &context, &create.input).await
         };
         if let Some(why) = &found.fell_back {
             tracing::warn!(command_id = %self.job.id, why, "the analysis fell back to the built-in rules");

@@ -11,7 +11,7 @@ use crate::pipeline::disposition::Conclusion;
 use crate::pipeline::job::Job;
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
-    AdapterError, Cause, Driver, ErrorClass, Operation, OperationKind, Protection, Receipt, file,
+    AdapterError, DedupKey, Driver, ErrorClass, Operation, OperationKind, Protection, Receipt, file,
 };
 use crate::store::{NewCommand, chain};
 
@@ -162,9 +162,9 @@ impl Run<'_> {
             }
             let fetched = {
                 let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
-                let exchange = self.exchange(&tokens);
+                let context = self.context(&tokens);
                 let limit = self.core.config.dispatch.max_attachment_bytes;
-                file::fetch(&exchange, attachment, limit).await
+                file::fetch(&context, attachment, limit).await
             };
             let file = match fetched {
                 Ok(file) => file,
@@ -177,16 +177,16 @@ impl Run<'_> {
             let operation = Operation::Attach {
                 ticket,
                 file: &file,
-                cause: Cause {
-                    mark: &mark,
-                    at: self.job.received_at,
+                key: DedupKey {
+                    marker: &mark,
+                    received_at: self.job.received_at,
                 },
             };
             if looks {
                 let found = {
                     let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
-                    let exchange = self.exchange(&tokens);
-                    adapter.look_up(&exchange, &operation).await
+                    let context = self.context(&tokens);
+                    adapter.look_up(&context, &operation).await
                 };
                 match found {
                     Ok(Some(receipt)) => {
@@ -214,8 +214,8 @@ impl Run<'_> {
             }
             let result = {
                 let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
-                let exchange = self.exchange(&tokens);
-                adapter.perform(&exchange, &operation).await
+                let context = self.context(&tokens);
+                adapter.perform(&context, &operation).await
             };
             crate::telemetry::failpoint("after_answer").await;
             match result {

@@ -20,8 +20,8 @@ impl Run<'_> {
     ) {
         let unfinished = {
             let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
-            let exchange = self.exchange(&tokens);
-            driver.complete(&exchange, operation, receipt).await
+            let context = self.context(&tokens);
+            driver.complete(&context, operation, receipt).await
         };
         let Some(unfinished) = unfinished else { return };
         let Unfinished { patch, error } = *unfinished;

@@ -23,7 +23,7 @@ impl Run<'_> {
         let Some(doubt_since) = self.job.doubt_since else {
             return LookedUp::Nothing;
         };
-        let (rungs, upsert) = match self.protection(adapter, operation) {
+        let (schedule, upsert) = match self.protection(adapter, operation) {
             Protection::Native => {
                 self.job.doubt_since = None;
                 return LookedUp::Nothing;
@@ -41,14 +41,15 @@ impl Run<'_> {
                 );
                 return LookedUp::concluded(self.failed(failure));
             }
-            Protection::Lookup { rungs, upsert } => (rungs, upsert),
+            Protection::Lookup { schedule, upsert } => (schedule, upsert),
         };
-        let ladder = retry::ladder(rungs, self.core.config.dispatch.settle_after);
-        let last = ladder.last().copied().unwrap_or_default();
+        let look_up_schedule =
+            retry::look_up_schedule(schedule, self.core.config.dispatch.settle_after);
+        let last = look_up_schedule.last().copied().unwrap_or_default();
         let asked_at = Utc::now();
         let elapsed = (asked_at - doubt_since).to_std().unwrap_or_default();
         let lookups = usize::try_from(self.job.lookups).unwrap_or(0);
-        if let Some(rung) = ladder.get(lookups)
+        if let Some(rung) = look_up_schedule.get(lookups)
             && elapsed < *rung
         {
             let next = Next {
@@ -62,8 +63,8 @@ impl Run<'_> {
         }
         let found = {
             let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
-            let exchange = self.exchange(&tokens);
-            adapter.look_up(&exchange, operation).await
+            let context = self.context(&tokens);
+            adapter.look_up(&context, operation).await
         };
         failpoint("after_answer").await;
         self.job.lookups += 1;
@@ -82,12 +83,12 @@ impl Run<'_> {
             }
             Ok(None) => {
                 self.circuit = Some(CircuitTally::sound());
-                let index = ladder
+                let index = look_up_schedule
                     .iter()
                     .position(|rung| *rung > elapsed)
-                    .unwrap_or(ladder.len() - 1);
+                    .unwrap_or(look_up_schedule.len() - 1);
                 self.job.lookups = i32::try_from(index).unwrap_or(i32::MAX);
-                let rung = ladder.get(index).copied().unwrap_or(last);
+                let rung = look_up_schedule.get(index).copied().unwrap_or(last);
                 let next = Next {
                     at: after(doubt_since, rung),
                     wait: self.look_up_wait(index),

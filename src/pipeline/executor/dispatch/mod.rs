@@ -36,8 +36,8 @@ use crate::pipeline::job::Job;
 use crate::pipeline::retry::{self, Next, after};
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
-    AdapterError, AskedToWait, Cause, Driver, ErrorClass, Exchange, Operation, Protection, Receipt,
-    strangers,
+    AdapterError, AskedToWait, CallContext, DedupKey, Driver, ErrorClass, Operation, Protection,
+    Receipt, strangers,
 };
 use crate::store::{CircuitTally, LedgerChange, StateChange, UsageTally};
 use crate::telemetry::failpoint;
@@ -233,11 +233,11 @@ impl<'a> Run<'a> {
         };
         let ticket = self.ticket_view();
         let mark = mark(&self.job);
-        let cause = Cause {
-            mark: &mark,
-            at: self.job.received_at,
+        let key = DedupKey {
+            marker: &mark,
+            received_at: self.job.received_at,
         };
-        let operation = match operation(&command, &ticket, cause) {
+        let operation = match operation(&command, &ticket, key) {
             Ok(operation) => operation,
             Err(failure) => return self.refused(failure).into(),
         };
@@ -264,8 +264,8 @@ impl<'a> Run<'a> {
         self.spent = true;
         let result = {
             let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
-            let exchange = self.exchange(&tokens);
-            adapter.perform(&exchange, &operation).await
+            let context = self.context(&tokens);
+            adapter.perform(&context, &operation).await
         };
         failpoint("after_answer").await;
         self.tally(&result);
@@ -292,8 +292,8 @@ impl<'a> Run<'a> {
     async fn partly_done(&self, adapter: &Driver, operation: &Operation<'_>) -> Option<Receipt> {
         let found = {
             let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
-            let exchange = self.exchange(&tokens);
-            adapter.partly(&exchange, operation).await
+            let context = self.context(&tokens);
+            adapter.partly(&context, operation).await
         };
         match found {
             Ok(found) => found,
@@ -376,11 +376,12 @@ impl<'a> Run<'a> {
                 Protection::None | Protection::Key { .. } => {
                     self.failed(unknown_for_good(&failure.message))
                 }
-                Protection::Lookup { rungs, .. } => {
+                Protection::Lookup { schedule, .. } => {
                     let now = Utc::now();
                     self.doubt_from(now);
-                    let ladder = retry::ladder(rungs, self.core.config.dispatch.settle_after);
-                    let first = ladder.first().copied().unwrap_or_default();
+                    let look_up_schedule =
+                        retry::look_up_schedule(schedule, self.core.config.dispatch.settle_after);
+                    let first = look_up_schedule.first().copied().unwrap_or_default();
                     let next = Next {
                         at: after(now, first),
                         wait: self.look_up_wait(0),
@@ -488,8 +489,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn exchange<'b>(&'b self, tokens: &'b TokenCache<'b>) -> Exchange<'b> {
-        Exchange::new(
+    fn context<'b>(&'b self, tokens: &'b TokenCache<'b>) -> CallContext<'b> {
+        CallContext::new(
             &self.core.http,
             self.started + self.core.config.dispatch.attempt_timeout,
             self.core.lease.as_ref(),
@@ -647,33 +648,33 @@ pub(in crate::pipeline) fn mark(job: &Job) -> String {
 pub(in crate::pipeline) fn operation<'b>(
     command: &'b Command,
     ticket: &'b TicketView,
-    cause: Cause<'b>,
+    key: DedupKey<'b>,
 ) -> Result<Operation<'b>, Failure> {
     Ok(match command {
-        Command::Ticket(TicketCommand::Create(_)) => Operation::Create { ticket, cause },
+        Command::Ticket(TicketCommand::Create(_)) => Operation::Create { ticket, key },
         Command::Ticket(TicketCommand::Update(update)) => Operation::Update {
             ticket,
             patch: &update.patch,
-            cause,
+            key,
         },
         Command::Ticket(TicketCommand::Status(set)) => Operation::Status {
             ticket,
             status: set.status,
             resolution_summary: set.resolution_summary.as_deref(),
-            cause,
+            key,
         },
         Command::Ticket(TicketCommand::Assign(_)) => Operation::Assign {
             ticket,
             assignee: ticket.assigned_to.as_ref(),
-            cause,
+            key,
         },
         Command::Ticket(TicketCommand::Comment(comment)) => Operation::Comment {
             ticket,
             body: &comment.body,
             public: comment.public,
-            cause,
+            key,
         },
-        Command::Ticket(TicketCommand::Delete(_)) => Operation::Delete { ticket, cause },
+        Command::Ticket(TicketCommand::Delete(_)) => Operation::Delete { ticket, key },
         Command::Ticket(TicketCommand::AiCreate(_) | TicketCommand::Attach(_))
         | Command::Admin(_)
         | Command::Read(_)

@@ -10,7 +10,7 @@ use crate::contract::{Command, TicketCommand};
 use crate::domain::{ErrorCode, Failure, Wait, WaitReason};
 use crate::pipeline::disposition::Disposition;
 use crate::pipeline::retry::{self, Next, after};
-use crate::platforms::{Cause, Protection, Receipt};
+use crate::platforms::{DedupKey, Protection, Receipt};
 
 impl Run<'_> {
     pub(super) fn succeeded(&mut self, mut receipt: Option<Receipt>) -> Disposition {
@@ -67,11 +67,11 @@ impl Run<'_> {
                 let integration = self.job.integration.as_ref();
                 let adapter = integration.and_then(|handle| handle.adapter.as_ref().ok());
                 let (ticket, mark) = (self.ticket_view(), mark(&self.job));
-                let cause = Cause {
-                    mark: &mark,
-                    at: self.job.received_at,
+                let key = DedupKey {
+                    marker: &mark,
+                    received_at: self.job.received_at,
                 };
-                let operation = operation(&self.job.command, &ticket, cause);
+                let operation = operation(&self.job.command, &ticket, key);
                 adapter
                     .zip(operation.ok())
                     .is_some_and(|(adapter, operation)| {
