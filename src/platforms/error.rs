@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Receipt;
-use super::rate::Scope;
+use super::scope::Scope;
 use crate::domain::{ErrorCode, Failure};
 
 /// The class of a failure: the only thing retry decisions look at.

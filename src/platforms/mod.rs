@@ -27,6 +27,8 @@ pub mod memory;
 mod operation;
 mod path;
 pub mod rate;
+mod receipt;
+mod scope;
 pub mod slack;
 pub mod text;
 mod texts;
@@ -57,7 +59,8 @@ pub use http::{
     Part, Request, Response, SendPermit, Sign, Strangers, TokenFlow, TokenGrant, TokenSource,
 };
 pub use members::Members;
-pub use operation::{DedupKey, Operation, OperationKind, Receipt, TestKind};
+pub use operation::{DedupKey, Operation, OperationKind, TestKind};
+pub use receipt::Receipt;
 pub use texts::off_runtime;
 
 /// A platform's facts, or `None` where its adapter is not written yet (`unsupported_platform`).

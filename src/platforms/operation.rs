@@ -1,7 +1,6 @@
-//! What is to be done at a platform, and what it gave back.
+//! What is to be done at a platform.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
 
 use super::File;
 use crate::domain::{TicketPatch, TicketStatus, TicketView, UserRef};
@@ -168,21 +167,4 @@ crate::domain::wire_enum! {
         Permissions = "permissions",
         CreateTicket = "create_ticket",
     }
-}
-
-/// What the platform gave back.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Receipt {
-    /// What a person would quote (the Jira key). Only a create sets it, or a move that changed it.
-    pub external_id: Option<String>,
-    /// The page a person would open.
-    pub external_url: Option<String>,
-    /// What the adapter wants to see again in [`TicketView::external_ref`]; members are merged.
-    pub external_ref: Map<String, Value>,
-    /// The id of a comment just made.
-    pub external_comment_id: Option<String>,
-    /// The id of a file just attached.
-    pub external_attachment_id: Option<String>,
-    /// For the event's `integration_result.details`: what was left out, what was found already done.
-    pub details: Map<String, Value>,
 }

@@ -7,20 +7,10 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::Response;
+pub use super::scope::Scope;
 
 /// Longest pause that a platform is believed: a daily budget begins anew within it.
 const PAUSE_MAX: Duration = Duration::from_secs(24 * 3600);
-
-/// What a budget is of, and so what waits for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Everything of the integration.
-    Integration,
-    /// Requests of this kind.
-    Endpoint,
-    /// Changes of this one item.
-    Item,
-}
 
 /// How a header says when a budget begins anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

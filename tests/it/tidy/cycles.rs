@@ -3,23 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Files in a cycle that is not cut yet. A file leaves this list when its cycle is cut.
-const STILL: [&str; 13] = [
-    "platforms/egress.rs",
-    "platforms/error.rs",
-    "platforms/file.rs",
-    "platforms/http/mod.rs",
-    "platforms/http/part.rs",
-    "platforms/http/redact.rs",
-    "platforms/http/redirect.rs",
-    "platforms/http/request.rs",
-    "platforms/http/response.rs",
-    "platforms/memory.rs",
-    "platforms/operation.rs",
-    "platforms/path.rs",
-    "platforms/rate.rs",
-];
-
 #[test]
 fn no_two_files_use_each_other() {
     let root = super::root().join("src");
@@ -29,22 +12,9 @@ fn no_two_files_use_each_other() {
     });
     let circles = Sources::new(files).circles();
 
-    let listed = |file: &str| STILL.contains(&file);
-    let new: Vec<&Circle> = circles
-        .iter()
-        .filter(|circle| circle.keys().any(|file| !listed(file)))
-        .collect();
     assert!(
-        new.is_empty(),
-        "these files use each other; what both need belongs into a file of its own: {new:#?}"
-    );
-    let cut: Vec<&str> = STILL
-        .into_iter()
-        .filter(|file| !circles.iter().any(|circle| circle.contains_key(*file)))
-        .collect();
-    assert!(
-        cut.is_empty(),
-        "in no cycle any more, so take them off the list STILL: {cut:#?}"
+        circles.is_empty(),
+        "these files use each other; what both need belongs into a file of its own: {circles:#?}"
     );
 }
 
