@@ -1,14 +1,19 @@
 //! What commands print: tables for people, one JSON document for programs; a closed pipe is no error.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use serde_json::Value;
 
-/// Writes a line to stdout. A reader that went away ends the output quietly.
+/// Writes a line to stdout, as [`shown`]. A reader that went away ends the output quietly.
 ///
 /// # Errors
 /// [`Closed`] when nobody reads any more.
 pub fn line(text: &str) -> Result<(), Closed> {
+    write_line(&shown(text))
+}
+
+fn write_line(text: &str) -> Result<(), Closed> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")
         .and_then(|()| out.flush())
@@ -24,7 +29,11 @@ pub struct Closed;
 /// # Errors
 /// [`Closed`] when nobody reads any more.
 pub fn json(value: &Value) -> Result<(), Closed> {
-    line(&value.to_string())
+    let text = value.to_string();
+    // Whoever reads it on a terminal is steered no more than by a table; a program reads the same.
+    let escaped = |c: char| format!("\\u{:04x}", u32::from(c));
+    let made = replaced(&text, escaped);
+    write_line(&made)
 }
 
 /// Writes to stderr, where people look and programs do not.
@@ -33,13 +42,47 @@ pub fn note(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
+/// A text that others wrote, as it may be shown on a terminal: what would move the cursor, colour, ring or turn the
+/// direction of writing is written out. Line breaks stay, where the caller lets a text have several lines.
+fn shown(text: &str) -> Cow<'_, str> {
+    replaced(text, |c| c.escape_unicode().to_string())
+}
+
+/// The text with what steers a terminal written in another way.
+fn replaced(text: &str, way: impl Fn(char) -> String) -> Cow<'_, str> {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut made = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if steers(c) {
+            made.push_str(&way(c));
+        } else {
+            made.push(c);
+        }
+    }
+    Cow::Owned(made)
+}
+
+/// The same on one line: nobody can make a line of their own among ours.
+#[must_use]
+pub fn on_one_line(text: &str) -> String {
+    text.replace('\r', "").replace('\n', " ⏎ ")
+}
+
 /// Writes rows as aligned columns under a heading.
 ///
 /// # Errors
 /// [`Closed`] when nobody reads any more.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> Result<(), Closed> {
+    let one_line = |row: &Vec<String>| row.iter().map(|cell| on_one_line(&shown(cell))).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(one_line).collect();
     let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -53,8 +96,28 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> Result<(), Closed> {
         padded.join("  ").trim_end().to_owned()
     };
     line(&format(heading.to_vec()))?;
-    for row in rows {
+    for row in &rows {
         line(&format(row.iter().map(String::as_str).collect()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_tenant_wrote_steers_no_terminal_and_forges_no_line() {
+        let name = "N\x1b]0;pwn\x07\x1b[31mRED\x1b[2J\r\nok  FAKE\u{202e}evil\u{9b}31m";
+
+        let made = on_one_line(&shown(name));
+
+        assert_eq!(
+            made,
+            "N\\u{1b}]0;pwn\\u{7}\\u{1b}[31mRED\\u{1b}[2J\\u{d} ⏎ ok  FAKE\\u{202e}evil\\u{9b}31m"
+        );
+        // Words of any script stay as they are.
+        let plain = "Störung 障害 ✅\tא";
+        assert_eq!(shown(plain), plain);
+    }
 }

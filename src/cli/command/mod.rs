@@ -211,7 +211,10 @@ async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Resul
     } else {
         row.state.clone()
     };
-    let line = |name: &str, value: String| output::line(&format!("  {name:<14} {value}"));
+    let line = |name: &str, value: String| {
+        let value = output::on_one_line(&value);
+        output::line(&format!("  {name:<14} {value}"))
+    };
     line("state", state)?;
     line("organization", row.organization_id.to_string())?;
     for (name, id) in [

@@ -119,7 +119,9 @@ impl Finding {
             Level::Notice(look) => ("notice", Some(look)),
             Level::Fault(remedy) => ("FAULT", Some(remedy)),
         };
-        output::line(&format!("{word:<7} {:<13} {}", self.what, self.text))?;
+        // Names and errors in it are a tenant's or a platform's.
+        let text = output::on_one_line(&self.text);
+        output::line(&format!("{word:<7} {:<13} {text}", self.what))?;
         match advice {
             Some(advice) => output::line(&format!("{:<22}→ {advice}", "")),
             None => Ok(()),
