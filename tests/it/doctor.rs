@@ -360,6 +360,52 @@ async fn a_queue_with_other_arguments_is_named_alone_by_doctor_and_worker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_more_than_one_worker_may_read_at_once_is_named_with_what_differs() {
+    const SINGLE: &str = "x-single-active-consumer";
+    let world = World::new().await;
+    let connection = ticketwire::broker::connect(&world.amqp_url.as_str().into(), "tests")
+        .await
+        .unwrap();
+    let name = format!("{}.tickets", world.topology.prefix());
+    let text = |value: &str| lapin::types::AMQPValue::LongString(value.into());
+    for single in [None, Some(false), Some(true)] {
+        let mut arguments = lapin::types::FieldTable::default();
+        arguments.insert("x-queue-type".into(), text("quorum"));
+        arguments.insert(
+            "x-dead-letter-exchange".into(),
+            text(&world.topology.dead()),
+        );
+        arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+        arguments.insert("x-overflow".into(), text("reject-publish"));
+        let limit = lapin::types::AMQPValue::LongLongInt(1000);
+        arguments.insert("x-delivery-limit".into(), limit);
+        if let Some(single) = single {
+            arguments.insert(SINGLE.into(), lapin::types::AMQPValue::Boolean(single));
+        }
+        let channel = connection.create_channel().await.unwrap();
+        channel
+            .queue_delete(name.as_str().into(), Default::default())
+            .await
+            .unwrap();
+        channel
+            .queue_declare(
+                name.as_str().into(),
+                lapin::options::QueueDeclareOptions::durable(),
+                arguments,
+            )
+            .await
+            .unwrap();
+
+        let named = faults(&world, &[]);
+
+        let differs = named
+            .iter()
+            .any(|fault| fault.contains(&name) && fault.contains(SINGLE));
+        assert_eq!(differs, single != Some(true), "{single:?}: {named:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn permissions_that_the_worker_lacks_are_named_with_the_line_that_grants_them() {
     let rabbitmq = OwnService::rabbitmq();
     let (database, _) = services();

@@ -236,16 +236,18 @@ async fn one_worker_stores_and_all_carry_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_with_one_active_consumer_is_what_is_declared() {
+    const SINGLE: &str = "x-single-active-consumer";
     let world = World::new().await;
     let worker = world.worker().await;
 
-    // Declared again with the same arguments by the tests' own tools, and refused without them.
-    let connection =
-        ticketwire::broker::connect_tool(&world.amqp_url.as_str().into(), &world.topology)
-            .await
-            .unwrap();
-    let mut arguments = lapin::types::FieldTable::default();
+    // What is declared again with the very same arguments is taken, and nothing else is: the broker tells true, false and
+    // absent apart, whatever this program takes them for.
+    let connection = ticketwire::broker::connect(&world.amqp_url.as_str().into(), "tests")
+        .await
+        .unwrap();
     let text = |value: &str| lapin::types::AMQPValue::LongString(value.into());
+    let number = lapin::types::AMQPValue::LongLongInt;
+    let mut arguments = lapin::types::FieldTable::default();
     arguments.insert("x-queue-type".into(), text("quorum"));
     arguments.insert(
         "x-dead-letter-exchange".into(),
@@ -253,21 +255,35 @@ async fn a_queue_with_one_active_consumer_is_what_is_declared() {
     );
     arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
     arguments.insert("x-overflow".into(), text("reject-publish"));
-    arguments.insert(
-        "x-delivery-limit".into(),
-        lapin::types::AMQPValue::LongLongInt(1000),
-    );
+    arguments.insert("x-delivery-limit".into(), number(1000));
     for (name, _) in world.topology.command_queues() {
-        let channel = connection.create_channel().await.unwrap();
-        let declared = channel
-            .queue_declare(
-                name.as_str().into(),
-                lapin::options::QueueDeclareOptions::durable(),
-                arguments.clone(),
-            )
-            .await;
-        let ordered = !name.ends_with(".webhooks");
-        assert_eq!(declared.is_err(), ordered, "{name}");
+        let is_ordered = !name.ends_with(".webhooks");
+        for (single, is_taken) in [
+            (None, !is_ordered),
+            (Some(false), false),
+            (Some(true), is_ordered),
+        ] {
+            let mut arguments = arguments.clone();
+            if let Some(single) = single {
+                arguments.insert(SINGLE.into(), lapin::types::AMQPValue::Boolean(single));
+            }
+            let channel = connection.create_channel().await.unwrap();
+            let declared = channel
+                .queue_declare(
+                    name.as_str().into(),
+                    lapin::options::QueueDeclareOptions::durable(),
+                    arguments,
+                )
+                .await;
+            match declared {
+                Ok(_) => assert!(is_taken, "{name} is declared with {SINGLE} {single:?}"),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(!is_taken, "{name} with {SINGLE} {single:?}: {error}");
+                    assert!(error.contains(SINGLE), "{name} {single:?}: {error}");
+                }
+            }
+        }
     }
     drop(worker);
 }
