@@ -5,7 +5,8 @@
 //! an optimised program and `TICKETWIRE_TEST_HARM` to a factor, they are as many times as large.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -13,13 +14,25 @@ use uuid::Uuid;
 
 use crate::support::{FileServer, Message, World, command, wait_for};
 
-/// Creates of the neighbour, at this pace.
+/// Creates of the neighbour once all harm is done, at this pace.
 const CREATES: usize = 40;
+/// And as many at most in all.
+const CREATES_MAX: usize = 400;
 const PACE: Duration = Duration::from_millis(50);
 /// The neighbour's creates are done in this time, all but one in a hundred.
 const P99_MAX: Duration = Duration::from_secs(1);
 /// The same of a debug build, on a machine that runs other tests, too. What these tests were written for took it 8 to 60 s.
 const P99_MAX_DEBUG: Duration = Duration::from_secs(5);
+
+/// The last of them ends so long after it was published, or somebody keeps it waiting.
+const ENDED_WITHIN: Duration = Duration::from_secs(20);
+
+/// What hangs goes on hanging for longer than anybody waits here.
+const PATIENT: [(&str, &str); 3] = [
+    ("TICKETWIRE__DISPATCH__REQUEST_TIMEOUT", "40s"),
+    ("TICKETWIRE__DISPATCH__ATTEMPT_TIMEOUT", "60s"),
+    ("TICKETWIRE__DISPATCH__LEASE", "70s"),
+];
 
 /// One at a time: they do each other harm, too.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -89,6 +102,17 @@ impl Hostile<'_> {
         .await
     }
 
+    /// As many integrations with a platform that never answers. All of them before anything is sent there: its own
+    /// integrations wait for room as well.
+    async fn silent(&self, count: usize) -> Vec<Uuid> {
+        let silent = silent_host().await;
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(self.jira(&silent).await);
+        }
+        all
+    }
+
     fn site(&self) -> String {
         self.world.sandbox.url("hostile")
     }
@@ -105,7 +129,7 @@ impl Hostile<'_> {
 /// One way of doing harm.
 type Way = for<'a> fn(Hostile<'a>) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-async fn beside(way: Way) {
+async fn beside(way: Way, settings: &[(&str, &str)]) {
     let _turn = TURN.lock().await;
     let p99_max = if std::env::var("TICKETWIRE_TEST_PROGRAM").is_ok() {
         P99_MAX
@@ -113,31 +137,67 @@ async fn beside(way: Way) {
         P99_MAX_DEBUG
     };
     let world = World::new().await;
-    let worker = world.worker().await;
+    let worker = world.worker_with(settings).await;
     let hostile = Hostile {
         world: &world,
         organization: Uuid::new_v4(),
     };
-    let harm = way(hostile);
+    let is_done = AtomicBool::new(false);
+    let harm = async {
+        way(hostile).await;
+        is_done.store(true, Ordering::Relaxed);
+    };
     let neighbour = async {
         let mut published: Vec<(Uuid, DateTime<Utc>)> = Vec::new();
-        for number in 0..CREATES {
-            let (id, _) = world.create(&format!("n{number}")).await;
+        // While harm is being done, and then as many more.
+        let mut behind = 0;
+        while behind < CREATES && published.len() < CREATES_MAX {
+            behind += usize::from(is_done.load(Ordering::Relaxed));
+            let (id, _) = world.create(&format!("n{}", published.len())).await;
             published.push((id, Utc::now()));
             // The pace of a producer, not a wait for something.
             tokio::time::sleep(PACE).await;
         }
-        published
+        ended(&world, published).await
     };
-    let (published, ()) = tokio::join!(neighbour, harm);
+    // Whatever becomes of the harm: a neighbour that is kept waiting is told of at once.
+    let (mut took, ()) = tokio::join!(neighbour, harm);
 
+    took.sort_unstable();
+    let p99 = took[took.len() * 99 / 100 - 1];
+    println!(
+        "{} creates, p50 {:?}, p99 {p99:?}, longest {:?}",
+        took.len(),
+        took[took.len() / 2],
+        took[took.len() - 1]
+    );
+    assert_eq!(world.jira().issues.len(), took.len());
+    assert!(p99 < p99_max, "p99 {p99:?} of {took:?}");
+    let (status, _) = crate::support::http_get(worker.address, "/health/ready")
+        .await
+        .unwrap();
+    assert_eq!(status, 200, "the worker is not ready any more");
+    drop(worker);
+}
+
+/// How long each of the neighbour's creates took, all of which succeed before long.
+async fn ended(world: &World, published: Vec<(Uuid, DateTime<Utc>)>) -> Vec<Duration> {
     let ids: Vec<Uuid> = published.iter().map(|(id, _)| *id).collect();
-    let rows = wait_for("the neighbour's creates", async || {
+    let began = Instant::now();
+    let rows = loop {
         let sql = "SELECT id, state, finished_at FROM commands WHERE id = ANY($1) AND finished_at IS NOT NULL";
-        let rows = world.try_query(sql, &[&ids]).await?;
-        (rows.len() == CREATES).then_some(rows)
-    })
-    .await;
+        let rows = world.try_query(sql, &[&ids]).await.unwrap_or_default();
+        if rows.len() == ids.len() {
+            break rows;
+        }
+        assert!(
+            began.elapsed() < ENDED_WITHIN,
+            "{} of the neighbour's {} creates did not end within {ENDED_WITHIN:?}: the other organization keeps them waiting",
+            ids.len() - rows.len(),
+            ids.len()
+        );
+        tokio::time::sleep(PACE).await;
+    };
     let mut took: Vec<Duration> = Vec::new();
     for row in rows {
         let (id, state, done): (Uuid, String, DateTime<Utc>) = (row.get(0), row.get(1), row.get(2));
@@ -145,20 +205,7 @@ async fn beside(way: Way) {
         let at = published.iter().find(|(other, _)| *other == id).unwrap().1;
         took.push((done - at).to_std().unwrap_or_default());
     }
-    took.sort_unstable();
-    let p99 = took[took.len() * 99 / 100 - 1];
-    println!(
-        "p50 {:?}, p99 {p99:?}, longest {:?}",
-        took[took.len() / 2],
-        took[took.len() - 1]
-    );
-    assert_eq!(world.jira().issues.len(), CREATES);
-    assert!(p99 < p99_max, "p99 {p99:?} of {took:?}");
-    let (status, _) = crate::support::http_get(worker.address, "/health/ready")
-        .await
-        .unwrap();
-    assert_eq!(status, 200, "the worker is not ready any more");
-    drop(worker);
+    took
 }
 
 macro_rules! ways {
@@ -168,7 +215,7 @@ macro_rules! ways {
             fn way<'a>($hostile: Hostile<'a>) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {
                 Box::pin(async move { $body })
             }
-            beside(way).await;
+            beside(way, &[]).await;
         })+
     };
 }
@@ -186,14 +233,6 @@ ways! {
         let silent = silent_host().await;
         let id = hostile.jira(&silent).await;
         hostile.send("integration.fields", (0..600).map(|_| json!({ "integration_id": id }))).await;
-    }
-
-    tests_of_a_platform_that_never_answers: |hostile| {
-        let silent = silent_host().await;
-        for _ in 0..20 {
-            let id = hostile.jira(&silent).await;
-            hostile.send("integration.test", (0..300).map(|_| json!({ "integration_id": id }))).await;
-        }
     }
 
     a_token_endpoint_that_never_answers: |hostile| {
@@ -333,4 +372,69 @@ ways! {
         };
         hostile.send("ticket.create", (0..300).map(create)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tests_of_a_platform_that_never_answers() {
+    fn way<'a>(hostile: Hostile<'a>) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(async move {
+            for id in hostile.silent(20).await {
+                let tests = (0..300).map(|_| json!({ "integration_id": id }));
+                hostile.send("integration.test", tests).await;
+            }
+        })
+    }
+    beside(way, &PATIENT).await;
+}
+
+/// More than the worker's memory holds, spread over so many lanes that none of them is full.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organization_whose_work_would_fill_the_memory_has_its_share_of_it() {
+    fn way<'a>(hostile: Hostile<'a>) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(async move {
+            for id in hostile.silent(12).await {
+                hostile.creates(id, 30, "d").await;
+            }
+        })
+    }
+    let settings = [&[("TICKETWIRE__WORKER__MEMORY", "128")], &PATIENT[..]].concat();
+    beside(way, &settings).await;
+}
+
+/// More than the worker's memory holds.
+const TESTS: usize = 1_300;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_waits_neither_for_anothers_silent_platform_nor_behind_tickets() {
+    let _turn = TURN.lock().await;
+    let world = World::new().await;
+    let settings = [&[("TICKETWIRE__WORKER__MEMORY", "512")], &PATIENT[..]].concat();
+    let worker = world.worker_with(&settings).await;
+    let hostile = Hostile {
+        world: &world,
+        organization: Uuid::new_v4(),
+    };
+    let silent = hostile.jira(&silent_host().await).await;
+    let tests = (0..TESTS).map(|_| json!({ "integration_id": silent }));
+    hostile.send("integration.test", tests).await;
+    world.fault(json!({ "kind": "hang", "operation": "create_issue", "times": 0 }));
+    for number in 0..100 {
+        world.create(&format!("hangs {number}")).await;
+    }
+    wait_for("all to be stored", async || {
+        let stored =
+            "SELECT count(*) FROM commands WHERE type IN ('integration.test', 'ticket.create')";
+        (world.count(stored).await >= i64::try_from(TESTS + 100).unwrap()).then_some(())
+    })
+    .await;
+
+    let data = json!({ "integration_id": world.integration });
+    let test = world.publish("integration.test", data).await;
+    let tested = tokio::time::timeout(P99_MAX_DEBUG, world.succeeds(test)).await;
+
+    assert!(
+        tested.is_ok(),
+        "a test waits for what has nothing to do with it"
+    );
+    drop(worker);
 }
