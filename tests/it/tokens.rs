@@ -5,16 +5,23 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ticketwire::domain::IntegrationId;
+use ticketwire::sandbox::{Fault, FaultKind};
 use ticketwire::store::{Store, StoredTokens};
 use uuid::Uuid;
 
 use crate::support::{World, http_get, wait_for};
 
 const OAUTH: &str = "oauth";
+/// Sites beside each other, as each lets a refresh token be used once.
+const SITES: [&str; 4] = [OAUTH, "oauth-2", "oauth-3", "oauth-4"];
 
 /// An active integration that authenticates by OAuth at a site of its own.
 async fn integration(world: &World) -> Uuid {
-    let site = world.sandbox.url(OAUTH);
+    integration_at(world, OAUTH).await
+}
+
+async fn integration_at(world: &World, site: &str) -> Uuid {
+    let site = world.sandbox.url(site);
     let id = world
         .integration_of(json!({
             "name": "OAuth", "platform_name": "jira", "auth_type": "oauth2", "base_url": site,
@@ -41,23 +48,36 @@ fn asked(world: &World) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_endpoint_that_never_answers_keeps_no_connection_and_nobody_waiting() {
     let world = World::new().await;
+    // As many refreshes hang as there are connections, and one more.
+    world.set("TICKETWIRE__DATABASE__POOL_SIZE", "3");
     let first = world.worker().await;
-    let id = integration(&world).await;
+    let mut integrations = Vec::new();
+    for site in SITES {
+        integrations.push(integration_at(&world, site).await);
+    }
     assert!(first.stop().await.success());
-    // In memory it would still have the token.
+    // In memory it would still have the tokens.
     let worker = world.worker().await;
-    fault(
-        &world,
-        json!({ "kind": "hang", "operation": "token", "times": 0 }),
-    );
+    for site in SITES {
+        let hang = Fault::new(FaultKind::Hang).on("token").times(0);
+        world.sandbox.inject(site, hang).unwrap();
+    }
+    let asked = || -> u64 {
+        let tokens = SITES.map(|site| world.sandbox.ledger(site).count("token").received);
+        tokens.iter().sum()
+    };
+    let before = asked();
 
     let mut stuck = Vec::new();
-    for _ in 0..16 {
-        stuck.push(world.create_at(id, "stuck").await.0);
+    for id in &integrations {
+        for _ in 0..4 {
+            stuck.push(world.create_at(*id, "stuck").await.0);
+        }
     }
-    wait_for("a refresh to hang", async || {
-        (asked(&world) > 1).then_some(())
-    })
+    wait_for(
+        "refreshes to hang, but for what keeps the last from it",
+        async || (asked() >= before + 3).then_some(()),
+    )
     .await;
     for number in 0..10 {
         let began = Instant::now();
@@ -79,7 +99,9 @@ async fn a_token_endpoint_that_never_answers_keeps_no_connection_and_nobody_wait
         "a transaction waits for the platform"
     );
 
-    world.sandbox.clear_faults(OAUTH).unwrap();
+    for site in SITES {
+        world.sandbox.clear_faults(site).unwrap();
+    }
     world.close_the_ledger(&stuck).await;
     for command in stuck {
         world.succeeds(command).await;
