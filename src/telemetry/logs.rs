@@ -35,17 +35,16 @@ pub async fn scrubbed<F: Future>(scrub: Arc<dyn Scrub>, future: F) -> F::Output 
 }
 
 /// Where lines go: each comes in one piece.
-#[derive(Clone, Copy)]
-struct Lines;
+struct Lines<W>(fn() -> W);
 
-impl Write for Lines {
+impl<W: Write> Write for Lines<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        io::stderr().write_all(&without_secrets(line))?;
+        (self.0)().write_all(&without_secrets(line))?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        (self.0)().flush()
     }
 }
 
@@ -57,11 +56,11 @@ fn without_secrets(line: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-impl MakeWriter<'_> for Lines {
+impl<W: Write> MakeWriter<'_> for Lines<W> {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
-        *self
+        Self(self.0)
     }
 }
 
@@ -77,7 +76,7 @@ pub fn init(format: Option<LogFormat>, filter: Option<&str>) {
     let filter = EnvFilter::new(filter.unwrap_or("warn,ticketwire=info,lapin=off"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(Lines)
+        .with_writer(Lines(io::stderr))
         .with_target(false);
     let set = match format {
         LogFormat::Text => builder.with_ansi(terminal).try_init(),
@@ -100,7 +99,11 @@ pub fn init(format: Option<LogFormat>, filter: Option<&str>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::platforms::{Redaction, learn, redacting};
+    use crate::secrets::Redactor;
 
     struct Stars;
 
@@ -118,5 +121,43 @@ mod tests {
 
         assert_eq!(scrubbed(Arc::new(Stars), within).await, b"said ***");
         assert_eq!(without_secrets(b"said s3cret").into_owned(), b"said s3cret");
+    }
+
+    static WRITTEN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+    struct Memory;
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            WRITTEN.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_attempt_logs_loses_its_secrets_on_the_way_out() {
+        let lines = tracing_subscriber::fmt()
+            .json()
+            .with_writer(Lines(|| Memory));
+        let here = tracing::subscriber::set_default(lines.finish());
+        let redaction = Redaction::of(Arc::new(Redactor::new(["hunter-two-and-three"])));
+
+        redacting(&redaction, async {
+            tracing::info!(error = "bad token hunter-two-and-three", "within");
+            learn("l3arnt-on-the-way");
+            tracing::info!("a platform said l3arnt-on-the-way");
+        })
+        .await;
+        drop(here);
+
+        let written = String::from_utf8(WRITTEN.lock().unwrap().clone()).unwrap();
+        assert_eq!(written.lines().count(), 2, "{written}");
+        for secret in ["hunter", "l3arnt"] {
+            assert!(!written.contains(secret), "{written}");
+        }
+        assert!(written.contains("bad token") && written.contains("a platform said"));
     }
 }
