@@ -221,6 +221,34 @@ async fn a_template_shapes_the_payload_and_the_answer_names_what_was_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_makes_too_much_of_a_ticket_is_refused_and_nothing_is_sent() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "webhook/large";
+    let long = vec!["{{data.description}}"; 100];
+    let template = json!({ "settings": { "payload_template": { "text": long } } });
+    let id = endpoint(&world, site, template).await;
+    let before = world.sandbox.ledger(site).count("deliver").received;
+    let create = |description: String| {
+        let data = json!({ "title": "Long", "description": description, "integration_id": id });
+        world.publish("ticket.create", data)
+    };
+
+    // A hundred times this are 9 MB, and 8 MiB are the limit.
+    let refused = create("x".repeat(90_000)).await;
+    let event = world.fails(refused, "validation_failed").await;
+
+    let fields = &event["data"]["error"]["fields"];
+    let said = fields["settings.payload_template"].to_string();
+    assert!(said.contains("over 8 MiB"), "{event:#}");
+    let after = world.sandbox.ledger(site).count("deliver").received;
+    assert_eq!(after, before, "nothing is sent");
+    let short = create("x".to_owned()).await;
+    world.succeeds(short).await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_cannot_sign_is_refused_when_the_integration_is_made() {
     let world = World::new().await;
     let worker = world.worker().await;
