@@ -564,6 +564,42 @@ async fn comments_without_their_properties_prove_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_issue_that_shows_no_files_proves_nothing() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (create, ticket) = world.create("With a file").await;
+    world.succeeds(create).await;
+    world.fault(json!({ "kind": "reset_after_store", "operation": "attach_file" }));
+    // As where attachments are switched off, or the field is hidden.
+    let issue = only(&world);
+    let hidden = json!({ "id": issue.id, "key": issue.key, "fields": {} });
+    world.fault(json!({ "kind": "status", "status": 200, "body": hidden, "operation": "get_issue", "times": 0 }));
+    let data = json!({ "ticket_id": ticket, "attachments": [{ "name": "a.txt", "content_base64": "aGVsbG8=" }] });
+    let attach = world.publish("ticket.attach", data).await;
+    world.event(attach, "deferred").await;
+
+    // Once more than a look-up that proves something would take.
+    let looks = || world.jira().count("get_issue").received;
+    let before = looks();
+    wait_for("it to be looked up, or attached again", async || {
+        let tries = world.jira().count("attach_file").received;
+        (looks() >= before + 3 || tries > 1).then_some(())
+    })
+    .await;
+    let tries = world.jira().count("attach_file").received;
+    assert_eq!(tries, 1, "nothing is proved, so it is not sent again");
+    world.state(attach, "deferred").await;
+    assert_eq!(only(&world).attachments.len(), 1);
+    world.clear_faults();
+
+    let event = world.succeeds(attach).await;
+    let file = &event["data"]["result"]["attachments"][0];
+    assert_eq!(file["adopted"], true, "{event:#}");
+    assert_eq!(only(&world).attachments.len(), 1);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_comment_is_found_behind_a_hundred_newer_ones() {
     let world = World::new().await;
     let worker = world.worker().await;
@@ -636,9 +672,14 @@ async fn what_would_lead_to_another_project_or_path_is_refused_by_name() {
     let sql = "UPDATE tickets SET external_ref = '{\"issue_id\": \"../../2/myself\"}', external_ticket_id = '../x' \
                WHERE id = $1 RETURNING id";
     world.query(sql, &[&ticket]).await;
+    let before = world.jira().recent.len();
     let data = json!({ "ticket_id": ticket, "body": "Where to?" });
     let comment = world.publish("ticket.comment", data).await;
-    world.fails(comment, "external_not_found").await;
+    let event = world.fails(comment, "external_not_found").await;
+    let message = event["data"]["error"]["message"].to_string();
+    assert!(message.contains("no number and no key"), "{event:#}");
+    let recent = world.jira().recent;
+    assert_eq!(recent.len(), before, "nothing is sent: {recent:?}");
     let sql = "UPDATE integrations SET settings = '{\"project_key\": \"X\\\" OR project = \\\"SECRET\"}' WHERE id = $1 RETURNING id";
     world.query(sql, &[&world.integration]).await;
     let before = world.jira().recent.len();

@@ -1,10 +1,12 @@
 //! What is peculiar to Slack, end to end.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
 use uuid::Uuid;
 
-use crate::support::{World, wait_for};
+use crate::support::{FileServer, World, wait_for};
 
 const TOKEN: &str = "xoxb-s3cr3t-t0k3n";
 
@@ -690,5 +692,85 @@ async fn what_was_learned_outlives_the_row_s_version_and_ends_with_settings_or_c
     world.succeeds(update).await;
     create_at_a_new_version("with another token").await;
     assert_eq!(asked(), 3, "asked once more with new credentials");
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_our_own_disk_lost_before_it_was_sent_leaves_nothing_in_doubt() {
+    let world = World::new().await;
+    let spools = tempfile::tempdir().unwrap();
+    world.set("TMPDIR", spools.path().to_str().unwrap());
+    let files = FileServer::start().await;
+    let worker = world.worker().await;
+    let site = "slack/spool";
+    let id = channel(&world, site, json!({})).await;
+    let slow = Fault::delay(Duration::from_secs(1)).on("files.getUploadURLExternal");
+    world.sandbox.inject(site, slow).unwrap();
+    let data = json!({
+        "ticket_id": Uuid::new_v4(), "title": "With a file", "description": "", "integration_id": id,
+        "attachments": [{ "name": "big.bin", "url": files.url("/big/1000") }],
+    });
+
+    // The platform has promised a place for the file when the disk loses it.
+    let create = world.publish("ticket.create", data).await;
+    let announced = || {
+        let ledger = world.sandbox.ledger(site);
+        ledger.count("files.getUploadURLExternal").received
+    };
+    wait_for("the file to be announced", async || {
+        (announced() > 0).then_some(())
+    })
+    .await;
+    let lost: Vec<_> = std::fs::read_dir(spools.path()).unwrap().collect();
+    assert!(!lost.is_empty(), "there is something to lose");
+    for file in lost {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+
+    let event = world.succeeds(create).await;
+    let later = &event["data"]["result"]["integration_result"]["details"]["attachments"][0];
+    assert_eq!(later["outcome"], "deferred", "{event:#}");
+    let child: Uuid = later["command_id"].as_str().unwrap().parse().unwrap();
+    let sql = "SELECT (doubt_since IS NULL)::text FROM commands WHERE id = $1";
+    assert_eq!(
+        world.text(sql, &[&child]).await.as_deref(),
+        Some("true"),
+        "nothing was sent, so nothing is in doubt"
+    );
+    world.succeeds(child).await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_id_that_names_no_message_is_said_and_nothing_is_sent() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/stored";
+    let id = channel(&world, site, json!({})).await;
+    let (create, ticket) = world.create_at(id, "Somewhere").await;
+    world.succeeds(create).await;
+    for (channel, ts) in [
+        ("C0SUPPORT/../C0SECRET", "1700000000.000100"),
+        ("C0SUPPORT&channel=C0SECRET", "1700000000.000100"),
+        ("C0SUPPORT", "1700000000.000100&limit=1"),
+        ("C0SUPPORT", "yesterday"),
+        ("", "1700000000.000100"),
+    ] {
+        let sql = "UPDATE tickets SET external_ref = jsonb_build_object('channel', $2::text, 'ts', $3::text) WHERE id = $1 RETURNING id";
+        world.query(sql, &[&ticket, &channel, &ts]).await;
+        let before = world.sandbox.ledger(site).recent.len();
+        let data = json!({ "ticket_id": ticket, "body": "Where to?" });
+
+        let comment = world.publish("ticket.comment", data).await;
+        let event = world.fails(comment, "external_not_found").await;
+
+        let message = event["data"]["error"]["message"].to_string();
+        assert!(
+            message.contains("names no message"),
+            "{channel} {ts}: {message}"
+        );
+        let recent = world.sandbox.ledger(site).recent;
+        assert_eq!(recent.len(), before, "{channel} {ts}: {recent:?}");
+    }
     drop(worker);
 }
