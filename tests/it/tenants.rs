@@ -112,24 +112,35 @@ async fn nobody_elses_people_are_known_to_an_organizations_platform() {
 async fn a_ticket_id_that_another_organization_has_is_a_conflict_and_nothing_is_sent() {
     let world = World::new().await;
     let worker = world.worker().await;
-    let id = Uuid::now_v7();
-    // Whoever knows a command's id beforehand knows the id that its ticket will have.
-    let ticket = ticketwire::domain::CommandId::new(id)
-        .default_ticket()
-        .uuid();
-    foreign_ticket(&world, ticket).await;
+    for (kind, data) in [
+        (
+            "ticket.create",
+            json!({ "title": "t", "description": "d", "integration_id": world.integration }),
+        ),
+        (
+            "ticket.ai_create",
+            json!({ "user_input": "The login page is down.", "integration_id": world.integration }),
+        ),
+    ] {
+        let id = Uuid::now_v7();
+        // Whoever knows a command's id beforehand knows the id that its ticket will have.
+        let ticket = ticketwire::domain::CommandId::new(id)
+            .default_ticket()
+            .uuid();
+        foreign_ticket(&world, ticket).await;
 
-    let data = json!({ "title": "t", "description": "d", "integration_id": world.integration });
-    let message = command("ticket.create", id, world.organization, &data);
-    world.send(&[Message::of(&message)]).await;
-    let event = world.fails(id, "conflict").await;
+        let message = command(kind, id, world.organization, &data);
+        world.send(&[Message::of(&message)]).await;
+        let event = world.outcome(id).await;
 
-    assert!(world.jira().issues.is_empty(), "{event:#}");
-    let owner = "SELECT title FROM tickets WHERE id = $1";
-    assert_eq!(
-        world.text(owner, &[&ticket]).await.as_deref(),
-        Some("theirs")
-    );
+        assert!(world.jira().issues.is_empty(), "{kind}: {event:#}");
+        assert_eq!(event["data"]["error"]["code"], "conflict", "{event:#}");
+        let owner = "SELECT title FROM tickets WHERE id = $1";
+        assert_eq!(
+            world.text(owner, &[&ticket]).await.as_deref(),
+            Some("theirs")
+        );
+    }
     drop(worker);
 }
 
