@@ -451,3 +451,36 @@ fn time_is_linear_in_whatever_is_written() {
         );
     }
 }
+
+#[test]
+fn what_is_weighed_and_shown_has_an_end() {
+    let urgent = "Production is down! All users are affected, this is critical.";
+    let plain = "Where is the manual? ";
+    let of_both = |said: String, talked: String| {
+        analyse(&AnalysisInput {
+            user_input: said,
+            conversation: vec![Turn {
+                role: "user".into(),
+                content: talked,
+            }],
+            ..AnalysisInput::default()
+        })
+    };
+    let calm = of_both(plain.repeat(9), plain.into());
+    let alarmed = |found: &Analysis| found.priority != calm.priority;
+    assert!(alarmed(&of_both(format!("{plain}{urgent}"), plain.into())));
+    assert!(alarmed(&of_both(plain.into(), format!("{urgent} {plain}"))));
+
+    // What is behind the end is not looked at, so that time has an end too.
+    let said = plain.repeat(READ_MAX / plain.len() + 1);
+    assert!(!alarmed(&of_both(said.clone() + urgent, plain.into())));
+    // Of what was said before, the newest counts.
+    let talked = plain.repeat(READ_CONVERSATION_MAX / plain.len() + 1);
+    assert!(!alarmed(&of_both(
+        plain.into(),
+        format!("{urgent} {talked}")
+    )));
+    let talked = plain.repeat(4 * SHOWN_CONVERSATION_MAX / plain.len());
+    let shown = of_both(plain.into(), talked).description.len();
+    assert!(shown <= SHOWN_CONVERSATION_MAX + 1_000, "{shown}");
+}
