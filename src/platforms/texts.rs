@@ -186,4 +186,65 @@ mod tests {
         );
         long.await.unwrap();
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn work_on_a_long_text_leaves_the_threads_to_others() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let work = move || {
+            // On the only thread, the neighbour could not begin before this ends.
+            tokio::spawn(async move { tell.send(()) });
+            told.recv_timeout(Duration::from_secs(10))
+        };
+
+        let done = tokio::spawn(async move { off_runtime(LONG, work) }).await;
+
+        assert_eq!(done.unwrap(), Ok(()), "the neighbour waited in vain");
+    }
+
+    #[test]
+    fn a_text_is_cut_to_what_the_platform_shows_and_that_is_said() {
+        let ticket = TicketView {
+            id: crate::domain::TicketId::new(uuid::Uuid::nil()),
+            title: String::new(),
+            description: "\u{e9}".repeat(30),
+            status: crate::domain::TicketStatus::New,
+            priority: crate::domain::Priority::Low,
+            urgency: crate::domain::Priority::Low,
+            category: crate::domain::TicketCategory::General,
+            department: None,
+            assigned_to: None,
+            created_by: None,
+            tags: Vec::new(),
+            custom_fields: Map::new(),
+            external_id: None,
+            external_url: None,
+            external_ref: Map::new(),
+        };
+        let cause = super::super::Cause {
+            mark: "m",
+            at: chrono::Utc::now(),
+        };
+        let ticket = &ticket;
+        let body = "b".repeat(30);
+        let comment = Operation::Comment {
+            ticket,
+            body: &body,
+            public: true,
+            cause,
+        };
+
+        let create = Operation::Create { ticket, cause };
+        let made = Texts::of(&create, Some(20));
+        let said = Texts::of(&comment, Some(20));
+        let whole = Texts::of(&comment, None);
+
+        let Operation::Create { ticket: cut, .. } = made.operation(&create) else {
+            panic!("it stays a create");
+        };
+        assert_eq!(cut.description, "\u{e9}".repeat(20));
+        assert_eq!(made.cut["description"], "cut to 20 characters");
+        assert_eq!((said.body, said.cut.len()), (Some(&body[..20]), 1));
+        assert_eq!(said.cut["body"], "cut to 20 characters");
+        assert_eq!((whole.body, whole.cut.len()), (Some(&body[..]), 0));
+    }
 }

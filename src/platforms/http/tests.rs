@@ -222,3 +222,35 @@ async fn a_file_within_json_goes_out_with_its_length() {
     let length = received[0].headers.get("content-length").unwrap();
     assert_eq!(length.to_str().unwrap(), received[0].body.len().to_string());
 }
+
+/// As the system answers a process that may open no more.
+struct NoneLeft;
+
+impl reqwest::dns::Resolve for NoneLeft {
+    fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let error: Box<dyn std::error::Error + Send + Sync> =
+            Box::new(std::io::Error::from_raw_os_error(24));
+        Box::pin(async { Err(error) })
+    }
+}
+
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a client of its own, which fails"
+)]
+async fn where_this_process_may_open_no_connection_the_fault_is_ours_and_nothing_was_sent() {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let client = reqwest::Client::builder().no_proxy();
+    let client = client.dns_resolver(Arc::new(NoneLeft)).build().unwrap();
+    let url: url::Url = "http://platform.test/".parse().unwrap();
+    let error = client.post(url.clone()).send().await.unwrap_err();
+    let request = Request::new(Method::POST, url, Auth::None, Effect::Create);
+
+    let Verdict::Again(Again::Error(error), _) = trouble(&request, &error) else {
+        panic!("what was not sent is tried again");
+    };
+
+    assert_eq!(error.class, ErrorClass::Internal, "{error}");
+    assert!(error.to_string().contains("no file descriptor"), "{error}");
+}
