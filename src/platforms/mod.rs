@@ -24,6 +24,7 @@ pub mod mail;
 pub mod mapping;
 mod members;
 pub mod memory;
+mod moments;
 mod operation;
 mod path;
 pub mod rate;

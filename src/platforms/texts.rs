@@ -220,9 +220,9 @@ mod tests {
             external_url: None,
             external_ref: Map::new(),
         };
-        let cause = super::super::Cause {
-            mark: "m",
-            at: chrono::Utc::now(),
+        let key = super::super::DedupKey {
+            marker: "m",
+            received_at: chrono::Utc::now(),
         };
         let ticket = &ticket;
         let body = "b".repeat(30);
@@ -230,10 +230,10 @@ mod tests {
             ticket,
             body: &body,
             public: true,
-            cause,
+            key,
         };
 
-        let create = Operation::Create { ticket, cause };
+        let create = Operation::Create { ticket, key };
         let made = Texts::of(&create, Some(20));
         let said = Texts::of(&comment, Some(20));
         let whole = Texts::of(&comment, None);

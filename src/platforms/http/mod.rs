@@ -4,6 +4,7 @@
 //! Retried *in place* (crate `backoff`, within the attempt's deadline) is only what surely had no effect: refused
 //! connections, reads, a 429 with a short `Retry-After`, a stale token. Everything else is the pipeline's to decide.
 
+mod hosts;
 mod part;
 pub(super) mod redact;
 mod redirect;
@@ -31,8 +32,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::SemaphorePermit;
 use url::Url;
 
+pub use self::hosts::HostSuffix;
 pub use self::part::Part;
-pub use self::redirect::HostSuffix;
 use self::request::host;
 pub use self::request::{Auth, Body, Effect, Request};
 pub(in crate::platforms) use self::response::lost;

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::BODY_MAX;
+use super::hosts::{GRANTED_HOST, HostSuffix};
 use super::part::{self, Part};
-use super::redirect::{GRANTED_HOST, HostSuffix};
 use crate::platforms::path::below;
 use crate::platforms::{AdapterError, ErrorClass, File};
 

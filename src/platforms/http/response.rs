@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::Effect;
 use super::redact::clean_text;
 use crate::domain::json_fault;
-use crate::platforms::rate::any_form;
+use crate::platforms::moments::any_form;
 use crate::platforms::{AdapterError, ErrorClass};
 
 /// How much of a vendor's answer the log may quote.
