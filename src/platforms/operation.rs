@@ -15,7 +15,7 @@ pub struct DedupKey<'a> {
 }
 
 /// What is to be done at the platform. An operation a platform lacks is answered with
-/// [`ErrorClass::Unsupported`], never with a pretence.
+/// [`super::ErrorClass::Unsupported`], never with a pretence.
 #[derive(Debug, Clone, Copy)]
 pub enum Operation<'a> {
     /// Make the platform's item for a ticket.

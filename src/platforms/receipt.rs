@@ -9,7 +9,7 @@ pub struct Receipt {
     pub external_id: Option<String>,
     /// The page a person would open.
     pub external_url: Option<String>,
-    /// What the adapter wants to see again in [`TicketView::external_ref`]; members are merged.
+    /// What the adapter wants to see again in [`crate::domain::TicketView::external_ref`]; members are merged.
     pub external_ref: Map<String, Value>,
     /// The id of a comment just made.
     pub external_comment_id: Option<String>,

@@ -132,7 +132,7 @@ impl Request {
     /// that it can lead nowhere else. A query may be added to it as to any other.
     ///
     /// # Errors
-    /// As [`below`](crate::platforms::path::below).
+    /// As [`below`].
     pub fn granted(method: Method, path: &[&str], effect: Effect) -> Result<Self, AdapterError> {
         let base = Url::parse(GRANTED_HOST).map_err(|error| {
             let text = "the address of a request cannot be built";

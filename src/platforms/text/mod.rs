@@ -1,7 +1,7 @@
 //! Markdown that a tenant wrote, in the format of each platform.
 //!
 //! A text is parsed once ([`Document::parse`]) into a bounded tree. Each format is one walk over
-//! that tree: [`adf`] (Jira Cloud), [`wiki`] (Jira Data Center), [`mrkdwn`] and [`pieces`] (Slack),
+//! that tree: [`adf`] (Jira Cloud), [`wiki`] (Jira Data Center), [`mrkdwn`] and [`mod@pieces`] (Slack),
 //! [`html`] (Zendesk, Freshdesk, HubSpot, Asana, Teams, e-mail), [`markdown`] (GitHub, Trello),
 //! [`card`] (Teams), [`ranges`] (Zoom) and [`plain`] (ServiceNow, Salesforce, SMS, the text part of
 //! an e-mail). [`table`] lays tables out for formats that have none.
@@ -13,7 +13,7 @@
 //!   nothing.
 //! - **Ours.** A [`Marker`] is never cut away, and no text of a person is taken for one.
 //!
-//! [`fit`] cuts what is not Markdown: titles, facts, short messages.
+//! [`mod@fit`] cuts what is not Markdown: titles, facts, short messages.
 
 mod adf;
 mod bounds;
