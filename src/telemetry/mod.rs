@@ -5,4 +5,6 @@ mod logs;
 pub mod metrics;
 
 pub use failpoint::failpoint;
+#[cfg(test)]
+pub(crate) use logs::lines_to;
 pub use logs::{LogFormat, Scrub, init, scrubbed};

@@ -389,4 +389,41 @@ mod tests {
         let made: Value = serde_json::from_slice(&made).unwrap();
         assert_eq!(made, serde_json::json!({ "id": "x••••", "t0k3n": 1 }));
     }
+
+    static WRITTEN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+    struct Memory;
+
+    impl std::io::Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            WRITTEN.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_attempt_logs_loses_its_secrets_on_the_way_out() {
+        let lines = crate::telemetry::lines_to(|| Memory);
+        let lines = tracing_subscriber::fmt().json().with_writer(lines);
+        let here = tracing::subscriber::set_default(lines.finish());
+        let redaction = Redaction::of(Arc::new(Redactor::new(["hunter-two-and-three"])));
+
+        redacting(&redaction, async {
+            tracing::info!(error = "bad token hunter-two-and-three", "within");
+            learn("l3arnt-on-the-way");
+            tracing::info!("a platform said l3arnt-on-the-way");
+        })
+        .await;
+        drop(here);
+
+        let written = String::from_utf8(WRITTEN.lock().unwrap().clone()).unwrap();
+        assert_eq!(written.lines().count(), 2, "{written}");
+        for secret in ["hunter", "l3arnt"] {
+            assert!(!written.contains(secret), "{written}");
+        }
+        assert!(written.contains("bad token") && written.contains("a platform said"));
+    }
 }
