@@ -176,8 +176,15 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// The address at which Azure's platform answers its own machines. It is a public one by the registry, and none to a tenant.
+/// Source: learn.microsoft.com, "What is IP address 168.63.129.16?".
+const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 /// By the IANA registry of special-purpose addresses.
 fn is_public_v4(address: Ipv4Addr) -> bool {
+    if address == AZURE_PLATFORM {
+        return false;
+    }
     let [a, b, c, _] = address.octets();
     !(a == 0
         || a == 10
@@ -205,6 +212,10 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         Ipv4Addr::new(a, b, c, d)
     };
     if s[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
+        return is_public_v4(embedded(s[6], s[7]));
+    }
+    // IPv4-translated, RFC 2765.
+    if s[..6] == [0, 0, 0, 0, 0xffff, 0] {
         return is_public_v4(embedded(s[6], s[7]));
     }
     if s[0] == 0x2002 {
@@ -250,6 +261,10 @@ mod tests {
             "::",
             "::1",
             "::ffff:10.0.0.1",
+            "::ffff:0:127.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
             "64:ff9b::7f00:1",
             "100::1",
             "2001::1",
