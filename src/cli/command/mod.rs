@@ -45,14 +45,15 @@ enum Action {
         id: Uuid,
     },
     /// Say how a command of unknown outcome came out
+    #[command(group = clap::ArgGroup::new("what became of it").required(true).args(["happened", "did_not_happen"]))]
     Resolve {
         /// Its id
         id: Uuid,
         /// It happened: what a person would quote of it
-        #[arg(long, value_name = "EXTERNAL_ID", conflicts_with = "did_not_happen")]
+        #[arg(long, value_name = "EXTERNAL_ID")]
         happened: Option<String>,
         /// It did not happen: it may be sent again
-        #[arg(long, required_unless_present = "happened")]
+        #[arg(long)]
         did_not_happen: bool,
     },
 }
