@@ -20,6 +20,7 @@ use crate::ops;
 use crate::pipeline::{
     self, Core, CoreParts, DoneQueue, Lease, LeaseError, Relay, RelayQueue, isolation,
 };
+use crate::platforms::mail::MailClient;
 use crate::platforms::{self, EgressPolicy, HttpClient};
 use crate::secrets::KeyRing;
 use crate::start;
@@ -78,6 +79,9 @@ pub enum AppError {
     /// The adapters' client.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(String),
+    /// The adapters' way to mail servers.
+    #[error("TLS for mail servers cannot be set up: {0}")]
+    Mail(String),
     /// A loop ended that must not.
     #[error("{0} ended unexpectedly; the log says why")]
     LoopEnded(&'static str),
@@ -178,6 +182,7 @@ impl Worker {
             store: store.clone(),
             ring: parts.ring,
             http: parts.http,
+            mail: parts.mail,
             me: me.clone(),
             lease: Arc::clone(&lease),
             relay,
@@ -365,6 +370,7 @@ pub async fn run_isolated(
         store: parts.store.clone(),
         ring: parts.ring,
         http: parts.http,
+        mail: parts.mail,
         me: me.clone(),
         lease: Arc::clone(&lease),
         relay,
@@ -402,6 +408,7 @@ struct Parts {
     store: Store,
     ring: Arc<KeyRing>,
     http: HttpClient,
+    mail: MailClient,
 }
 
 impl Parts {
@@ -416,14 +423,22 @@ impl Parts {
             allow: config.egress.allow.clone(),
             allow_http: config.egress.allow_http,
         };
-        let http = HttpClient::new(egress, config.dispatch.request_timeout, IDLE_PER_HOST)
+        let request_timeout = config.dispatch.request_timeout;
+        let mail = MailClient::new(egress.clone(), request_timeout, &[])
+            .map_err(|error| AppError::Mail(error.to_string()))?;
+        let http = HttpClient::new(egress, request_timeout, IDLE_PER_HOST)
             .map_err(|error| AppError::Http(error.to_string()))?;
         let store = Store::new(
             &config.database.url,
             config.database.pool_size,
             "ticketwire",
         )?;
-        Ok(Self { store, ring, http })
+        Ok(Self {
+            store,
+            ring,
+            http,
+            mail,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Failed, output};
 use crate::domain::Platform;
-use crate::platforms::{BaseUrl, Descriptor, Member, descriptor};
+use crate::platforms::{BaseUrl, Descriptor, Exception, Member, Mode, OperationKind, descriptor};
 
 /// What is known of each platform: category, authentication, members, operations, duplicate protection, limits.
 #[derive(Args)]
@@ -42,11 +42,17 @@ fn list(context: &Context) -> Result<(), Failed> {
     let rows: Vec<Vec<String>> = Platform::ALL
         .iter()
         .map(|platform| {
-            let state = descriptor(*platform).map_or("not written yet", |facts| facts.protection);
+            let modes = descriptor(*platform).map_or(&[][..], |facts| facts.modes);
+            let mut protections: Vec<&str> = modes.iter().map(|mode| mode.protection).collect();
+            protections.dedup();
             vec![
                 platform.to_string(),
                 platform.category().to_string(),
-                state.to_owned(),
+                if modes.is_empty() {
+                    "not written yet".to_owned()
+                } else {
+                    protections.join(" · ")
+                },
             ]
         })
         .collect();
@@ -79,23 +85,56 @@ fn show(context: &Context, platform: Platform) -> Result<(), Failed> {
             member.help.to_owned(),
         ]
     };
-    for scheme in facts.auth {
-        for set in scheme.alternatives {
-            output::line(&format!("\nauth_type {}: credentials", scheme.auth_type))?;
+    for mode in facts.modes {
+        for set in mode.credentials {
+            output::line(&format!(
+                "\nauth_type {} ({}): credentials",
+                mode.auth_type, mode.name
+            ))?;
             let rows: Vec<Vec<String>> = set.iter().map(member).collect();
             output::table(&[" ", "MEMBER", "", ""], &rows)?;
         }
+        abilities(mode)?;
     }
     output::line("\nsettings")?;
     let rows: Vec<Vec<String>> = facts.settings.iter().map(member).collect();
     output::table(&[" ", "MEMBER", "", ""], &rows)?;
-    let operations: Vec<&str> = facts.operations.iter().map(|kind| kind.as_str()).collect();
-    output::line(&format!("\noperations: {}", operations.join(", ")))?;
-    output::line(&format!("duplicate protection: {}", facts.protection))?;
+    output::line("")?;
     for limit in facts.limits {
         output::line(&format!("limit: {limit}"))?;
     }
     Ok(())
+}
+
+/// What a mode can do, and what not.
+fn abilities(mode: &Mode) -> Result<(), Failed> {
+    let can = OperationKind::ALL.iter().copied();
+    let can: Vec<&str> = can
+        .filter(|kind| mode.cannot(*kind).is_none())
+        .map(OperationKind::as_str)
+        .collect();
+    output::line(&format!("  does: {}", can.join(", ")))?;
+    let mut told: Vec<&str> = Vec::new();
+    for exception in mode.except {
+        let Exception { kind, part, why } = exception;
+        match part {
+            Some(part) => output::line(&format!("  not: {part} ({kind}): {why}"))?,
+            None if told.contains(why) => {}
+            None => {
+                told.push(why);
+                let all = mode.except.iter().filter(|other| other.why == *why);
+                let kinds: Vec<&str> = all.map(|other| other.kind.as_str()).collect();
+                output::line(&format!("  not: {}: {why}", kinds.join(", ")))?;
+            }
+        }
+    }
+    if let Some(why) = mode.cannot_read {
+        output::line(&format!("  not: sync and fields: {why}"))?;
+    }
+    Ok(output::line(&format!(
+        "  duplicate protection: {}",
+        mode.protection
+    ))?)
 }
 
 fn describe(platform: Platform) -> Value {
@@ -112,14 +151,21 @@ fn facts_json(facts: &Descriptor) -> Value {
             .map(|m| json!({ "name": m.name, "required": m.required, "help": m.help }))
             .collect()
     };
-    let auth: Vec<Value> = facts
-        .auth
-        .iter()
-        .map(|scheme| {
-            let sets: Vec<_> = scheme.alternatives.iter().map(|set| members(set)).collect();
-            json!({ "auth_type": scheme.auth_type, "credentials": sets })
+    let exception = |exception: &Exception| {
+        json!({
+            "operation": exception.kind, "part": exception.part, "why": exception.why,
         })
-        .collect();
+    };
+    let modes = facts.modes.iter().map(|mode| {
+        let sets: Vec<_> = mode.credentials.iter().map(|set| members(set)).collect();
+        let can = OperationKind::ALL.iter().copied();
+        let can: Vec<_> = can.filter(|kind| mode.cannot(*kind).is_none()).collect();
+        json!({
+            "auth_type": mode.auth_type, "name": mode.name, "credentials": sets, "operations": can,
+            "exceptions": mode.except.iter().map(exception).collect::<Vec<_>>(),
+            "cannot_read": mode.cannot_read, "duplicate_protection": mode.protection,
+        })
+    });
     let base_url = match facts.base_url {
         BaseUrl::Required => "required".to_owned(),
         BaseUrl::Default(url) => format!("default {url}"),
@@ -127,7 +173,7 @@ fn facts_json(facts: &Descriptor) -> Value {
         BaseUrl::UnlessCredential(name) => format!("required unless credentials.{name} is given"),
     };
     json!({
-        "auth": auth, "settings": members(facts.settings), "base_url": base_url, "operations": facts.operations,
-        "duplicate_protection": facts.protection, "limits": facts.limits,
+        "modes": modes.collect::<Vec<_>>(), "settings": members(facts.settings), "base_url": base_url,
+        "limits": facts.limits,
     })
 }

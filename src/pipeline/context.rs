@@ -16,6 +16,7 @@ use crate::pipeline::lease::Lease;
 use crate::pipeline::relay::Relay;
 use crate::pipeline::tokens::Tokens;
 use crate::platforms::HttpClient;
+use crate::platforms::mail::MailClient;
 use crate::secrets::KeyRing;
 use crate::store::{Incarnation, Store, Wake};
 
@@ -34,6 +35,8 @@ pub struct CoreParts {
     pub ring: Arc<KeyRing>,
     /// The adapters' client.
     pub http: HttpClient,
+    /// The way to mail servers.
+    pub mail: MailClient,
     /// This process.
     pub me: Incarnation,
     /// Whether it may act.
@@ -55,6 +58,7 @@ pub struct Core {
     pub(in crate::pipeline) store: Store,
     pub(in crate::pipeline) ring: Arc<KeyRing>,
     pub(in crate::pipeline) http: HttpClient,
+    pub(in crate::pipeline) mail: MailClient,
     pub(in crate::pipeline) me: Incarnation,
     pub(in crate::pipeline) lease: Arc<Lease>,
     pub(in crate::pipeline) relay: Relay,
@@ -102,6 +106,7 @@ impl Core {
             store: parts.store,
             ring: parts.ring,
             http: parts.http,
+            mail: parts.mail,
             me: parts.me,
             lease: parts.lease,
             relay: parts.relay,

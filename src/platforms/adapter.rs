@@ -14,11 +14,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use super::change::{ChangePage, ExternalItem, Facts, ItemRef, SyncFrom, TicketFacts};
 use super::{
-    AdapterError, CallContext, Operation, OperationKind, Receipt, Request, Response, TestKind,
+    AdapterError, CallContext, Operation, OperationKind, Planned, Receipt, Response, TestKind,
     TokenFlow,
 };
-use crate::domain::{TicketPatch, TicketStatus};
+use crate::domain::{Priority, TicketPatch, TicketStatus, TicketView};
 
 /// How an operation of a platform is kept from happening twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,25 +93,6 @@ pub struct PlatformField {
     pub allowed_values: Vec<String>,
 }
 
-/// An item as it stands on the platform.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ExternalItem {
-    /// What a person would quote.
-    pub external_id: String,
-    /// What survives a change of that, as the adapter keeps it in `external_ref`.
-    pub external_ref: Map<String, Value>,
-    /// The page a person would open.
-    pub external_url: Option<String>,
-    /// One line.
-    pub title: Option<String>,
-    /// Status in our words.
-    pub status: Option<TicketStatus>,
-    /// Priority in our words.
-    pub priority: Option<crate::domain::Priority>,
-    /// When it last changed there.
-    pub updated_at: Option<DateTime<Utc>>,
-}
-
 /// An item that is bound to a ticket of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownItem {
@@ -118,17 +100,6 @@ pub struct KnownItem {
     pub id: String,
     /// The mark that its create put on it.
     pub mark: String,
-}
-
-/// A page of [`Adapter::changes`].
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ChangePage {
-    /// The items.
-    pub items: Vec<ExternalItem>,
-    /// Where the next page begins; `None` on the last.
-    pub next: Option<String>,
-    /// Items that have no id that could be one, and are left out.
-    pub unreadable: usize,
 }
 
 /// What `prepare` found, for `plan` and `read`.
@@ -187,15 +158,15 @@ pub enum Prepared {
 #[derive(Debug)]
 pub struct Plan {
     /// What is sent.
-    pub request: Request,
+    pub request: Planned,
     /// For the receipt's details: what of the ticket is not in it, with the reason.
     pub left_out: Map<String, Value>,
 }
 
-impl From<Request> for Plan {
-    fn from(request: Request) -> Self {
+impl<T: Into<Planned>> From<T> for Plan {
+    fn from(request: T) -> Self {
         Self {
-            request,
+            request: request.into(),
             left_out: Map::new(),
         }
     }
@@ -279,51 +250,25 @@ pub trait Adapter: Send + Sync {
         test: TestKind,
     ) -> Result<CheckReport, AdapterError>;
 
-    /// The platform's own fields, for `integration.fields`; those with `search` in their id or name, where it is given.
-    async fn fields(
-        &self,
-        _: &CallContext<'_>,
-        _search: Option<&str>,
-    ) -> Result<Vec<PlatformField>, AdapterError> {
-        Err(AdapterError::unsupported(
-            "this platform has no fields that could be listed",
-        ))
+    /// What can be read back; `None` where the platform shows nothing.
+    fn reader(&self) -> Option<&dyn Reader> {
+        None
     }
 
-    /// A page of items that changed since a moment (all of them where it is `None`), oldest change first, for
-    /// `integration.sync`. `cursor` is what the page before gave.
-    async fn changes(
-        &self,
-        _: &CallContext<'_>,
-        _since: Option<DateTime<Utc>>,
-        _cursor: Option<&str>,
-    ) -> Result<ChangePage, AdapterError> {
-        Err(AdapterError::unsupported(
-            "this platform cannot say what changed; nothing can be synced from it",
-        ))
+    /// What the platform says of an item, in our words.
+    fn ours(&self, facts: &Facts) -> TicketFacts {
+        TicketFacts {
+            title: facts.title.clone(),
+            status: facts.status.as_deref().and_then(TicketStatus::parse),
+            priority: facts.priority.as_deref().and_then(Priority::parse),
+            ..TicketFacts::default()
+        }
     }
 
-    /// Those of these items that changed since a moment, wherever they were moved to: [`Adapter::changes`] sees only where
-    /// items are made.
-    async fn known(
-        &self,
-        _: &CallContext<'_>,
-        _items: &[KnownItem],
-        _since: Option<DateTime<Utc>>,
-    ) -> Result<Vec<ExternalItem>, AdapterError> {
-        Ok(Vec::new())
-    }
-
-    /// One item as it stands now, read by the id that survives a move, so that no index lags; `None` where it is not
-    /// there.
-    async fn item(
-        &self,
-        _: &CallContext<'_>,
-        _id: &str,
-    ) -> Result<Option<ExternalItem>, AdapterError> {
-        Err(AdapterError::unsupported(
-            "this platform cannot read one item by its id",
-        ))
+    /// What a create or an update sends of a ticket, in the platform's words: after mapping and
+    /// cutting, so that it can be compared with what comes back. What it does not set is not said.
+    fn theirs(&self, _: &TicketView) -> Facts {
+        Facts::default()
     }
 
     /// How to get access tokens, for integrations that authenticate by OAuth.
@@ -337,6 +282,47 @@ pub trait Adapter: Send + Sync {
     /// How this operation is kept from happening twice, where that depends on what it holds.
     fn protection_of(&self, operation: &Operation<'_>) -> Protection {
         self.protection(operation.kind())
+    }
+}
+
+/// What a platform lets be read back.
+#[async_trait]
+pub trait Reader: Send + Sync {
+    /// An item as it stands now, read by its id so that no index lags; `None` where it is gone.
+    async fn get(
+        &self,
+        context: &CallContext<'_>,
+        item: &ItemRef,
+    ) -> Result<Option<ExternalItem>, AdapterError>;
+
+    /// A page of what changed, in the order that the page declares.
+    async fn changes(
+        &self,
+        context: &CallContext<'_>,
+        from: &SyncFrom<'_>,
+    ) -> Result<ChangePage, AdapterError>;
+
+    /// Those of these items that changed since a moment, wherever they were moved to:
+    /// [`Reader::changes`] sees only where items are made.
+    async fn known(
+        &self,
+        _: &CallContext<'_>,
+        _items: &[KnownItem],
+        _since: Option<DateTime<Utc>>,
+    ) -> Result<Vec<ExternalItem>, AdapterError> {
+        Ok(Vec::new())
+    }
+
+    /// The platform's own fields and what they can be, for `integration.fields`; those with
+    /// `search` in their id or name, where it is given.
+    async fn choices(
+        &self,
+        _: &CallContext<'_>,
+        _search: Option<&str>,
+    ) -> Result<Vec<PlatformField>, AdapterError> {
+        Err(AdapterError::unsupported(
+            "this platform has no fields that could be listed",
+        ))
     }
 }
 

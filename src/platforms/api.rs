@@ -241,11 +241,11 @@ pub enum Settled {
 
 /// A page of a listing.
 #[derive(Debug)]
-pub struct Page<T> {
+pub struct Page<T, Next = Request> {
     /// What is on it.
     pub items: Vec<T>,
     /// What asks for the next one; `None` on the last.
-    pub next: Option<Request>,
+    pub next: Option<Next>,
 }
 
 /// The first item of a listing that is wanted: `read` sends a request and reads its page. At most

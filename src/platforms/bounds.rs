@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{AdapterError, CheckReport, ErrorClass, ExternalItem, PlatformField, Receipt};
+use super::{
+    Actor, AdapterError, Change, ChangeKind, CheckReport, ErrorClass, ExternalComment,
+    ExternalFile, ExternalItem, Facts, Holder, ItemRef, PlatformField, Receipt,
+};
 
 /// Characters of `tickets.external_ticket_id`.
 const ID_MAX: usize = 255;
@@ -16,6 +19,10 @@ const ID_MAX: usize = 255;
 const URL_MAX: usize = 500;
 /// Characters of a message for people.
 const MESSAGE_MAX: usize = 1_000;
+/// Characters of a description or comment that comes back.
+const BODY_MAX: usize = 64 << 10;
+/// Tags of an item, at most.
+const TAGS_MAX: usize = 200;
 /// Fields that an error names, at most.
 const FIELDS_MAX: usize = 50;
 /// Of a JSON value: characters of a text and of a name, nesting, bytes of all of it.
@@ -151,15 +158,98 @@ pub(super) fn fields(fields: Vec<PlatformField>) -> Vec<PlatformField> {
         .collect()
 }
 
-/// An item of a listing, if its id is one.
-pub(super) fn item(mut item: ExternalItem) -> Option<ExternalItem> {
-    if id_fault(&item.external_id).is_some() {
-        return None;
+/// An item, if its id is one.
+pub(super) fn item(item: ExternalItem) -> Option<ExternalItem> {
+    Some(ExternalItem {
+        item: item_ref(item.item)?,
+        facts: facts(item.facts),
+        comments: item.comments.into_iter().filter_map(comment).collect(),
+        files: item.files.into_iter().filter_map(file).collect(),
+        ..item
+    })
+}
+
+/// A change, if the ids of its item are some.
+pub(super) fn change(change: Change) -> Option<Change> {
+    let kind = match change.kind {
+        ChangeKind::Moved { to } => ChangeKind::Moved { to: item_ref(to)? },
+        ChangeKind::Merged { into } => ChangeKind::Merged {
+            into: item_ref(into)?,
+        },
+        kind @ (ChangeKind::Created
+        | ChangeKind::Updated
+        | ChangeKind::Commented
+        | ChangeKind::CommentChanged
+        | ChangeKind::CommentDeleted
+        | ChangeKind::Attached
+        | ChangeKind::Deleted
+        | ChangeKind::Restored) => kind,
+    };
+    Some(Change {
+        kind,
+        item: item_ref(change.item)?,
+        by: change.by.map(actor),
+        facts: facts(change.facts),
+        before: facts(change.before),
+        comment: change.comment.and_then(comment),
+        files: change.files.into_iter().filter_map(file).collect(),
+        ..change
+    })
+}
+
+fn item_ref(item: ItemRef) -> Option<ItemRef> {
+    let is_sound = id_fault(&item.external_id).is_none();
+    is_sound.then(|| ItemRef {
+        stable_id: item.stable_id.filter(|id| id_fault(id).is_none()),
+        ..item
+    })
+}
+
+fn facts(facts: Facts) -> Facts {
+    let short = |said: Option<String>| said.map(|said| text(&said, ID_MAX));
+    let custom = object(facts.custom.into_iter().collect(), DETAILS_MAX, None);
+    Facts {
+        title: facts.title.map(|title| text(&title, URL_MAX)),
+        description: facts.description.map(|said| text(&said, BODY_MAX)),
+        status: short(facts.status),
+        status_class: short(facts.status_class),
+        priority: short(facts.priority),
+        assignee: facts.assignee.filter(|holder| match holder {
+            Holder::Nobody => true,
+            Holder::Account(account) => id_fault(account).is_none(),
+        }),
+        tags: facts.tags.map(|tags| {
+            let tags = tags.iter().take(TAGS_MAX);
+            tags.map(|tag| text(tag, ID_MAX)).collect()
+        }),
+        custom: custom.into_iter().collect(),
+        url: facts.url.filter(|url| url_fault(url).is_none()),
     }
-    item.external_url = item.external_url.filter(|url| url_fault(url).is_none());
-    item.title = item.title.map(|title| text(&title, URL_MAX));
-    item.external_ref = object(item.external_ref, REF_MAX, None);
-    Some(item)
+}
+
+fn comment(comment: ExternalComment) -> Option<ExternalComment> {
+    id_fault(&comment.id).is_none().then(|| ExternalComment {
+        body: text(&comment.body, BODY_MAX),
+        before: comment.before.map(|said| text(&said, BODY_MAX)),
+        author: comment.author.map(actor),
+        ..comment
+    })
+}
+
+fn file(file: ExternalFile) -> Option<ExternalFile> {
+    id_fault(&file.id).is_none().then(|| ExternalFile {
+        name: text(&file.name, ID_MAX),
+        content_type: file.content_type.map(|said| text(&said, ID_MAX)),
+        url: file.url.filter(|url| url_fault(url).is_none()),
+        ..file
+    })
+}
+
+fn actor(actor: Actor) -> Actor {
+    Actor {
+        id: actor.id.filter(|id| id_fault(id).is_none()),
+        name: actor.name.map(|name| text(&name, ID_MAX)),
+    }
 }
 
 /// A text without what PostgreSQL does not take, at most so many characters.
@@ -441,17 +531,33 @@ mod tests {
     #[test]
     fn listings_keep_what_has_an_id() {
         let of = |id: &str| ExternalItem {
-            external_id: id.into(),
-            external_url: Some("x:y".into()),
-            title: Some("t\0".repeat(900)),
+            item: ItemRef {
+                stable_id: Some("\0".into()),
+                ..ItemRef::named(id)
+            },
+            facts: Facts {
+                url: Some("x:y".into()),
+                title: Some("t\0".repeat(900)),
+                assignee: Some(Holder::Account(String::new())),
+                tags: Some(vec!["t".repeat(900); 900]),
+                ..Facts::default()
+            },
             ..ExternalItem::default()
         };
         for id in absurd() {
             assert_eq!(item(of(&id)), None);
+            assert_eq!(change(Change::seen(of(&id))), None);
+            let to = ItemRef::named(id);
+            let moved = Change::new("c", ChangeKind::Moved { to }, ItemRef::named("K-1"));
+            assert_eq!(change(moved), None);
         }
         let kept = item(of("K-1")).unwrap();
-        assert_eq!(kept.external_url, None);
-        assert!(!kept.title.unwrap().contains('\0'));
+        assert_eq!(change(Change::seen(of("K-1"))).unwrap().facts, kept.facts);
+        assert_eq!(kept.item, ItemRef::named("K-1"));
+        assert_eq!((&kept.facts.url, &kept.facts.assignee), (&None, &None));
+        assert!(!kept.facts.title.unwrap().contains('\0'));
+        let tags = kept.facts.tags.unwrap();
+        assert!(tags.len() == TAGS_MAX && tags[0].chars().count() == ID_MAX);
 
         let field = PlatformField {
             id: "f\0".into(),

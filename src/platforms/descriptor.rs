@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::rate::RateHeaders;
 use super::{ErrorClass, OperationKind, Strangers, connect};
 use crate::domain::{
     AuthType, HealthStatus, Integration, IntegrationId, IntegrationStatus, OnUnknown, Platform,
@@ -69,13 +70,76 @@ impl Member {
     }
 }
 
-/// One way to authenticate, and the members it needs.
+/// One way to use a platform: how it is authenticated to, what that needs, and what it can do so.
 #[derive(Debug, Clone, Copy)]
-pub struct AuthScheme {
+pub struct Mode {
     /// Value of `auth_type`.
     pub auth_type: AuthType,
+    /// What it is called, for people.
+    pub name: &'static str,
     /// Alternatives: each a complete set of members; one of them must be there.
-    pub alternatives: &'static [&'static [Member]],
+    pub credentials: &'static [&'static [Member]],
+    /// What it cannot do; it does everything else.
+    pub except: &'static [Exception],
+    /// Why nothing can be read back, where that is so.
+    pub cannot_read: Option<&'static str>,
+    /// Duplicate protection in a sentence.
+    pub protection: &'static str,
+}
+
+impl Mode {
+    /// Why it cannot do any operation of a kind; `None` where it can do some.
+    #[must_use]
+    pub fn cannot(&self, kind: OperationKind) -> Option<&'static str> {
+        let whole = |exception: &&Exception| exception.kind == kind && exception.part.is_none();
+        self.except.iter().find(whole).map(|one| one.why)
+    }
+}
+
+/// What a mode cannot do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exception {
+    /// Of which operation.
+    pub kind: OperationKind,
+    /// Which part of it, in a few words ("private comments"); `None`: all of it.
+    pub part: Option<&'static str>,
+    /// Why, and what can be done instead.
+    pub why: &'static str,
+}
+
+impl Exception {
+    /// All operations of a kind.
+    #[must_use]
+    pub const fn whole(kind: OperationKind, why: &'static str) -> Self {
+        Self {
+            kind,
+            part: None,
+            why,
+        }
+    }
+
+    /// Some operations of a kind. The adapter refuses them itself.
+    #[must_use]
+    pub const fn part(kind: OperationKind, part: &'static str, why: &'static str) -> Self {
+        Self {
+            kind,
+            part: Some(part),
+            why,
+        }
+    }
+
+    /// Everything but creating, for a mode that only posts.
+    #[must_use]
+    pub const fn all_but_create(why: &'static str) -> [Self; 6] {
+        [
+            Self::whole(OperationKind::Update, why),
+            Self::whole(OperationKind::Status, why),
+            Self::whole(OperationKind::Assign, why),
+            Self::whole(OperationKind::Comment, why),
+            Self::whole(OperationKind::Attach, why),
+            Self::whole(OperationKind::Delete, why),
+        ]
+    }
 }
 
 /// What becomes of the platform's item when a ticket is deleted with us.
@@ -92,27 +156,36 @@ pub enum Deletes {
 pub struct Descriptor {
     /// Which platform.
     pub platform: Platform,
-    /// How it can be authenticated to.
-    pub auth: &'static [AuthScheme],
+    /// The ways to use it, each with an `auth_type` of its own.
+    pub modes: &'static [Mode],
     /// What is not secret.
     pub settings: &'static [Member],
     /// Whether `base_url` must be given.
     pub base_url: BaseUrl,
     /// How it shows that it answered a stranger.
     pub strangers: Strangers,
+    /// How its answers tell what is left of its budgets.
+    pub rate: RateHeaders,
     /// What `custom_fields_mapping` may name there.
     pub custom_fields: CustomFields,
-    /// What it can do.
-    pub operations: &'static [OperationKind],
     /// What deleting a ticket is on the platform.
     pub deletes: Deletes,
-    /// Duplicate protection in a sentence.
-    pub protection: &'static str,
+    /// The member of a ticket's `external_ref` that is the id of its item which survives a change
+    /// of the one that people quote ([`super::ItemRef::stable_id`]).
+    pub stable_ref: &'static str,
     /// Characters of a description or comment that it shows; longer ones are cut before anything is made of them. `None`:
     /// it gets what there is.
     pub text_max: Option<usize>,
     /// Limits a person should know.
     pub limits: &'static [&'static str],
+}
+
+impl Descriptor {
+    /// The mode of an integration that authenticates so.
+    #[must_use]
+    pub fn mode(&self, auth_type: AuthType) -> Option<&'static Mode> {
+        self.modes.iter().find(|mode| mode.auth_type == auth_type)
+    }
 }
 
 /// What an integration's `custom_fields_mapping` may name: fields of the platform that the worker does not itself set.
@@ -158,13 +231,9 @@ pub fn faults(
     base_url: Option<&str>,
 ) -> BTreeMap<String, String> {
     let mut faults = BTreeMap::new();
-    let Some(scheme) = descriptor
-        .auth
-        .iter()
-        .find(|scheme| scheme.auth_type == auth_type)
-    else {
+    let Some(mode) = descriptor.mode(auth_type) else {
         let taken = descriptor
-            .auth
+            .modes
             .iter()
             .map(|s| s.auth_type.as_str())
             .collect::<Vec<_>>()
@@ -184,10 +253,10 @@ pub fn faults(
         Some(_) => true,
     };
     let complete = |set: &&[Member]| set.iter().filter(|m| m.required).all(|m| filled(m.name));
-    if !scheme.alternatives.iter().any(complete) {
+    if !mode.credentials.iter().any(complete) {
         // The alternative that is nearest to complete says what is missing.
-        let nearest = scheme
-            .alternatives
+        let nearest = mode
+            .credentials
             .iter()
             .min_by_key(|set| set.iter().filter(|m| m.required && !filled(m.name)).count());
         for member in nearest
@@ -206,15 +275,14 @@ pub fn faults(
     }
     let known_setting = |name: &str| descriptor.settings.iter().any(|m| m.name == name);
     let known_credential = |name: &str| {
-        scheme
-            .alternatives
+        mode.credentials
             .iter()
             .any(|set| set.iter().any(|m| m.name == name))
             || known_setting(name)
     };
     for name in credentials.keys().filter(|name| !known_credential(name)) {
-        let taken = scheme
-            .alternatives
+        let taken = mode
+            .credentials
             .iter()
             .flat_map(|s| s.iter())
             .map(|m| m.name)

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::http::redact::{Redaction, secret_parts};
 use super::{
-    AdapterError, ChangePage, CheckReport, ErrorClass, ExternalItem, PlatformField, Receipt,
-    Unfinished, descriptor,
+    Actor, AdapterError, Change, ChangeKind, ChangePage, CheckReport, ErrorClass, ExternalComment,
+    ExternalFile, ExternalItem, Facts, Holder, ItemRef, Needs, PlatformField, Receipt, Unfinished,
+    descriptor,
 };
 use crate::domain::Integration;
 use crate::secrets::{Credentials, Redactor};
@@ -48,7 +49,7 @@ pub(super) fn secrets(integration: &Integration, credentials: &Credentials) -> V
     let facts = integration.platform.and_then(descriptor);
     let is_open = |name: &str| {
         facts.is_some_and(|facts| {
-            let members = facts.auth.iter().flat_map(|scheme| scheme.alternatives);
+            let members = facts.modes.iter().flat_map(|mode| mode.credentials);
             let mut members = members.flat_map(|set| set.iter());
             let settings = &facts.settings;
             members.any(|member| member.name == name && member.open)
@@ -196,32 +197,162 @@ impl Redact for PlatformField {
     }
 }
 
-impl Redact for ExternalItem {
+impl Redact for Actor {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self { id, name } = self;
+        id.redact(redaction);
+        name.redact(redaction);
+    }
+}
+
+impl Redact for ItemRef {
     fn redact(&mut self, redaction: &Redaction) {
         let Self {
             external_id,
-            external_ref,
-            external_url,
-            title,
-            status: _,
-            priority: _,
-            updated_at: _,
+            stable_id,
         } = self;
         external_id.redact(redaction);
-        redaction.clean_map(external_ref);
-        external_url.redact(redaction);
-        title.redact(redaction);
+        stable_id.redact(redaction);
+    }
+}
+
+impl Redact for Facts {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            title,
+            description,
+            status,
+            status_class,
+            priority,
+            assignee,
+            tags,
+            custom,
+            url,
+        } = self;
+        for text in [title, description, status, status_class, priority, url] {
+            text.redact(redaction);
+        }
+        if let Some(Holder::Account(account)) = assignee {
+            account.redact(redaction);
+        }
+        tags.redact(redaction);
+        let cleaned = std::mem::take(custom).into_iter().map(|(mut name, value)| {
+            let mut value = value;
+            name.redact(redaction);
+            redaction.clean_value(&mut value);
+            (name, value)
+        });
+        *custom = cleaned.collect();
+    }
+}
+
+impl Redact for ExternalComment {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            id,
+            body,
+            before,
+            public: _,
+            author,
+            created_at: _,
+            marker,
+        } = self;
+        id.redact(redaction);
+        body.redact(redaction);
+        before.redact(redaction);
+        author.redact(redaction);
+        marker.redact(redaction);
+    }
+}
+
+impl Redact for ExternalFile {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            id,
+            name,
+            content_type,
+            size: _,
+            url,
+        } = self;
+        id.redact(redaction);
+        name.redact(redaction);
+        content_type.redact(redaction);
+        url.redact(redaction);
+    }
+}
+
+impl Redact for ExternalItem {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            item,
+            at: _,
+            facts,
+            marker,
+            comments,
+            files,
+        } = self;
+        item.redact(redaction);
+        facts.redact(redaction);
+        marker.redact(redaction);
+        comments.redact(redaction);
+        files.redact(redaction);
+    }
+}
+
+impl Redact for Change {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            id,
+            kind,
+            item,
+            at: _,
+            by,
+            facts,
+            before,
+            whole: _,
+            comment,
+            files,
+            marker,
+            needs,
+        } = self;
+        id.redact(redaction);
+        match kind {
+            ChangeKind::Moved { to: other } | ChangeKind::Merged { into: other } => {
+                other.redact(redaction);
+            }
+            ChangeKind::Created
+            | ChangeKind::Updated
+            | ChangeKind::Commented
+            | ChangeKind::CommentChanged
+            | ChangeKind::CommentDeleted
+            | ChangeKind::Attached
+            | ChangeKind::Deleted
+            | ChangeKind::Restored => {}
+        }
+        item.redact(redaction);
+        by.redact(redaction);
+        facts.redact(redaction);
+        before.redact(redaction);
+        comment.redact(redaction);
+        files.redact(redaction);
+        marker.redact(redaction);
+        if let Needs::Comment { id } = needs {
+            id.redact(redaction);
+        }
     }
 }
 
 impl Redact for ChangePage {
     fn redact(&mut self, redaction: &Redaction) {
         let Self {
-            items,
+            changes,
             next,
+            mark,
+            order: _,
             unreadable: _,
         } = self;
-        items.redact(redaction);
+        changes.redact(redaction);
         next.redact(redaction);
+        mark.redact(redaction);
     }
 }

@@ -11,7 +11,9 @@ mod adapter;
 pub mod api;
 mod backoff;
 mod bounds;
+mod change;
 pub mod classify;
+mod context;
 mod descriptor;
 mod driver;
 mod egress;
@@ -27,6 +29,7 @@ pub mod memory;
 mod moments;
 mod operation;
 mod path;
+mod planned;
 pub mod rate;
 mod receipt;
 mod scope;
@@ -43,12 +46,19 @@ use crate::domain::{Integration, Platform};
 use crate::secrets::Credentials;
 
 pub use adapter::{
-    Adapter, ChangePage, CheckReport, ExternalItem, Known, KnownItem, PartlyDone, Plan,
-    PlatformField, Prepared, Protection, Unfinished,
+    Adapter, CheckReport, Known, KnownItem, PartlyDone, Plan, PlatformField, Prepared, Protection,
+    Reader, Unfinished,
+};
+pub use change::{
+    Actor, Change, ChangeKind, ChangePage, ExternalComment, ExternalFile, ExternalItem, Facts,
+    Holder, ItemRef, Moment, Needs, Order, SyncFrom, TicketFacts,
+};
+pub use context::{
+    AccessToken, AskedToWait, CallContext, SendPermit, TokenFlow, TokenGrant, TokenSource,
 };
 pub use descriptor::{
-    AuthScheme, BaseUrl, CustomFields, Deletes, Descriptor, Member, ON_AUTH_FAILURE, ON_UNKNOWN,
-    faults, mapping_faults, moved,
+    BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode, ON_AUTH_FAILURE,
+    ON_UNKNOWN, faults, mapping_faults, moved,
 };
 pub use driver::Driver;
 pub use egress::EgressPolicy;
@@ -56,12 +66,14 @@ pub use error::{AdapterError, ErrorClass};
 pub use file::File;
 pub use http::redact::{Redaction, learn, redacting};
 pub use http::{
-    AccessToken, AskedToWait, Auth, Body, CallContext, Effect, Fit, HostSuffix, HttpClient, Pages,
-    Part, Request, Response, SendPermit, Sign, Strangers, TokenFlow, TokenGrant, TokenSource,
+    Auth, Body, Effect, Fit, HostSuffix, HttpClient, Pages, Part, Request, Response, Sign,
+    Strangers,
 };
 pub use members::Members;
 pub use operation::{DedupKey, Operation, OperationKind, TestKind};
+pub use planned::Planned;
 pub use receipt::Receipt;
+pub use scope::Scope;
 pub use texts::off_runtime;
 
 /// A platform's facts, or `None` where its adapter is not written yet (`unsupported_platform`).

@@ -63,6 +63,8 @@ pub struct SyncRecord {
     pub organization_id: OrganizationId,
     /// Up to when changes have been seen; `None` leaves it as it was.
     pub seen_until: Option<DateTime<Utc>>,
+    /// Where the platform lets the next one begin; `None`: by `seen_until` alone.
+    pub mark: Option<String>,
     /// The tickets.
     pub tickets: Vec<SyncedTicket>,
     /// What is told of it.
@@ -153,6 +155,21 @@ impl Store {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
+    /// Where the last sync of an integration left off, as its platform said.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn sync_mark(
+        &self,
+        integration: IntegrationId,
+    ) -> Result<Option<String>, StoreError> {
+        const SQL: &str = "SELECT mark FROM integration_sync WHERE integration_id = $1";
+        let client = self.get().await?;
+        let result = limited(client.query_opt(SQL, &[&integration.uuid()])).await;
+        let row = keep_if_sound(client, result)?;
+        Ok(row.and_then(|row| row.get(0)))
+    }
+
     /// The database's clock: what was written before or after something else is decided on it alone.
     ///
     /// # Errors
@@ -195,6 +212,8 @@ pub(super) async fn record(
          FROM (SELECT * FROM unnest($1::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) \
                AS u(id, status, priority, external_id, external_url, external_ref) ORDER BY id) u \
          WHERE t.id = u.id AND t.organization_id = $2 AND NOT t.is_deleted";
+    const MARK: &str = "INSERT INTO integration_sync (integration_id, mark) VALUES ($1, $2) \
+         ON CONFLICT (integration_id) DO UPDATE SET mark = EXCLUDED.mark";
     const SEEN: &str =
         "UPDATE integrations SET last_sync_at = GREATEST(last_sync_at, $2) WHERE id = $1";
     if !sync.tickets.is_empty() {
@@ -248,6 +267,11 @@ pub(super) async fn record(
     client
         .execute(SEEN, &[&sync.integration_id.uuid(), &sync.seen_until])
         .await?;
+    if let Some(mark) = &sync.mark {
+        client
+            .execute(MARK, &[&sync.integration_id.uuid(), mark])
+            .await?;
+    }
     super::lifecycle::insert_events(client, &sync.events, owner).await?;
     Ok(Some(sync.events.clone()))
 }

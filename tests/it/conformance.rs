@@ -968,7 +968,9 @@ async fn questions(
     }
     let fields = adapter.fields(&exchange, None).await;
     answers.push(("fields", fields.map(|fields| format!("{fields:?}"))));
-    let page = adapter.changes(&exchange, None, None).await;
+    let page = adapter
+        .changes(&exchange, &platforms::SyncFrom::default())
+        .await;
     answers.push(("changes", page.map(|page| format!("{page:?}"))));
     if row.platform == Platform::Jira {
         let id = ticket.external_ref["issue_id"].as_str().unwrap();
@@ -978,7 +980,11 @@ async fn questions(
         };
         let found = adapter.known(&exchange, &[known], None).await;
         answers.push(("known", found.map(|found| format!("{found:?}"))));
-        let item = adapter.item(&exchange, id).await;
+        let item = platforms::ItemRef {
+            external_id: "SUP-1".into(),
+            stable_id: Some(id.into()),
+        };
+        let item = adapter.get(&exchange, &item).await;
         answers.push(("item", item.map(|item| format!("{item:?}"))));
     }
     if let Some(flow) = adapter.token_flow() {

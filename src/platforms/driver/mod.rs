@@ -11,13 +11,15 @@ use serde_json::{Value, json};
 
 use super::guard::{Redact, redactor, secrets, without};
 use super::http::redact::{Learned, Redaction, cleaned, learn, redacting};
+use super::rate::RateHeaders;
 use super::texts::{OffRuntime, Texts, off_runtime};
 use super::{
     Adapter, AdapterError, CallContext, ChangePage, CheckReport, Deletes, ErrorClass, ExternalItem,
-    Known, KnownItem, Operation, OperationKind, Plan, PlatformField, Prepared, Protection, Receipt,
-    Request, Response, TestKind, TokenFlow, TokenGrant, Unfinished, bounds, descriptor,
+    Facts, ItemRef, Known, KnownItem, Mode, Operation, OperationKind, Plan, PlatformField,
+    Prepared, Protection, Reader, Receipt, Request, Response, SyncFrom, TestKind, TicketFacts,
+    TokenFlow, TokenGrant, Unfinished, bounds, descriptor,
 };
-use crate::domain::Integration;
+use crate::domain::{Integration, TicketView};
 use crate::secrets::{Credentials, Reach, Redactors};
 
 /// The member of a receipt's details that names the fields which the platform refused and the worker left out.
@@ -29,6 +31,9 @@ pub struct Driver {
     /// Characters of a text that the platform shows; `None`: it gets what there is.
     text_max: Option<usize>,
     deletes: Deletes,
+    mode: Option<&'static Mode>,
+    rate: Option<&'static RateHeaders>,
+    stable_ref: &'static str,
     secrets: Vec<SecretString>,
     /// Made when it is first needed: many integrations are opened and not used.
     redactors: OnceLock<Arc<Redactors>>,
@@ -58,6 +63,9 @@ impl Driver {
                 adapter,
                 text_max: facts.and_then(|facts| facts.text_max),
                 deletes: facts.map_or(Deletes::Closes, |facts| facts.deletes),
+                mode: facts.and_then(|facts| facts.mode(integration.auth_type)),
+                rate: facts.map(|facts| &facts.rate),
+                stable_ref: facts.map_or("id", |facts| facts.stable_ref),
                 secrets,
                 redactors: OnceLock::new(),
                 learned: Learned::default(),
@@ -78,6 +86,8 @@ impl Driver {
         context: &CallContext<'_>,
         operation: &Operation<'_>,
     ) -> Result<Receipt, AdapterError> {
+        self.supports(operation)?;
+        let context = &self.counting(context);
         let texts = Texts::of(operation, self.text_max);
         let cut = texts.operation(operation);
         let done = self.guarded(texts.len(), self.steps(context, &cut)).await?;
@@ -159,6 +169,7 @@ impl Driver {
         operation: &Operation<'_>,
         receipt: &mut Receipt,
     ) -> Option<Box<Unfinished>> {
+        let context = &self.counting(context);
         let operation = &self.as_platform_knows(*operation);
         let mut finished = receipt.clone();
         let work = async {
@@ -190,6 +201,7 @@ impl Driver {
     ) -> Result<Option<Receipt>, AdapterError> {
         let texts = Texts::of(operation, self.text_max);
         let cut = self.as_platform_knows(texts.operation(operation));
+        let context = &self.counting(context);
         let found = self.adapter.look_up(context, &cut);
         self.receipt(operation, texts.len(), found).await
     }
@@ -226,6 +238,7 @@ impl Driver {
     /// # Errors
     /// What [`Driver::perform`] would say without asking the platform.
     pub fn plan(&self, operation: &Operation<'_>) -> Result<Plan, AdapterError> {
+        self.supports(operation)?;
         let texts = Texts::of(operation, self.text_max);
         let cut = self.as_platform_knows(texts.operation(operation));
         let planned = off_runtime(texts.len(), || self.adapter.plan(&cut, &Known::rehearsal()));
@@ -258,7 +271,33 @@ impl Driver {
         Ok(bounds::report(report))
     }
 
-    /// The platform's own fields; see [`Adapter::fields`].
+    /// What can be read back.
+    fn reader(&self) -> Result<&dyn Reader, AdapterError> {
+        self.adapter.reader().ok_or_else(|| {
+            let why = self.mode.and_then(|mode| mode.cannot_read);
+            AdapterError::unsupported(why.unwrap_or("nothing can be read back from this platform"))
+        })
+    }
+
+    /// The way to the platform, whose answers tell what is left of its budgets.
+    fn counting<'c>(&self, context: &'c CallContext<'_>) -> CallContext<'c> {
+        match self.rate {
+            Some(rate) => context.counting(rate),
+            None => context.until(context.deadline),
+        }
+    }
+
+    /// Whether the mode has this operation at all.
+    fn supports(&self, operation: &Operation<'_>) -> Result<(), AdapterError> {
+        let done_as = self.as_platform_knows(*operation).kind();
+        let mut kinds = [operation.kind(), done_as].into_iter();
+        match kinds.find_map(|kind| self.mode?.cannot(kind)) {
+            Some(why) => Err(AdapterError::unsupported(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// The platform's own fields; see [`Reader::choices`].
     ///
     /// # Errors
     /// What the adapter says.
@@ -267,34 +306,36 @@ impl Driver {
         context: &CallContext<'_>,
         search: Option<&str>,
     ) -> Result<Vec<PlatformField>, AdapterError> {
-        let fields = self
-            .guarded(0, self.adapter.fields(context, search))
-            .await?;
-        Ok(bounds::fields(fields))
+        let asked = self.reader()?.choices(context, search);
+        Ok(bounds::fields(self.guarded(0, asked).await?))
     }
 
-    /// A page of changes; see [`Adapter::changes`]. Items without an id that could be one are counted as unreadable.
+    /// A page of changes; see [`Reader::changes`]. Items without an id that could be one are counted as unreadable.
     ///
     /// # Errors
     /// What the adapter says.
     pub async fn changes(
         &self,
         context: &CallContext<'_>,
-        since: Option<DateTime<Utc>>,
-        cursor: Option<&str>,
+        from: &SyncFrom<'_>,
     ) -> Result<ChangePage, AdapterError> {
-        let asked = self.adapter.changes(context, since, cursor);
+        let context = &self.counting(context);
+        let asked = self.reader()?.changes(context, from);
         let page = self.guarded(0, asked).await?;
-        let seen = page.items.len();
-        let items: Vec<_> = page.items.into_iter().filter_map(bounds::item).collect();
+        let seen = page.changes.len();
+        let changes: Vec<_> = page
+            .changes
+            .into_iter()
+            .filter_map(bounds::change)
+            .collect();
         Ok(ChangePage {
-            unreadable: page.unreadable + (seen - items.len()),
-            items,
+            unreadable: page.unreadable + (seen - changes.len()),
+            changes,
             ..page
         })
     }
 
-    /// Those of these items that changed; see [`Adapter::known`].
+    /// Those of these items that changed; see [`Reader::known`].
     ///
     /// # Errors
     /// What the adapter says.
@@ -304,21 +345,22 @@ impl Driver {
         items: &[KnownItem],
         since: Option<DateTime<Utc>>,
     ) -> Result<Vec<ExternalItem>, AdapterError> {
-        let asked = self.adapter.known(context, items, since);
+        let asked = self.reader()?.known(context, items, since);
         let found = self.guarded(0, asked).await?;
         Ok(found.into_iter().filter_map(bounds::item).collect())
     }
 
-    /// One item as it stands now; see [`Adapter::item`].
+    /// One item as it stands now; see [`Reader::get`].
     ///
     /// # Errors
     /// What the adapter says; class internal where the item has no id that could be one.
-    pub async fn item(
+    pub async fn get(
         &self,
         context: &CallContext<'_>,
-        id: &str,
+        item: &ItemRef,
     ) -> Result<Option<ExternalItem>, AdapterError> {
-        let found = self.guarded(0, self.adapter.item(context, id)).await?;
+        let asked = self.reader()?.get(context, item);
+        let found = self.guarded(0, asked).await?;
         found
             .map(|item| {
                 bounds::item(item).ok_or_else(|| {
@@ -327,6 +369,24 @@ impl Driver {
                 })
             })
             .transpose()
+    }
+
+    /// What the platform says of an item, in our words.
+    #[must_use]
+    pub fn ours(&self, facts: &Facts) -> TicketFacts {
+        self.adapter.ours(facts)
+    }
+
+    /// What would be sent of a ticket, in the platform's words; see [`Adapter::theirs`].
+    #[must_use]
+    pub fn theirs(&self, ticket: &TicketView) -> Facts {
+        self.adapter.theirs(ticket)
+    }
+
+    /// The member of a ticket's `external_ref` that is the item's stable id.
+    #[must_use]
+    pub const fn stable_ref(&self) -> &'static str {
+        self.stable_ref
     }
 
     /// How to get access tokens, for integrations that authenticate by OAuth.

@@ -211,7 +211,7 @@ pub(super) fn learn_request(request: &Request) {
 }
 
 /// Answers reach their reader untouched meanwhile: a new token is in them, or the old one, which is to be kept.
-pub(super) async fn untouched<F: Future>(future: F) -> F::Output {
+pub(in crate::platforms) async fn untouched<F: Future>(future: F) -> F::Output {
     UNTOUCHED.scope((), future).await
 }
 

@@ -8,7 +8,14 @@ use serde_json::{Value, json};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use url::Url;
+
 use super::*;
+use crate::platforms::{EgressPolicy, SendPermit, TokenSource};
 
 struct Free;
 

@@ -19,12 +19,14 @@ use url::Url;
 
 use super::members::{Members, url};
 use super::path::below;
+use super::rate::{Left, Quota, RateHeaders, ResetIn};
 use super::tokens::{Client, ClientAuth, Grant, OauthFlow};
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CallContext, ChangePage, CheckReport,
-    CustomFields, Deletes, Descriptor, Effect, ErrorClass, ExternalItem, Known, KnownItem, Member,
-    Operation, OperationKind, Pages, PartlyDone, Plan, PlatformField, Prepared, Protection,
-    Receipt, Response, Sign, Strangers, TestKind, TokenFlow,
+    Adapter, AdapterError, Auth, BaseUrl, CallContext, ChangePage, CheckReport, CustomFields,
+    Deletes, Descriptor, Effect, ErrorClass, Exception, ExternalItem, Facts, ItemRef, Known,
+    KnownItem, Member, Mode, Operation, OperationKind, Pages, PartlyDone, Plan, PlatformField,
+    Prepared, Protection, Reader, Receipt, Response, Scope, Sign, Strangers, SyncFrom, TestKind,
+    TicketFacts, TokenFlow,
 };
 use crate::domain::{
     AuthType, Integration, Platform, TicketCategory, TicketStatus, TicketView, UserRef,
@@ -158,13 +160,27 @@ const COMMENT_PAGES_MAX: usize = 50;
 const LEGACY_URL: Member =
     Member::optional("url", "base URL, where an older application stored it here").open();
 
+/// How a lost request is found again.
+const PROTECTION: &str =
+    "lookup: a unique label found by JQL; an empty search counts as proof after 120 s";
+/// What a project without an audience of its own for comments cannot do.
+const INTERNAL_COMMENTS: Exception = Exception::part(
+    OperationKind::Comment,
+    "comments that are not public, without settings.internal_comments",
+    "\"service_desk\" for service projects, or the role that may see them; other projects would show them to all",
+);
+
 /// Jira's facts.
 pub static DESCRIPTOR: Descriptor = Descriptor {
     platform: Platform::Jira,
-    auth: &[
-        AuthScheme {
+    modes: &[
+        Mode {
             auth_type: AuthType::ApiKey,
-            alternatives: &[&[
+            name: "Cloud, API token",
+            except: &[INTERNAL_COMMENTS],
+            cannot_read: None,
+            protection: PROTECTION,
+            credentials: &[&[
                 Member::required(
                     "email",
                     "e-mail address of the account that owns the token (Cloud)",
@@ -174,9 +190,13 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
                 LEGACY_URL,
             ]],
         },
-        AuthScheme {
+        Mode {
             auth_type: AuthType::Oauth2,
-            alternatives: &[&[
+            name: "Cloud, OAuth 2.0 (3LO)",
+            except: &[INTERNAL_COMMENTS],
+            cannot_read: None,
+            protection: PROTECTION,
+            credentials: &[&[
                 Member::required("client_id", "OAuth 2.0 (3LO) client id").open(),
                 Member::required("client_secret", "OAuth 2.0 (3LO) client secret"),
                 Member::required("refresh_token", "refresh token with scope offline_access"),
@@ -184,16 +204,24 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
                 LEGACY_URL,
             ]],
         },
-        AuthScheme {
+        Mode {
             auth_type: AuthType::Bearer,
-            alternatives: &[&[
+            name: "Data Center, personal access token",
+            except: &[INTERNAL_COMMENTS],
+            cannot_read: None,
+            protection: PROTECTION,
+            credentials: &[&[
                 Member::required("token", "personal access token (Data Center)"),
                 LEGACY_URL,
             ]],
         },
-        AuthScheme {
+        Mode {
             auth_type: AuthType::Basic,
-            alternatives: &[&[
+            name: "Data Center, user name and password",
+            except: &[INTERNAL_COMMENTS],
+            cannot_read: None,
+            protection: PROTECTION,
+            credentials: &[&[
                 Member::required("username", "user name (Data Center)").open(),
                 Member::required("password", "password (Data Center)"),
                 LEGACY_URL,
@@ -221,23 +249,26 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         Member::optional("api_url", "API base for OAuth, if not Atlassian's gateway").destination(),
     ],
     base_url: BaseUrl::UnlessCredential("url"),
-    operations: &[
-        OperationKind::Create,
-        OperationKind::Update,
-        OperationKind::Status,
-        OperationKind::Assign,
-        OperationKind::Comment,
-        OperationKind::Attach,
-        OperationKind::Delete,
-    ],
     deletes: Deletes::Closes,
+    stable_ref: "issue_id",
     strangers: STRANGERS,
+    rate: RateHeaders {
+        quotas: &[Quota {
+            left: Left::Unsaid,
+            reset: Some(("x-ratelimit-reset", ResetIn::Iso)),
+            scope: Scope::Integration,
+        }],
+        reasons: &[
+            ("ratelimit-reason", "per-issue", Scope::Item),
+            ("ratelimit-reason", "burst", Scope::Endpoint),
+        ],
+        ..RateHeaders::retry_after(Duration::from_secs(5), Scope::Integration)
+    },
     custom_fields: CustomFields {
         allows: is_mappable,
         help: MAPPABLE,
         one_each: true,
     },
-    protection: "lookup: a unique label found by JQL; an empty search counts as proof after 120 s",
     text_max: Some(32_000),
     limits: &[
         "summary 255 characters; description and comment 32,767",
@@ -496,7 +527,7 @@ impl Jira {
             fields.insert("issuetype".into(), json!({ "id": kind }));
         }
         Ok(Plan {
-            request: self.create_request(ticket, fields)?,
+            request: self.create_request(ticket, fields)?.into(),
             left_out,
         })
     }
@@ -849,75 +880,12 @@ impl Adapter for Jira {
         }
     }
 
-    async fn fields(
-        &self,
-        context: &CallContext<'_>,
-        search: Option<&str>,
-    ) -> Result<Vec<PlatformField>, AdapterError> {
-        let answer = context.send(self.issue_types_request()?).await?;
-        let kind = self.read_issue_type(&answer, self.issue_type(TicketCategory::General))?;
-        let answer = context.send(self.fields_request(&kind)?).await?;
-        self.read_fields(&answer, search)
+    fn reader(&self) -> Option<&dyn Reader> {
+        Some(self)
     }
 
-    async fn changes(
-        &self,
-        context: &CallContext<'_>,
-        since: Option<DateTime<Utc>>,
-        cursor: Option<&str>,
-    ) -> Result<ChangePage, AdapterError> {
-        let answer = context
-            .send(self.changes_request(since, cursor, Utc::now())?)
-            .await?;
-        self.read_changes(&answer, cursor)
-    }
-
-    async fn known(
-        &self,
-        context: &CallContext<'_>,
-        items: &[KnownItem],
-        since: Option<DateTime<Utc>>,
-    ) -> Result<Vec<ExternalItem>, AdapterError> {
-        let items = items.iter().filter(|item| is_number(&item.id));
-        let (ids, marks): (Vec<&str>, Vec<&str>) = items
-            .map(|item| (item.id.as_str(), item.mark.as_str()))
-            .unzip();
-        let mut found = Vec::new();
-        if ids.is_empty() {
-            return Ok(found);
-        }
-        let (mut cursor, mut by_mark) = (None, false);
-        loop {
-            let (now, at) = (Utc::now(), cursor.as_deref());
-            let request = if by_mark {
-                self.marked_request(&marks, since, at, now)?
-            } else {
-                self.known_request(&ids, since, at, now)?
-            };
-            let answer = context.send(request).await?;
-            if answer.status == 400 && !by_mark {
-                // One of the issues is gone, and the search does not say which.
-                (cursor, by_mark) = (None, true);
-                continue;
-            }
-            let page = self.read_changes(&answer, at)?;
-            found.extend(page.items);
-            match page.next {
-                Some(next) => cursor = Some(next),
-                None => return Ok(found),
-            }
-        }
-    }
-
-    async fn item(
-        &self,
-        context: &CallContext<'_>,
-        id: &str,
-    ) -> Result<Option<ExternalItem>, AdapterError> {
-        if !is_address(id) {
-            return Ok(None);
-        }
-        self.read_item(&context.send(self.item_request(id)?).await?)
+    fn ours(&self, facts: &Facts) -> TicketFacts {
+        Self::ours(self, facts)
     }
 
     fn token_flow(&self) -> Option<&dyn TokenFlow> {
@@ -956,5 +924,78 @@ impl Adapter for Jira {
             | Operation::Attach { .. }
             | Operation::Delete { .. } => self.protection(operation.kind()),
         }
+    }
+}
+
+#[async_trait]
+impl Reader for Jira {
+    async fn choices(
+        &self,
+        context: &CallContext<'_>,
+        search: Option<&str>,
+    ) -> Result<Vec<PlatformField>, AdapterError> {
+        let answer = context.send(self.issue_types_request()?).await?;
+        let kind = self.read_issue_type(&answer, self.issue_type(TicketCategory::General))?;
+        let answer = context.send(self.fields_request(&kind)?).await?;
+        self.read_fields(&answer, search)
+    }
+
+    async fn changes(
+        &self,
+        context: &CallContext<'_>,
+        from: &SyncFrom<'_>,
+    ) -> Result<ChangePage, AdapterError> {
+        let request = self.changes_request(from.since, from.page, Utc::now())?;
+        let answer = context.send(request).await?;
+        self.read_changes(&answer, from.page)
+    }
+
+    async fn known(
+        &self,
+        context: &CallContext<'_>,
+        items: &[KnownItem],
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Vec<ExternalItem>, AdapterError> {
+        let items = items.iter().filter(|item| is_number(&item.id));
+        let (ids, marks): (Vec<&str>, Vec<&str>) = items
+            .map(|item| (item.id.as_str(), item.mark.as_str()))
+            .unzip();
+        let mut found = Vec::new();
+        if ids.is_empty() {
+            return Ok(found);
+        }
+        let (mut cursor, mut by_mark) = (None, false);
+        loop {
+            let (now, at) = (Utc::now(), cursor.as_deref());
+            let request = if by_mark {
+                self.marked_request(&marks, since, at, now)?
+            } else {
+                self.known_request(&ids, since, at, now)?
+            };
+            let answer = context.send(request).await?;
+            if answer.status == 400 && !by_mark {
+                // One of the issues is gone, and the search does not say which.
+                (cursor, by_mark) = (None, true);
+                continue;
+            }
+            let page = self.read_issues(&answer, at)?;
+            found.extend(page.items);
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    async fn get(
+        &self,
+        context: &CallContext<'_>,
+        item: &ItemRef,
+    ) -> Result<Option<ExternalItem>, AdapterError> {
+        let id = item.address();
+        if !is_address(id) {
+            return Ok(None);
+        }
+        self.read_item(&context.send(self.item_request(id)?).await?)
     }
 }

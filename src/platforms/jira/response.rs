@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::path::below;
+use super::super::text::Marker;
 use super::super::{
-    AdapterError, ChangePage, CheckReport, Effect, ErrorClass, ExternalItem, File, PlatformField,
-    Receipt, Response,
+    AdapterError, ChangePage, CheckReport, Effect, ErrorClass, ExternalItem, Facts, File, ItemRef,
+    Moment, PlatformField, Receipt, Response, TicketFacts, api,
 };
 use super::{Jira, Version};
 use crate::domain::{Priority, TicketStatus};
@@ -428,12 +429,12 @@ impl Jira {
             .collect())
     }
 
-    /// A page of changed issues.
-    pub(super) fn read_changes(
+    /// A page of issues.
+    pub(super) fn read_issues(
         &self,
         answer: &Response,
         cursor: Option<&str>,
-    ) -> Result<ChangePage, AdapterError> {
+    ) -> Result<api::Page<ExternalItem, String>, AdapterError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Page {
@@ -452,14 +453,23 @@ impl Jira {
             }
             (Version::V2, _) => None,
         };
-        Ok(ChangePage {
-            items: page
-                .issues
-                .into_iter()
-                .map(|issue| self.item_of(issue))
-                .collect(),
+        let items = page.issues.into_iter().map(|issue| self.item_of(issue));
+        Ok(api::Page {
+            items: items.collect(),
             next,
-            ..ChangePage::default()
+        })
+    }
+
+    /// A page of changed issues, the oldest change first.
+    pub(super) fn read_changes(
+        &self,
+        answer: &Response,
+        cursor: Option<&str>,
+    ) -> Result<ChangePage, AdapterError> {
+        let page = self.read_issues(answer, cursor)?;
+        Ok(ChangePage {
+            next: page.next,
+            ..ChangePage::of(page.items)
         })
     }
 
@@ -476,18 +486,45 @@ impl Jira {
     }
 
     fn item_of(&self, issue: Issue) -> ExternalItem {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let fields = &issue.fields;
+        let labels = fields["labels"].as_array().map(|labels| {
+            let labels = labels.iter().filter_map(Value::as_str);
+            labels.map(str::to_owned).collect::<Vec<String>>()
+        });
+        let marker = Marker::among(labels.iter().flatten().map(String::as_str));
         ExternalItem {
-            external_url: self.page_of(&issue.key),
-            external_ref: Map::from_iter([("issue_id".to_owned(), Value::from(issue.id))]),
-            external_id: issue.key,
-            title: issue.fields["summary"].as_str().map(str::to_owned),
-            status: serde_json::from_value(issue.fields["status"].clone())
-                .ok()
-                .map(|status: Status| self.our_status(&status)),
-            priority: issue.fields["priority"]["name"]
+            marker: marker.map(str::to_owned),
+            at: fields["updated"]
                 .as_str()
-                .and_then(our_priority),
-            updated_at: issue.fields["updated"].as_str().and_then(moment),
+                .and_then(moment)
+                .map(Moment::exact),
+            facts: Facts {
+                title: text(&fields["summary"]),
+                status: text(&fields["status"]["name"]),
+                status_class: text(&fields["status"]["statusCategory"]["key"]),
+                priority: text(&fields["priority"]["name"]),
+                url: self.page_of(&issue.key),
+                tags: labels,
+                ..Facts::default()
+            },
+            item: ItemRef {
+                external_id: issue.key,
+                stable_id: Some(issue.id),
+            },
+            ..ExternalItem::default()
+        }
+    }
+
+    /// What Jira says of an issue, in our words.
+    pub(super) fn ours(&self, facts: &Facts) -> TicketFacts {
+        let class = facts.status_class.as_deref().unwrap_or_default();
+        let status = facts.status.as_deref();
+        TicketFacts {
+            title: facts.title.clone(),
+            status: status.map(|name| self.our_status(name, class)),
+            priority: facts.priority.as_deref().and_then(our_priority),
+            ..TicketFacts::default()
         }
     }
 
@@ -497,21 +534,19 @@ impl Jira {
     }
 
     /// A status of Jira's in our words: a configured name first, else by its category.
-    fn our_status(&self, theirs: &Status) -> TicketStatus {
+    fn our_status(&self, theirs: &str, category: &str) -> TicketStatus {
         let configured = self.status_transitions.iter().find(|(_, name)| {
             name.as_str()
-                .is_some_and(|name| name.eq_ignore_ascii_case(&theirs.name))
+                .is_some_and(|name| name.eq_ignore_ascii_case(theirs))
         });
         if let Some(status) = configured.and_then(|(ours, _)| TicketStatus::parse(ours)) {
             return status;
         }
-        match theirs.category.key.as_str() {
-            "done" if is_cancelish(&theirs.name) => TicketStatus::Cancelled,
-            "done" if theirs.name.eq_ignore_ascii_case("closed") => TicketStatus::Closed,
+        match category {
+            "done" if is_cancelish(theirs) => TicketStatus::Cancelled,
+            "done" if theirs.eq_ignore_ascii_case("closed") => TicketStatus::Closed,
             "done" => TicketStatus::Resolved,
-            "indeterminate" if theirs.name.to_lowercase().contains("waiting") => {
-                TicketStatus::Pending
-            }
+            "indeterminate" if theirs.to_lowercase().contains("waiting") => TicketStatus::Pending,
             "indeterminate" => TicketStatus::InProgress,
             _ => TicketStatus::Open,
         }

@@ -5,7 +5,8 @@
 //! | `address` | addresses, and names in front of them |
 //! | `message_id` | ids of messages |
 //! | `message` | builds the bytes of a message: the same bytes for the same contents |
-//! | `client` | [`MailClient`]: resolves, vets, connects, encrypts, and runs one transaction |
+//! | `client` | [`MailClient`]: what is the same for all mails |
+//! | `send` | resolves, vets, connects, encrypts, and runs one transaction |
 //! | `session` | one connection after it stands: greeting, EHLO, MAIL, RCPT, DATA |
 //! | `auth` | how it logs in |
 //! | `features` | what a server says it can |
@@ -27,6 +28,7 @@ mod features;
 mod message;
 mod message_id;
 mod reply;
+mod send;
 mod session;
 
 use reqwest::header::HeaderMap;
@@ -34,10 +36,11 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 pub use self::address::{MailAddress, Mailbox};
-pub use self::client::{MailClient, Probe};
+pub use self::client::MailClient;
 pub use self::message::{Draft, Message};
 pub use self::message_id::MessageId;
 pub use self::reply::Reply;
+pub use self::send::Probe;
 use super::{Effect, Response};
 
 /// How a connection to a mail server is encrypted.

@@ -24,11 +24,13 @@ use url::Url;
 
 use super::api;
 use super::members::{Members, url};
+use super::rate::RateHeaders;
 use super::tokens::{Client, ClientAuth, Grant, OauthFlow};
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, CallContext, CheckReport, CustomFields,
-    Deletes, Descriptor, Effect, ErrorClass, File, Known, Member, Operation, OperationKind, Pages,
-    Plan, Prepared, Protection, Receipt, Response, Strangers, TestKind, TokenFlow, Unfinished,
+    Adapter, AdapterError, Auth, BaseUrl, CallContext, CheckReport, CustomFields, Deletes,
+    Descriptor, Effect, ErrorClass, Exception, File, Known, Member, Mode, Operation, OperationKind,
+    Pages, Plan, Prepared, Protection, Receipt, Response, Scope, Strangers, TestKind, TokenFlow,
+    Unfinished,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
@@ -54,20 +56,43 @@ const ARCHIVES_LIFE: Duration = Duration::from_secs(86_400);
 /// Longest label of a custom field.
 const LABEL_MAX: usize = 100;
 
+/// How a lost message is found again.
+const PROTECTION: &str =
+    "lookup: the mark in the message's metadata; an empty look-up counts as proof after 40 s";
+/// What the reduced mode cannot do.
+const HOOK: &str =
+    "an incoming webhook of Slack can post a ticket and nothing else; a bot token can do the rest";
+/// Why there is no sync.
+const NOT_READ: &str = "a message of Slack has no status and no priority that could be read back";
+/// What a channel shows to everybody.
+const INTERNAL_COMMENTS: Exception = Exception::part(
+    OperationKind::Comment,
+    "comments that are not public, without settings.internal_comments",
+    "everybody in the channel would read them; where that is right, settings.internal_comments can be set to true",
+);
+
 /// Slack's facts.
 pub static DESCRIPTOR: Descriptor = Descriptor {
     platform: Platform::Slack,
-    auth: &[
-        AuthScheme {
+    modes: &[
+        Mode {
             auth_type: AuthType::Bearer,
-            alternatives: &[&[Member::required(
+            name: "bot token",
+            except: &[INTERNAL_COMMENTS],
+            cannot_read: Some(NOT_READ),
+            protection: PROTECTION,
+            credentials: &[&[Member::required(
                 "bot_token",
                 "xoxb-… with scopes chat:write, channels:read, channels:history (private channels: groups:…)",
             )]],
         },
-        AuthScheme {
+        Mode {
             auth_type: AuthType::Oauth2,
-            alternatives: &[&[
+            name: "bot token that rotates",
+            except: &[INTERNAL_COMMENTS],
+            cannot_read: Some(NOT_READ),
+            protection: PROTECTION,
+            credentials: &[&[
                 Member::required("client_id", "client id of the app").open(),
                 Member::required("client_secret", "client secret of the app"),
                 Member::required(
@@ -76,9 +101,13 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
                 ),
             ]],
         },
-        AuthScheme {
+        Mode {
             auth_type: AuthType::Custom,
-            alternatives: &[&[Member::required(
+            name: "incoming webhook",
+            except: &Exception::all_but_create(HOOK),
+            cannot_read: Some(HOOK),
+            protection: "none: nothing can be looked up; settings.on_unknown decides",
+            credentials: &[&[Member::required(
                 "webhook_url",
                 "https://hooks.slack.com/services/…: creates only, and an unknown outcome cannot be looked up",
             )]],
@@ -110,24 +139,16 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         known: &[],
         pages: Pages::Never,
     },
+    // It counts each method apart, and says nothing before it refuses.
+    rate: RateHeaders::retry_after(Duration::from_secs(30), Scope::Endpoint),
     // A label, shown in front of the value.
     custom_fields: CustomFields {
         allows: |label| !label.trim().is_empty() && label.chars().count() <= LABEL_MAX,
         help: "a label of 1 to 100 characters",
         one_each: false,
     },
-    operations: &[
-        OperationKind::Create,
-        OperationKind::Update,
-        OperationKind::Status,
-        OperationKind::Assign,
-        OperationKind::Comment,
-        OperationKind::Attach,
-        OperationKind::Delete,
-    ],
     deletes: Deletes::Closes,
-    protection: "lookup: the mark in the message's metadata; an empty look-up counts as proof after 40 s (none with \
-                 webhook_url)",
+    stable_ref: "ts",
     text_max: Some(16_000),
     limits: &[
         "about 1 message a second and channel; update and look-up 50 a minute",
@@ -303,9 +324,7 @@ impl Slack {
     fn bot(&self) -> Result<&Bot, AdapterError> {
         match &self.way {
             Way::Bot(bot) => Ok(bot),
-            Way::Hook(_) => Err(AdapterError::unsupported(
-                "an incoming webhook of Slack can post a ticket and nothing else; a bot token can do the rest",
-            )),
+            Way::Hook(_) => Err(AdapterError::unsupported(HOOK)),
         }
     }
 }
@@ -527,7 +546,10 @@ impl Adapter for Slack {
             }
             Operation::Delete { .. } => return Err(AdapterError::closes()),
         };
-        Ok(Plan { request, left_out })
+        Ok(Plan {
+            request: request.into(),
+            left_out,
+        })
     }
 
     fn read(

@@ -50,6 +50,12 @@ impl<'a> Marker<'a> {
         })
     }
 
+    /// The marker of an item among its labels, if one is there.
+    #[must_use]
+    pub fn among<'b>(labels: impl IntoIterator<Item = &'b str>) -> Option<&'b str> {
+        labels.into_iter().find(|label| is_one(label))
+    }
+
     /// The marker as it stands in a text; empty for a label.
     pub(super) fn spelled(self) -> String {
         match self {

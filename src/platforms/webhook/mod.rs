@@ -8,6 +8,8 @@
 mod payload;
 mod sign;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -18,10 +20,11 @@ use url::Url;
 
 use self::payload::{event, event_of, fill};
 use self::sign::Signer;
+use super::rate::RateHeaders;
 use super::{
-    Adapter, AdapterError, Auth, AuthScheme, BaseUrl, Body, CallContext, CheckReport, CustomFields,
-    Deletes, Descriptor, Effect, ErrorClass, Known, Member, Operation, OperationKind, Plan,
-    Protection, Receipt, Request, Response, Strangers, TestKind, bounds,
+    Adapter, AdapterError, Auth, BaseUrl, Body, CallContext, CheckReport, CustomFields, Deletes,
+    Descriptor, Effect, ErrorClass, Known, Member, Mode, Operation, OperationKind, Plan,
+    Protection, Receipt, Request, Response, Scope, Strangers, TestKind, bounds,
 };
 use crate::domain::{AuthType, Integration, Platform};
 use crate::secrets::Credentials;
@@ -32,9 +35,15 @@ const NAME_MAX: usize = 255;
 /// A webhook's facts.
 pub static DESCRIPTOR: Descriptor = Descriptor {
     platform: Platform::Webhook,
-    auth: &[AuthScheme {
+    modes: &[Mode {
         auth_type: AuthType::Custom,
-        alternatives: &[&[
+        name: "signed deliveries",
+        except: &[],
+        cannot_read: Some(
+            "an endpoint is told of tickets, and cannot be asked what became of them",
+        ),
+        protection: "native: webhook-id is the same over all attempts, and receivers must honour it",
+        credentials: &[&[
             Member::required(
                 "signing_secret",
                 "whsec_… (HMAC-SHA256) or whsk_… (ed25519)",
@@ -67,23 +76,15 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     base_url: BaseUrl::UnlessSetting("url"),
     // Receivers answer as they like; a log-in page is still none of theirs.
     strangers: Strangers::PAGES,
+    rate: RateHeaders::retry_after(Duration::from_secs(30), Scope::Integration),
     // Renamed within `data.custom_fields`, so that no member of the event can be replaced.
     custom_fields: CustomFields {
         allows: |name| !name.trim().is_empty() && name.chars().count() <= NAME_MAX,
         help: "a member of data.custom_fields, of 1 to 255 characters",
         one_each: true,
     },
-    operations: &[
-        OperationKind::Create,
-        OperationKind::Update,
-        OperationKind::Status,
-        OperationKind::Assign,
-        OperationKind::Comment,
-        OperationKind::Attach,
-        OperationKind::Delete,
-    ],
     deletes: Deletes::Native,
-    protection: "native: webhook-id is the same over all attempts, and receivers must honour it",
+    stable_ref: "id",
     text_max: None,
     limits: &[
         "payloads of over 20 kB are against the specification's advice",

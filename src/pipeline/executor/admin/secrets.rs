@@ -65,12 +65,8 @@ impl Opened {
         settings: &mut Map<String, Value>,
     ) -> Result<Option<String>, Failure> {
         let is_secret = |name: &str| {
-            let schemes = descriptor
-                .auth
-                .iter()
-                .filter(|scheme| scheme.auth_type == auth_type);
-            schemes
-                .flat_map(|s| s.alternatives.iter())
+            let mode = descriptor.mode(auth_type).into_iter();
+            mode.flat_map(|mode| mode.credentials)
                 .any(|set| set.iter().any(|member| member.name == name))
         };
         let moved: Vec<&str> = descriptor

@@ -18,16 +18,17 @@ use crate::pipeline::executor::gates;
 use crate::pipeline::job::Job;
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
-    AdapterError, AskedToWait, CallContext, Driver, ErrorClass, ExternalItem, KnownItem, strangers,
+    AdapterError, AskedToWait, CallContext, ChangePage, Driver, ErrorClass, ExternalItem, ItemRef,
+    KnownItem, Order, SyncFrom, TicketFacts, strangers,
 };
 use crate::store::{
     BoundTicket, LedgerChange, OutboxRow, StoreError, SyncRecord, SyncedTicket, chain,
 };
 
-/// Most items of one sync; the next one goes on where this one stopped.
+/// Most items of one sync of a platform that lists the oldest change first; the next one goes on where this one stopped.
 const ITEMS_MAX: usize = 2000;
-/// Where adapters keep an id that survives a change of the one people quote.
-const STABLE: &str = "issue_id";
+/// The same of a platform with another order: there is no place where the next one could go on.
+const UNORDERED_MAX: usize = 20_000;
 /// Most tickets that are asked for by id, and so many in one request.
 const FOLLOWED_MAX: i64 = 5_000;
 const FOLLOWED_AT_ONCE: usize = 200;
@@ -43,6 +44,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// An item as the platform showed it.
 struct Seen {
     item: ExternalItem,
+    /// What of it is ours to have.
+    ours: TicketFacts,
     /// When it was asked for, by the database's clock.
     asked_at: DateTime<Utc>,
     /// Whether it was read by its id, and so was current.
@@ -53,7 +56,16 @@ struct Seen {
 
 impl Seen {
     fn stable(&self) -> Option<&str> {
-        self.item.external_ref.get(STABLE).and_then(Value::as_str)
+        self.item.item.stable_id.as_deref()
+    }
+
+    fn name(&self) -> &str {
+        &self.item.item.external_id
+    }
+
+    /// When it last changed there, at the earliest.
+    fn changed_at(&self) -> Option<DateTime<Utc>> {
+        self.item.at.map(|at| at.low)
     }
 
     /// Whether it says nothing of its ticket: something was written since it was asked for, or is being written.
@@ -72,8 +84,10 @@ struct Listing {
     items: Vec<Seen>,
     /// Whether there is no more.
     complete: bool,
-    /// When the last item of an incomplete one changed there.
+    /// Up to when an incomplete one has everything.
     reached: Option<DateTime<Utc>>,
+    /// Where the next one may begin, as the platform says.
+    mark: Option<String>,
     /// Tickets that were not asked for by id.
     not_followed: usize,
     /// Items without an id that could be one.
@@ -101,7 +115,8 @@ pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Resul
         since: handle.row.last_sync_at.filter(|_| !what.full),
     };
     let began = sync.clock().await?;
-    let mut listing = sync.list().await?;
+    let mark = sync.mark(what.full).await?;
+    let mut listing = sync.list(mark.as_deref()).await?;
     sync.follow(&mut listing).await?;
     let bound = sync.settled(&mut listing.items).await?;
     let (record, mut counts) = compare(job, &sync, &listing, &bound, began);
@@ -158,6 +173,7 @@ impl Sync<'_> {
             strangers(self.handle.row.platform),
         )
         .remembering(self.handle.memory.as_ref())
+        .mailing(&self.core.mail)
         .noting(&self.asked)
     }
 
@@ -196,55 +212,119 @@ impl Sync<'_> {
         }
     }
 
+    /// Where the last one left off, as the platform said.
+    async fn mark(&self, full: bool) -> Result<Option<String>, Refusal> {
+        if full {
+            return Ok(None);
+        }
+        self.read(self.core.store.sync_mark(self.handle.row.id).await)
+    }
+
+    fn seen(&self, item: ExternalItem, asked_at: DateTime<Utc>) -> Seen {
+        Seen {
+            ours: self.adapter.ours(&item.facts),
+            item,
+            asked_at,
+            is_current: false,
+            asked_by: None,
+        }
+    }
+
     /// What changed where items are made.
-    async fn list(&self) -> Result<Listing, Refusal> {
+    async fn list(&self, mark: Option<&str>) -> Result<Listing, Refusal> {
         let mut listing = Listing {
             items: Vec::new(),
             complete: false,
             reached: None,
+            mark: None,
             not_followed: 0,
             unreadable: 0,
         };
         let mut cursor: Option<String> = None;
         loop {
             let asked_at = self.clock().await?;
-            let page = self
-                .adapter
-                .changes(&self.context(), self.since, cursor.as_deref())
-                .await
-                .map_err(|error| self.refused(&error))?;
+            let from = SyncFrom {
+                since: self.since,
+                mark,
+                page: cursor.as_deref(),
+            };
+            let page = self.adapter.changes(&self.context(), &from).await;
+            let mut page = page.map_err(|error| self.refused(&error))?;
+            let (order, next) = (page.order, page.next.take());
             listing.unreadable += page.unreadable;
-            listing
-                .items
-                .extend(page.items.into_iter().map(|item| Seen {
-                    item,
-                    asked_at,
-                    is_current: false,
-                    asked_by: None,
-                }));
-            match page.next {
+            listing.mark = page.mark.take().or(listing.mark);
+            self.take(&mut listing, page, asked_at).await?;
+            let items_max = match order {
+                Order::Oldest => ITEMS_MAX,
+                Order::Newest | Order::None => UNORDERED_MAX,
+            };
+            match next {
                 None => {
                     listing.complete = true;
                     break;
                 }
-                Some(_) if listing.items.len() >= ITEMS_MAX => {
-                    listing.reached = listing.items.last().and_then(|seen| seen.item.updated_at);
+                Some(_) if listing.items.len() >= items_max => {
+                    listing.reached = match order {
+                        Order::Oldest => listing.items.last().and_then(Seen::changed_at),
+                        // What was not listed may have changed at any time since the last one.
+                        Order::Newest | Order::None => self.since,
+                    };
+                    listing.mark = None;
                     break;
                 }
                 Some(next) => cursor = Some(next),
             }
         }
         // An item that changes meanwhile comes on a later page once more.
-        let mut latest: HashMap<String, usize> = HashMap::new();
+        let mut latest: HashMap<ItemRef, usize> = HashMap::new();
         for (index, seen) in listing.items.iter().enumerate() {
-            latest.insert(seen.item.external_id.clone(), index);
+            let newest = latest.entry(seen.item.item.clone()).or_insert(index);
+            let is_newer = |other: &Seen| {
+                let at = |seen: &Seen| (seen.is_current, seen.changed_at());
+                at(seen) >= at(other)
+            };
+            if listing.items.get(*newest).is_some_and(is_newer) {
+                *newest = index;
+            }
         }
         let mut index = 0;
         listing.items.retain(|seen| {
             index += 1;
-            latest.get(&seen.item.external_id) == Some(&(index - 1))
+            latest.get(&seen.item.item) == Some(&(index - 1))
         });
         Ok(listing)
+    }
+
+    /// The items of a page. What does not show its item is read by its id, once.
+    async fn take(
+        &self,
+        listing: &mut Listing,
+        page: ChangePage,
+        asked_at: DateTime<Utc>,
+    ) -> Result<(), Refusal> {
+        let mut named: HashSet<ItemRef> = HashSet::new();
+        for change in page.changes {
+            if change.whole {
+                let item = ExternalItem {
+                    item: change.item,
+                    at: change.at,
+                    facts: change.facts,
+                    marker: change.marker,
+                    ..ExternalItem::default()
+                };
+                listing.items.push(self.seen(item, asked_at));
+            } else if named.insert(change.item.clone()) {
+                let asked_at = self.clock().await?;
+                let read = self.adapter.get(&self.context(), &change.item).await;
+                let read = read.map_err(|error| self.refused(&error))?;
+                // One that is gone has nothing to say.
+                listing.items.extend(read.map(|item| Seen {
+                    is_current: true,
+                    ..self.seen(item, asked_at)
+                }));
+            }
+        }
+        Ok(())
     }
 
     /// Asks for our own items by id too: one that was moved elsewhere is on no page.
@@ -252,7 +332,7 @@ impl Sync<'_> {
         let limit = FOLLOWED_MAX + 1;
         let store = &self.core.store;
         let ours = store
-            .followed_tickets(self.handle.row.id, STABLE, limit)
+            .followed_tickets(self.handle.row.id, self.adapter.stable_ref(), limit)
             .await;
         let mut ours = self.read(ours)?;
         let most = usize::try_from(FOLLOWED_MAX).unwrap_or(usize::MAX);
@@ -280,12 +360,7 @@ impl Sync<'_> {
                 .map_err(|error| self.refused(&error))?;
             // Of a search by marks, copies are no items of ours.
             let asked: HashSet<&str> = part.iter().map(|item| item.id.as_str()).collect();
-            let found = found.into_iter().map(|item| Seen {
-                item,
-                asked_at,
-                is_current: false,
-                asked_by: None,
-            });
+            let found = found.into_iter().map(|item| self.seen(item, asked_at));
             listing
                 .items
                 .extend(found.filter(|seen| seen.stable().is_some_and(|id| asked.contains(id))));
@@ -298,23 +373,23 @@ impl Sync<'_> {
     async fn follow_by_name(&self, listing: &mut Listing) -> Result<(), Refusal> {
         let store = &self.core.store;
         let names = store
-            .unfollowed_tickets(self.handle.row.id, STABLE, UNFOLLOWED_MAX)
+            .unfollowed_tickets(
+                self.handle.row.id,
+                self.adapter.stable_ref(),
+                UNFOLLOWED_MAX,
+            )
             .await;
-        let listed: HashSet<&str> = listing
-            .items
-            .iter()
-            .map(|seen| seen.item.external_id.as_str())
-            .collect();
+        let listed: HashSet<&str> = listing.items.iter().map(Seen::name).collect();
         let mut names = self.read(names)?;
         names.retain(|name| !listed.contains(name.as_str()));
         for name in names {
             let asked_at = self.clock().await?;
-            match self.adapter.item(&self.context(), &name).await {
+            let asked = ItemRef::named(&name);
+            match self.adapter.get(&self.context(), &asked).await {
                 Ok(Some(item)) => listing.items.push(Seen {
-                    item,
-                    asked_at,
                     is_current: true,
                     asked_by: Some(name),
+                    ..self.seen(item, asked_at)
                 }),
                 Ok(None) => {}
                 Err(error) if error.class == ErrorClass::Unsupported => break,
@@ -351,18 +426,17 @@ impl Sync<'_> {
             left -= void.len();
             let asked_at = self.clock().await?;
             for at in void {
-                let Some(id) = items.get(at).and_then(Seen::stable).map(str::to_owned) else {
+                let Some(id) = items.get(at).map(|seen| seen.item.item.clone()) else {
                     continue;
                 };
-                let read = self.adapter.item(&self.context(), &id).await;
+                let read = self.adapter.get(&self.context(), &id).await;
                 let read = read.map_err(|error| self.refused(&error))?;
                 // Where it is gone since, what the page showed stays void.
                 if let (Some(item), Some(seen)) = (read, items.get_mut(at)) {
                     *seen = Seen {
-                        item,
-                        asked_at,
                         is_current: true,
                         asked_by: seen.asked_by.take(),
+                        ..self.seen(item, asked_at)
                     };
                 }
             }
@@ -374,9 +448,9 @@ impl Sync<'_> {
     async fn bound(&self, items: &[Seen]) -> Result<Vec<BoundTicket>, Refusal> {
         let names: Vec<String> = items
             .iter()
-            .flat_map(|seen| [Some(&seen.item.external_id), seen.asked_by.as_ref()])
+            .flat_map(|seen| [Some(seen.name()), seen.asked_by.as_deref()])
             .flatten()
-            .cloned()
+            .map(str::to_owned)
             .collect();
         let stable: Vec<String> = items
             .iter()
@@ -385,7 +459,12 @@ impl Sync<'_> {
         let store = &self.core.store;
         self.read(
             store
-                .bound_tickets(self.handle.row.id, &names, STABLE, &stable)
+                .bound_tickets(
+                    self.handle.row.id,
+                    &names,
+                    self.adapter.stable_ref(),
+                    &stable,
+                )
                 .await,
         )
     }
@@ -415,8 +494,8 @@ impl<'a> Index<'a> {
         let by_stable = seen.stable().and_then(|id| self.by_stable.get(id));
         // A key may be given to another issue later; one whose number is known is not found by its key.
         let by_name = || {
-            let name = seen.asked_by.as_ref().unwrap_or(&seen.item.external_id);
-            let named = self.by_name.get(name.as_str());
+            let name = seen.asked_by.as_deref().unwrap_or_else(|| seen.name());
+            let named = self.by_name.get(name);
             named.filter(|ours| ours.stable_id.is_none() || seen.stable().is_none())
         };
         by_stable.or_else(by_name).copied()
@@ -432,12 +511,12 @@ struct Change {
 
 impl Change {
     fn of(seen: &Seen, ours: &BoundTicket) -> Self {
-        let item = &seen.item;
+        let theirs = &seen.ours;
         Self {
             // A closed ticket of ours is where the platform's "done" wants it.
-            status: item.status.filter(|status| !same(*status, ours.status)),
-            priority: item.priority.filter(|priority| *priority != ours.priority),
-            moved: item.external_id != ours.external_id,
+            status: theirs.status.filter(|status| !same(*status, ours.status)),
+            priority: (theirs.priority).filter(|priority| *priority != ours.priority),
+            moved: seen.name() != ours.external_id,
         }
     }
 
@@ -471,17 +550,17 @@ fn compare(
             // The next one goes on behind the last that was seen.
             listing.reached.or(Some(began))
         },
+        mark: listing.mark.clone(),
         tickets: Vec::new(),
         events: Vec::new(),
     };
     let (mut updated, mut unchanged, mut unknown, mut put_off) = (0u64, 0u64, 0u64, 0u64);
     for seen in &listing.items {
-        let item = &seen.item;
         let Some(ours) = index.ticket(seen) else {
             unknown += 1;
             record
                 .events
-                .push(told("ticket.external.created", &subject, job, item, None));
+                .push(told("ticket.external.created", &subject, job, seen, None));
             continue;
         };
         let change = Change::of(seen, ours);
@@ -495,19 +574,24 @@ fn compare(
         if is_void {
             put_off += 1;
             // The next one must see it again.
-            record.seen_until = item
-                .updated_at
+            record.seen_until = seen
+                .changed_at()
                 .or(sync.since)
                 .and_then(|at| record.seen_until.map(|until| until.min(at)));
+            // Behind it, it would not be listed again.
+            record.mark = None;
             continue;
         }
         record.tickets.push(SyncedTicket {
             id: ours.id,
             status: change.status,
             priority: change.priority,
-            external_id: change.moved.then(|| item.external_id.clone()),
-            external_url: item.external_url.clone().filter(|_| change.moved),
-            external_ref: learns.then(|| item.external_ref.clone()),
+            external_id: change.moved.then(|| seen.name().to_owned()),
+            external_url: (seen.item.facts.url.clone()).filter(|_| change.moved),
+            external_ref: seen.stable().filter(|_| learns).map(|id| {
+                let name = sync.adapter.stable_ref().to_owned();
+                Map::from_iter([(name, Value::from(id))])
+            }),
             asked_at: seen.asked_at,
         });
         if change.is_none() {
@@ -519,7 +603,7 @@ fn compare(
             "ticket.external.updated",
             &subject,
             job,
-            item,
+            seen,
             Some(ours),
         ));
     }
@@ -546,13 +630,14 @@ fn told(
     event_type: &str,
     subject: &Subject,
     job: &Job,
-    item: &ExternalItem,
+    seen: &Seen,
     ours: Option<&BoundTicket>,
 ) -> OutboxRow {
+    let (theirs, updated_at) = (&seen.ours, seen.changed_at());
     let facts = json!({
         "ticket_id": ours.map(|ticket| ticket.id), "origin": "sync",
-        "external_ticket_id": item.external_id, "external_ticket_url": item.external_url,
-        "title": item.title, "status": item.status, "priority": item.priority, "updated_at": item.updated_at,
+        "external_ticket_id": seen.name(), "external_ticket_url": seen.item.facts.url,
+        "title": seen.item.facts.title, "status": theirs.status, "priority": theirs.priority, "updated_at": updated_at,
         "old_status": ours.map(|ticket| ticket.status), "old_priority": ours.map(|ticket| ticket.priority),
     });
     let facts = match facts {
@@ -561,7 +646,7 @@ fn told(
     };
     let mut told = notice(event_type, subject, Some(job.id), facts);
     // The same change seen again by the next sync's overlap is the same event.
-    let name = format!("{event_type} {} {:?}", item.external_id, item.updated_at);
+    let name = format!("{event_type} {} {updated_at:?}", seen.name());
     let id = Uuid::new_v5(&subject.id.uuid(), name.as_bytes());
     told.body = told.body.replace(&told.id.to_string(), &id.to_string());
     told.id = id;

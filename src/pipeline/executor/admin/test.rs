@@ -47,7 +47,8 @@ pub(in crate::pipeline) async fn run_checks(
             &tokens,
             crate::platforms::strangers(handle.row.platform),
         )
-        .remembering(handle.memory.as_ref());
+        .remembering(handle.memory.as_ref())
+        .mailing(&core.mail);
         let report = adapter.check(&context, *kind).await;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         verdict.reports.push(match report {

@@ -125,7 +125,9 @@ impl Run<'_> {
                     | ErrorClass::Internal => None,
                 };
                 let hint = hint.max(self.asked.get());
-                if let ErrorClass::RateLimited { .. } = error.class {
+                if let ErrorClass::RateLimited { .. } = error.class
+                    && Self::pauses(error.budget)
+                {
                     self.circuit = Some(CircuitTally::paused(hint));
                 }
                 LookedUp::concluded(self.look_up_failed(&error, hint))

@@ -37,7 +37,7 @@ use crate::pipeline::retry::{self, Next, after};
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
     AdapterError, AskedToWait, CallContext, DedupKey, Driver, ErrorClass, Operation, Protection,
-    Receipt, strangers,
+    Receipt, Scope, strangers,
 };
 use crate::store::{CircuitTally, LedgerChange, StateChange, UsageTally};
 use crate::telemetry::failpoint;
@@ -273,6 +273,7 @@ impl<'a> Run<'a> {
             Ok(mut receipt) => {
                 self.finish(adapter, &operation, &mut receipt).await;
                 self.attach_to_new(adapter, files, &mut receipt).await;
+                self.note_budget();
                 self.succeeded(Some(receipt)).into()
             }
             Err(error) => {
@@ -330,9 +331,10 @@ impl<'a> Run<'a> {
         &mut self,
         failure: Failure,
         hint: Option<Duration>,
+        budget: Option<Scope>,
     ) -> Disposition {
         self.spent = false;
-        self.circuit = Some(CircuitTally::paused(hint));
+        self.circuit = Self::pauses(budget).then(|| CircuitTally::paused(hint));
         let default = self.core.config.retry.schedule.first().copied();
         let pause = hint.or(default).unwrap_or_default();
         let next = Next {
@@ -340,6 +342,25 @@ impl<'a> Run<'a> {
             wait: hint.map_or(Wait::of(WaitReason::PlatformRateLimit), retry::retry_after),
         };
         Disposition::Retry { next, failure }
+    }
+
+    /// Whether the whole integration waits for a budget. One of a kind of request, or of one item, holds up the command
+    /// alone.
+    pub(super) const fn pauses(budget: Option<Scope>) -> bool {
+        match budget {
+            None | Some(Scope::Integration) => true,
+            Some(Scope::Endpoint | Scope::Item) => false,
+        }
+    }
+
+    /// A budget that the last answer has used up: the next request would be refused, so none is sent.
+    fn note_budget(&mut self) {
+        let used_up = self.asked.budget();
+        let Some(pause) = used_up.filter(|pause| Self::pauses(Some(pause.scope))) else {
+            return;
+        };
+        let paused = CircuitTally::paused(Some(pause.wait));
+        self.circuit.get_or_insert_default().add(&paused);
     }
 
     /// What follows from the class of a failed attempt. Whatever the class, nothing is sent sooner than an answer asked for.
@@ -355,7 +376,7 @@ impl<'a> Run<'a> {
                 self.after_failure(&failure, (*retry_after).max(asked), None)
             }
             ErrorClass::RateLimited { retry_after } => {
-                self.rate_limited(failure, (*retry_after).max(asked))
+                self.rate_limited(failure, (*retry_after).max(asked), error.budget)
             }
             ErrorClass::Timeout | ErrorClass::Internal => self.after_failure(&failure, asked, None),
             ErrorClass::Authentication if self.parks_on_refusal() => return self.parks(failure),
@@ -466,7 +487,7 @@ impl<'a> Run<'a> {
             },
             Err(admin::Refusal::For(failure)) => self.failed(failure),
             Err(admin::Refusal::Later(failure, hint)) if failure.code == ErrorCode::RateLimited => {
-                self.rate_limited(failure, hint)
+                self.rate_limited(failure, hint, None)
             }
             Err(admin::Refusal::Later(failure, hint)) => self.after_failure(&failure, hint, None),
             Err(admin::Refusal::Waits(next)) => Disposition::Requeue {
@@ -498,6 +519,7 @@ impl<'a> Run<'a> {
             strangers(self.handle.as_ref().and_then(|handle| handle.row.platform)),
         )
         .remembering(self.handle.as_ref().map(|handle| handle.memory.as_ref()))
+        .mailing(&self.core.mail)
         .noting(&self.asked)
     }
 

@@ -1,0 +1,308 @@
+//! One attempt's way to the platform: transports, deadline, the right to send, access tokens, and
+//! what is remembered.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use chrono::Utc;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::http::redact;
+use super::mail::MailClient;
+use super::memory::Memory;
+use super::rate::{Pause, RateHeaders};
+use super::{AdapterError, ErrorClass, HttpClient, Request, Response, Strangers};
+
+/// What an OAuth token endpoint gave.
+#[derive(Debug, Clone)]
+pub struct TokenGrant {
+    /// For the `Authorization` header.
+    pub access_token: SecretString,
+    /// The next refresh token, where the platform rotates them: stored before the access token is used.
+    pub refresh_token: Option<SecretString>,
+    /// Life of the access token, from now.
+    pub expires_in: Duration,
+    /// Where the platform is, where the grant says so: requests that are [`Request::granted`] go
+    /// below it.
+    pub api_base: Option<Url>,
+}
+
+/// An access token, and where it is good.
+#[derive(Debug, Clone)]
+pub struct AccessToken {
+    /// For the `Authorization` header.
+    pub secret: SecretString,
+    /// What [`TokenGrant::api_base`] said when it was granted.
+    pub api_base: Option<Url>,
+}
+
+/// A platform's OAuth flow as data: the request for a token, and how to read the answer.
+pub trait TokenFlow: Send + Sync {
+    /// The request; `refresh_token` is the latest stored one, `None` before the first refresh (then the credentials'
+    /// own, or a client-credentials grant).
+    ///
+    /// # Errors
+    /// Class authentication, where the credentials lack what the flow needs.
+    fn request(&self, refresh_token: Option<&SecretString>) -> Result<Request, AdapterError>;
+    /// Reads the grant.
+    ///
+    /// # Errors
+    /// By the answer's status; class authentication where the grant is refused.
+    fn read(&self, response: &Response) -> Result<TokenGrant, AdapterError>;
+    /// Whether an answer says that the access token is no longer good: by default, a 401.
+    fn is_stale(&self, response: &Response) -> bool {
+        response.status == 401
+    }
+}
+
+/// Where access tokens come from: the pipeline's cache over the store.
+#[async_trait]
+pub trait TokenSource: Send + Sync {
+    /// A token that is not `stale`; refreshed once for all waiters and workers.
+    async fn token(
+        &self,
+        context: &CallContext<'_>,
+        stale: Option<&SecretString>,
+    ) -> Result<AccessToken, AdapterError>;
+
+    /// Whether an answer says that its token is no longer good; see [`TokenFlow::is_stale`].
+    fn is_stale(&self, response: &Response) -> bool;
+}
+
+/// Asked right before every request: may this process still send, for so long?
+pub trait SendPermit: Send + Sync {
+    /// Yes, or no.
+    ///
+    /// # Errors
+    /// Class transient, where the lease does not outlast a request of this duration.
+    fn check(&self, request_timeout: Duration) -> Result<(), AdapterError>;
+}
+
+/// One attempt's way to the platform: the client, its deadline, the lease check, the token cache.
+pub struct CallContext<'a> {
+    /// The shared client.
+    pub client: &'a HttpClient,
+    /// No request of this attempt outlasts it.
+    pub deadline: Instant,
+    /// Whether this process may still send.
+    pub permit: &'a dyn SendPermit,
+    /// Access tokens, for [`Auth::OAuth`].
+    pub tokens: &'a dyn TokenSource,
+    /// How the platform shows that it answered a stranger: every answer passes here, token refreshes too.
+    pub strangers: &'static Strangers,
+    /// What was learned of the integration before.
+    memory: Option<&'a Memory>,
+    /// The way to mail servers, where there is one.
+    mail: Option<&'a MailClient>,
+    /// How the platform tells what is left of its budgets.
+    rate: Option<&'static RateHeaders>,
+    asked: AskedToWait,
+}
+
+/// What the answers of an attempt asked for. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct AskedToWait(Arc<Asked>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    millis: AtomicU64,
+    budget: Mutex<Option<Pause>>,
+}
+
+impl AskedToWait {
+    /// The longest wait that an answer other than a success asked for (`Retry-After`), whatever an
+    /// adapter made of that answer: nothing may be sent again sooner. `None` where no answer asked
+    /// for one.
+    #[must_use]
+    pub fn get(&self) -> Option<Duration> {
+        match self.0.millis.load(Ordering::Acquire) {
+            0 => None,
+            millis => Some(Duration::from_millis(millis)),
+        }
+    }
+
+    /// The longest pause of a budget that an answer has used up, though it was itself within it.
+    #[must_use]
+    pub fn budget(&self) -> Option<Pause> {
+        *self.0.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, wait: Option<Duration>) {
+        if let Some(wait) = wait {
+            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            self.0.millis.fetch_max(millis, Ordering::AcqRel);
+        }
+    }
+
+    fn note_budget(&self, pause: Pause) {
+        let mut known = self.0.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none_or(|known| known.wait < pause.wait) {
+            *known = Some(pause);
+        }
+    }
+}
+
+impl<'a> CallContext<'a> {
+    /// A way to the platform until `deadline`, whose answers are judged by `strangers`.
+    #[must_use]
+    pub fn new(
+        client: &'a HttpClient,
+        deadline: Instant,
+        permit: &'a dyn SendPermit,
+        tokens: &'a dyn TokenSource,
+        strangers: &'static Strangers,
+    ) -> Self {
+        Self {
+            client,
+            deadline,
+            permit,
+            tokens,
+            strangers,
+            memory: None,
+            mail: None,
+            rate: None,
+            asked: AskedToWait::default(),
+        }
+    }
+
+    /// The same way, with what was learned of the integration before.
+    #[must_use]
+    pub fn remembering(self, memory: impl Into<Option<&'a Memory>>) -> Self {
+        Self {
+            memory: memory.into(),
+            ..self
+        }
+    }
+
+    /// The same way, to mail servers too.
+    #[must_use]
+    pub fn mailing(self, mail: &'a MailClient) -> Self {
+        Self {
+            mail: Some(mail),
+            ..self
+        }
+    }
+
+    /// The same way, noting in `asked` what its answers ask for.
+    #[must_use]
+    pub fn noting(self, asked: &AskedToWait) -> Self {
+        Self {
+            asked: asked.clone(),
+            ..self
+        }
+    }
+
+    /// The same way, until `deadline` where that is earlier.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self {
+            client: self.client,
+            deadline: deadline.min(self.deadline),
+            permit: self.permit,
+            tokens: self.tokens,
+            strangers: self.strangers,
+            memory: self.memory,
+            mail: self.mail,
+            rate: self.rate,
+            asked: self.asked.clone(),
+        }
+    }
+}
+
+impl CallContext<'_> {
+    /// A thing that was learned of the platform, not older than `life`; asked for by `load` where
+    /// it is not known: see [`Memory::get`]. Another attempt that asks right now is waited for as
+    /// long as this one may take.
+    ///
+    /// # Errors
+    /// Those of `load`; class timeout, where the attempt's time is used up.
+    pub fn recall<T: Send + Sync + 'static>(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        life: Duration,
+        load: impl Future<Output = Result<T, AdapterError>>,
+    ) -> impl Future<Output = Result<Arc<T>, AdapterError>> {
+        // Hardly ever run, it would be most of what each attempt keeps room for.
+        let load = Box::pin(load);
+        let name = name.into();
+        async move {
+            let Some(memory) = self.memory else {
+                return load.await.map(Arc::new);
+            };
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let found = tokio::time::timeout(left, memory.get(name, life, load)).await;
+            found.unwrap_or_else(|_| {
+                let text = "the attempt's time was used up while the platform was asked for what is needed first";
+                Err(AdapterError::new(ErrorClass::Timeout, text))
+            })
+        }
+    }
+
+    /// Forgets what [`CallContext::recall`] keeps, as the platform has shown that it is not so any
+    /// more.
+    pub fn forget(&self, name: &str) {
+        if let Some(memory) = self.memory {
+            memory.forget(name);
+        }
+    }
+
+    /// What its answers asked for.
+    #[must_use]
+    pub fn asked_to_wait(&self) -> Option<Duration> {
+        self.asked.get()
+    }
+
+    /// The same way, whose answers tell what is left of the platform's budgets.
+    pub(super) fn counting(&self, rate: &'static RateHeaders) -> CallContext<'_> {
+        CallContext {
+            rate: Some(rate),
+            ..self.until(self.deadline)
+        }
+    }
+
+    /// Notes what an answer says of the platform's budgets. One that was refused for a budget says so as an error.
+    pub(super) fn note_budget(&self, answer: &Response) {
+        if let Some(rate) = self.rate
+            && answer.is_success()
+            && let Some(pause) = rate.pause(answer, false, Utc::now())
+        {
+            self.asked.note_budget(pause);
+        }
+    }
+
+    /// Notes a wait that an answer asked for.
+    pub(super) fn note_wait(&self, wait: Option<Duration>) {
+        self.asked.note(wait);
+    }
+
+    /// The way to mail servers.
+    ///
+    /// # Errors
+    /// Class internal, where there is none.
+    pub(super) fn mail(&self) -> Result<&MailClient, AdapterError> {
+        self.mail
+            .ok_or_else(|| AdapterError::new(ErrorClass::Internal, "no mail can be sent from here"))
+    }
+
+    /// Where the platform is by the integration's access token; `None` where the grant does not say
+    /// so.
+    ///
+    /// # Errors
+    /// As those of getting a token.
+    pub async fn api_base(&self) -> Result<Option<Url>, AdapterError> {
+        Ok(self.token(None).await?.api_base)
+    }
+
+    pub(super) async fn token(
+        &self,
+        stale: Option<&SecretString>,
+    ) -> Result<AccessToken, AdapterError> {
+        let token = redact::untouched(self.tokens.token(self, stale)).await?;
+        redact::learn(token.secret.expose_secret());
+        Ok(token)
+    }
+}
