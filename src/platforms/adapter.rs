@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::change::{ChangePage, ExternalItem, Facts, ItemRef, SyncFrom, TicketFacts};
+use super::inbound::Inbound;
 use super::{
     AdapterError, CallContext, Operation, OperationKind, Planned, Receipt, Response, TestKind,
     TokenFlow,
@@ -252,6 +253,11 @@ pub trait Adapter: Send + Sync {
 
     /// What can be read back; `None` where the platform shows nothing.
     fn reader(&self) -> Option<&dyn Reader> {
+        None
+    }
+
+    /// What it tells by itself; `None` where it does not.
+    fn inbound(&self) -> Option<&dyn Inbound> {
         None
     }
 

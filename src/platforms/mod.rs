@@ -21,6 +21,7 @@ mod error;
 pub(crate) mod file;
 mod guard;
 mod http;
+pub mod inbound;
 pub mod jira;
 pub mod mail;
 pub mod mapping;
@@ -69,6 +70,7 @@ pub use http::{
     Auth, Body, Effect, Fit, HostSuffix, HttpClient, Pages, Part, Request, Response, Sign,
     Strangers,
 };
+pub use inbound::Inbound;
 pub use members::Members;
 pub use operation::{DedupKey, Operation, OperationKind, TestKind};
 pub use planned::Planned;

@@ -1,0 +1,127 @@
+//! What comes from a platform by itself: a delivery of a webhook. Everything here is pure: whether a
+//! delivery is theirs, what is answered to it, and what it says. Who listens, and what becomes of a
+//! change, is not the platforms' business.
+
+mod hit;
+mod signature;
+
+use reqwest::Method;
+use secrecy::SecretString;
+
+use super::{AdapterError, Change};
+
+pub use hit::Hit;
+pub use signature::{Coded, Key, Mac, Piece, Rejected, Scheme, Stamp, Unit, Value, When, verify};
+
+/// Bytes of a delivery, where a platform does not need more.
+pub const BODY_MAX: usize = 1 << 20;
+
+/// A platform's deliveries as data.
+#[derive(Debug, Clone)]
+pub struct Hooks {
+    /// How they come; usually `POST`.
+    pub methods: &'static [Method],
+    /// Headers that are kept with a delivery besides its content type: ids, events, times. Never one
+    /// that holds a secret.
+    pub keep: &'static [&'static str],
+    /// How it is proved whose they are. The first that fits decides; there is no falling through to
+    /// a weaker one.
+    pub schemes: &'static [Scheme],
+    /// Bytes of one.
+    pub body_max: usize,
+    /// What is answered to one that was taken.
+    pub taken: Reply,
+}
+
+impl Hooks {
+    /// Deliveries that come as `POST`, prove themselves so, and are answered with 200.
+    #[must_use]
+    pub const fn new(schemes: &'static [Scheme]) -> Self {
+        Self {
+            methods: &[Method::POST],
+            keep: &[],
+            schemes,
+            body_max: BODY_MAX,
+            taken: Reply::OK,
+        }
+    }
+}
+
+/// An answer to a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The media type of the body; `None`: there is no body.
+    pub media_type: Option<&'static str>,
+    /// The body.
+    pub body: std::borrow::Cow<'static, str>,
+}
+
+impl Reply {
+    /// 200 without a body.
+    pub const OK: Self = Self {
+        status: 200,
+        media_type: None,
+        body: std::borrow::Cow::Borrowed(""),
+    };
+
+    /// 200 with JSON.
+    #[must_use]
+    pub fn json(body: &serde_json::Value) -> Self {
+        Self {
+            status: 200,
+            media_type: Some("application/json"),
+            body: body.to_string().into(),
+        }
+    }
+
+    /// 200 with plain text.
+    #[must_use]
+    pub fn text(body: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        Self {
+            status: 200,
+            media_type: Some("text/plain; charset=utf-8"),
+            body: body.into(),
+        }
+    }
+}
+
+/// What a delivery is that tells of no change. It is answered in place.
+#[derive(Debug, Clone)]
+pub enum Handshake {
+    /// Nothing: a ping, a heartbeat, a kind of event that is not ours to follow.
+    Heartbeat,
+    /// The platform proves that we listen, and wants to hear this. Its signature is verified before.
+    Verified(Reply),
+    /// The same of a platform that signs no such question.
+    Open(Reply),
+    /// It gives the secret by which its deliveries will be known.
+    Learn {
+        /// The secret.
+        secret: SecretString,
+        /// What is answered.
+        reply: Reply,
+    },
+}
+
+/// What a platform tells by itself.
+pub trait Inbound: Send + Sync {
+    /// How its deliveries come, and how they are proved.
+    fn hooks(&self) -> &'static Hooks;
+
+    /// What kind of question a delivery is, where it tells of no change. `secrets` are those that
+    /// would be tried for its signature, the newest first.
+    fn shake(&self, _: &Hit<'_>, _secrets: &[SecretString]) -> Option<Handshake> {
+        None
+    }
+
+    /// What a delivery says: several changes of one body, none of one that is not ours to follow.
+    ///
+    /// # Errors
+    /// Class validation, where the body is not what the platform sends.
+    fn normalise(&self, hit: &Hit<'_>) -> Result<Vec<Change>, AdapterError>;
+}
+
+#[cfg(test)]
+mod tests;
