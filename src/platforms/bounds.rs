@@ -99,6 +99,7 @@ pub(super) fn receipt(mut receipt: Receipt, makes_item: bool) -> Result<Receipt,
     );
     receipt.details = said;
     receipt.details.extend(left_out);
+    receipt.wrote = facts(receipt.wrote);
     Ok(receipt)
 }
 
@@ -515,6 +516,7 @@ mod tests {
                 external_comment_id: Some(comment),
                 external_attachment_id: None,
                 details: members,
+                ..Receipt::default()
             }, true).unwrap();
 
             for map in [kept.external_ref, kept.details] {

@@ -79,7 +79,7 @@ pub enum Holder {
 }
 
 /// What is known of an item, in the platform's own words. `None` is "not said".
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// One line.
     pub title: Option<String>,

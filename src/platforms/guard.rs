@@ -152,6 +152,8 @@ impl Redact for Receipt {
             external_comment_id,
             external_attachment_id,
             details,
+            wrote,
+            written: _,
         } = self;
         external_id.redact(redaction);
         external_url.redact(redaction);
@@ -159,6 +161,7 @@ impl Redact for Receipt {
         external_comment_id.redact(redaction);
         external_attachment_id.redact(redaction);
         redaction.clean_map(details);
+        wrote.redact(redaction);
     }
 }
 

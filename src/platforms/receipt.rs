@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::change::{Facts, Moment};
+
 /// What the platform gave back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
@@ -17,4 +19,10 @@ pub struct Receipt {
     pub external_attachment_id: Option<String>,
     /// For the event's `integration_result.details`: what was left out, what was found already done.
     pub details: Map<String, Value>,
+    /// What was set, in the platform's words, where that is not what is sent of the ticket
+    /// ([`super::Driver::wrote`]): what comes back unchanged is an echo of it.
+    pub wrote: Facts,
+    /// When it was set, by the platform's clock; `None`: its answer does not tell. The driver reads
+    /// it off the answer's `Date` where the adapter does not.
+    pub written: Option<Moment>,
 }

@@ -1,8 +1,11 @@
 //! The driver: the only one that calls an adapter. It cuts texts to what the platform can show, runs the steps of an
 //! operation, bounds what comes back, and takes secrets out of it. An adapter needs no line for any of that.
 
+mod written;
+
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -137,8 +140,12 @@ impl Driver {
         let done = known.done.take();
         let made = async {
             let plan = self.adapter.plan(operation, &known)?;
+            let began = Instant::now();
             let answer = context.send(plan.request).await?;
             let mut receipt = self.adapter.read(operation, &known, &answer)?;
+            if receipt.written.is_none() {
+                receipt.written = written::written(&answer, began.elapsed());
+            }
             for (name, said) in plan.left_out.into_iter().chain(known.details.clone()) {
                 receipt.details.entry(name).or_insert(said);
             }
@@ -381,6 +388,17 @@ impl Driver {
     #[must_use]
     pub fn theirs(&self, ticket: &TicketView) -> Facts {
         self.adapter.theirs(ticket)
+    }
+
+    /// What an operation set, in the platform's words: what its receipt says, else what is sent of
+    /// the ticket.
+    #[must_use]
+    pub fn wrote(&self, operation: &Operation<'_>, receipt: &Receipt) -> Facts {
+        if receipt.wrote.is_empty() {
+            written::wrote(operation, self.adapter.theirs(operation.ticket()))
+        } else {
+            receipt.wrote.clone()
+        }
     }
 
     /// The member of a ticket's `external_ref` that is the item's stable id.

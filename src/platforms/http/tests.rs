@@ -55,17 +55,22 @@ fn token(secret: &str, api_base: Option<String>) -> AccessToken {
     }
 }
 
-async fn sent_with(request: Request, tokens: Vec<AccessToken>) -> Result<Response, AdapterError> {
+fn client() -> HttpClient {
     let egress = EgressPolicy {
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         allow_http: true,
     };
-    let client = HttpClient::new(egress, Duration::from_secs(5), 1).unwrap();
-    let tokens = Granting(Mutex::new(tokens));
+    HttpClient::new(egress, Duration::from_secs(5), 1).unwrap()
+}
+
+fn context<'a>(client: &'a HttpClient, tokens: &'a Granting) -> CallContext<'a> {
     let deadline = Instant::now() + Duration::from_secs(10);
-    CallContext::new(&client, deadline, &Free, &tokens, &Strangers::PAGES)
-        .send(request)
-        .await
+    CallContext::new(client, deadline, &Free, tokens, &Strangers::PAGES)
+}
+
+async fn sent_with(request: Request, tokens: Vec<AccessToken>) -> Result<Response, AdapterError> {
+    let (client, tokens) = (client(), Granting(Mutex::new(tokens)));
+    context(&client, &tokens).send(request).await
 }
 
 async fn sent(request: Request) -> Result<Response, AdapterError> {
@@ -260,4 +265,57 @@ async fn where_this_process_may_open_no_connection_the_fault_is_ours_and_nothing
 
     assert_eq!(error.class, ErrorClass::Internal, "{error}");
     assert!(error.to_string().contains("no file descriptor"), "{error}");
+}
+
+#[tokio::test]
+async fn a_budget_that_an_answer_uses_up_is_noted_by_the_longest_wait() {
+    use crate::platforms::AskedToWait;
+    use crate::platforms::rate::{Left, Pause, Quota, RateHeaders, ResetIn};
+    use crate::platforms::scope::Scope;
+
+    static RATE: RateHeaders = RateHeaders {
+        quotas: &[Quota {
+            left: Left::In("x-left"),
+            reset: Some(("x-reset", ResetIn::Seconds)),
+            scope: Scope::Integration,
+        }],
+        ..RateHeaders::retry_after(Duration::from_secs(60), Scope::Endpoint)
+    };
+    let server = MockServer::start().await;
+    for (at, status, left, reset) in [
+        ("/some", 200, "1", "9"),
+        ("/none", 200, "0", "7"),
+        ("/later", 201, "0", "30"),
+        ("/refused", 403, "0", "99"),
+    ] {
+        let answer = ResponseTemplate::new(status)
+            .insert_header("x-left", left)
+            .insert_header("x-reset", reset);
+        answers(&server, at, answer).await;
+    }
+    let (client, tokens) = (client(), Granting(Mutex::new(Vec::new())));
+    let asked = AskedToWait::default();
+    let context = context(&client, &tokens).noting(&asked);
+    let send = async |at: &str, counting: bool| {
+        let request = Request::new(Method::GET, url(&server, at), Auth::None, Effect::Read);
+        if counting {
+            context.counting(&RATE).send(request).await.unwrap();
+        } else {
+            context.send(request).await.unwrap();
+        }
+        asked.budget().map(|pause| pause.wait.as_secs())
+    };
+
+    assert_eq!(send("/none", false).await, None, "nobody counts");
+    assert_eq!(send("/some", true).await, None);
+    assert_eq!(
+        send("/refused", true).await,
+        None,
+        "that is an error's to say"
+    );
+    assert_eq!(send("/none", true).await, Some(7));
+    assert_eq!(send("/later", true).await, Some(30));
+    assert_eq!(send("/none", true).await, Some(30));
+    let Pause { scope, said_by, .. } = asked.budget().unwrap();
+    assert_eq!((scope, said_by), (Scope::Integration, Some("x-reset")));
 }

@@ -604,7 +604,8 @@ fn a_delivery_without_its_proof_or_with_two_is_refused() {
             let mut twice = vector.clone();
             twice.headers.push((header, value));
             // Which body it is does not matter to Mailgun, which signs none of it.
-            let counts = header != "content-type" || ["twilio", "twilio by a rule"].contains(&vector.name);
+            let counts =
+                header != "content-type" || ["twilio", "twilio by a rule"].contains(&vector.name);
             if !counts {
                 continue;
             }
