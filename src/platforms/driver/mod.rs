@@ -425,6 +425,12 @@ impl Driver {
         self.adapter.protection_of(operation)
     }
 
+    /// What an operation is done as: most platforms know no deletion, and the item is closed there.
+    #[must_use]
+    pub const fn as_done<'a>(&self, operation: &Operation<'a>) -> Operation<'a> {
+        self.as_platform_knows(*operation)
+    }
+
     /// Most platforms know no deletion: the item is closed there.
     const fn as_platform_knows<'a>(&self, operation: Operation<'a>) -> Operation<'a> {
         match self.deletes {

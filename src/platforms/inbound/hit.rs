@@ -135,7 +135,6 @@ impl<'a> Hit<'a> {
     /// SHA-256 of the body, in hexadecimal.
     #[must_use]
     pub fn digest(&self) -> String {
-        let digest = ring::digest::digest(&ring::digest::SHA256, self.body);
-        super::signature::hex(digest.as_ref())
+        hex::encode(ring::digest::digest(&ring::digest::SHA256, self.body))
     }
 }

@@ -362,7 +362,7 @@ impl Key {
 impl Coded {
     fn bytes(self, proof: &str) -> Option<Vec<u8>> {
         match self {
-            Self::Hex => unhex(proof),
+            Self::Hex => hex::decode(proof).ok(),
             Self::Base64 => STANDARD
                 .decode(proof)
                 .or_else(|_| LENIENT.decode(proof))
@@ -565,24 +565,4 @@ fn sorted(hit: &Hit<'_>) -> Option<String> {
             .map(|text| &**text)
             .collect(),
     )
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _written = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    let (pairs, rest) = digits.as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = |pair: &[u8; 2]| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok();
-    pairs.iter().map(byte).collect()
 }

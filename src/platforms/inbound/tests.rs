@@ -531,7 +531,7 @@ fn vectors() -> Vec<Vector> {
 }
 
 fn hex_digest(bytes: &[u8]) -> String {
-    super::signature::hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
+    hex::encode(ring::digest::digest(&ring::digest::SHA256, bytes))
 }
 
 fn at(seconds: i64) -> DateTime<Utc> {

@@ -23,7 +23,7 @@ use self::sign::Signer;
 use super::rate::RateHeaders;
 use super::{
     Adapter, AdapterError, Auth, BaseUrl, Body, CallContext, CheckReport, CustomFields, Deletes,
-    Descriptor, Effect, ErrorClass, Known, Member, Mode, Operation, OperationKind, Plan,
+    Descriptor, Effect, ErrorClass, Exception, Known, Member, Mode, Operation, OperationKind, Plan,
     Protection, Receipt, Request, Response, Scope, Strangers, TestKind, bounds,
 };
 use crate::domain::{AuthType, Integration, Platform};
@@ -38,7 +38,11 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     modes: &[Mode {
         auth_type: AuthType::Custom,
         name: "signed deliveries",
-        except: &[],
+        except: &[Exception::part(
+            OperationKind::Attach,
+            "bytes in the command",
+            "a receiver is told where a file is, it is not sent the bytes: give a url in place of content_base64",
+        )],
         cannot_read: Some(
             "an endpoint is told of tickets, and cannot be asked what became of them",
         ),

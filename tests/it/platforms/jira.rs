@@ -1,10 +1,93 @@
 //! What is peculiar to Jira, end to end.
 
 use serde_json::{Value, json};
-use ticketwire::sandbox::{Fault, LedgerIssue};
+use ticketwire::domain::{AuthType, Platform};
+use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
 use uuid::Uuid;
 
+use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 use crate::support::{SITE, World, http_json, wait_for};
+
+/// What each operation sends.
+const OPERATIONS: [Steps; 8] = [
+    on(Act::Create, "create_issue", Guard::Lookup),
+    on(Act::Update, "update_issue", Guard::Native),
+    on(Act::Status, "transition_issue", Guard::Native).before(&["get_issue", "get_transitions"]),
+    on(Act::Resolve, "add_comment", Guard::Lookup).before(&[
+        "get_issue",
+        "get_transitions",
+        "transition_issue",
+    ]),
+    on(Act::Assign, "update_issue", Guard::Native).before(&["assignable_users"]),
+    on(Act::Comment, "add_comment", Guard::Lookup),
+    on(Act::Attach, "attach_file", Guard::Lookup),
+    on(Act::Delete, "transition_issue", Guard::Native).before(&["get_issue", "get_transitions"]),
+];
+
+/// Cloud with an API token and by OAuth, Data Center.
+pub(super) fn rows() -> Vec<Row> {
+    let empty = json!({
+        "issues": [], "isLast": true, "total": 0, "comments": [], "startAt": 0, "fields": { "attachment": [] },
+        "transitions": [], "issueTypes": [], "values": [],
+    });
+    let says = |status, name, value| {
+        Fault::status(status)
+            .header(name, value)
+            .body(empty.clone())
+    };
+    let seraph = "X-Seraph-LoginReason";
+    let mut strange = vec![
+        ("as to a stranger", Fault::new(FaultKind::Stranger)),
+        ("200, failed", says(200, seraph, "AUTHENTICATED_FAILED")),
+        ("200, denied", says(200, seraph, "AUTHENTICATION_DENIED")),
+        ("404, failed", says(404, seraph, "AUTHENTICATED_FAILED")),
+        ("200, logged out", says(200, seraph, "OUT")),
+        ("200, nobody", says(200, "X-AUSERNAME", "anonymous")),
+        (
+            "a CAPTCHA",
+            says(
+                403,
+                "X-Authentication-Denied-Reason",
+                "CAPTCHA_CHALLENGE; login-url=https://x/login.jsp",
+            ),
+        ),
+        ("401", Fault::status(401)),
+    ];
+    strange.extend(log_ins());
+    let row = |name, auth_type, credentials, settings| Row {
+        name,
+        platform: Platform::Jira,
+        auth_type,
+        credentials,
+        settings,
+        operations: OPERATIONS.to_vec(),
+        reads_answers: true,
+        blind: Some(json!({ "comment_properties": false })),
+        reads: true,
+        peculiar: vec![("409", Fault::status(409), "conflict", "transient")],
+        strange: strange.clone(),
+    };
+    vec![
+        row(
+            "cloud",
+            AuthType::ApiKey,
+            json!({ "email": "bot@example.test", "api_token": SECRET }),
+            json!({ "project_key": "SUP" }),
+        ),
+        row(
+            "oauth",
+            AuthType::Oauth2,
+            json!({ "client_id": "c", "client_secret": SECRET, "refresh_token": SECRET, "cloud_id": "x" }),
+            json!({ "project_key": "SUP", "api_url": "{base}/ex/jira/x", "token_url": "{base}/oauth/token" }),
+        ),
+        row(
+            "data-center",
+            AuthType::Bearer,
+            json!({ "token": SECRET }),
+            json!({ "project_key": "SUP" }),
+        ),
+    ]
+}
 
 /// What the tests ask the site with themselves, and what the worker does.
 const OURS: &str = "a:b";

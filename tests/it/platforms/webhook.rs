@@ -1,10 +1,51 @@
 //! What is peculiar to signed webhooks, end to end.
 
 use serde_json::{Value, json};
-use ticketwire::sandbox::Fault;
+use ticketwire::domain::{AuthType, Platform};
+use ticketwire::sandbox::{Fault, FaultKind};
 use uuid::Uuid;
 
+use crate::conformance::{Act, Guard, Row, SECRET, log_ins, on};
 use crate::support::{World, wait_for};
+
+/// Its rows of the conformance suite.
+pub(super) fn rows() -> Vec<Row> {
+    vec![row()]
+}
+
+fn row() -> Row {
+    let mut strange = log_ins();
+    strange.push(("as to a stranger", Fault::new(FaultKind::Stranger)));
+    strange.push(("401", Fault::status(401)));
+    Row {
+        name: "webhook",
+        platform: Platform::Webhook,
+        auth_type: AuthType::Custom,
+        credentials: json!({
+            "signing_secret": "whsec_czNjcjN0LXQwazNu", "headers": { "authorization": format!("Bearer {SECRET}") },
+        }),
+        settings: json!({}),
+        // A receiver knows each delivery again by its id.
+        operations: Act::ALL
+            .iter()
+            .map(|act| on(*act, "deliver", Guard::Native))
+            .collect(),
+        reads_answers: false,
+        blind: None,
+        reads: false,
+        peculiar: vec![
+            (
+                "407",
+                Fault::status(407),
+                "authentication",
+                "authentication",
+            ),
+            ("409", Fault::status(409), "conflict", "conflict"),
+            ("410", Fault::status(410), "gone", "gone"),
+        ],
+        strange,
+    }
+}
 
 const NEW: &str = "whsec_bmV3IHNlY3JldCBvZiB0aGlydHktdHdvIGJ5dGVz";
 const OLD: &str = "whsec_b2xkIHNlY3JldCBvZiB0aGlydHktdHdvIGJ5dGVz";

@@ -3,10 +3,130 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
 use uuid::Uuid;
 
+use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 use crate::support::{FileServer, World, wait_for};
+
+/// What each operation sends.
+const OPERATIONS: [Steps; 8] = [
+    on(Act::Create, "chat.postMessage", Guard::Lookup).after(&["chat.getPermalink"]),
+    on(Act::Update, "chat.update", Guard::Native),
+    on(Act::Status, "chat.postMessage", Guard::Lookup).before(&["chat.update"]),
+    on(Act::Resolve, "chat.postMessage", Guard::Lookup).before(&["chat.update"]),
+    on(Act::Assign, "chat.update", Guard::Native),
+    on(Act::Comment, "chat.postMessage", Guard::Lookup),
+    on(Act::Attach, "files.completeUploadExternal", Guard::Lookup)
+        .before(&["files.getUploadURLExternal", "upload"]),
+    on(Act::Delete, "chat.postMessage", Guard::Lookup).before(&["chat.update"]),
+];
+
+/// Its rows of the conformance suite.
+pub(super) fn rows() -> Vec<Row> {
+    vec![slack(), slack_by_oauth(), slack_hook()]
+}
+
+fn slack_by_oauth() -> Row {
+    Row {
+        name: "slack-oauth",
+        auth_type: AuthType::Oauth2,
+        credentials: json!({ "client_id": "c", "client_secret": SECRET, "refresh_token": SECRET }),
+        ..slack()
+    }
+}
+
+fn slack() -> Row {
+    let refuses = |code: &str| Fault::status(200).body(json!({ "ok": false, "error": code }));
+    let same = |name, fault, class| (name, fault, class, class);
+    let mut strange: Vec<_> = [
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+    ]
+    .into_iter()
+    .map(|code| (code, refuses(code)))
+    .collect();
+    strange.push(("as to a stranger", Fault::new(FaultKind::Stranger)));
+    strange.extend(log_ins());
+    Row {
+        name: "slack",
+        platform: Platform::Slack,
+        auth_type: AuthType::Bearer,
+        credentials: json!({ "bot_token": format!("xoxb-{SECRET}") }),
+        settings: json!({ "channel": "C0SUPPORT" }),
+        operations: OPERATIONS.to_vec(),
+        reads_answers: true,
+        blind: Some(json!({ "shows_metadata": false })),
+        reads: false,
+        peculiar: vec![
+            same("409", Fault::status(409), "conflict"),
+            same("invalid_auth", refuses("invalid_auth"), "authentication"),
+            same("missing_scope", refuses("missing_scope"), "permission"),
+            same("not_in_channel", refuses("not_in_channel"), "permission"),
+            same(
+                "channel_not_found",
+                refuses("channel_not_found"),
+                "not_found",
+            ),
+            same("is_archived", refuses("is_archived"), "not_found"),
+            same("invalid_blocks", refuses("invalid_blocks"), "validation"),
+            same("ratelimited", refuses("ratelimited"), "rate_limited"),
+            same("request_timeout", refuses("request_timeout"), "transient"),
+            same("a code nobody knows", refuses("new_in_2031"), "validation"),
+            (
+                "fatal_error",
+                refuses("fatal_error"),
+                "unknown",
+                "transient",
+            ),
+            (
+                "internal_error",
+                refuses("internal_error"),
+                "unknown",
+                "transient",
+            ),
+        ],
+        strange,
+    }
+}
+
+/// The reduced mode: nothing comes back, and nothing can be looked up.
+fn slack_hook() -> Row {
+    let says = |status, text: &str| Fault::status(status).body(json!(text));
+    let same = |name, fault, class| (name, fault, class, class);
+    let mut strange = log_ins();
+    strange.push(("as to a stranger", Fault::new(FaultKind::Stranger)));
+    Row {
+        name: "slack-hook",
+        platform: Platform::Slack,
+        auth_type: AuthType::Custom,
+        credentials: json!({ "webhook_url": format!("{{base}}/services/T1/B1/{SECRET}") }),
+        settings: json!({}),
+        operations: vec![on(Act::Create, "incoming_webhook", Guard::Nothing)],
+        reads_answers: false,
+        blind: None,
+        reads: false,
+        peculiar: vec![
+            same("410", says(410, "channel_is_archived"), "gone"),
+            same("no_service", says(404, "no_service"), "gone"),
+            same("no_team", says(404, "no_team"), "gone"),
+            same(
+                "invalid_token",
+                says(403, "invalid_token"),
+                "authentication",
+            ),
+            same("no_text", says(400, "no_text"), "validation"),
+            // The one answer of a success is `ok`.
+            same("another word", says(200, "thanks"), "unknown"),
+            same("an empty success", Fault::status(200), "unknown"),
+        ],
+        strange,
+    }
+}
 
 const TOKEN: &str = "xoxb-s3cr3t-t0k3n";
 

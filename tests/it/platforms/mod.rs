@@ -1,0 +1,31 @@
+//! What is peculiar to each platform, end to end, and its rows of the conformance suite.
+
+mod jira;
+mod slack;
+mod webhook;
+
+use ticketwire::domain::Platform;
+
+use crate::conformance::Row;
+
+/// A platform's rows of the conformance suite: one for each mode. A platform without any does not
+/// compile, and one whose adapter is written has to have some.
+pub(crate) fn rows(platform: Platform) -> Vec<Row> {
+    match platform {
+        Platform::Jira => jira::rows(),
+        Platform::Slack => slack::rows(),
+        Platform::Webhook => webhook::rows(),
+        Platform::Servicenow
+        | Platform::Zendesk
+        | Platform::Freshdesk
+        | Platform::Salesforce
+        | Platform::Hubspot
+        | Platform::Teams
+        | Platform::Email
+        | Platform::Sms
+        | Platform::Zoom
+        | Platform::Asana
+        | Platform::Trello
+        | Platform::Github => Vec::new(),
+    }
+}
