@@ -53,6 +53,9 @@ impl Dead {
                     .dead_letters(reason.as_deref(), i64::from(limit))
                     .await
                     .map_err(failed)?;
+                if let Some(reason) = reason.filter(|_| rows.is_empty()) {
+                    check_reason(&store, &reason).await?;
+                }
                 if context.json {
                     return Ok(output::json(
                         &rows.iter().map(as_json).collect::<Vec<_>>().into(),
@@ -108,10 +111,48 @@ impl Dead {
             }
             Action::Drop { ids } => {
                 let dropped = store.drop_dead_letters(&ids).await.map_err(failed)?;
-                done(context, &format!("dropped {dropped}"))
+                let absent: Vec<String> = ids
+                    .iter()
+                    .filter(|id| !dropped.contains(id))
+                    .map(i64::to_string)
+                    .collect();
+                done(context, &format!("dropped {}", dropped.len()))?;
+                if absent.is_empty() {
+                    return Ok(());
+                }
+                Err(Failed::Operation(format!(
+                    "there is no dead letter {}; `ticketwire dead list`",
+                    absent.join(", ")
+                )))
             }
         }
     }
+}
+
+/// The broker has reasons of its own, and versions of it more of them: what is neither one of ours nor kept is a typo.
+const REASONS: [&str; 8] = [
+    "invalid_command",
+    "unknown_type",
+    "idempotency_conflict",
+    "unroutable",
+    "expired",
+    "delivery_limit",
+    "maxlen",
+    "rejected",
+];
+
+async fn check_reason(store: &crate::store::Store, reason: &str) -> Result<(), Failed> {
+    if REASONS.contains(&reason) {
+        return Ok(());
+    }
+    let mut known: Vec<String> = REASONS.iter().map(|&name| name.to_owned()).collect();
+    known.extend(store.dead_letter_reasons().await.map_err(failed)?);
+    known.sort_unstable();
+    known.dedup();
+    Err(Failed::Usage(format!(
+        "--reason {reason:?} is none of {}",
+        known.join(", ")
+    )))
 }
 
 /// Why a message cannot be published again, if so: what was masked is nowhere.

@@ -4,11 +4,10 @@ use std::io::{IsTerminal as _, Write as _};
 
 use clap::Args;
 use serde_json::json;
-use uuid::Uuid;
 
-use super::{Context, Failed, failed, output};
+use super::{Context, Failed, failed, ids, output};
 use crate::domain::{OrganizationId, TicketId};
-use crate::store::{Erased, StoreError, Subject, chain};
+use crate::store::{Erased, Named, StoreError, Subject, chain};
 
 /// How many ids are named before "and N more".
 const NAMED: usize = 20;
@@ -27,10 +26,10 @@ again, so stop the subject's producers first. Exit status 1 where nothing of the
 pub(super) struct Erase {
     /// A tenant: its integrations with their credentials, tickets, commands, events, dead letters
     #[arg(long, value_name = "ID")]
-    organization: Option<Uuid>,
+    organization: Option<String>,
     /// A ticket, with its commands, events, dead letters
     #[arg(long, value_name = "ID")]
-    ticket: Option<Uuid>,
+    ticket: Option<String>,
     /// Only shows what would go
     #[arg(long)]
     dry_run: bool,
@@ -41,12 +40,18 @@ pub(super) struct Erase {
 
 impl Erase {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
-        let subject = match (self.organization, self.ticket) {
-            (Some(id), _) => Subject::Organization(OrganizationId::new(id)),
-            (None, Some(id)) => Subject::Ticket(TicketId::new(id)),
+        let store = context.store()?;
+        let subject = match (&self.organization, &self.ticket) {
+            (Some(text), _) => {
+                let id = ids::find(&store, Named::Organization, text).await?;
+                Subject::Organization(OrganizationId::new(id))
+            }
+            (None, Some(text)) => {
+                let id = ids::find(&store, Named::Ticket, text).await?;
+                Subject::Ticket(TicketId::new(id))
+            }
             (None, None) => return Err(Failed::Usage("name --organization or --ticket".into())),
         };
-        let store = context.store()?;
         let found = store.erase(subject, false).await.map_err(explained)?;
         if found.rows.iter().all(|(_, count)| *count == 0) {
             return Err(Failed::Operation("nothing of it is here".into()));

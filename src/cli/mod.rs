@@ -7,6 +7,8 @@ mod demo;
 mod doctor;
 mod erase;
 mod events;
+mod health;
+mod ids;
 mod integration;
 mod keys;
 mod migrate;
@@ -18,6 +20,7 @@ mod sandbox;
 mod schema;
 mod send;
 mod ticket;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,6 +79,10 @@ enum Subcommands {
     Command(command::Command),
     /// Messages that could not become commands
     Dead(dead::Dead),
+    /// The workers that share the ledger
+    Worker(worker::Worker),
+    /// Whether the worker lives, for containers
+    Health(health::Health),
     /// Removes a subject's data from every table
     Erase(erase::Erase),
     /// Keys that seal credentials
@@ -212,6 +219,8 @@ impl Subcommands {
             Self::Events(events) => events.execute(context).await,
             Self::Command(command) => command.execute(context).await,
             Self::Dead(dead) => dead.execute(context).await,
+            Self::Worker(worker) => worker.execute(context).await,
+            Self::Health(health) => health.execute(context).await,
             Self::Erase(erase) => erase.execute(context).await,
             Self::Keys(keys) => keys.execute(context).await,
             Self::Platforms(platforms) => platforms.execute(context),

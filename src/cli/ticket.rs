@@ -2,12 +2,11 @@
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
-use super::{Context, Failed, failed, output};
+use super::{Context, Failed, failed, ids, output};
 use crate::contract::{Command, CommandType, Faults, ReadCommand, TicketSearch};
 use crate::domain::{OrganizationId, TicketId};
-use crate::store::{CommandFilter, Searched, Store};
+use crate::store::{CommandFilter, Named, Searched, Store};
 
 /// Most commands of a ticket that `show` lists.
 const COMMANDS_SHOWN: i64 = 100;
@@ -30,16 +29,16 @@ enum Action {
     List(Box<List>),
     /// One in full, with its commands
     Show {
-        /// Its id
-        id: Uuid,
+        /// Its id, or the beginning of it
+        id: String,
     },
 }
 
 #[derive(Args)]
 struct List {
-    /// Of one tenant
-    #[arg(long, value_name = "UUID")]
-    organization: Option<Uuid>,
+    /// Of one tenant: its id, or the beginning of it
+    #[arg(long, value_name = "ID")]
+    organization: Option<String>,
     /// Words of title and description ("a phrase", or, -not), or exactly the external id
     #[arg(long, value_name = "WORDS")]
     q: Option<String>,
@@ -58,8 +57,8 @@ struct List {
     /// Of exactly this department
     #[arg(long)]
     department: Option<String>,
-    /// Bound to this integration
-    #[arg(long, value_name = "UUID")]
+    /// Bound to this integration: its id, the beginning of it, or its name
+    #[arg(long, value_name = "ID|NAME")]
     integration: Option<String>,
     /// Created at this time (2026-01-31T12:00:00Z) or later
     #[arg(long, value_name = "TIME")]
@@ -92,7 +91,10 @@ impl Ticket {
         let store = context.store()?;
         match self.action {
             Action::List(wanted) => list(context, &store, *wanted).await,
-            Action::Show { id } => show(context, &store, TicketId::new(id)).await,
+            Action::Show { id } => {
+                let id = ids::find(&store, Named::Ticket, &id).await?;
+                show(context, &store, TicketId::new(id)).await
+            }
         }
     }
 }
@@ -142,8 +144,16 @@ impl List {
     }
 }
 
-async fn list(context: &Context, store: &Store, wanted: List) -> Result<(), Failed> {
-    let organization = wanted.organization.map(OrganizationId::new);
+async fn list(context: &Context, store: &Store, mut wanted: List) -> Result<(), Failed> {
+    let organization = match &wanted.organization {
+        Some(text) => Some(ids::find(store, Named::Organization, text).await?),
+        None => None,
+    };
+    let organization = organization.map(OrganizationId::new);
+    if let Some(text) = &wanted.integration {
+        let id = ids::find(store, Named::Integration, text).await?;
+        wanted.integration = Some(id.to_string());
+    }
     let search = wanted.search()?;
     let found = store
         .search_tickets(organization, &search)

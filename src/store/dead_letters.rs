@@ -143,15 +143,32 @@ impl Store {
         keep_if_sound(client, result.map(|row| row.as_ref().map(read)))
     }
 
-    /// Removes kept messages; returns how many there were.
+    /// Removes kept messages; returns the numbers of those that were there.
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn drop_dead_letters(&self, ids: &[i64]) -> Result<u64, StoreError> {
+    pub async fn drop_dead_letters(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError> {
         let client = self.get().await?;
-        let result =
-            limited(client.execute("DELETE FROM dead_letters WHERE id = ANY($1)", &[&ids])).await;
-        keep_if_sound(client, result)
+        let sql = "DELETE FROM dead_letters WHERE id = ANY($1) RETURNING id";
+        let result = limited(client.query(sql, &[&ids])).await;
+        keep_if_sound(
+            client,
+            result.map(|rows| rows.iter().map(|row| row.get(0)).collect()),
+        )
+    }
+
+    /// The reasons for which messages are kept now.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn dead_letter_reasons(&self) -> Result<Vec<String>, StoreError> {
+        let client = self.get().await?;
+        let sql = "SELECT DISTINCT reason FROM dead_letters ORDER BY reason LIMIT 100";
+        let result = limited(client.query(sql, &[])).await;
+        keep_if_sound(
+            client,
+            result.map(|rows| rows.iter().map(|row| row.get(0)).collect()),
+        )
     }
 }
 

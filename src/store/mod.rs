@@ -14,6 +14,7 @@ mod indexes;
 mod integrations;
 mod lifecycle;
 pub mod migrate;
+mod names;
 mod outbox;
 mod queries;
 pub mod recent;
@@ -52,6 +53,7 @@ pub use integrations::{
     IntegrationChange, IntegrationPage, IntegrationWrite, LoadedIntegration, NewIntegration,
 };
 pub use lifecycle::{StateChange, StateChanged};
+pub use names::Named;
 pub use outbox::{OutboxBatch, OutboxKey, OutboxRow};
 pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable};
 pub use retention::Swept;

@@ -112,6 +112,8 @@ pub struct CommandFilter {
     pub command_type: Option<String>,
     /// Received since.
     pub since: Option<DateTime<Utc>>,
+    /// Received before.
+    pub until: Option<DateTime<Utc>>,
 }
 
 const COLUMNS: &str = "id, type, organization_id, integration_id, ticket_id, state, run, attempt, retry_at, wait_reason, \
@@ -133,7 +135,8 @@ impl Store {
             "SELECT {COLUMNS} FROM commands WHERE ($1::text IS NULL OR state = $1) \
              AND ($2::uuid IS NULL OR integration_id = $2) AND ($3::uuid IS NULL OR ticket_id = $3) \
              AND ($4::text IS NULL OR error_code = $4) AND ($5::text IS NULL OR type = $5) \
-             AND ($6::timestamptz IS NULL OR received_at >= $6) ORDER BY received_at DESC, arrival DESC LIMIT $7"
+             AND ($6::timestamptz IS NULL OR received_at >= $6) AND ($8::timestamptz IS NULL OR received_at < $8) \
+             ORDER BY received_at DESC, arrival DESC LIMIT $7"
         );
         let result = limited(client.query(
             sql.as_str(),
@@ -145,6 +148,7 @@ impl Store {
                 &filter.command_type,
                 &filter.since,
                 &limit,
+                &filter.until,
             ],
         ))
         .await;
@@ -162,7 +166,8 @@ impl Store {
              AND state IN ('deferred', 'failed', 'cancelled') \
              AND ($2::uuid IS NULL OR integration_id = $2) AND ($3::uuid IS NULL OR ticket_id = $3) \
              AND ($4::text IS NULL OR error_code = $4) AND ($5::text IS NULL OR type = $5) \
-             AND ($6::timestamptz IS NULL OR received_at >= $6) ORDER BY arrival";
+             AND ($6::timestamptz IS NULL OR received_at >= $6) AND ($7::timestamptz IS NULL OR received_at < $7) \
+             ORDER BY arrival";
         let client = self.get().await?;
         let result = limited(client.query(
             SQL,
@@ -173,6 +178,7 @@ impl Store {
                 &filter.error_code,
                 &filter.command_type,
                 &filter.since,
+                &filter.until,
             ],
         ))
         .await;

@@ -208,6 +208,36 @@ async fn dead_letters_are_listed_shown_replayed_and_dropped() {
     world.succeeds(replayed.parse().unwrap()).await;
     world.cli(&["dead", "drop", &number(1)]);
 
+    // One that is not there is no success, whatever is done with it.
+    for arguments in [
+        ["dead", "drop", "987654"],
+        ["dead", "show", "987654"],
+        ["dead", "replay", "987654"],
+    ] {
+        let failed = output(&world.environment(), &arguments);
+        let err = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert_eq!(failed.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            err.contains("there is no dead letter 987654"),
+            "{arguments:?}: {err}"
+        );
+    }
+    let typo = output(
+        &world.environment(),
+        &["dead", "list", "--reason", "nonsense"],
+    );
+    let err = String::from_utf8_lossy(&typo.stderr).into_owned();
+    assert_eq!(typo.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("invalid_command") && err.contains("unroutable"),
+        "{err}"
+    );
+    let none = output(
+        &world.environment(),
+        &["dead", "list", "--reason", "unknown_type"],
+    );
+    assert_eq!(none.status.code(), Some(0));
+
     let left = world.cli(&["dead", "list"]);
     assert!(
         !left.to_string().contains(&format!("\"id\":{}", number(1))),
@@ -377,4 +407,125 @@ fn a_shell_gets_completions_without_any_configuration() {
         assert_eq!(made.status.code(), Some(0), "{shell}");
         assert!(script.contains("did-not-happen"), "{shell}: {script}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_may_be_shortened_and_integrations_named() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (create, ticket) = world.create("Short").await;
+    world.succeeds(create).await;
+    let (other, _) = world.create("Shorter").await;
+    world.succeeds(other).await;
+    let (id, ticket) = (create.to_string(), ticket.to_string());
+    let refused = |arguments: &[&str]| {
+        let failed = output(&world.environment(), arguments);
+        let err = String::from_utf8_lossy(&failed.stderr).into_owned();
+        (failed.status.code(), err)
+    };
+
+    // Two ids of one moment may begin alike for all but their end.
+    let shown = world.cli(&["command", "show", &id[..35]]);
+    assert_eq!(shown["command"]["id"], id.as_str(), "{shown:#}");
+    let shown = world.cli(&["ticket", "show", &ticket[..13]]);
+    assert_eq!(shown["ticket"]["ticket_id"], ticket.as_str(), "{shown:#}");
+    for named in ["Jira", "jira", &world.integration.to_string()[..8]] {
+        let listed = world.cli(&["command", "list", "--integration", named]);
+        assert_eq!(
+            listed.as_array().map(Vec::len),
+            Some(2),
+            "{named}: {listed}"
+        );
+        let listed = world.cli(&["ticket", "list", "--integration", named]);
+        assert_eq!(
+            listed["tickets"].as_array().map(Vec::len),
+            Some(2),
+            "{named}: {listed}"
+        );
+    }
+
+    let (code, err) = refused(&["command", "show", &id[..1]]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains(&id) && err.contains(&other.to_string()),
+        "{err}"
+    );
+    let (code, err) = refused(&["command", "list", "--integration", "Jiro"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains("\"Jiro\"") && err.contains("integration list"),
+        "{err}"
+    );
+    let (code, err) = refused(&["command", "cancel", "xyz"]);
+    assert_eq!(code, Some(2), "{err}");
+    let absent = uuid::Uuid::new_v4().to_string();
+    for arguments in [
+        vec!["command", "show", &absent],
+        vec!["command", "retry", &absent],
+        vec!["command", "cancel", &absent],
+        vec!["command", "resolve", &absent, "--did-not-happen"],
+        vec!["ticket", "show", &absent],
+    ] {
+        let (code, err) = refused(&arguments);
+        assert_eq!(code, Some(1), "{arguments:?}");
+        assert!(err.contains(&absent), "{arguments:?}: {err}");
+    }
+    drop(worker);
+}
+
+#[test]
+fn what_is_none_of_a_closed_set_is_refused_with_the_set() {
+    for (arguments, valid) in [
+        (["command", "list", "--code", "nonsense"], "outcome_unknown"),
+        (
+            ["command", "retry", "--code", "nonsense"],
+            "attempts_exhausted",
+        ),
+        (["command", "list", "--state", "nonsense"], "deferred"),
+        (["command", "list", "--type", "nonsense"], "ticket.create"),
+        (["ticket", "list", "--status", "nonsense"], "in_progress"),
+        (["ticket", "list", "--category", "nonsense"], "billing"),
+        (["ticket", "list", "--priority", "nonsense"], "critical"),
+        (["ticket", "list", "--urgency", "nonsense"], "critical"),
+        (["ticket", "list", "--sort-by", "nonsense"], "updated_at"),
+        (["ticket", "list", "--sort-order", "nonsense"], "desc"),
+    ] {
+        let refused = output(&bare(), &arguments);
+
+        let err = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {err}");
+        assert!(err.contains(valid), "{arguments:?}: {err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_listed_and_a_container_is_told_whether_its_worker_lives() {
+    let world = World::new().await;
+    let health = |address: &str| {
+        let mut environment = world.environment();
+        environment.insert("TICKETWIRE__HTTP__LISTEN".into(), address.into());
+        let asked = output(&environment, &["health"]);
+        (
+            asked.status.code(),
+            String::from_utf8_lossy(&asked.stderr).into_owned(),
+        )
+    };
+    let address = crate::support::free_address().to_string();
+    let (code, err) = health(&address);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains(&address) && err.contains("http.listen"),
+        "{err}"
+    );
+
+    let worker = world.worker().await;
+    let (code, err) = health(&worker.address.to_string());
+    assert_eq!(code, Some(0), "{err}");
+    let listed = world.cli(&["worker", "list"]);
+    assert_eq!(listed[0]["id"], "w1", "{listed}");
+    assert_eq!(listed[0]["alive"], true, "{listed}");
+    drop(worker);
+
+    let (code, err) = health("");
+    assert_eq!(code, Some(2), "{err}");
 }

@@ -3,14 +3,15 @@
 mod retry;
 
 use chrono::{DateTime, Utc};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use uuid::Uuid;
 
 use self::retry::Retry;
-use super::{Context, Failed, failed, moment, output};
-use crate::domain::CommandId;
-use crate::store::{CommandFilter, CommandRow};
+use super::{Context, Failed, failed, ids, moment, output};
+use crate::domain::{CommandId, CommandState, CommandType, ErrorCode, WireEnum};
+use crate::store::{CommandFilter, CommandRow, Named, Store};
 
 /// The life of commands: what was tried, what it met, when it runs next and what decided that.
 #[derive(Args)]
@@ -35,20 +36,20 @@ enum Action {
     },
     /// One command with its attempts
     Show {
-        /// Its id
-        id: Uuid,
+        /// Its id, or the beginning of it
+        id: String,
     },
     Retry(Retry),
     /// Cancel a command that has not started
     Cancel {
-        /// Its id
-        id: Uuid,
+        /// Its id, or the beginning of it
+        id: String,
     },
     /// Say how a command of unknown outcome came out
     #[command(group = clap::ArgGroup::new("what became of it").required(true).args(["happened", "did_not_happen"]))]
     Resolve {
-        /// Its id
-        id: Uuid,
+        /// Its id, or the beginning of it
+        id: String,
         /// It happened: what a person would quote of it
         #[arg(long, value_name = "EXTERNAL_ID")]
         happened: Option<String>,
@@ -60,36 +61,53 @@ enum Action {
 
 #[derive(Args)]
 struct Filter {
-    /// pending, running, deferred, succeeded, failed or cancelled
-    #[arg(long, value_parser = ["pending", "running", "deferred", "succeeded", "failed", "cancelled"])]
+    /// In this state
+    #[arg(long, value_parser = names_of::<CommandState>())]
     state: Option<String>,
-    /// Of this integration
-    #[arg(long, value_name = "UUID")]
-    integration: Option<Uuid>,
-    /// Of this ticket
-    #[arg(long, value_name = "UUID")]
-    ticket: Option<Uuid>,
-    /// With this last error
-    #[arg(long)]
+    /// Of this integration: its id, the beginning of it, or its name
+    #[arg(long, value_name = "ID|NAME")]
+    integration: Option<String>,
+    /// Of this ticket: its id, or the beginning of it
+    #[arg(long, value_name = "ID")]
+    ticket: Option<String>,
+    /// With this last error: a code of the contract
+    #[arg(long, value_parser = names_of::<ErrorCode>(), hide_possible_values = true)]
     code: Option<String>,
-    /// Of this type
-    #[arg(long, value_name = "TYPE")]
+    /// Of this type, e.g. ticket.create
+    #[arg(long, value_name = "TYPE", value_parser = names_of::<CommandType>(), hide_possible_values = true)]
     r#type: Option<String>,
     /// Received since: a time, or how long ago (2h)
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     since: Option<DateTime<Utc>>,
+    /// Received before: a time, or how long ago (2h)
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    until: Option<DateTime<Utc>>,
+}
+
+/// Takes the names of a closed set and no other: a refusal lists them.
+fn names_of<T: WireEnum>() -> PossibleValuesParser {
+    PossibleValuesParser::new(T::all_spellings())
 }
 
 impl Filter {
-    fn wanted(&self) -> CommandFilter {
-        CommandFilter {
+    async fn wanted(&self, store: &Store) -> Result<CommandFilter, Failed> {
+        let integration_id = match &self.integration {
+            Some(text) => Some(ids::find(store, Named::Integration, text).await?),
+            None => None,
+        };
+        let ticket_id = match &self.ticket {
+            Some(text) => Some(ids::find(store, Named::Ticket, text).await?),
+            None => None,
+        };
+        Ok(CommandFilter {
             state: self.state.clone(),
-            integration_id: self.integration,
-            ticket_id: self.ticket,
+            integration_id,
+            ticket_id,
             error_code: self.code.clone(),
             command_type: self.r#type.clone(),
             since: self.since,
-        }
+            until: self.until,
+        })
     }
 
     fn is_empty(&self) -> bool {
@@ -99,6 +117,7 @@ impl Filter {
             && self.code.is_none()
             && self.r#type.is_none()
             && self.since.is_none()
+            && self.until.is_none()
     }
 }
 
@@ -108,7 +127,7 @@ impl Command {
         match self.action {
             Action::List { filter, limit } => {
                 let rows = store
-                    .commands(&filter.wanted(), i64::from(limit))
+                    .commands(&filter.wanted(&store).await?, i64::from(limit))
                     .await
                     .map_err(failed)?;
                 if context.json {
@@ -128,9 +147,13 @@ impl Command {
                     &rows,
                 )?)
             }
-            Action::Show { id } => show(context, &store, id).await,
+            Action::Show { id } => {
+                let id = ids::find(&store, Named::Command, &id).await?;
+                show(context, &store, id).await
+            }
             Action::Retry(retry) => retry.execute(context, &store).await,
             Action::Cancel { id } => {
+                let id = ids::find(&store, Named::Command, &id).await?;
                 let done = store
                     .cancel_command(CommandId::new(id))
                     .await
@@ -148,6 +171,7 @@ impl Command {
                 happened,
                 did_not_happen: _,
             } => {
+                let id = ids::find(&store, Named::Command, &id).await?;
                 let done = store
                     .resolve_command(CommandId::new(id), happened.as_deref())
                     .await

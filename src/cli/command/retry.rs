@@ -8,9 +8,9 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::super::{Context, Failed, failed, output};
+use super::super::{Context, Failed, failed, ids, output};
 use super::Filter;
-use crate::store::{Retryable, Store};
+use crate::store::{Named, Retryable, Store};
 
 /// Groups that a preview lists.
 const GROUPS_MAX: usize = 12;
@@ -27,9 +27,9 @@ const STEP_MAX: usize = 500;
 Without --yes, commands chosen by what they have in common are shown first, and asked about on a terminal. They run again
 in order of arrival, so many a second; interrupting it leaves the rest as they are.")]
 pub(super) struct Retry {
-    /// Their ids
-    #[arg(conflicts_with_all = ["state", "integration", "ticket", "code", "type", "since"])]
-    ids: Vec<Uuid>,
+    /// Their ids, or the beginnings of them
+    #[arg(conflicts_with_all = ["state", "integration", "ticket", "code", "type", "since", "until"])]
+    ids: Vec<String>,
     #[command(flatten)]
     filter: Filter,
     /// How many a second
@@ -45,9 +45,12 @@ impl Retry {
         if self.ids.is_empty() {
             return self.all_that_match(context, store).await;
         }
-        let changed = store.retry_commands(&self.ids).await.map_err(failed)?;
-        let unchanged: Vec<String> = self
-            .ids
+        let mut wanted = Vec::with_capacity(self.ids.len());
+        for text in &self.ids {
+            wanted.push(ids::find(store, Named::Command, text).await?);
+        }
+        let changed = store.retry_commands(&wanted).await.map_err(failed)?;
+        let unchanged: Vec<String> = wanted
             .iter()
             .filter(|id| !changed.contains(id))
             .map(Uuid::to_string)
@@ -71,11 +74,11 @@ impl Retry {
     async fn all_that_match(&self, context: &Context, store: &Store) -> Result<(), Failed> {
         if self.filter.is_empty() {
             let text = "name a command, or what those to run again have in common: --integration, --code, --since, \
-                        --state, --type, --ticket";
+                        --until, --state, --type, --ticket";
             return Err(Failed::Usage(text.into()));
         }
         let found = store
-            .retryable(&self.filter.wanted())
+            .retryable(&self.filter.wanted(store).await?)
             .await
             .map_err(failed)?;
         if !context.json {
