@@ -4,6 +4,7 @@ mod analysis;
 mod command_state;
 mod command_type;
 mod error;
+mod hold;
 mod ids;
 mod integration;
 mod lifecycle;
@@ -16,6 +17,7 @@ pub use analysis::{AnalyserKind, Analysis, AnalysisInput, Preferences, TURNS_MAX
 pub use command_state::{CommandState, Wait, WaitReason};
 pub use command_type::CommandType;
 pub use error::{ErrorCode, Failure};
+pub use hold::{Hold, HoldReason, LaneState, maintenance_until};
 pub use ids::{CommandId, IntegrationId, OrganizationId, TicketId};
 pub use integration::{AuthType, HealthStatus, Integration, IntegrationStatus, OnUnknown};
 pub use lifecycle::{LifeEvent, LifeState, Transition};

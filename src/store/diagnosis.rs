@@ -31,6 +31,8 @@ pub struct OpenCircuit {
     pub failures: i32,
     /// Until when its circuit is open, if it is.
     pub open_until: Option<DateTime<Utc>>,
+    /// That moment is over: one command at a time finds out whether the platform is back.
+    pub is_half_open: bool,
     /// Until when it is paused by the platform's rate limit, if it is, and who decided that.
     pub paused: Option<(DateTime<Utc>, String)>,
     /// Commands that wait for it.
@@ -157,7 +159,7 @@ pub async fn silent_workers(client: &Client) -> Result<Vec<SilentWorker>, StoreE
 pub async fn open_circuits(client: &Client) -> Result<Vec<OpenCircuit>, StoreError> {
     const SQL: &str = "SELECT c.integration_id, i.name, i.platform_name, c.failures, c.open_until, \
              (SELECT count(*) FROM (SELECT FROM commands w WHERE w.lane = c.integration_id AND w.due_at IS NOT NULL LIMIT 100000) w), \
-             c.paused_until, c.paused_by \
+             c.paused_until, c.paused_by, COALESCE(c.open_until <= now(), false) \
              FROM integration_circuits c JOIN integrations i ON i.id = c.integration_id \
              WHERE c.open_until IS NOT NULL OR c.paused_until > now() ORDER BY i.name";
     let rows = limited(client.query(SQL, &[])).await?;
@@ -169,6 +171,7 @@ pub async fn open_circuits(client: &Client) -> Result<Vec<OpenCircuit>, StoreErr
             platform_name: row.get(2),
             failures: row.get(3),
             open_until: row.get(4),
+            is_half_open: row.get(8),
             waiting: row.get(5),
             paused: row
                 .get::<_, Option<DateTime<Utc>>>(6)

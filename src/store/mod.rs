@@ -10,6 +10,7 @@ mod effect;
 mod enqueue;
 mod erase;
 mod error;
+mod holds;
 mod indexes;
 mod integrations;
 mod lifecycle;

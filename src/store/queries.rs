@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::holds::Lanes;
 use super::outbox::DETACH;
 use super::{Store, StoreError, keep_if_sound, limited};
 use crate::contract::{Event, EventData, Outcome, Trace, json_text};
 use crate::domain::{
-    CommandId, ErrorCode, Failure, IntegrationId, OrganizationId, Platform, TicketId, Wait,
+    CommandId, ErrorCode, Failure, Hold, IntegrationId, OrganizationId, Platform, TicketId, Wait,
+    WaitReason,
 };
 
 /// A command for people.
@@ -51,6 +53,8 @@ pub struct CommandRow {
     pub waits_for_turn: bool,
     /// Processes that died while running it alone.
     pub deaths: i32,
+    /// What it really waits for, where that is not its own time (`retry_at`): a circuit, a pause, a window, a state.
+    pub held: Option<Hold>,
     /// Its final event.
     pub final_event: Option<serde_json::Value>,
 }
@@ -118,7 +122,7 @@ pub struct CommandFilter {
 
 const COLUMNS: &str = "id, type, organization_id, integration_id, ticket_id, state, run, attempt, retry_at, wait_reason, \
      received_at, finished_at, error_code, error, doubt_since, lookups, state = 'pending' AND NOT turn, deaths, \
-     final_event, wait_detail";
+     final_event, wait_detail, lane, due_at";
 
 impl Store {
     /// Commands, newest first.
@@ -152,7 +156,11 @@ impl Store {
             ],
         ))
         .await;
-        keep_if_sound(client, result.map(|rows| rows.iter().map(read).collect()))
+        let result = match result {
+            Ok(rows) => read_all(&client, &rows).await,
+            Err(error) => Err(error),
+        };
+        keep_if_sound(client, result)
     }
 
     /// What a retry of all that match would run again, in order of arrival: deferred and failed ones, and of a state that
@@ -226,7 +234,8 @@ impl Store {
                     wait_reason: row.get(10),
                 })
                 .collect();
-            Ok(Some((read(&row), attempts)))
+            let read = read_all(&client, std::slice::from_ref(&row)).await?;
+            Ok(read.into_iter().next().map(|row| (row, attempts)))
         }
         .await;
         keep_if_sound(client, result)
@@ -349,6 +358,33 @@ pub(super) fn decided_by(reason: Option<&str>, detail: Option<i32>) -> Option<St
     wait.map_or_else(|| reason.map(str::to_owned), |wait| Some(wait.to_string()))
 }
 
+/// Reads commands, and what holds those that wait.
+async fn read_all(
+    client: &tokio_postgres::Client,
+    rows: &[tokio_postgres::Row],
+) -> Result<Vec<CommandRow>, StoreError> {
+    let due_in_lane = |row: &tokio_postgres::Row| {
+        let due: Option<DateTime<Utc>> = row.get(21);
+        due.map(|due| (row.get::<_, Uuid>(20), due))
+    };
+    let lanes: Vec<Uuid> = rows
+        .iter()
+        .filter_map(due_in_lane)
+        .map(|(lane, _)| lane)
+        .collect();
+    if lanes.is_empty() {
+        return Ok(rows.iter().map(read).collect());
+    }
+    let lanes = Lanes::read(client, &lanes).await?;
+    let read = |row| {
+        let mut command = read(row);
+        let doubtful = command.doubt_since.is_some();
+        command.held = due_in_lane(row).and_then(|(lane, due)| lanes.hold(lane, due, doubtful));
+        command
+    };
+    Ok(rows.iter().map(read).collect())
+}
+
 fn read(row: &tokio_postgres::Row) -> CommandRow {
     // What is no JSON is shown as the text it is.
     let json = |index: usize| {
@@ -375,6 +411,7 @@ fn read(row: &tokio_postgres::Row) -> CommandRow {
         lookups: row.get(15),
         waits_for_turn: row.get(16),
         deaths: row.get(17),
+        held: None,
         final_event: json(18),
     }
 }

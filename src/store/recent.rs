@@ -6,7 +6,9 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
+use super::holds::Lanes;
 use super::{StoreError, limited};
+use crate::domain::Hold;
 
 /// Of more rows than this, "over so many" is all that is said.
 pub const ROWS_MAX: i64 = 100_000;
@@ -104,14 +106,16 @@ pub struct Waiting {
     pub platform_name: Option<String>,
     /// What they last met.
     pub code: Option<String>,
-    /// What decided when they run next.
+    /// What decided when they run next, as people read it.
     pub decided_by: Option<String>,
     /// How many.
     pub count: i64,
     /// Since when the oldest is here, in seconds.
     pub oldest_seconds: i64,
-    /// When the next runs.
+    /// When the next runs, by its own time.
     pub next_at: Option<DateTime<Utc>>,
+    /// What that really waits for, where it is something else.
+    pub held: Option<Hold>,
 }
 
 /// What is unfinished, by what it waits for, the most first. Looks at [`ROWS_MAX`] rows at most.
@@ -121,20 +125,28 @@ pub struct Waiting {
 pub async fn waiting(client: &Client) -> Result<Vec<Waiting>, StoreError> {
     const SQL: &str = "SELECT NULLIF(w.lane, '00000000-0000-0000-0000-000000000000'), min(i.name), min(i.platform_name), \
              w.error_code, w.wait_reason, count(*), extract(epoch FROM now() - min(w.received_at))::bigint, min(w.due_at), \
-             w.wait_detail FROM (SELECT lane, error_code, wait_reason, wait_detail, received_at, due_at FROM commands WHERE due_at IS NOT NULL LIMIT $1) w \
-             LEFT JOIN integrations i ON i.id = w.lane GROUP BY w.lane, w.error_code, w.wait_reason, w.wait_detail ORDER BY 6 DESC LIMIT 50";
+             w.wait_detail, w.doubtful \
+             FROM (SELECT lane, error_code, wait_reason, wait_detail, received_at, due_at, doubt_since IS NOT NULL AS doubtful \
+             FROM commands WHERE due_at IS NOT NULL LIMIT $1) w LEFT JOIN integrations i ON i.id = w.lane \
+             GROUP BY w.lane, w.error_code, w.wait_reason, w.wait_detail, w.doubtful ORDER BY 6 DESC LIMIT 50";
     let rows = limited(client.query(SQL, &[&(ROWS_MAX + 1)])).await?;
+    let in_lane: Vec<Uuid> = rows.iter().filter_map(|row| row.get(0)).collect();
+    let lanes = Lanes::read(client, &in_lane).await?;
     Ok(rows
         .iter()
-        .map(|row| Waiting {
-            integration_id: row.get(0),
-            name: row.get(1),
-            platform_name: row.get(2),
-            code: row.get(3),
-            decided_by: super::queries::decided_by(row.get(4), row.get(8)),
-            count: row.get(5),
-            oldest_seconds: row.get(6),
-            next_at: row.get(7),
+        .map(|row| {
+            let (lane, next_at): (Option<Uuid>, Option<DateTime<Utc>>) = (row.get(0), row.get(7));
+            Waiting {
+                integration_id: lane,
+                name: row.get(1),
+                platform_name: row.get(2),
+                code: row.get(3),
+                decided_by: super::queries::decided_by(row.get(4), row.get(8)),
+                count: row.get(5),
+                oldest_seconds: row.get(6),
+                next_at,
+                held: next_at.and_then(|due| lanes.hold(lane.unwrap_or_default(), due, row.get(9))),
+            }
         })
         .collect())
 }

@@ -467,3 +467,93 @@ async fn permissions_that_the_worker_lacks_are_named_with_the_line_that_grants_t
     );
     drop(worker);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_really_waits_for_is_named_while_its_integration_is_held_up() {
+    let world = World::new().await;
+    // One attempt, so that no circuit opens by itself.
+    let settings = [("TICKETWIRE__RETRY__SCHEDULE", r#"["1h"]"#)];
+    let worker = world.worker_with(&settings).await;
+    let (create, ticket) = world.create("Exists").await;
+    world.succeeds(create).await;
+    world
+        .fault(json!({ "kind": "status", "status": 503, "operation": "update_issue", "times": 0 }));
+    let data = json!({ "ticket_id": ticket, "title": "Changed" });
+    let update = world.publish("ticket.update", data).await;
+    world.event(update, "deferred").await;
+    assert!(worker.stop().await.success());
+    world.state(update, "deferred").await;
+    let id = update.to_string();
+    world
+        .query(
+            "UPDATE commands SET due_at = now() - interval '2 minutes', retry_at = now() - interval '2 minutes', \
+             received_at = now() - interval '5 minutes' WHERE id = $1",
+            &[&update],
+        )
+        .await;
+    // What `command show`, `command list` and doctor say, after a change of the integration's state.
+    let after = async |sql: &str| {
+        world.query(sql, &[&world.integration]).await;
+        let held = world.cli(&["command", "show", &id])["command"]["held"].clone();
+        let run = |arguments: &[&str]| {
+            let shown = output(&world.environment(), arguments);
+            String::from_utf8_lossy(&shown.stdout).into_owned()
+        };
+        let reason = held["reason"].as_str().unwrap_or_default().to_owned();
+        let text = held["text"]
+            .as_str()
+            .unwrap_or("nothing holds it")
+            .to_owned();
+        let shown = run(&["command", "show", &id]);
+        assert!(shown.contains(&text), "{text:?} in {shown}");
+        let waiting = said(&world);
+        let line = waiting
+            .lines()
+            .find(|line| line.contains("1 wait for Jira"));
+        let line = line.unwrap_or_else(|| panic!("nothing waits in {waiting}"));
+        assert!(line.contains(&text), "{text:?} in {line}");
+        let has_end = held["until"].is_string();
+        assert_eq!(line.contains("the next runs at"), has_end, "{line}");
+        let list = run(&["command", "list", "--state", "deferred"]);
+        assert!(has_end || list.contains(&reason), "{reason} in {list}");
+        if let Some(until) = held["until"].as_str() {
+            let until: chrono::DateTime<chrono::Utc> = until.parse().unwrap();
+            assert!(until > chrono::Utc::now(), "{held}");
+        }
+        (reason, text)
+    };
+
+    let (reason, _) = after("SELECT $1::uuid").await;
+    assert_eq!(reason, "no_worker");
+    let (reason, text) = after(
+        "INSERT INTO integration_circuits (integration_id, failures, open_until) \
+         VALUES ($1, 5, now() + interval '10 minutes') ON CONFLICT (integration_id) \
+         DO UPDATE SET failures = 5, open_until = excluded.open_until",
+    )
+    .await;
+    assert_eq!(reason, "circuit_open");
+    assert!(text.contains("5 failures"), "{text}");
+    let (reason, _) = after(
+        "UPDATE integration_circuits SET open_until = now() - interval '1 second' WHERE integration_id = $1",
+    )
+    .await;
+    assert_eq!(reason, "circuit_half_open");
+    let (reason, text) = after(
+        "UPDATE integration_circuits SET open_until = NULL, paused_until = now() + interval '5 minutes', \
+         paused_by = 'Retry-After: 300 s' WHERE integration_id = $1",
+    )
+    .await;
+    assert_eq!(reason, "paused");
+    assert!(text.contains("Retry-After: 300 s"), "{text}");
+    world.query("DELETE FROM integration_circuits", &[]).await;
+    let (reason, _) = after(
+        "UPDATE integrations SET \
+         maintenance_window_start = to_char(now() AT TIME ZONE 'UTC' - interval '1 hour', 'HH24:MI'), \
+         maintenance_window_end = to_char(now() AT TIME ZONE 'UTC' + interval '1 hour', 'HH24:MI') WHERE id = $1",
+    )
+    .await;
+    assert_eq!(reason, "maintenance_window");
+    let (reason, text) = after("UPDATE integrations SET enabled = false WHERE id = $1").await;
+    assert_eq!(reason, "integration_disabled");
+    assert!(text.contains("integration enable"), "{text}");
+}

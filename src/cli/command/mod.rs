@@ -211,11 +211,20 @@ fn table_row(row: &CommandRow) -> Vec<String> {
         },
         format!("{}/{}", row.run, row.attempt),
         row.received_at.format("%F %T").to_string(),
-        row.retry_at
-            .map(|at| at.format("%F %T").to_string())
-            .unwrap_or_default(),
+        next_of(row),
         row.error_code.clone().unwrap_or_default(),
     ]
+}
+
+/// When it runs next, for a cell: of one that is held, when the hold ends, or by what it is held.
+fn next_of(row: &CommandRow) -> String {
+    let clock = |at: DateTime<Utc>| at.format("%F %T").to_string();
+    match &row.held {
+        Some(hold) => hold
+            .until
+            .map_or_else(|| hold.reason.as_str().to_owned(), clock),
+        None => row.retry_at.map(clock).unwrap_or_default(),
+    }
 }
 
 async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Result<(), Failed> {
@@ -251,7 +260,13 @@ async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Resul
         }
     }
     line("received", row.received_at.to_rfc3339())?;
-    if let Some(at) = row.retry_at {
+    if let Some(hold) = &row.held {
+        let (name, value) = match hold.until {
+            Some(at) => ("runs next", format!("{} ({})", at.to_rfc3339(), hold.text)),
+            None => ("waits for", hold.text.clone()),
+        };
+        line(name, value)?;
+    } else if let Some(at) = row.retry_at {
         line(
             "runs next",
             format!(

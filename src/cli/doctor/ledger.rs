@@ -241,9 +241,13 @@ async fn circuits(client: &Client) -> Vec<Finding> {
                 let (waiting, id) = (circuit.waiting, circuit.integration_id);
                 let clock = "%H:%M:%S UTC";
                 if let Some(until) = circuit.open_until {
+                    let until = if circuit.is_half_open {
+                        "but for one command at a time, which finds out whether it is back".to_owned()
+                    } else {
+                        format!("until {}", until.format(clock))
+                    };
                     let text = format!(
-                        "{name} ({platform}) is left alone until {}: {} failures in a row; {waiting} command(s) wait",
-                        until.format(clock),
+                        "{name} ({platform}) is left alone {until}: {} failures in a row; {waiting} command(s) wait",
                         circuit.failures
                     );
                     let remedy = format!(

@@ -239,12 +239,23 @@ pub(super) fn of_waiting(waiting: &[Waiting]) -> Vec<Finding> {
             } else {
                 group.count.to_string()
             };
-            let next = group
-                .next_at
+            let reason = match &group.held {
+                Some(hold) => hold.text.clone(),
+                None => group
+                    .decided_by
+                    .clone()
+                    .unwrap_or_else(|| "their turn or a free place".to_owned()),
+            };
+            // What holds them may have no end that is known; their own time is over or comes to nothing then.
+            let next_at = match &group.held {
+                Some(hold) => hold.until,
+                None => group.next_at,
+            };
+            let next = next_at
                 .map(|at| format!(", the next runs at {}", at.format("%H:%M:%S UTC")))
                 .unwrap_or_default();
             let text = format!(
-                "{count} wait for {}, the oldest for {}: {} ({}){next}",
+                "{count} wait for {}, the oldest for {}: {} ({reason}){next}",
                 who(
                     group.name.as_deref(),
                     group.platform_name.as_deref(),
@@ -252,10 +263,6 @@ pub(super) fn of_waiting(waiting: &[Waiting]) -> Vec<Finding> {
                 ),
                 age(group.oldest_seconds),
                 group.code.as_deref().unwrap_or("nothing went wrong"),
-                group
-                    .decided_by
-                    .as_deref()
-                    .unwrap_or("their turn or a free place"),
             );
             let look = group.integration_id.map_or_else(
                 || "`ticketwire command list --state deferred`".to_owned(),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::job::{Job, Organization};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::contract::{Command, TicketCommand};
 use crate::domain::{
     ErrorCode, Failure, Integration, IntegrationStatus, Priority, TicketCategory, Wait, WaitReason,
+    maintenance_until,
 };
 use crate::platforms::Driver;
 
@@ -268,7 +269,11 @@ pub(in crate::pipeline) fn in_maintenance(
     row: &Integration,
     now: DateTime<Utc>,
 ) -> Option<(Next, Failure)> {
-    let until = maintenance_until(row, now)?;
+    let until = maintenance_until(
+        row.maintenance_window_start.as_deref(),
+        row.maintenance_window_end.as_deref(),
+        now,
+    )?;
     let text = format!(
         "integration {} is in its maintenance window until {}",
         row.id,
@@ -355,62 +360,4 @@ pub(in crate::pipeline) fn mapped_department<'a>(
     named
         .map(|(_, value)| value)
         .or_else(|| row.department_mapping.get("*"))
-}
-
-/// The end of the daily window, if `now` is in it; a window may go over midnight. An unreadable one is none.
-fn maintenance_until(row: &Integration, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let clock = |text: &Option<String>| NaiveTime::parse_from_str(text.as_deref()?, "%H:%M").ok();
-    let start = clock(&row.maintenance_window_start)?;
-    let end = clock(&row.maintenance_window_end)?;
-    window_until(start, end, now)
-}
-
-fn window_until(start: NaiveTime, end: NaiveTime, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let time = now.time();
-    let inside = if start <= end {
-        start <= time && time < end
-    } else {
-        time >= start || time < end
-    };
-    if !inside {
-        return None;
-    }
-    let today = now.date_naive().and_time(end).and_utc();
-    Some(if today > now {
-        today
-    } else {
-        today + chrono::Duration::days(1)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> DateTime<Utc> {
-        DateTime::parse_from_rfc3339(text)
-            .unwrap()
-            .with_timezone(&Utc)
-    }
-
-    #[test]
-    fn a_maintenance_window_may_go_over_midnight() {
-        let clock = |text| NaiveTime::parse_from_str(text, "%H:%M").unwrap();
-        let (late, early) = (clock("22:30"), clock("02:00"));
-
-        assert_eq!(window_until(late, early, at("2026-01-31T22:29:59Z")), None);
-        assert_eq!(
-            window_until(late, early, at("2026-01-31T22:30:00Z")),
-            Some(at("2026-02-01T02:00:00Z"))
-        );
-        assert_eq!(
-            window_until(late, early, at("2026-02-01T01:59:59Z")),
-            Some(at("2026-02-01T02:00:00Z"))
-        );
-        assert_eq!(window_until(late, early, at("2026-02-01T02:00:00Z")), None);
-        assert_eq!(
-            window_until(early, late, at("2026-02-01T12:00:00Z")),
-            Some(at("2026-02-01T22:30:00Z"))
-        );
-    }
 }
