@@ -50,6 +50,9 @@ super::wire_enum! {
         SettleAfter = "settle_after",
         /// An outcome is unknown and cannot be looked up now.
         UnknownOutcome = "unknown_outcome",
+        /// An outcome is unknown, and the platform refuses the look-up: the credential is bad, or may not read; the detail
+        /// is the HTTP status, where there is one.
+        LookUpRefused = "look_up_refused",
         /// The ticket is not known yet.
         TicketUnknown = "ticket_unknown",
         /// Routing has chosen the integration, and the command goes into its lane.
@@ -122,6 +125,11 @@ impl std::fmt::Display for Wait {
             }
             WaitReason::SettleAfter => write!(f, "look-up {detail} (dispatch.settle_after)"),
             WaitReason::UnknownOutcome => f.write_str("look-up of an unknown outcome"),
+            WaitReason::LookUpRefused => {
+                f.write_str("look-up of an unknown outcome; the last one was refused")?;
+                self.detail
+                    .map_or(Ok(()), |status| write!(f, " (HTTP {status})"))
+            }
             WaitReason::TicketUnknown => f.write_str("the ticket is not known yet"),
             WaitReason::Routed => f.write_str("routing has chosen the integration"),
             WaitReason::Children => write!(f, "{detail} of its commands are not done"),

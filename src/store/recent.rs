@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::holds::Lanes;
 use super::{StoreError, limited};
-use crate::domain::Hold;
+use crate::domain::{Hold, WaitReason};
 
 /// Of more rows than this, "over so many" is all that is said.
 pub const ROWS_MAX: i64 = 100_000;
@@ -108,6 +108,8 @@ pub struct Waiting {
     pub code: Option<String>,
     /// What decided when they run next, as people read it.
     pub decided_by: Option<String>,
+    /// The same, where it is known.
+    pub wait_reason: Option<WaitReason>,
     /// How many.
     pub count: i64,
     /// Since when the oldest is here, in seconds.
@@ -142,6 +144,7 @@ pub async fn waiting(client: &Client) -> Result<Vec<Waiting>, StoreError> {
                 platform_name: row.get(2),
                 code: row.get(3),
                 decided_by: super::queries::decided_by(row.get(4), row.get(8)),
+                wait_reason: row.get::<_, Option<&str>>(4).and_then(WaitReason::parse),
                 count: row.get(5),
                 oldest_seconds: row.get(6),
                 next_at,

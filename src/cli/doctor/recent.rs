@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::Finding;
-use crate::domain::ErrorCode;
+use crate::domain::{ErrorCode, WaitReason};
 use crate::store::recent::{Ended, Lately, ROWS_MAX, Unsent, Waiting};
 
 /// Groups that are named; of more, only the number is told.
@@ -224,13 +224,43 @@ fn remedy(code: &str, id: &str) -> (bool, String) {
     }
 }
 
+/// Whether what they wait for is a look-up that the platform refused.
+fn is_refused(group: &Waiting) -> bool {
+    group.wait_reason == Some(WaitReason::LookUpRefused)
+}
+
+/// Nobody knows whether they happened, and nobody can find out before a person has mended the credential.
+fn of_refused_look_up(group: &Waiting) -> Finding {
+    let id = group
+        .integration_id
+        .map_or_else(|| "ID".to_owned(), |id| id.to_string());
+    let text = format!(
+        "{} of unknown outcome at {} cannot be looked up, the oldest for {}: {}",
+        group.count,
+        who(
+            group.name.as_deref(),
+            group.platform_name.as_deref(),
+            group.integration_id
+        ),
+        age(group.oldest_seconds),
+        group.decided_by.as_deref().unwrap_or_default(),
+    );
+    let remedy = format!(
+        "mend its credential: `ticketwire integration update {id} --credentials …`, then `integration test {id}`; which \
+         ones: `ticketwire command list --integration {id} --code outcome_unknown`"
+    );
+    Finding::fault("waiting", text, remedy)
+}
+
 /// What waits for longer than a moment, and for what.
 pub(super) fn of_waiting(waiting: &[Waiting]) -> Vec<Finding> {
     let long: Vec<&Waiting> = waiting
         .iter()
-        .filter(|group| group.oldest_seconds >= SHORT_SECONDS)
+        .filter(|group| group.oldest_seconds >= SHORT_SECONDS && !is_refused(group))
         .collect();
-    let mut findings: Vec<Finding> = long
+    let refused = waiting.iter().filter(|group| is_refused(group));
+    let mut findings: Vec<Finding> = refused.map(of_refused_look_up).collect();
+    let others: Vec<Finding> = long
         .iter()
         .take(NAMED_MAX)
         .map(|group| {
@@ -271,6 +301,7 @@ pub(super) fn of_waiting(waiting: &[Waiting]) -> Vec<Finding> {
             Finding::notice("waiting", text, look)
         })
         .collect();
+    findings.extend(others);
     if long.len() > NAMED_MAX {
         let text = format!("and {} more groups", long.len() - NAMED_MAX);
         let look = "`ticketwire command list --state deferred`";

@@ -6,7 +6,7 @@ use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
 use uuid::Uuid;
 
 use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
-use crate::support::{SITE, World, http_json, wait_for};
+use crate::support::{SITE, World, http_json, output, wait_for};
 
 /// What each operation sends.
 const OPERATIONS: [Steps; 8] = [
@@ -397,6 +397,20 @@ async fn an_answer_to_a_stranger_proves_nothing_and_the_issue_is_adopted_once_th
 
     expire(&world);
     looked_up(&world, create, 2).await;
+    // Whoever looks at the command sees that nobody can find out, and why.
+    let shown = world.cli(&["command", "show", &create.to_string()])["command"].clone();
+    assert_eq!(shown["wait_reason"], "look_up_refused", "{shown:#}");
+    let why = shown["error"]["message"].as_str().unwrap();
+    assert!(
+        why.contains("cannot be looked up now") && why.contains("renew"),
+        "{why}"
+    );
+    let sick = output(&world.environment(), &["doctor"]);
+    let sick = String::from_utf8_lossy(&sick.stdout).into_owned();
+    assert!(
+        sick.contains("FAULT   waiting       1 of unknown outcome at Jira (jira, "),
+        "{sick}"
+    );
     let (other, _) = world.create("Refused").await;
     let failed = world.fails(other, "authentication_failed").await;
     world.state(create, "deferred").await;

@@ -206,7 +206,7 @@ impl Run<'_> {
                         }
                     },
                     Err(error) if self.job.doubt_since.is_some() => {
-                        let conclusion = self.look_up_failed(&error, self.asked.get());
+                        let conclusion = self.look_up_failed(&error, self.asked.get(), None);
                         return Attached::Concluded(Box::new(conclusion));
                     }
                     Err(error) => return Attached::Stopped(outcomes, error, Culprit::Platform),

@@ -130,7 +130,11 @@ impl Run<'_> {
                 {
                     self.circuit = Some(CircuitTally::paused(hint));
                 }
-                LookedUp::concluded(self.look_up_failed(&error, hint))
+                // Before its step of the schedule it would only come back to be put off, without the reason.
+                let made = usize::try_from(self.job.lookups).unwrap_or(usize::MAX);
+                let step = look_up_schedule.get(made);
+                let step = step.map(|rung| after(doubt_since, *rung));
+                LookedUp::concluded(self.look_up_failed(&error, hint, step))
             }
         }
     }
@@ -151,35 +155,62 @@ impl Run<'_> {
     }
 
     /// What follows where the platform could not be asked: the doubt stays, as nothing is proved. Where the credential is
-    /// why, and the integration one that waits for a better one, so does the command.
+    /// why, and the integration one that waits for a better one, so does the command. `step` is the moment of the look-up
+    /// that the schedule has next, if there is one.
     pub(super) fn look_up_failed(
         &mut self,
         error: &AdapterError,
         hint: Option<Duration>,
+        step: Option<DateTime<Utc>>,
     ) -> Conclusion {
         if error.class == ErrorClass::Authentication && self.parks_on_refusal() {
             return self.parks(error.failure());
         }
-        self.stays_in_doubt(&error.public, hint).into()
+        let wait = match error.class {
+            ErrorClass::Authentication | ErrorClass::Permission => Wait {
+                reason: WaitReason::LookUpRefused,
+                detail: error.http_status.map(i32::from),
+            },
+            ErrorClass::Transient { .. }
+            | ErrorClass::Timeout
+            | ErrorClass::RateLimited { .. }
+            | ErrorClass::NotFound
+            | ErrorClass::Validation { .. }
+            | ErrorClass::Gone
+            | ErrorClass::Conflict
+            | ErrorClass::Unsupported
+            | ErrorClass::Egress
+            | ErrorClass::Unknown
+            | ErrorClass::Internal => Wait::of(WaitReason::UnknownOutcome),
+        };
+        let mut disposition = self.still_in_doubt(&error.public, hint, wait);
+        if let Disposition::Retry { next, failure } = &mut disposition {
+            failure.http_status = error.http_status;
+            next.at = step.map_or(next.at, |step| next.at.max(step));
+        }
+        disposition.into()
     }
 
     /// A command in doubt that cannot be looked up now: it waits, and after a day ends `outcome_unknown`.
-    pub(super) fn stays_in_doubt(&mut self, why: &str, hint: Option<Duration>) -> Disposition {
+    pub(super) fn stays_in_doubt(&mut self, why: &str) -> Disposition {
+        self.still_in_doubt(why, None, Wait::of(WaitReason::UnknownOutcome))
+    }
+
+    fn still_in_doubt(&mut self, why: &str, hint: Option<Duration>, wait: Wait) -> Disposition {
         let now = Utc::now();
         let since = self.job.doubt_since.unwrap_or(now);
-        if (now - since).to_std().unwrap_or_default() >= DOUBT_MAX {
+        let elapsed = (now - since).to_std().unwrap_or_default();
+        if elapsed >= DOUBT_MAX {
             return self.failed(unknown_for_good(why));
         }
         // Short at first, as most troubles are; a look-up costs the platform little.
-        let elapsed = (now - since).to_std().unwrap_or_default();
         let pause = (elapsed / 4).clamp(Duration::from_secs(1), DOUBT_PAUSE);
         let next = Next {
             at: after(now, pause),
-            wait: Wait::of(WaitReason::UnknownOutcome),
+            wait,
         };
-        let next = retry::no_sooner(next, hint, now);
         Disposition::Retry {
-            next,
+            next: retry::no_sooner(next, hint, now),
             failure: still_unknown(&format!("it cannot be looked up now: {why}")),
         }
     }

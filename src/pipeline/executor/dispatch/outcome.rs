@@ -40,7 +40,7 @@ impl Run<'_> {
             && failure.code != ErrorCode::Quarantined
             && self.may_have_made_something()
         {
-            return self.stays_in_doubt(&failure.message, None);
+            return self.stays_in_doubt(&failure.message);
         }
         self.failed(failure)
     }
