@@ -69,6 +69,8 @@ super::wire_enum! {
         WorkerDied = "worker_died",
         /// `ticketwire command retry`.
         CommandRetry = "command_retry",
+        /// `ticketwire command resolve --did-not-happen`: a person settled the doubt, and it is sent again.
+        Resolved = "resolved",
     }
 }
 
@@ -140,6 +142,9 @@ impl std::fmt::Display for Wait {
             WaitReason::WorkerStopped => f.write_str("the worker that held it stopped"),
             WaitReason::WorkerDied => f.write_str("the process that ran it died"),
             WaitReason::CommandRetry => f.write_str("command retry"),
+            WaitReason::Resolved => {
+                f.write_str("a person said that it did not happen (command resolve)")
+            }
         }
     }
 }

@@ -284,14 +284,25 @@ impl Store {
     /// # Errors
     /// As the connection's.
     pub async fn retry_commands(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+        self.run_again(ids, WaitReason::CommandRetry).await
+    }
+
+    /// The same for a reason, which the history of the attempts keeps: it is a person who decided what came next.
+    async fn run_again(&self, ids: &[Uuid], reason: WaitReason) -> Result<Vec<Uuid>, StoreError> {
+        const HISTORY: &str = "UPDATE command_attempts a SET wait_reason = $2, wait_detail = NULL, retry_at = now() \
+             FROM (SELECT id, run, attempt FROM commands WHERE id = ANY($1) \
+                   AND state IN ('deferred', 'failed', 'cancelled') FOR UPDATE) c \
+             WHERE a.command_id = c.id AND a.run = c.run AND a.attempt = c.attempt";
+        let reason = reason.as_str();
         let mut client = self.get().await?;
         let result = async {
             let transaction = limited(client.transaction()).await?;
             limited(transaction.execute(DETACH, &[&ids])).await?;
+            limited(transaction.execute(HISTORY, &[&ids, &reason])).await?;
             let deferred = limited(transaction.query(
-                "UPDATE commands SET due_at = now(), retry_at = now(), wait_reason = 'command_retry', wait_detail = NULL \
+                "UPDATE commands SET due_at = now(), retry_at = now(), wait_reason = $2, wait_detail = NULL \
                  WHERE id = ANY($1) AND state = 'deferred' RETURNING id",
-                &[&ids],
+                &[&ids, &reason],
             ))
             .await?;
             let failed = limited(transaction.query(
@@ -299,10 +310,10 @@ impl Store {
                  doubt_since = CASE WHEN error_code IN ('outcome_unknown', 'quarantined') \
                                     THEN COALESCE(doubt_since, finished_at, now()) END, lookups = 0, \
                  attempt = 0, finished_at = NULL, final_event = NULL, final_key = NULL, error_code = NULL, \
-                 error = NULL, deaths = 0, wait_reason = 'command_retry', wait_detail = NULL \
+                 error = NULL, deaths = 0, wait_reason = $2, wait_detail = NULL \
                  WHERE id = ANY($1) AND state IN ('failed', 'cancelled') \
                  RETURNING id, organization_id, ticket_id",
-                &[&ids],
+                &[&ids, &reason],
             ))
             .await?;
             let alone: Vec<Uuid> =
@@ -465,7 +476,7 @@ impl Store {
         let result = limited(client.query_opt(sql.as_str(), &[&id.uuid()])).await;
         let found = keep_if_sound(client, result)?.is_some();
         if found {
-            self.retry_commands(&[id.uuid()]).await?;
+            self.run_again(&[id.uuid()], WaitReason::Resolved).await?;
         }
         Ok(found)
     }

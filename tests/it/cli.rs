@@ -169,6 +169,40 @@ async fn a_command_can_be_sent_followed_shown_cancelled_and_resolved() {
         event["data"]["result"]["integration_result"]["external_ticket_id"],
         key.as_str()
     );
+    let shown = world.cli(&["command", "show", &unknown.to_string()]);
+    let decided = &shown["decisions"][0];
+    assert_eq!(decided["by"], "an operator", "{shown:#}");
+    assert!(decided["at"].is_string(), "{shown:#}");
+    assert!(
+        decided["what"].as_str().unwrap().contains(&key),
+        "{shown:#}"
+    );
+
+    // The other answer leaves its trace, too: in the attempts, which outlive the next run.
+    world.clear_faults();
+    world.fault(json!({ "kind": "reset_after_store", "operation": "create_issue" }));
+    world.fault(json!({ "kind": "status", "status": 503, "operation": "search", "times": 0 }));
+    let (denied, _) = world.create("Not so").await;
+    world.event(denied, "deferred").await;
+    world.cli(&[
+        "command",
+        "resolve",
+        &denied.to_string(),
+        "--did-not-happen",
+    ]);
+    world.succeeds(denied).await;
+    let shown = output(
+        &world.environment(),
+        &["command", "show", &denied.to_string()],
+    );
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let decided = shown
+        .lines()
+        .find(|line| line.trim().starts_with("decided"));
+    assert!(
+        decided.is_some_and(|line| line.contains("an operator said that it did not happen")),
+        "{shown}"
+    );
     drop(worker);
 }
 

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use self::retry::Retry;
 use super::{Context, Failed, failed, ids, moment, output};
-use crate::domain::{CommandId, CommandState, CommandType, ErrorCode, WireEnum};
-use crate::store::{CommandFilter, CommandRow, Named, Store};
+use crate::domain::{CommandId, CommandState, CommandType, ErrorCode, WaitReason, WireEnum};
+use crate::store::{AttemptRow, CommandFilter, CommandRow, Named, Store};
 
 /// The life of commands: what was tried, what it met, when it runs next and what decided that.
 #[derive(Args)]
@@ -227,6 +227,47 @@ fn next_of(row: &CommandRow) -> String {
     }
 }
 
+/// What a person said of a command of unknown outcome.
+#[derive(serde::Serialize)]
+struct Decision {
+    /// When, as far as that is stored.
+    at: Option<String>,
+    by: String,
+    what: String,
+}
+
+/// What people decided about a command (`command resolve`), as far as the ledger keeps it.
+fn decisions(row: &CommandRow, attempts: &[AttemptRow]) -> Vec<Decision> {
+    let is_resolved = |reason: Option<&str>| reason == Some(WaitReason::Resolved.as_str());
+    let not_happened = |at: Option<DateTime<Utc>>| Decision {
+        at: at.map(|at| at.to_rfc3339()),
+        by: "an operator".into(),
+        what: "it did not happen, so that it is sent again (command resolve)".into(),
+    };
+    let mut all: Vec<Decision> = attempts
+        .iter()
+        .filter(|attempt| is_resolved(attempt.wait_reason.as_deref()))
+        .map(|attempt| not_happened(attempt.retry_at))
+        .collect();
+    // What a process died of has no attempt on record.
+    if all.is_empty() && is_resolved(row.wait_reason.as_deref()) {
+        all.push(not_happened(row.retry_at));
+    }
+    let event = row.final_event.as_ref();
+    let result = event.map(|event| &event["data"]["result"]["integration_result"]);
+    if let (Some(event), Some(result)) = (event, result)
+        && let Some(by) = result["details"]["resolved_by"].as_str()
+    {
+        let external = result["external_ticket_id"].as_str().unwrap_or_default();
+        all.push(Decision {
+            at: event["time"].as_str().map(str::to_owned),
+            by: by.to_owned(),
+            what: format!("it happened, as {external} (command resolve)"),
+        });
+    }
+    all
+}
+
 async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Result<(), Failed> {
     let found = store.command(CommandId::new(id)).await.map_err(failed)?;
     let Some((row, attempts)) = found else {
@@ -236,7 +277,7 @@ async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Resul
     };
     if context.json {
         return Ok(output::json(
-            &json!({ "command": row, "attempts": attempts }),
+            &json!({ "command": row, "attempts": attempts, "decisions": decisions(&row, &attempts) }),
         )?);
     }
     output::line(&format!("{} {}", row.r#type, row.id))?;
@@ -300,6 +341,13 @@ async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Resul
         line(
             "error",
             format!("{}: {error}", row.error_code.as_deref().unwrap_or_default()),
+        )?;
+    }
+    for decision in decisions(&row, &attempts) {
+        let at = decision.at.map_or_else(String::new, |at| format!("{at}: "));
+        line(
+            "decided",
+            format!("{at}{} said that {}", decision.by, decision.what),
         )?;
     }
     if let Some(at) = row.finished_at {
