@@ -207,34 +207,69 @@ pub struct Ailing {
     pub waiting: i64,
 }
 
+/// Integrations whose state keeps them from their work: the worst of them, and how many there are.
+#[derive(Debug, Clone, Default)]
+pub struct AilingIntegrations {
+    /// The worst first, at most as many as were asked for.
+    pub worst: Vec<Ailing>,
+    /// How many there are that fail: parked, in error, unhealthy or expired.
+    pub failing: i64,
+    /// How many others: about to expire, left inactive, or never active.
+    pub others: i64,
+}
+
 /// The enabled integrations that take no work or soon will not: parked, in error, expired, about to expire, or enabled but
-/// inactive (as the legacy application left many).
+/// inactive (as the legacy application left many). What worked and fails comes before what never worked.
 ///
 /// # Errors
 /// As the connection's.
-pub async fn ailing_integrations(client: &Client) -> Result<Vec<Ailing>, StoreError> {
-    const SQL: &str = "SELECT i.id, i.name, i.platform_name, i.status::text, i.parked_at, i.health_check_error, \
-             CASE WHEN i.expires_at < now() + interval '7 days' THEN i.expires_at END, \
-             (SELECT count(*) FROM (SELECT FROM commands w WHERE w.lane = i.id AND w.due_at IS NOT NULL LIMIT 100000) w), \
-             COALESCE(i.health_check_status IN ('unhealthy', 'degraded'), false), i.last_health_check_at, i.last_success_at \
+pub async fn ailing_integrations(
+    client: &Client,
+    most: usize,
+) -> Result<AilingIntegrations, StoreError> {
+    const SQL: &str = "WITH ailing AS (SELECT i.id, i.name, i.platform_name, i.status::text AS status, i.parked_at, \
+             i.health_check_error, i.last_health_check_at, i.last_success_at, \
+             CASE WHEN i.expires_at < now() + interval '7 days' THEN i.expires_at END AS expires_at, \
+             COALESCE(i.health_check_status IN ('unhealthy', 'degraded'), false) AS unhealthy, \
+             CASE WHEN i.parked_at IS NOT NULL THEN 0 \
+                  WHEN i.status = 'error' THEN 1 \
+                  WHEN i.status = 'active' AND i.health_check_status IN ('unhealthy', 'degraded') THEN 2 \
+                  WHEN i.status = 'expired' OR i.expires_at <= now() THEN 3 \
+                  WHEN i.status = 'pending' AND i.last_success_at IS NOT NULL THEN 4 \
+                  WHEN i.status = 'active' THEN 5 \
+                  WHEN i.status = 'pending' THEN 7 ELSE 6 END AS grade \
              FROM integrations i WHERE i.enabled AND NOT i.is_deleted AND (i.parked_at IS NOT NULL \
-             OR i.health_check_status IN ('unhealthy', 'degraded') OR i.status IN ('error', 'expired', 'inactive', 'suspended') OR i.expires_at < now() + interval '7 days') \
-             ORDER BY i.parked_at NULLS LAST, i.name LIMIT 1000";
-    let rows = limited(client.query(SQL, &[])).await?;
-    Ok(rows
-        .iter()
-        .map(|row| Ailing {
-            id: row.get(0),
-            name: row.get(1),
-            platform_name: row.get(2),
-            status: row.get(3),
-            parked_at: row.get(4),
-            error: row.get(5),
-            expires_at: row.get(6),
-            waiting: row.get(7),
-            is_unhealthy: row.get(8),
-            checked_at: row.get(9),
-            succeeded_at: row.get(10),
-        })
-        .collect())
+             OR i.health_check_status IN ('unhealthy', 'degraded') OR i.status IN ('error', 'expired', 'inactive', 'suspended') \
+             OR i.expires_at < now() + interval '7 days')), \
+             worst AS (SELECT * FROM ailing ORDER BY grade, parked_at NULLS LAST, name, id LIMIT $1) \
+             SELECT a.id, a.name, a.platform_name, a.status, a.parked_at, a.health_check_error, a.expires_at, \
+             (SELECT count(*) FROM (SELECT FROM commands w WHERE w.lane = a.id AND w.due_at IS NOT NULL LIMIT 100000) w), \
+             a.unhealthy, a.last_health_check_at, a.last_success_at, n.failing, n.others \
+             FROM worst a, (SELECT count(*) FILTER (WHERE grade < 4) AS failing, count(*) FILTER (WHERE grade >= 4) AS others \
+             FROM ailing) n ORDER BY a.grade, a.parked_at NULLS LAST, a.name, a.id";
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = limited(client.query(SQL, &[&most])).await?;
+    let Some(first) = rows.first() else {
+        return Ok(AilingIntegrations::default());
+    };
+    Ok(AilingIntegrations {
+        failing: first.get(11),
+        others: first.get(12),
+        worst: rows
+            .iter()
+            .map(|row| Ailing {
+                id: row.get(0),
+                name: row.get(1),
+                platform_name: row.get(2),
+                status: row.get(3),
+                parked_at: row.get(4),
+                error: row.get(5),
+                expires_at: row.get(6),
+                waiting: row.get(7),
+                is_unhealthy: row.get(8),
+                checked_at: row.get(9),
+                succeeded_at: row.get(10),
+            })
+            .collect(),
+    })
 }

@@ -557,3 +557,36 @@ async fn what_a_command_really_waits_for_is_named_while_its_integration_is_held_
     assert_eq!(reason, "integration_disabled");
     assert!(text.contains("integration enable"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_sick_integrations_the_failing_come_first_and_all_are_counted() {
+    let world = World::new().await;
+    // Made like the first, and never tested with success.
+    let never = "INSERT INTO integrations SELECT (jsonb_populate_record(i, jsonb_build_object('id', gen_random_uuid(), \
+         'name', 'Never ' || n, 'status', 'pending', 'health_check_status', 'unhealthy', 'last_success_at', NULL))).* \
+         FROM integrations i, generate_series(1, 12) n WHERE i.id = $1";
+    world.query(never, &[&world.integration]).await;
+    world
+        .query(
+            "UPDATE integrations SET name = 'Zulu', health_check_status = 'unhealthy' WHERE id = $1",
+            &[&world.integration],
+        )
+        .await;
+
+    let text = said(&world);
+
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains(" integrations "))
+        .collect();
+    assert_eq!(lines.len(), 11, "{text}");
+    assert!(lines[0].contains("Zulu (jira, "), "{text}");
+    assert!(
+        lines[10].contains("and 3 more: 0 that fail, 3 that were never active"),
+        "{text}"
+    );
+    assert!(
+        text.contains("`ticketwire integration list` shows all"),
+        "{text}"
+    );
+}

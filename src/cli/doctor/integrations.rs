@@ -2,27 +2,41 @@
 
 use super::Finding;
 use crate::store::Client;
-use crate::store::diagnosis::{self, Ailing};
+use crate::store::diagnosis::{self, Ailing, AilingIntegrations};
 
-/// Integrations that are named; of more, only the number is told.
+/// Integrations that are named, the worst; of more, only the number is told.
 const NAMED_MAX: usize = 10;
 
 pub(super) async fn examine(client: &Client) -> Vec<Finding> {
-    let ailing = match diagnosis::ailing_integrations(client).await {
-        Ok(ailing) => ailing,
-        Err(error) => return vec![Finding::unanswered("integrations", &error)],
-    };
-    if ailing.is_empty() {
+    match diagnosis::ailing_integrations(client, NAMED_MAX).await {
+        Ok(ailing) => of_ailing(&ailing),
+        Err(error) => vec![Finding::unanswered("integrations", &error)],
+    }
+}
+
+fn of_ailing(ailing: &AilingIntegrations) -> Vec<Finding> {
+    if ailing.worst.is_empty() {
         return vec![Finding::ok(
             "integrations",
             "every one that is enabled takes work or waits for its first test",
         )];
     }
-    let mut findings: Vec<Finding> = ailing.iter().take(NAMED_MAX).map(finding).collect();
-    if ailing.len() > NAMED_MAX {
-        let text = format!("and {} more like these", ailing.len() - NAMED_MAX);
-        let look = "`ticketwire integration list` shows all";
-        findings.push(Finding::notice("integrations", text, look));
+    let mut findings: Vec<Finding> = ailing.worst.iter().map(finding).collect();
+    let shown = i64::try_from(findings.len()).unwrap_or(i64::MAX);
+    // The failing ones come first, so what is left of them is what did not fit.
+    let failing = (ailing.failing - shown).max(0);
+    let others = ailing.others - (shown - ailing.failing).max(0);
+    if failing + others > 0 {
+        let text = format!(
+            "and {} more: {failing} that fail, {others} that were never active, are inactive or expire soon",
+            failing + others
+        );
+        let look = "`ticketwire integration list` shows all with their status";
+        findings.push(if failing > 0 {
+            Finding::fault("integrations", text, look)
+        } else {
+            Finding::notice("integrations", text, look)
+        });
     }
     findings
 }
