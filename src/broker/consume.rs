@@ -65,6 +65,38 @@ impl Delivery {
             .map(lapin::types::ShortString::as_str)
     }
 
+    /// AMQP `content_encoding`.
+    #[must_use]
+    pub fn content_encoding(&self) -> Option<&str> {
+        self.raw
+            .properties
+            .content_encoding()
+            .as_ref()
+            .map(lapin::types::ShortString::as_str)
+    }
+
+    /// The headers whose names `name_of` knows, under the names it gives them, as JSON; a timestamp as text (RFC 3339).
+    #[must_use]
+    pub fn named_headers(
+        &self,
+        name_of: impl Fn(&str) -> Option<&str>,
+    ) -> serde_json::Map<String, serde_json::Value> {
+        let headers = self.raw.properties.headers().as_ref();
+        let all = headers.into_iter().flat_map(|headers| headers.inner());
+        all.filter_map(|(header, value)| {
+            let name = name_of(header.as_str())?;
+            let value = match value {
+                AMQPValue::Timestamp(seconds) => i64::try_from(*seconds)
+                    .ok()
+                    .and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0))
+                    .map_or(serde_json::Value::Null, |at| at.to_rfc3339().into()),
+                other => value_json(other),
+            };
+            Some((name.to_owned(), value))
+        })
+        .collect()
+    }
+
     /// AMQP `reply_to`.
     #[must_use]
     pub fn reply_to(&self) -> Option<&str> {

@@ -58,11 +58,7 @@ impl Send {
         let raw = RawMessage {
             routing_key: &self.command_type,
             body: body.as_bytes(),
-            content_type: None,
-            traceparent: None,
-            tracestate: None,
-            reply_to: None,
-            correlation_id: None,
+            ..RawMessage::default()
         };
         // What the worker would reject is said here, before anything is published.
         if let Err(rejection) = Envelope::parse(

@@ -1,32 +1,14 @@
-//! The CloudEvents 1.0 envelope of a command, in structured JSON mode.
+//! The CloudEvents 1.0 envelope of a command; [`super::content`] reads it from either mode.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::content::{self, RawMessage};
 use super::fields::{TIME, kind, time_of};
 use super::{Command, CommandType, Faults, Fields};
-use crate::domain::{CommandId, ErrorCode, Failure, MASK, OrganizationId, json_fault, shown};
-
-/// A message as it came from the broker, borrowed.
-#[derive(Debug, Clone, Copy)]
-pub struct RawMessage<'a> {
-    /// Its routing key: must equal the command's type.
-    pub routing_key: &'a str,
-    /// Its body.
-    pub body: &'a [u8],
-    /// AMQP `content_type`.
-    pub content_type: Option<&'a str>,
-    /// AMQP header `traceparent`, used where the envelope has none.
-    pub traceparent: Option<&'a str>,
-    /// AMQP header `tracestate`.
-    pub tracestate: Option<&'a str>,
-    /// AMQP `reply_to`.
-    pub reply_to: Option<&'a str>,
-    /// AMQP `correlation_id`.
-    pub correlation_id: Option<&'a str>,
-}
+use crate::domain::{CommandId, ErrorCode, Failure, MASK, OrganizationId, shown};
 
 /// W3C trace context, handed through to the events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,7 +81,7 @@ impl Envelope {
         let mut known = Known::of(raw);
         let read = known
             .check_reply_to(own_prefix)
-            .and_then(|()| read_object(raw, body_bytes_max));
+            .and_then(|()| content::object(raw, body_bytes_max));
         let attributes = match read {
             Ok(attributes) => attributes,
             Err((field, fault)) => {
@@ -143,12 +125,12 @@ impl Envelope {
         }
     }
 
-    /// A rejection of a command that parsed, for who sent it.
+    /// A rejection of a command that parsed, for who sent it; `whole` is the message's ([`RawMessage::whole`]).
     #[must_use]
-    pub fn into_forbidden(self, fault: &str, body: &[u8]) -> Rejection {
+    pub fn into_forbidden(self, fault: &str, whole: &[u8]) -> Rejection {
         let fields = Faults::from([("user_id".to_owned(), fault.to_owned())]);
         let failure = Failure::new(ErrorCode::InvalidCommand, format!("user_id {fault}"));
-        self.into_rejection(failure.with_fields(fields), body)
+        self.into_rejection(failure.with_fields(fields), whole)
     }
 
     /// A rejection of a command that parsed: the id belongs to another one already.
@@ -200,7 +182,7 @@ impl Known {
     }
 
     /// The worker's own queues are no reply address, not even for the rejection.
-    fn check_reply_to(&mut self, own_prefix: &str) -> Result<(), Unreadable> {
+    fn check_reply_to(&mut self, own_prefix: &str) -> Result<(), content::Unreadable> {
         let rest = self
             .reply_to
             .as_deref()
@@ -234,7 +216,7 @@ impl Known {
             trace: self.trace,
             reply_to: self.reply_to,
             correlation_id: self.correlation_id,
-            event_id: digest_id(raw.routing_key, raw.body),
+            event_id: digest_id(raw.routing_key, &raw.whole()),
         })
     }
 }
@@ -246,50 +228,6 @@ fn digest_id(routing_key: &str, body: &[u8]) -> Uuid {
         .chain_update(body)
         .finalize();
     Uuid::new_v5(&NAMESPACE_REJECTED, &digest)
-}
-
-/// Why a message cannot even be read: a field and its one fault.
-type Unreadable = (&'static str, String);
-
-/// The message's body as a JSON object.
-fn read_object(
-    raw: &RawMessage<'_>,
-    body_bytes_max: usize,
-) -> Result<Map<String, Value>, Unreadable> {
-    if raw.body.len() > body_bytes_max {
-        let fault = format!(
-            "has {} bytes; the limit is {body_bytes_max} (setting amqp.max_message_bytes)",
-            raw.body.len()
-        );
-        return Err(("message", fault));
-    }
-    let content_type = raw.content_type.filter(|text| !text.is_empty());
-    if let Some(content_type) = content_type.filter(|text| !is_json_type(text)) {
-        let fault = format!(
-            "is {:?}; send application/cloudevents+json or application/json",
-            shown(content_type)
-        );
-        return Err(("content_type", fault));
-    }
-    match serde_json::from_slice::<Value>(raw.body) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(other) => {
-            let fault = format!("must be a JSON object, not {}", kind(&other));
-            Err(("message", fault))
-        }
-        Err(error) => Err(("message", message_fault(&error))),
-    }
-}
-
-/// Whether a `content_type` is one of JSON, whatever its parameters.
-fn is_json_type(content_type: &str) -> bool {
-    let essence = content_type
-        .split_once(';')
-        .map_or(content_type, |(essence, _)| essence)
-        .trim();
-    ["application/cloudevents+json", "application/json"]
-        .iter()
-        .any(|json| essence.eq_ignore_ascii_case(json))
 }
 
 /// The envelope's attributes that a rejection does not need.
@@ -459,16 +397,6 @@ fn read_data(f: &mut Fields<'_>) -> Option<Map<String, Value>> {
     }
 }
 
-fn message_fault(error: &serde_json::Error) -> String {
-    if error.to_string().starts_with("recursion limit exceeded") {
-        return "is nested deeper than 127 levels".into();
-    }
-    if error.is_eof() {
-        return format!("is not valid JSON: it {}", json_fault(error));
-    }
-    json_fault(error)
-}
-
 /// Whether a text is a `traceparent` of version 00, which is handed on: anything else may be anything.
 #[must_use]
 pub fn is_trace_parent(text: &str) -> bool {
@@ -529,10 +457,7 @@ mod tests {
             routing_key: "ticket.get",
             body: body.as_bytes(),
             content_type: Some("Application/CloudEvents+JSON; charset=utf-8"),
-            traceparent: None,
-            tracestate: None,
-            reply_to: None,
-            correlation_id: None,
+            ..RawMessage::default()
         };
         Envelope::parse(&raw, 1 << 20, "ticketwire")
     }

@@ -6,6 +6,7 @@
 mod attachments;
 mod bulk;
 mod commands;
+mod content;
 mod envelope;
 mod event;
 mod fields;
@@ -23,7 +24,8 @@ pub use crate::domain::CommandType;
 pub use attachments::{Attachment, AttachmentSource};
 pub use bulk::TicketBulkUpdate;
 pub use commands::{AdminCommand, Command, ReadCommand, TicketCommand};
-pub use envelope::{Envelope, RawMessage, Rejection, Trace, is_trace_parent, is_trace_state};
+pub use content::{RawMessage, attribute_of, structured};
+pub use envelope::{Envelope, Rejection, Trace, is_trace_parent, is_trace_state};
 pub use event::{
     Event, EventData, IntegrationResult, Outcome, rejected_event, routing_key, turned_into_failure,
 };

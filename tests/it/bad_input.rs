@@ -419,9 +419,7 @@ fn parse(body: &[u8], routing_key: &str) -> Result<Envelope, String> {
         body,
         content_type: Some("application/json"),
         traceparent: Some("\u{1}"),
-        tracestate: None,
-        reply_to: None,
-        correlation_id: None,
+        ..RawMessage::default()
     };
     match Envelope::parse(&raw, 1_048_576, "ticketwire") {
         Ok(envelope) => Ok(envelope),

@@ -6,12 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::future::join_all;
+use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -1014,7 +1018,7 @@ async fn odd_messages(world: &World) -> usize {
         format!("---\ntoken: {secret}\n"),
         STANDARD.encode(&whole),
         hex::encode(&whole),
-        format!("\u{feff}{whole}"),
+        format!("\u{feff}{whole}x"),
         whole.replace('{', "{\u{0}"),
         format!("{{\"data\":{{\"credentials\":{{\"api_token\":\"{secret}"),
         whole.replace("\"jira\"", "NaN"),
@@ -1071,6 +1075,34 @@ async fn odd_messages(world: &World) -> usize {
         .properties
         .with_content_type(format!("application/{secret}").as_str().into());
     messages.push(message);
+    // Another way to write the body is no way around.
+    let mut message = Message::of(&ticket());
+    message.properties = message
+        .properties
+        .with_content_encoding(secret.as_str().into());
+    messages.push(message);
+    let mut typo = create("jira");
+    typo["data"]["credentialz"] = json!({ "api_token": secret });
+    for body in [typo.to_string(), whole[..whole.len() - 1].to_owned()] {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(body.as_bytes()).unwrap();
+        let mut message = Message::new("integration.create", packed.finish().unwrap());
+        message.properties = message.properties.with_content_encoding("gzip".into());
+        messages.push(message);
+    }
+    for place in ["id", "source", "subject", "secret"] {
+        let mut headers = FieldTable::default();
+        headers.insert(
+            "cloudEvents:specversion".into(),
+            AMQPValue::LongString("1.0".into()),
+        );
+        headers.insert(format!("cloudEvents:{place}").into(), text());
+        let mut message = Message::new("ticket.create", json!({ "titel": secret }).to_string());
+        message.properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_headers(headers);
+        messages.push(message);
+    }
     messages.push(Message::new(&plain_canary("Key"), ticket().to_string()));
     messages.push(Message::new(
         &format!("ticket.{}", plain_canary("Key")),

@@ -30,6 +30,7 @@ mod lifecycle;
 mod mail_transport;
 mod main_job;
 mod migrations;
+mod modes;
 mod neighbours;
 mod ops;
 mod order;

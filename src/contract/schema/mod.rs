@@ -176,11 +176,7 @@ mod tests {
             let raw = RawMessage {
                 routing_key: command_type.as_str(),
                 body: body.as_bytes(),
-                content_type: None,
-                traceparent: None,
-                tracestate: None,
-                reply_to: None,
-                correlation_id: None,
+                ..RawMessage::default()
             };
             let parsed = Envelope::parse(&raw, 1 << 20, "ticketwire");
             assert!(parsed.is_ok(), "{command_type}: {:?}", parsed.err());

@@ -8,10 +8,12 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::broker::{Consumer, Delivery};
-use crate::contract::{Rejection, rejected_event};
+use crate::config::Amqp;
+use crate::contract::{Rejection, attribute_of, rejected_event, structured};
 use crate::domain::CommandId;
 use crate::pipeline::context::Core;
 use crate::pipeline::intake::kept;
+use crate::pipeline::intake::parse::raw_of;
 use crate::pipeline::intake::until_durable;
 use crate::store::{DeadLetter, OutboxKey, OutboxRow, StoreError};
 
@@ -58,8 +60,12 @@ pub(in crate::pipeline) async fn bury(
 pub(in crate::pipeline) fn letter(
     rejection: &Rejection,
     delivery: &Delivery,
-    prefix: &str,
+    amqp: &Amqp,
 ) -> DeadLetter {
+    let prefix = &amqp.prefix;
+    let attributes = delivery.named_headers(attribute_of);
+    let raw = raw_of(delivery, &attributes);
+    let body = structured(&raw, amqp.max_message_bytes);
     let reason = rejection.failure.code.as_str();
     DeadLetter {
         reason: reason.to_owned(),
@@ -70,8 +76,8 @@ pub(in crate::pipeline) fn letter(
         routing_key: kept::name(delivery.routing_key(), prefix),
         headers: kept::headers(delivery.headers_json(), prefix),
         content_type: delivery.content_type().map(|text| kept::name(text, prefix)),
-        payload: kept::payload(delivery.body()),
-        fingerprint: DeadLetter::fingerprint(reason, delivery.routing_key(), delivery.body()),
+        payload: kept::payload(&body),
+        fingerprint: DeadLetter::fingerprint(reason, delivery.routing_key(), &raw.whole()),
     }
 }
 
@@ -86,7 +92,7 @@ pub async fn run_dead_letters(
     while deliveries.recv_many(&mut batch, 100).await > 0 {
         let letters: Vec<DeadLetter> = batch
             .iter()
-            .map(|delivery| broker_letter(delivery, &core.config.amqp.prefix))
+            .map(|delivery| broker_letter(delivery, &core.config.amqp))
             .collect();
         until_durable(&core, || core.store.bury_letters(&letters)).await;
         consumer.ack(&batch);
@@ -94,7 +100,8 @@ pub async fn run_dead_letters(
     }
 }
 
-fn broker_letter(delivery: &Delivery, prefix: &str) -> DeadLetter {
+fn broker_letter(delivery: &Delivery, amqp: &Amqp) -> DeadLetter {
+    let prefix = &amqp.prefix;
     // A producer may have written that header itself.
     let name = |text: String| kept::name(&text, prefix);
     let death = delivery.death();
@@ -117,7 +124,10 @@ fn broker_letter(delivery: &Delivery, prefix: &str) -> DeadLetter {
             None,
         ),
     };
-    let parsed: Option<Value> = serde_json::from_slice(delivery.body()).ok();
+    let attributes = delivery.named_headers(attribute_of);
+    let raw = raw_of(delivery, &attributes);
+    let body = structured(&raw, amqp.max_message_bytes);
+    let parsed: Option<Value> = serde_json::from_slice(&body).ok();
     let uuid = |name: &str| {
         parsed
             .as_ref()
@@ -133,8 +143,8 @@ fn broker_letter(delivery: &Delivery, prefix: &str) -> DeadLetter {
         routing_key: name(delivery.routing_key().to_owned()),
         headers: kept::headers(delivery.headers_json(), prefix),
         content_type: delivery.content_type().map(|text| name(text.to_owned())),
-        payload: kept::payload(delivery.body()),
-        fingerprint: DeadLetter::fingerprint(&reason, delivery.routing_key(), delivery.body()),
+        payload: kept::payload(&body),
+        fingerprint: DeadLetter::fingerprint(&reason, delivery.routing_key(), &raw.whole()),
         reason,
     }
 }

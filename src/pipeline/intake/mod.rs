@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::broker::{Consumer, Delivery};
-use crate::contract::{Envelope, Rejection};
+use crate::contract::{Envelope, Rejection, attribute_of};
 use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId, OrganizationId, TicketId};
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::prepare;
 use crate::pipeline::intake::dead_letters::{bury, letter};
-use crate::pipeline::intake::parse::{Arrival, Kind};
+use crate::pipeline::intake::parse::{Arrival, Kind, raw_of};
 use crate::pipeline::intake::read_limits::Reads;
 use crate::pipeline::job::Job;
 use crate::store::{
@@ -155,10 +155,7 @@ async fn admit(
             .filter_map(|(rejection, index)| Some((rejection, deliveries.get(*index)?)));
         let letters: Vec<_> = letters
             .map(|(rejection, delivery)| {
-                (
-                    rejection,
-                    letter(rejection, delivery, &core.config.amqp.prefix),
-                )
+                (rejection, letter(rejection, delivery, &core.config.amqp))
             })
             .collect();
         until_durable(core, || bury(core, &letters)).await;
@@ -523,8 +520,10 @@ pub(in crate::pipeline) async fn until_durable<F: Future<Output = Result<(), Sto
 }
 
 fn conflict(incoming: Incoming, deliveries: &[Delivery]) -> Option<(Rejection, usize)> {
-    let body = deliveries.get(incoming.delivery)?.body();
-    Some((incoming.envelope.into_conflict(body), incoming.delivery))
+    let delivery = deliveries.get(incoming.delivery)?;
+    let attributes = delivery.named_headers(attribute_of);
+    let whole = raw_of(delivery, &attributes).whole();
+    Some((incoming.envelope.into_conflict(&whole), incoming.delivery))
 }
 
 fn rejection_of(

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::broker::Delivery;
-use crate::contract::{AdminCommand, Command, Envelope, RawMessage, Rejection};
+use crate::contract::{AdminCommand, Command, Envelope, RawMessage, Rejection, attribute_of};
 use crate::domain::IntegrationId;
 use crate::pipeline::context::Core;
 use crate::pipeline::lane::lane_of_type;
@@ -33,15 +33,8 @@ pub(in crate::pipeline) enum Kind {
 
 impl Arrival {
     pub(in crate::pipeline) fn read(core: &Core, delivery: Delivery, at: Instant) -> Self {
-        let raw = RawMessage {
-            routing_key: delivery.routing_key(),
-            body: delivery.body(),
-            content_type: delivery.content_type(),
-            traceparent: delivery.header("traceparent"),
-            tracestate: delivery.header("tracestate"),
-            reply_to: delivery.reply_to(),
-            correlation_id: delivery.correlation_id(),
-        };
+        let attributes = delivery.named_headers(attribute_of);
+        let raw = raw_of(&delivery, &attributes);
         let amqp = &core.config.amqp;
         let parsed =
             Envelope::parse(&raw, amqp.max_message_bytes, &amqp.prefix).and_then(|envelope| {
@@ -52,7 +45,7 @@ impl Arrival {
                     .check(delivery.user_id(), organization, kind.as_str())
                 {
                     Ok(()) => Ok(envelope),
-                    Err(fault) => Err(Box::new(envelope.into_forbidden(&fault, delivery.body()))),
+                    Err(fault) => Err(Box::new(envelope.into_forbidden(&fault, &raw.whole()))),
                 }
             });
         let kind = match parsed {
@@ -73,6 +66,24 @@ impl Arrival {
             Kind::Command(command) => command.1.integration_id.map(IntegrationId::uuid),
             Kind::Asked(_) | Kind::Rejected(_) => None,
         }
+    }
+}
+
+/// A delivery as the contract reads it; `attributes` are those of its headers.
+pub(in crate::pipeline) fn raw_of<'a>(
+    delivery: &'a Delivery,
+    attributes: &'a Map<String, Value>,
+) -> RawMessage<'a> {
+    RawMessage {
+        routing_key: delivery.routing_key(),
+        body: delivery.body(),
+        content_type: delivery.content_type(),
+        content_encoding: delivery.content_encoding(),
+        attributes: Some(attributes),
+        traceparent: delivery.header("traceparent"),
+        tracestate: delivery.header("tracestate"),
+        reply_to: delivery.reply_to(),
+        correlation_id: delivery.correlation_id(),
     }
 }
 
