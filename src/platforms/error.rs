@@ -54,7 +54,7 @@ pub enum ErrorClass {
 pub struct AdapterError {
     /// Decides what follows.
     pub class: ErrorClass,
-    /// Fit to publish: no vendor body, no credential, no header.
+    /// Fit to publish: at most a short text that the platform means for people; no credential, no header, no body.
     pub public: String,
     /// For the log only: may quote the vendor's answer, capped.
     pub internal: Option<String>,

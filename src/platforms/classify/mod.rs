@@ -310,6 +310,10 @@ impl ErrorTable {
         let code = said.codes.first().and_then(|code| word(code));
         let code = code.unwrap_or_else(|| answer.status.to_string());
         let mut text = format!("{what}: {text} ({code})");
+        if let Some(words) = answer.words().filter(|words| *words != code) {
+            text.push_str("; it says: ");
+            text.push_str(&words);
+        }
         if !advice.is_empty() {
             text.push_str("; ");
             text.push_str(advice);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Effect;
 use super::redact::clean_text;
@@ -17,6 +18,27 @@ use crate::platforms::{AdapterError, ErrorClass};
 const QUOTE_MAX: usize = 500;
 /// How much of it is looked through for that: a character has four bytes, and a secret may stand at the end.
 const QUOTE_FROM: usize = 16 << 10;
+
+/// Longest text of a platform's that a failure is published with, in characters.
+const WORDS_MAX: usize = 300;
+/// Messages of a list that count.
+const MESSAGES_MAX: usize = 5;
+/// Where platforms put what they say to a person, the most telling first: Jira, then what is usual (RFC 9457's `detail`,
+/// OAuth's `error_description`). A place may hold a text, or a list of texts or of objects with one.
+const PLACES: [&str; 12] = [
+    "/errorMessages",
+    "/error/message",
+    "/message",
+    "/messages",
+    "/error_description",
+    "/detail",
+    "/error/detail",
+    "/errors",
+    "/description",
+    "/title",
+    "/error",
+    "/reason",
+];
 
 /// An answer: any status; the whole body, capped.
 #[derive(Debug, Clone)]
@@ -103,11 +125,57 @@ impl Response {
         format!("{}: {text}", self.status)
     }
 
-    /// The class that a status has on any platform.
+    /// What a refusal says to a person, in the platform's own words: without what is secret, on one line, and short. `None`
+    /// where it says nothing but its status, or is a page for a browser.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        let said = match serde_json::from_slice::<Value>(&self.body) {
+            Ok(body) => PLACES
+                .iter()
+                .find_map(|place| body.pointer(place).and_then(texts_of))?,
+            Err(_) => self.plain_text()?,
+        };
+        // Redacted before it is cut, as in `quote`.
+        let said = clean_text(said);
+        let line: Vec<&str> = said
+            .split(|c: char| c.is_whitespace() || c.is_control())
+            .filter(|word| !word.is_empty())
+            .collect();
+        let line = line.join(" ");
+        let mut words: String = line.chars().take(WORDS_MAX).collect();
+        if words.len() < line.len() {
+            words.push('…');
+        }
+        (!words.is_empty()).then_some(words)
+    }
+
+    /// A body that is plain text, whatever its content type says; neither a page nor a document that was cut.
+    fn plain_text(&self) -> Option<String> {
+        let head = self.body.get(..QUOTE_FROM).unwrap_or(&self.body);
+        let is_text = !head.contains(&0);
+        let text = String::from_utf8_lossy(head);
+        let text = text.trim_start_matches('\u{feff}').trim();
+        (is_text && !text.starts_with(['<', '{', '['])).then(|| text.to_owned())
+    }
+
+    /// The class that a status has on any platform, with the platform's own words.
     ///
     /// # Errors
     /// Always, but for a 2xx.
     pub fn check(&self, effect: Effect, what: &str) -> Result<(), AdapterError> {
+        self.check_status(effect, what).map_err(|mut error| {
+            if let Some(words) = self.words() {
+                error.public = format!("{}; it says: {words}", error.public);
+            }
+            error
+        })
+    }
+
+    /// The same without its words: a token endpoint may repeat a secret that nobody has learned yet.
+    ///
+    /// # Errors
+    /// Always, but for a 2xx.
+    pub fn check_status(&self, effect: Effect, what: &str) -> Result<(), AdapterError> {
         if self.is_success() {
             return Ok(());
         }
@@ -159,6 +227,24 @@ impl Response {
             .with_status(status)
             .with_internal(self.quote()))
     }
+}
+
+/// The texts at a place of a refusal.
+fn texts_of(value: &Value) -> Option<String> {
+    let text = |value: &Value| -> Option<String> {
+        let places = ["message", "detail", "title", "description"];
+        let text = value
+            .as_str()
+            .or_else(|| places.iter().find_map(|name| value[*name].as_str()))?;
+        (!text.trim().is_empty()).then(|| text.trim().to_owned())
+    };
+    let texts: Vec<String> = match value {
+        Value::String(_) => text(value).into_iter().collect(),
+        Value::Array(items) => items.iter().filter_map(text).take(MESSAGES_MAX).collect(),
+        // What an object says is said by one of its members, which is a place of its own or a field.
+        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    };
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// `Retry-After` in any form, as a wait from `now`.
@@ -232,6 +318,82 @@ mod tests {
         assert_eq!(page("[1,2", true), Ok(Fit::TooLong));
         let transient = ErrorClass::Transient { retry_after: None };
         assert_eq!(page("[1,2", false), Err(transient));
+    }
+
+    fn says(headers: &[(&'static str, &str)], body: &str) -> Option<String> {
+        let answer = Response {
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            ..response(400, headers)
+        };
+        answer.words()
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_platforms_own_words() {
+        let words = |body: &str| says(&[("content-type", "application/json")], body);
+
+        let jira = r#"{"errorMessages": ["Issue does not exist", "", "or you may not see it"], "errors": {}}"#;
+        assert_eq!(
+            words(jira).as_deref(),
+            Some("Issue does not exist; or you may not see it")
+        );
+        let usual = [
+            r#"{"message": "No such list"}"#,
+            r#"{"error": {"code": 7, "message": "No such list"}}"#,
+            r#"{"error": "No such list"}"#,
+            r#"{"errorMessages": [], "detail": " No such\nlist "}"#,
+            r#"{"errors": [{"code": 3, "detail": "No such list"}]}"#,
+        ];
+        for body in usual {
+            assert_eq!(words(body).as_deref(), Some("No such list"), "{body}");
+        }
+        for nothing in [
+            "{}",
+            "[]",
+            "",
+            r#"{"message": 7, "errors": {"a": "b"}}"#,
+            r#"{"cut"#,
+        ] {
+            assert_eq!(words(nothing), None, "{nothing}");
+        }
+        let plain = [("content-type", "text/plain; charset=utf-8")];
+        assert_eq!(
+            says(&plain, "Not\tnow\r\n\u{7}please").as_deref(),
+            Some("Not now please")
+        );
+        assert_eq!(says(&[], "Not now").as_deref(), Some("Not now"));
+        let page = "<!doctype html><title>Gateway</title>";
+        assert_eq!(says(&[("content-type", "text/html")], page), None);
+        assert_eq!(says(&plain, page), None);
+    }
+
+    #[test]
+    fn what_a_platform_says_is_cut_to_a_length() {
+        let long = "ä".repeat(2 * WORDS_MAX);
+
+        let words = says(&[], &long).unwrap();
+
+        assert_eq!(words.chars().count(), WORDS_MAX + 1);
+        assert!(words.ends_with('…'));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_a_platform_says_back_is_not_said_on() {
+        use super::super::redact::{Redaction, learn, redacting};
+
+        let body = format!(
+            "{} s3cr3t-t0k3n-long is no token",
+            "x".repeat(WORDS_MAX - 6)
+        );
+        let redaction = Redaction::default();
+        let words = redacting(&redaction, async {
+            learn("s3cr3t-t0k3n-long");
+            says(&[], &body)
+        })
+        .await;
+
+        let words = words.unwrap();
+        assert!(!words.contains("s3c"), "{words}");
     }
 
     #[test]

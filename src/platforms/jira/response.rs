@@ -136,6 +136,10 @@ impl Jira {
                     .map(|(name, fault)| format!("{name}: {fault}"))
                     .collect();
                 error.public = format!("{what}: Jira does not take {}", listed.join("; "));
+                // What it says of no field of its own stands beside the fields.
+                if let Some(words) = answer.words().filter(|_| !collection.messages.is_empty()) {
+                    error.public = format!("{}; it says: {words}", error.public);
+                }
             }
         }
         Err(error)

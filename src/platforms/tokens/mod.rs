@@ -374,7 +374,7 @@ impl TokenFlow for OauthFlow {
             ..error
         };
         response
-            .check(Effect::Read, "getting an access token")
+            .check_status(Effect::Read, "getting an access token")
             .map_err(bare)?;
         let body: Value = response.json(Effect::Read)?;
         let text = |name: &str| {

@@ -868,3 +868,42 @@ async fn a_custom_field_cannot_take_the_place_of_what_the_worker_sets() {
     );
     drop(worker);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_published_in_jiras_own_words_without_what_is_secret() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let refuse = |body: Value| {
+        let fault =
+            json!({ "kind": "status", "status": 400, "operation": "create_issue", "body": body });
+        world.fault(fault);
+    };
+    let message = async |title: &str| {
+        let (create, _) = world.create(title).await;
+        let event = world.fails(create, "validation_failed").await;
+        let message = event["data"]["error"]["message"].as_str().unwrap();
+        message.to_owned()
+    };
+
+    let archived = "The project SUP is archived; token s3cr3t-t0k3n may not write to it";
+    refuse(json!({ "errorMessages": [archived], "errors": {} }));
+    let said = message("To an archive").await;
+    assert!(said.contains("The project SUP is archived"), "{said}");
+    assert!(!said.contains("s3cr3t"), "{said}");
+
+    refuse(json!({ "errorMessages": ["Closed for the night"], "errors": { "summary": "is odd" } }));
+    let said = message("Odd").await;
+    assert!(
+        said.contains("is odd") && said.contains("Closed for the night"),
+        "{said}"
+    );
+
+    refuse(json!("Request blocked by policy 7"));
+    let said = message("As text").await;
+    assert!(said.contains("Request blocked by policy 7"), "{said}");
+
+    refuse(json!("<html><title>Gateway</title></html>"));
+    let said = message("As a page").await;
+    assert!(!said.contains("Gateway"), "{said}");
+    drop(worker);
+}
