@@ -103,6 +103,19 @@ impl Integrations {
             .collect())
     }
 
+    /// Whether it is known here that an integration is another organization's.
+    pub(in crate::pipeline) fn is_foreign(
+        &self,
+        id: IntegrationId,
+        organization: OrganizationId,
+    ) -> bool {
+        let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = handles
+            .before(id)
+            .and_then(|known| known.row.organization_id);
+        owner.is_some_and(|owner| owner != organization)
+    }
+
     /// The handles of these integrations at these versions or later; those that do not exist are missing.
     pub(in crate::pipeline) async fn get(
         &self,

@@ -48,12 +48,14 @@ pub(in crate::pipeline) struct Job {
 }
 
 impl Job {
-    /// Whose slots it takes. What changes or tests an integration does not wait behind its tickets.
+    /// Whose slots it takes, once its integration is read. What changes or tests an integration does not wait behind its
+    /// tickets. One that names no integration of its organization takes nobody's, as in the ledger (`sql/enqueue.sql`).
     pub(in crate::pipeline) fn lane(&self) -> Uuid {
+        let own = self.integration.as_ref().map(|handle| handle.row.id.uuid());
         self.command_type
             .known()
             .and_then(|known| lane_of_type(known, self.organization_id, self.integration_id))
-            .or(self.integration_id.map(IntegrationId::uuid))
+            .or(own)
             .unwrap_or_default()
     }
 }

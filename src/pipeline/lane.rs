@@ -10,9 +10,18 @@ pub(in crate::pipeline) fn admin_lane(organization: OrganizationId) -> Uuid {
     Uuid::new_v5(&organization.uuid(), b"ticketwire admin lane")
 }
 
-/// The lane of an integration's management commands that call its platform.
-pub(in crate::pipeline) fn check_lane(integration: IntegrationId) -> Uuid {
-    Uuid::new_v5(&integration.uuid(), b"ticketwire check lane")
+/// The lane of an integration's management commands that call its platform. An organization that names another's
+/// integration is in a lane of its own: it neither takes the other's slots nor learns by waiting that they are taken.
+pub(in crate::pipeline) fn check_lane(
+    organization: OrganizationId,
+    integration: IntegrationId,
+) -> Uuid {
+    let name = [
+        b"ticketwire check lane ",
+        organization.uuid().as_bytes().as_slice(),
+    ]
+    .concat();
+    Uuid::new_v5(&integration.uuid(), &name)
 }
 
 /// The lane that a command's type decides; `None`: its integration's.
@@ -22,9 +31,10 @@ pub(in crate::pipeline) fn lane_of_type(
     integration: Option<IntegrationId>,
 ) -> Option<Uuid> {
     match command_type {
-        CommandType::IntegrationTest | CommandType::IntegrationSync => {
-            Some(integration.map_or_else(|| admin_lane(organization), check_lane))
-        }
+        CommandType::IntegrationTest | CommandType::IntegrationSync => Some(match integration {
+            Some(integration) => check_lane(organization, integration),
+            None => admin_lane(organization),
+        }),
         CommandType::IntegrationCreate
         | CommandType::IntegrationUpdate
         | CommandType::IntegrationDelete

@@ -263,7 +263,8 @@ impl Store {
         const INSERT: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, \
              state, turn, lane, due_at, retry_at, expires_at, digest, data, traceparent, tracestate, parent, \
              doubt_since) SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
-             COALESCE(u.lane, i.integration, '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
+             COALESCE(u.lane, (SELECT o.id FROM integrations o WHERE o.id = i.integration AND o.organization_id = u.org), \
+                 '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
              u.expires_at, u.digest, u.data, u.traceparent, u.tracestate, u.parent, u.doubt \
              FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::enqueue_head[], $2::enqueue_body[]) \
              AS x(id, type, org, integ, ticket, creates, lane, digest, data, expires_at, traceparent, tracestate, parent, doubt)) u \

@@ -214,3 +214,124 @@ async fn a_bulk_change_ends_although_somebody_has_a_childs_id() {
     assert_eq!(failed["error"]["code"], "conflict");
     drop(worker);
 }
+
+/// An answer without the ids that were asked for.
+fn without(event: &Value, ids: &[Uuid]) -> String {
+    let error = &event["data"]["error"];
+    let mut text = format!("{} {}", event["type"], error);
+    for id in ids {
+        text = text.replace(&id.to_string(), "ID");
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_organizations_integration_is_answered_as_one_that_does_not_exist() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (theirs, ticket) = world.create("Theirs").await;
+    world.succeeds(theirs).await;
+    // What holds the owner's commands up.
+    let open = "INSERT INTO integration_circuits (integration_id, failures, open_until) \
+                VALUES ($1, 9, now() + interval '1 hour') ON CONFLICT (integration_id) \
+                DO UPDATE SET open_until = excluded.open_until";
+    world.query(open, &[&world.integration]).await;
+    let stranger = Uuid::new_v4();
+    user(&world, stranger, "Own", "own@stranger.test").await;
+    let nothing = Uuid::new_v4();
+    let of = |integration: Uuid| {
+        [
+            (
+                "ticket.create",
+                json!({ "title": "t", "description": "d", "integration_id": integration }),
+            ),
+            (
+                "ticket.ai_create",
+                json!({ "user_input": "It is down.", "integration_id": integration }),
+            ),
+            (
+                "integration.update",
+                json!({ "integration_id": integration, "name": "mine" }),
+            ),
+            (
+                "integration.status",
+                json!({ "integration_id": integration, "enabled": false }),
+            ),
+            (
+                "integration.delete",
+                json!({ "integration_id": integration }),
+            ),
+            ("integration.test", json!({ "integration_id": integration })),
+            ("integration.sync", json!({ "integration_id": integration })),
+        ]
+    };
+    for ((kind, foreign), (_, absent)) in of(world.integration).into_iter().zip(of(nothing)) {
+        let mut answers = Vec::new();
+        let mut lanes = Vec::new();
+        for data in [foreign, absent] {
+            let id = Uuid::now_v7();
+            world
+                .send(&[Message::of(&command(kind, id, stranger, &data))])
+                .await;
+            let event = world.fails(id, "integration_not_found").await;
+            answers.push(without(&event, &[id, world.integration, nothing]));
+            let lane = "SELECT lane::text FROM commands WHERE id = $1";
+            lanes.push(world.text(lane, &[&id]).await.unwrap());
+        }
+        assert_eq!(answers[0], answers[1], "{kind}");
+        // Nothing of theirs is waited for.
+        let owner = Uuid::new_v5(&world.integration, b"ticketwire check lane");
+        for own in [world.integration, owner] {
+            assert!(!lanes.contains(&own.to_string()), "{kind}: {lanes:?}");
+        }
+    }
+
+    // The ticket of another is waited for as one that may yet come, and then is not there.
+    let of = |ticket: Uuid| {
+        [
+            (
+                "ticket.update",
+                json!({ "ticket_id": ticket, "title": "mine" }),
+            ),
+            (
+                "ticket.status",
+                json!({ "ticket_id": ticket, "status": "open" }),
+            ),
+            (
+                "ticket.assign",
+                json!({ "ticket_id": ticket, "assigned_to_id": null }),
+            ),
+            (
+                "ticket.comment",
+                json!({ "ticket_id": ticket, "body": "mine" }),
+            ),
+            ("ticket.delete", json!({ "ticket_id": ticket })),
+        ]
+    };
+    let mut pairs = Vec::new();
+    for ((kind, foreign), (_, absent)) in of(ticket).into_iter().zip(of(nothing)) {
+        let ids = [Uuid::now_v7(), Uuid::now_v7()];
+        let messages = [(ids[0], foreign), (ids[1], absent)]
+            .map(|(id, data)| Message::of(&command(kind, id, stranger, &data)));
+        world.send(&messages).await;
+        pairs.push((kind, ids));
+    }
+    for (kind, ids) in pairs {
+        let mut answers = Vec::new();
+        for id in ids {
+            wait_for("the half minute to be over", async || {
+                let over = "UPDATE commands SET received_at = now() - interval '31 seconds' \
+                            WHERE id = $1 AND state = 'pending' RETURNING id";
+                let waits = !world.query(over, &[&id]).await.is_empty();
+                let done = !world.events_of(id).is_empty();
+                (waits || done).then_some(())
+            })
+            .await;
+            let event = world.fails(id, "ticket_not_found").await;
+            answers.push(without(&event, &[id, ticket, nothing]));
+        }
+        assert_eq!(answers[0], answers[1], "{kind}");
+    }
+    assert_eq!(world.jira().issues.len(), 1);
+    drop(worker);
+}

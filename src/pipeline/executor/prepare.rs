@@ -179,9 +179,12 @@ pub(in crate::pipeline) async fn fill(
             .collect();
     }
 
+    // Another organization's is as good as none: it is not even opened.
     let mut wanted: Vec<(IntegrationId, i64)> = jobs
         .iter()
-        .filter_map(|job| job.integration_id)
+        .filter_map(|job| job.integration_id.map(|id| (id, job.organization_id)))
+        .filter(|(id, organization)| !core.integrations.is_foreign(*id, *organization))
+        .map(|(id, _)| id)
         // An unknown version is none of the cache's, and so is read.
         .map(|id| (id, versions.get(&id.uuid()).copied().unwrap_or(-1)))
         .collect();
@@ -191,7 +194,9 @@ pub(in crate::pipeline) async fn fill(
     for job in jobs {
         job.integration = job
             .integration_id
-            .and_then(|id| handles.get(&id.uuid()).map(Arc::clone));
+            .and_then(|id| handles.get(&id.uuid()))
+            .filter(|handle| handle.row.organization_id == Some(job.organization_id))
+            .map(Arc::clone);
     }
     Ok(())
 }

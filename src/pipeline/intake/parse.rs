@@ -19,6 +19,8 @@ pub(in crate::pipeline) struct Arrival {
     pub(in crate::pipeline) delivery: Delivery,
     pub(in crate::pipeline) at: Instant,
     pub(in crate::pipeline) kind: Kind,
+    /// It names an integration of another organization.
+    is_foreign: bool,
 }
 
 /// What it is.
@@ -55,7 +57,19 @@ impl Arrival {
             Ok(envelope) => Kind::Command(Box::new(command(core, envelope))),
             Err(rejection) => Kind::Rejected(rejection),
         };
-        Self { delivery, at, kind }
+        let is_foreign = match &kind {
+            Kind::Command(command) => command.1.integration_id.is_some_and(|id| {
+                let organization = command.0.organization_id;
+                core.integrations.is_foreign(id, organization)
+            }),
+            Kind::Asked(_) | Kind::Rejected(_) => false,
+        };
+        Self {
+            delivery,
+            at,
+            kind,
+            is_foreign,
+        }
     }
 
     /// The lane it will want, as far as the message tells; that of a change to a ticket is the ledger's to say.
@@ -63,6 +77,8 @@ impl Arrival {
         match &self.kind {
             // What changes an integration does not wait behind its tickets.
             Kind::Command(command) if matches!(command.0.command, Command::Admin(_)) => None,
+            // Nor does it wait for another organization's slots.
+            Kind::Command(_) if self.is_foreign => Some(Uuid::nil()),
             Kind::Command(command) => command.1.integration_id.map(IntegrationId::uuid),
             Kind::Asked(_) | Kind::Rejected(_) => None,
         }

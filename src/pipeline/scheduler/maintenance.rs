@@ -137,7 +137,7 @@ async fn sync(
         organization_id,
         integration_id: Some(id),
         ticket_id: None,
-        lane: Some(check_lane(id)),
+        lane: Some(check_lane(organization_id, id)),
         creates: false,
         digest: Sha256::digest(&data).to_vec(),
         older_digests: Vec::new(),

@@ -9,19 +9,24 @@ WITH fence AS MATERIALIZED (
 ), inp AS MATERIALIZED (
   SELECT u.*, nextval('command_arrivals') AS arrival
   FROM fence, unnest($1::enqueue_head[]) WITH ORDINALITY AS u(id, type, org, integ, ticket, creates, named_lane, n)
+), own AS MATERIALIZED (
+  SELECT i.id, i.organization_id
+  FROM (SELECT DISTINCT integ FROM inp WHERE integ IS NOT NULL) named JOIN integrations i ON i.id = named.integ
 ), res AS MATERIALIZED (
   SELECT inp.*,
          COALESCE(inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) AS integration,
          -- What changes or tests an integration has a lane of its own: it does not wait behind its tickets, nor for its
-         -- circuit.
-         COALESCE(inp.named_lane, inp.integ, CASE WHEN NOT inp.creates THEN t.integration_id END) AS in_lane,
+         -- circuit. One that names another organization's integration, or none, is in nobody's: what holds the other's
+         -- commands up does not hold it up, and so tells it nothing.
+         COALESCE(inp.named_lane, own.id, CASE WHEN NOT inp.creates AND inp.integ IS NULL THEN t.integration_id END) AS in_lane,
          -- A create passes those that wait for it; nothing else passes one that waits for the turn.
          (inp.ticket IS NULL OR inp.creates
           OR (t.id IS NOT NULL
               AND NOT EXISTS (SELECT FROM commands w WHERE w.organization_id = inp.org AND w.ticket_id = inp.ticket
                               AND w.state = 'pending' AND NOT w.turn))) AS ready
   -- Nobody asks for the ticket of a create, so it is not looked up.
-  FROM inp LEFT JOIN tickets t ON t.id = CASE WHEN NOT inp.creates THEN inp.ticket END AND t.organization_id = inp.org
+  FROM inp LEFT JOIN own ON own.id = inp.integ AND own.organization_id = inp.org
+  LEFT JOIN tickets t ON t.id = CASE WHEN NOT inp.creates THEN inp.ticket END AND t.organization_id = inp.org
        AND NOT t.is_deleted
 ), lanes AS MATERIALIZED (
   SELECT d.lane, i.xmin::text::bigint AS version,
