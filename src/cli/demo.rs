@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{SecondsFormat, Utc};
 use clap::Args;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -13,8 +14,9 @@ use super::events::summary;
 use super::{Context, Failed, failed, output};
 use crate::app::{self, RunOptions};
 use crate::broker::{self, From};
+use crate::config::Config;
 use crate::sandbox::{self, Fault};
-use crate::secrets;
+use crate::{secrets, telemetry};
 
 /// Shows the main job on real RabbitMQ and PostgreSQL against the sandbox: commands go in, Jira issues and result
 /// events come out, one of them after injected faults. Uses a prefix of its own and a database that was migrated.
@@ -25,6 +27,16 @@ pub(super) struct Demo {}
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Demo {
+    /// Lets the worker's log go to a file: on the terminal it would stand in the middle of the story.
+    pub(super) fn keep_log_apart(&self) -> Result<(), Failed> {
+        let name = format!("ticketwire-demo-{}.log", Uuid::new_v4().simple());
+        let path = std::env::temp_dir().join(name);
+        let shown = path.display().to_string();
+        telemetry::to_file(path).map_err(|error| {
+            Failed::Operation(format!("{shown}: {error}; free space there, or set TMPDIR"))
+        })
+    }
+
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
         let sandbox = sandbox::start(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
@@ -53,6 +65,9 @@ impl Demo {
             "The sandbox stands in for Jira at {}.",
             sandbox.url("demo")
         ))?;
+        if let Some(path) = telemetry::log_file() {
+            say(&format!("The worker's log goes to {}.", path.display()))?;
+        }
 
         let stop = CancellationToken::new();
         let mut worker = tokio::task::spawn(app::run(
@@ -142,10 +157,10 @@ impl Demo {
             )?;
             for issue in &ledger.issues {
                 say(&format!(
-                    "   {}  {}  ({} comments)",
+                    "   {}  {}  ({})",
                     issue.key,
                     issue.summary,
-                    issue.comments.len()
+                    counted(issue.comments.len(), "comment")
                 ))?;
             }
             if ledger.issues.len() != titles.len() {
@@ -158,7 +173,8 @@ impl Demo {
             if context.json {
                 output::json(&json!({ "issues": ledger.issues.len(), "ok": true }))?;
             }
-            say("\nDone: 3 tickets, 3 issues, 1 comment, nothing lost, nothing doubled.")
+            say("\nDone: 3 tickets, 3 issues, 1 comment, nothing lost, nothing doubled.")?;
+            say(&next_steps(&config, organization))
         };
         // A worker that ends by itself has said why; its error is the demo's.
         let shown = tokio::select! {
@@ -180,6 +196,33 @@ impl Demo {
         shown?;
         ended.map_err(failed)
     }
+}
+
+/// A number of things, for people.
+fn counted(count: usize, one: &str) -> String {
+    if count == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{count} {one}s")
+    }
+}
+
+/// What is there now, how to look at it and to remove it, and what comes next.
+fn next_steps(config: &Config, organization: Uuid) -> String {
+    let url = config.database.url.expose_secret();
+    // Not the URL: there may be a password in it.
+    let database = url::Url::parse(url).map_or_else(
+        |_| "of database.url".to_owned(),
+        |url| url.path().trim_start_matches('/').to_owned(),
+    );
+    format!(
+        "\nNext, with the same DATABASE_URL:\n   \
+         ticketwire command list                   the ledger; `command show ID` has every attempt and what it met\n   \
+         ticketwire ticket list                    the tickets, with their Jira keys\n   \
+         ticketwire sandbox, ticketwire run        the same by hand: README.md, \"Five minutes\"\n\
+         The queues are gone. The demo's rows stay in the database {database}; they go with\n   \
+         ticketwire erase --organization {organization}"
+    )
 }
 
 async fn publish(

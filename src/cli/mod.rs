@@ -181,6 +181,9 @@ impl Cli {
             Some(_) => Some(LogFormat::Text),
             None => None,
         });
+        if let Subcommands::Demo(demo) = &self.command {
+            demo.keep_log_apart()?;
+        }
         telemetry::init(format, config.log.filter.as_deref());
         let mut arguments = Vec::new();
         if let Some(file) = &self.config {

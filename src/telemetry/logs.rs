@@ -1,11 +1,13 @@
-//! Logs go to stderr: text on a terminal, JSON lines otherwise. Never bodies, headers, titles, addresses, tokens.
+//! Logs go to stderr, or to a file ([`to_file`]): text on a terminal, JSON lines otherwise. Never bodies, headers, titles, addresses, tokens.
 //!
 //! What a platform says may hold any of them. So a line that is logged while an adapter works loses what is secret there:
 //! [`scrubbed`].
 
 use std::borrow::Cow;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -32,6 +34,60 @@ tokio::task_local! {
 /// Runs a future whose log lines are scrubbed, whoever logs them.
 pub async fn scrubbed<F: Future>(scrub: Arc<dyn Scrub>, future: F) -> F::Output {
     SCRUB.scope(scrub, future).await
+}
+
+/// The file that takes the place of stderr, and where it is.
+static FILE: OnceLock<(File, PathBuf)> = OnceLock::new();
+
+/// Makes a file that takes all log lines from now on, in place of stderr; for a program whose stderr tells something else.
+/// Only the first call does; it comes before [`init`].
+///
+/// # Errors
+/// The file is there already, or cannot be made.
+pub fn to_file(path: PathBuf) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
+    FILE.get_or_init(|| (file, path));
+    Ok(())
+}
+
+/// Where log lines go, if that is a file.
+#[must_use]
+pub fn log_file() -> Option<&'static Path> {
+    FILE.get().map(|(_, path)| path.as_path())
+}
+
+/// What log lines are written to.
+enum Sink {
+    Stderr(io::Stderr),
+    File(&'static File),
+}
+
+impl Sink {
+    fn now() -> Self {
+        match FILE.get() {
+            Some((file, _)) => Self::File(file),
+            None => Self::Stderr(io::stderr()),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stderr(stderr) => stderr.write(line),
+            Self::File(file) => file.write(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stderr(stderr) => stderr.flush(),
+            Self::File(file) => file.flush(),
+        }
+    }
 }
 
 /// Where lines go: each comes in one piece.
@@ -72,7 +128,7 @@ pub(crate) fn lines_to<W: Write + 'static>(sink: fn() -> W) -> impl for<'a> Make
 
 /// Sets logging up, once; `filter` is in the syntax of `RUST_LOG`. A second call changes nothing.
 pub fn init(format: Option<LogFormat>, filter: Option<&str>) {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = FILE.get().is_none() && std::io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal {
         LogFormat::Text
     } else {
@@ -82,7 +138,7 @@ pub fn init(format: Option<LogFormat>, filter: Option<&str>) {
     let filter = EnvFilter::new(filter.unwrap_or("warn,ticketwire=info,lapin=off"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(Lines(io::stderr))
+        .with_writer(Lines(Sink::now))
         .with_target(false);
     let set = match format {
         LogFormat::Text => builder.with_ansi(terminal).try_init(),

@@ -7,4 +7,4 @@ pub mod metrics;
 pub use failpoint::failpoint;
 #[cfg(test)]
 pub(crate) use logs::lines_to;
-pub use logs::{LogFormat, Scrub, init, scrubbed};
+pub use logs::{LogFormat, Scrub, init, log_file, scrubbed, to_file};

@@ -363,6 +363,29 @@ async fn the_demo_shows_the_main_job_and_exits_0() {
     let err = String::from_utf8_lossy(&shown.stderr);
     assert_eq!(shown.status.code(), Some(0), "{out}\n{err}");
     assert!(out.contains("3 tickets, 3 issues"), "{out}");
+    assert!(
+        out.contains("(1 comment)") && out.contains("(0 comments)"),
+        "{out}"
+    );
+    // The story stands alone; what the worker logged is where it says.
+    assert_eq!(err, "");
+    let log = out
+        .lines()
+        .find_map(|line| line.strip_prefix("The worker's log goes to "));
+    let log = log.unwrap().trim_end_matches('.');
+    let lines = std::fs::read_to_string(log).unwrap();
+    std::fs::remove_file(log).unwrap();
+    assert!(
+        lines.lines().count() > 1 && lines.contains("an attempt failed"),
+        "{lines}"
+    );
+    // What is left can be found, and removed.
+    let erase = out
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("ticketwire erase --organization "));
+    let gone = world.cli(&["erase", "--yes", "--organization", erase.unwrap()]);
+    assert_eq!(gone["erased"], true, "{gone}");
+    assert!(out.contains("ticketwire command list"), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
