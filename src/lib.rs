@@ -15,6 +15,7 @@
 //! | [`broker`] | everything that names lapin |
 //! | [`platforms`] | the adapters and the one HTTP client; knows neither Postgres nor RabbitMQ |
 //! | [`analysis`] | from free text to a ticket's fields: the rules, and a chat endpoint |
+//! | [`integrations`] | what can be done to an integration, for every door: create, update, test, lifecycle |
 //! | [`pipeline`] | a command's life: intake, claim, dispatch, settle, relay, schedule |
 //! | [`sandbox`] | stateful fake platforms over real HTTP |
 //! | [`ops`] | health, metrics |
@@ -29,6 +30,7 @@ pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod domain;
+pub mod integrations;
 pub mod ops;
 pub mod pipeline;
 pub mod platforms;

@@ -11,17 +11,16 @@ use uuid::Uuid;
 use super::send::read_data;
 use super::{Context, Failed, failed, output};
 use crate::contract::{AdminCommand, Command, CommandType, Faults, IntegrationList};
-use crate::domain::{IntegrationId, IntegrationStatus, LifeEvent, OrganizationId};
-use crate::pipeline::plan_update;
+use crate::domain::{ErrorCode, Failure, IntegrationId, OrganizationId};
+use crate::integrations::{self, Door};
 use crate::platforms::{
     self, AccessToken, AdapterError, CallContext, EgressPolicy, ErrorClass, HttpClient, Response,
     SendPermit, TestKind, TokenSource,
 };
-use crate::secrets::Binding;
-use crate::store::{LedgerChange, LoadedIntegration, NewIntegration, StateChange, Store};
+use crate::store::{LoadedIntegration, Store};
 
 /// Why an integration changed, where nobody said more.
-const BY_HAND: &str = "by hand, on the command line";
+const BY_HAND: Door = Door::Person("by hand, on the command line");
 
 /// Integrations, directly in the database.
 #[derive(Args)]
@@ -157,19 +156,16 @@ impl Integration {
             Action::Disable { id, reason } => set_enabled(context, &store, id, false, reason).await,
             Action::Delete { id } => {
                 let loaded = find(&store, id).await?;
-                let effect = LedgerChange::DeleteIntegration(loaded.integration.id);
-                store.apply_now(&effect).await.map_err(failed)?;
-                changed(context, true, id, "deleted")
+                let planned = integrations::delete(&loaded.integration);
+                store.apply_now(&planned.change).await.map_err(failed)?;
+                changed(context, id, "deleted")
             }
             Action::Test { id, tests } => test(context, &store, id, &tests).await,
         }
     }
 }
 
-fn changed(context: &Context, done: bool, id: Uuid, did: &str) -> Result<(), Failed> {
-    if !done {
-        return Err(none(id));
-    }
+fn changed(context: &Context, id: Uuid, did: &str) -> Result<(), Failed> {
     if context.json {
         return Ok(output::json(&json!({ "integration_id": id, "done": did }))?);
     }
@@ -215,22 +211,14 @@ async fn update(
         let organization = row
             .organization_id
             .ok_or_else(|| Failed::Operation("it belongs to no organization".into()))?;
-        let binding = Binding {
-            organization,
-            integration: row.id,
-            column: "webhook_secret_encrypted",
-        };
-        let plain = Value::String(secret.clone()).to_string();
-        let sealed = ring.seal(&binding, plain.as_bytes()).map_err(failed)?;
-        change.webhook_secret = Some(Some(sealed));
+        let sealed = integrations::seal_webhook_secret(&ring, organization, row.id, secret);
+        change.webhook_secret = Some(Some(sealed.map_err(refused)?));
     }
-    let (mut write, result) = plan_update(&ring, row, &change, chrono::Utc::now())
-        .map_err(|failure| Failed::Operation(failure.message))?;
-    write.transit.reason = Some(BY_HAND.to_owned());
-    let effect = LedgerChange::UpdateIntegration(Box::new(write));
-    store.apply_now(&effect).await.map_err(failed)?;
+    let now = chrono::Utc::now();
+    let planned = integrations::update(&ring, row, &change, BY_HAND, now).map_err(refused)?;
+    store.apply_now(&planned.change).await.map_err(failed)?;
     if context.json {
-        return Ok(output::json(&result)?);
+        return Ok(output::json(&planned.result)?);
     }
     let status = find(store, id).await?.integration.status;
     Ok(output::line(&format!("{id} changed, {status}"))?)
@@ -250,76 +238,33 @@ async fn add(
     let Some(Command::Admin(AdminCommand::CreateIntegration(mut create))) = parsed else {
         return Err(Failed::Usage(listed(&faults)));
     };
-    let descriptor = platforms::descriptor(create.platform).ok_or_else(|| {
-        Failed::Operation(format!("there is no adapter for {} yet", create.platform))
-    })?;
-    let mut faults = platforms::faults(
-        descriptor,
-        create.auth_type,
-        &create.credentials,
-        &create.settings,
-        create.base_url.as_deref(),
-    );
-    if let Some(mapping) = &create.custom_fields_mapping {
-        faults.extend(platforms::mapping_faults(descriptor, mapping));
-    }
-    if !faults.is_empty() {
-        return Err(Failed::Usage(listed(&faults)));
-    }
     let id = IntegrationId::new(Uuid::now_v7());
-    let organization_id = OrganizationId::new(organization);
+    let organization = OrganizationId::new(organization);
     let ring = context.ring()?;
-    let seal = |column, plain: String| {
-        let binding = Binding {
-            organization: organization_id,
-            integration: id,
-            column,
-        };
-        ring.seal(&binding, plain.as_bytes()).map_err(failed)
-    };
-    let credentials = std::mem::take(&mut create.credentials);
-    let credentials_sealed = if credentials.is_empty() {
-        None
-    } else {
-        Some(seal(
-            "credentials_encrypted",
-            Value::Object(credentials).to_string(),
-        )?)
-    };
-    let secret = create.webhook_secret.take();
-    let webhook_secret_sealed = secret
-        .map(|secret| {
-            seal(
-                "webhook_secret_encrypted",
-                Value::String(secret).to_string(),
-            )
-        })
-        .transpose()?;
-    let status = if create.enabled {
-        IntegrationStatus::Pending
-    } else {
-        IntegrationStatus::Inactive
-    };
-    let new = NewIntegration {
-        id,
-        organization_id,
-        create: *create,
-        credentials_sealed,
-        webhook_secret_sealed,
-        status,
-    };
-    store
-        .apply_now(&LedgerChange::CreateIntegration(Box::new(new)))
-        .await
-        .map_err(failed)?;
-    if context.json {
-        return Ok(output::json(
-            &json!({ "integration_id": id, "status": status }),
-        )?);
+    if let Some(secret) = &create.webhook_secret {
+        let sealed = integrations::seal_webhook_secret(&ring, organization, id, secret);
+        create.webhook_secret = Some(sealed.map_err(refused)?);
     }
+    let planned = integrations::create(&ring, organization, id, &create).map_err(|failure| {
+        // As any other fault of --data.
+        if failure.code == ErrorCode::ValidationFailed {
+            Failed::Usage(listed(&failure.fields))
+        } else {
+            refused(failure)
+        }
+    })?;
+    store.apply_now(&planned.change).await.map_err(failed)?;
+    if context.json {
+        return Ok(output::json(&planned.result)?);
+    }
+    let status = find(store, id.uuid()).await?.integration.status;
     Ok(output::line(&format!(
         "{id} added, {status}; `ticketwire integration test {id}` activates it"
     ))?)
+}
+
+fn refused(failure: Failure) -> Failed {
+    Failed::Operation(failure.message)
 }
 
 fn listed(faults: &Faults) -> String {
@@ -394,21 +339,13 @@ async fn set_enabled(
     enabled: bool,
     reason: Option<String>,
 ) -> Result<(), Failed> {
-    find(store, id).await?;
-    let event = if enabled {
-        LifeEvent::Enable
-    } else {
-        LifeEvent::Disable
-    };
-    let transit = StateChange {
-        reason: reason.or_else(|| Some(BY_HAND.to_owned())),
-        ..StateChange::of(IntegrationId::new(id), event)
-    };
-    store.transit(&transit, None).await.map_err(failed)?;
+    let row = find(store, id).await?.integration;
+    let now = chrono::Utc::now();
+    let planned = integrations::set_enabled(&row, enabled, reason, BY_HAND, now);
+    store.apply_now(&planned.change).await.map_err(failed)?;
     let status = find(store, id).await?.integration.status;
     changed(
         context,
-        true,
         id,
         &format!(
             "{}, now {status}",
@@ -447,10 +384,14 @@ impl TokenSource for WorkersOnly {
 }
 
 async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> Result<(), Failed> {
+    let mut kinds = Vec::with_capacity(tests.len());
+    for name in tests {
+        let fault = || Failed::Usage(format!("--tests {name}: must be of {}", TestKind::names()));
+        kinds.push(TestKind::parse(name).ok_or_else(fault)?);
+    }
     let loaded = find(store, id).await?;
     let row = &loaded.integration;
-    let credentials = crate::pipeline::open_credentials(&context.ring()?, row)
-        .map_err(|failure| Failed::Operation(failure.message))?;
+    let credentials = integrations::open_credentials(&context.ring()?, row).map_err(refused)?;
     let adapter = platforms::connect(row, &credentials).map_err(failed)?;
     let config = &context.config;
     let egress = EgressPolicy {
@@ -458,57 +399,39 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
         allow_http: config.egress.allow_http,
     };
     let client = HttpClient::new(egress, config.dispatch.request_timeout, 4).map_err(failed)?;
-    let mut first_error = None;
-    let mut reports = Vec::new();
-    for name in tests {
-        let kind = TestKind::parse(name).ok_or_else(|| {
-            Failed::Usage(format!("--tests {name}: must be of {}", TestKind::names()))
-        })?;
+    let verdict = integrations::run_checks(&adapter, &kinds, || {
         let deadline = Instant::now() + config.dispatch.attempt_timeout;
-        let exchange = CallContext::new(
-            &client,
-            deadline,
-            &Free,
-            &WorkersOnly,
-            platforms::strangers(row.platform),
-        );
-        match adapter.check(&exchange, kind).await {
-            Ok(report) => reports.push((kind, true, report.message)),
-            Err(error) => {
-                first_error.get_or_insert_with(|| error.public.clone());
-                reports.push((kind, false, error.public));
-            }
-        }
-    }
-    let success = first_error.is_none();
-    let event = match (success, tests.iter().any(|name| name == "authentication")) {
-        (true, true) => LifeEvent::TestActivates,
-        (true, false) => LifeEvent::TestPassed,
-        (false, _) => LifeEvent::TestFailed,
-    };
-    let transit = StateChange {
-        reason: Some(BY_HAND.to_owned()),
-        error: first_error.clone(),
-        ..StateChange::of(row.id, event)
-    };
-    store.transit(&transit, None).await.map_err(failed)?;
+        let strangers = platforms::strangers(row.platform);
+        CallContext::new(&client, deadline, &Free, &WorkersOnly, strangers)
+    })
+    .await;
+    let now = chrono::Utc::now();
+    let planned = integrations::test(row, &verdict, true, BY_HAND, now);
+    store.apply_now(&planned.change).await.map_err(failed)?;
     let status = find(store, id).await?.integration.status;
+    let reports = verdict.checks.iter().map(|checked| {
+        let said = match &checked.outcome {
+            Ok(report) => &report.message,
+            Err(error) => &error.public,
+        };
+        (checked.kind, checked.outcome.is_ok(), said)
+    });
+    let error = verdict.error();
     if context.json {
         let tests: Vec<Value> = reports
-            .iter()
             .map(|(kind, ok, message)| json!({ "test": kind, "success": ok, "message": message }))
             .collect();
         output::json(
-            &json!({ "success": success, "tests": tests, "status_before": row.status, "status_after": status }),
+            &json!({ "success": error.is_none(), "tests": tests, "status_before": row.status, "status_after": status }),
         )?;
     } else {
-        for (kind, ok, message) in &reports {
+        for (kind, ok, message) in reports {
             output::line(&format!(
                 "{:<5} {kind:<15} {message}",
-                if *ok { "ok" } else { "FAULT" }
+                if ok { "ok" } else { "FAULT" }
             ))?;
         }
         output::line(&format!("status: {} → {status}", row.status))?;
     }
-    first_error.map_or(Ok(()), |error| Err(Failed::Operation(error)))
+    error.map_or(Ok(()), |error| Err(Failed::Operation(error)))
 }

@@ -5,13 +5,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::domain::{ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
+use crate::integrations::open_credentials;
 use crate::platforms::memory::Memory;
 use crate::platforms::{self, Driver};
-use crate::secrets::{Binding, Credentials, KeyRing};
+use crate::secrets::KeyRing;
 use crate::store::{LoadedIntegration, Store, StoreError};
 
 /// An integration at one version, with its adapter.
@@ -256,48 +256,4 @@ fn weight_of(row: &Integration) -> usize {
         .sum();
     let sealed = row.credentials_sealed.as_ref().map_or(0, String::len);
     2_000 + maps + sealed + row.routing_rules.weight()
-}
-
-/// Opens an integration's credentials. The secret of its inbound webhook comes with them where it can be read: nothing is
-/// sent with it, but the platform knows it.
-///
-/// # Errors
-/// `credentials_unreadable`, with what it lacks.
-pub fn open_credentials(ring: &KeyRing, integration: &Integration) -> Result<Credentials, Failure> {
-    let binding = |column| Binding {
-        organization: integration
-            .organization_id
-            .unwrap_or(OrganizationId::new(Uuid::nil())),
-        integration: integration.id,
-        column,
-    };
-    let webhook_secret = integration
-        .webhook_secret_sealed
-        .as_ref()
-        .and_then(|sealed| {
-            let opened = ring
-                .open(&binding("webhook_secret_encrypted"), sealed)
-                .ok()?;
-            std::str::from_utf8(&opened).ok().map(SecretString::from)
-        });
-    let Some(sealed) = &integration.credentials_sealed else {
-        return Ok(Credentials::default().with_webhook_secret(webhook_secret));
-    };
-    let refuse = |why: String| Failure::new(ErrorCode::CredentialsUnreadable, why);
-    let opened = ring
-        .open(&binding("credentials_encrypted"), sealed)
-        .map_err(|error| {
-            refuse(format!(
-                "the credentials of integration {} cannot be read: {error}",
-                integration.id
-            ))
-        })?;
-    let credentials = Credentials::from_json(&opened);
-    let credentials = credentials.map(|found| found.with_webhook_secret(webhook_secret));
-    credentials.ok_or_else(|| {
-        refuse(format!(
-            "the credentials of integration {} are no JSON",
-            integration.id
-        ))
-    })
 }

@@ -32,9 +32,7 @@ mod scheduler;
 mod settle;
 mod tokens;
 
-pub use self::connections::open_credentials;
 pub use self::context::{Core, CoreParts, DoneQueue};
-pub use self::executor::admin::plan_update;
 pub use self::intake::dead_letters::run_dead_letters;
 pub use self::intake::reads::show;
 pub use self::intake::run_intake;

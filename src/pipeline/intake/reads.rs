@@ -13,7 +13,7 @@ use crate::contract::{
 };
 use crate::domain::routing::Traits;
 use crate::domain::{ErrorCode, Failure, Integration, OrganizationId, TicketId};
-use crate::pipeline::connections::open_credentials;
+use crate::integrations::open_credentials;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::dispatch;
 use crate::pipeline::executor::gates::{self, GateDecision};

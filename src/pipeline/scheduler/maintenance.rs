@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::contract::CommandType;
 use crate::domain::{CommandId, IntegrationId, LifeEvent};
 use crate::pipeline::context::Core;
-use crate::pipeline::executor::admin::{Verdict, run_checks};
+use crate::pipeline::executor::admin::run_checks;
 use crate::pipeline::lane::check_lane;
 use crate::pipeline::settle::circuits::change_state_now;
 use crate::platforms::TestKind;
@@ -89,17 +89,16 @@ async fn check(core: &Arc<Core>, id: IntegrationId) {
         }
     };
     if let Some(handle) = handle {
-        let verdict = match &handle.adapter {
+        let error = match &handle.adapter {
             Ok(adapter) => {
                 let kinds = [TestKind::Connection, TestKind::Authentication];
-                run_checks(core, &handle, adapter.as_ref(), &kinds).await
+                run_checks(core, &handle, adapter.as_ref(), &kinds)
+                    .await
+                    .error()
             }
-            Err(failure) => Verdict {
-                reports: Vec::new(),
-                error: Some(failure.message.clone()),
-            },
+            Err(failure) => Some(failure.message.clone()),
         };
-        let event = if verdict.error.is_none() {
+        let event = if error.is_none() {
             LifeEvent::CheckPassed
         } else {
             LifeEvent::CheckFailed
@@ -108,7 +107,7 @@ async fn check(core: &Arc<Core>, id: IntegrationId) {
             // Somebody may have changed it while it was checked: what was seen then says nothing of it now.
             expected: Some(handle.row.life()),
             reason: Some("the health check on the schedule".into()),
-            error: verdict.error,
+            error,
             ..StateChange::of(id, event)
         };
         change_state_now(core, &transit).await;

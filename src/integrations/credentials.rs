@@ -1,12 +1,19 @@
-//! The credentials a command carries: sealed since the door, opened here to be checked and put where they belong.
+//! An integration's secrets: those that are stored, and those that a change brings. A command's are
+//! sealed since the intake, and opened here to be checked and put where they belong.
 
+use secrecy::SecretString;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
-use crate::domain::{AuthType, ErrorCode, Failure, IntegrationId, OrganizationId};
+use crate::domain::{AuthType, ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
 use crate::platforms::Descriptor;
-use crate::secrets::{Binding, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER};
+use crate::secrets::{Binding, Credentials, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER};
 
-/// A command's credentials, open.
+/// Columns of the database that seals are bound to.
+const CREDENTIALS: &str = "credentials_encrypted";
+const WEBHOOK_SECRET: &str = "webhook_secret_encrypted";
+
+/// Credentials that a change brings, open.
 pub(super) struct Opened {
     pub(super) members: Map<String, Value>,
     binding: Binding,
@@ -28,7 +35,7 @@ impl Opened {
         let binding = Binding {
             organization,
             integration,
-            column: "credentials_encrypted",
+            column: CREDENTIALS,
         };
         let Some(sealed) = credentials.get(SEALED_MEMBER).and_then(Value::as_str) else {
             return Ok(Self {
@@ -93,4 +100,64 @@ impl Opened {
             .map(Some)
             .map_err(|error| Failure::new(ErrorCode::CredentialsUnreadable, error.to_string()))
     }
+}
+
+/// Seals the secret of an integration's inbound webhook, as it is stored.
+///
+/// # Errors
+/// `credentials_unreadable` where there is no key to seal it with.
+pub fn seal_webhook_secret(
+    ring: &KeyRing,
+    organization: OrganizationId,
+    integration: IntegrationId,
+    secret: &str,
+) -> Result<String, Failure> {
+    let binding = Binding {
+        organization,
+        integration,
+        column: WEBHOOK_SECRET,
+    };
+    let plain = Value::String(secret.to_owned()).to_string();
+    ring.seal(&binding, plain.as_bytes())
+        .map_err(|error| Failure::new(ErrorCode::CredentialsUnreadable, error.to_string()))
+}
+
+/// Opens an integration's credentials. The secret of its inbound webhook comes with them where it can be read: nothing is
+/// sent with it, but the platform knows it.
+///
+/// # Errors
+/// `credentials_unreadable`, with what it lacks.
+pub fn open_credentials(ring: &KeyRing, integration: &Integration) -> Result<Credentials, Failure> {
+    let binding = |column| Binding {
+        organization: integration
+            .organization_id
+            .unwrap_or(OrganizationId::new(Uuid::nil())),
+        integration: integration.id,
+        column,
+    };
+    let webhook_secret = integration
+        .webhook_secret_sealed
+        .as_ref()
+        .and_then(|sealed| {
+            let opened = ring.open(&binding(WEBHOOK_SECRET), sealed).ok()?;
+            std::str::from_utf8(&opened).ok().map(SecretString::from)
+        });
+    let Some(sealed) = &integration.credentials_sealed else {
+        return Ok(Credentials::default().with_webhook_secret(webhook_secret));
+    };
+    let refuse = |why: String| Failure::new(ErrorCode::CredentialsUnreadable, why);
+    let opened = ring.open(&binding(CREDENTIALS), sealed).map_err(|error| {
+        refuse(format!(
+            "the credentials of integration {} cannot be read: {error}",
+            integration.id
+        ))
+    })?;
+    let credentials = Credentials::from_json(&opened);
+    let credentials = credentials.map(|found| found.with_webhook_secret(webhook_secret));
+    credentials.ok_or_else(|| {
+        refuse(format!(
+            "the credentials of integration {} are no JSON",
+            integration.id
+        ))
+    })
 }
