@@ -12,7 +12,7 @@ use super::send::read_data;
 use super::{Context, Failed, failed, output};
 use crate::contract::{AdminCommand, Command, CommandType, Faults, IntegrationList};
 use crate::domain::{ErrorCode, Failure, IntegrationId, OrganizationId};
-use crate::integrations::{self, Door};
+use crate::integrations::{self, Door, Planned};
 use crate::platforms::{
     self, AccessToken, AdapterError, CallContext, EgressPolicy, ErrorClass, HttpClient, Response,
     SendPermit, TestKind, TokenSource,
@@ -220,6 +220,7 @@ async fn update(
     if context.json {
         return Ok(output::json(&planned.result)?);
     }
+    warn(&planned)?;
     let status = find(store, id).await?.integration.status;
     Ok(output::line(&format!("{id} changed, {status}"))?)
 }
@@ -257,10 +258,20 @@ async fn add(
     if context.json {
         return Ok(output::json(&planned.result)?);
     }
+    warn(&planned)?;
     let status = find(store, id.uuid()).await?.integration.status;
     Ok(output::line(&format!(
         "{id} added, {status}; `ticketwire integration test {id}` activates it"
     ))?)
+}
+
+/// What was taken, and a person should know about.
+fn warn(planned: &Planned) -> Result<(), Failed> {
+    let warnings = planned.result["warnings"].as_array();
+    for warning in warnings.into_iter().flatten().filter_map(Value::as_str) {
+        output::line(&format!("warning: {warning}"))?;
+    }
+    Ok(())
 }
 
 fn refused(failure: Failure) -> Failed {
@@ -391,8 +402,7 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
     }
     let loaded = find(store, id).await?;
     let row = &loaded.integration;
-    let credentials = integrations::open_credentials(&context.ring()?, row).map_err(refused)?;
-    let adapter = platforms::connect(row, &credentials).map_err(failed)?;
+    let adapter = integrations::connect(&context.ring()?, row).map_err(refused)?;
     let config = &context.config;
     let egress = EgressPolicy {
         allow: config.egress.allow.clone(),

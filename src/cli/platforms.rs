@@ -171,6 +171,7 @@ fn facts_json(facts: &Descriptor) -> Value {
         BaseUrl::Default(url) => format!("default {url}"),
         BaseUrl::UnlessSetting(name) => format!("required unless settings.{name} is given"),
         BaseUrl::UnlessCredential(name) => format!("required unless credentials.{name} is given"),
+        BaseUrl::Target(names) => format!("required unless {} is given", names.join(" or ")),
     };
     json!({
         "modes": modes.collect::<Vec<_>>(), "settings": members(facts.settings), "base_url": base_url,

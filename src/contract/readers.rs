@@ -30,7 +30,8 @@ pub(super) fn priority(f: &mut Fields<'_>, name: &str) -> Option<Priority> {
 /// The API's base: `https://`, without credentials, without a slash at its end.
 pub(super) fn base_url(f: &mut Fields<'_>) -> Option<String> {
     let text = f.text("base_url", 1, 500)?;
-    match url::Url::parse(&text) {
+    let text = text.trim();
+    match url::Url::parse(text) {
         Ok(url) if !matches!(url.scheme(), "https" | "http") => {
             f.fault("base_url", "must begin with https://");
         }

@@ -1,17 +1,18 @@
 //! A new integration.
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::credentials::Opened;
-use super::{Planned, known, refuse_faults};
+use super::{Planned, known, refuse_faults, with_warnings};
 use crate::contract::IntegrationCreate;
-use crate::domain::{Failure, IntegrationId, IntegrationStatus, OrganizationId};
-use crate::platforms;
+use crate::domain::{Failure, Integration, IntegrationId, IntegrationStatus, OrganizationId};
+use crate::platforms::{self, Descriptor, Given};
 use crate::secrets::KeyRing;
 use crate::store::{LedgerChange, NewIntegration};
 
 /// Plans a new integration. Its credentials may come open or sealed, its webhook secret comes sealed
-/// (see [`seal_webhook_secret`](super::seal_webhook_secret)).
+/// (see [`seal_webhook_secret`](super::seal_webhook_secret)). Its adapter is built, so what a command
+/// would meet at sending is refused here.
 ///
 /// # Errors
 /// `unsupported_platform` where there is no adapter; `credentials_unreadable` where there is no key
@@ -26,29 +27,30 @@ pub fn create(
         platforms::descriptor(create.platform),
         create.platform.as_str(),
     )?;
-    let opened = Opened::of(ring, organization_id, id, &create.credentials)?;
-    let mut faults = platforms::faults(
-        descriptor,
-        create.auth_type,
-        &opened.members,
-        &create.settings,
-        create.base_url.as_deref(),
-    );
+    let mut new = create.clone();
+    new.settings.retain(|_, value| !value.is_null());
+    platforms::trim(&mut new.settings, |name| descriptor.setting(name));
+    let row = as_stored(descriptor, id, organization_id, &new);
+    let mut opened = Opened::of(ring, organization_id, id, &create.credentials)?;
+    opened.trim(descriptor, &row);
+    let given = Given {
+        credentials: true,
+        settings: &new.settings,
+        base_url: true,
+    };
+    let mut faults = platforms::faults(descriptor, &row, &opened.members, &given);
     if let Some(mapping) = &create.custom_fields_mapping {
         faults.extend(platforms::mapping_faults(descriptor, mapping));
     }
     refuse_faults(faults)?;
-    let mut new = create.clone();
+    let warnings = platforms::warnings(descriptor, &row, &opened.members, &given);
     let credentials_sealed = opened.keep(ring, descriptor, create.auth_type, &mut new.settings)?;
     let webhook_secret_sealed = new.webhook_secret.take();
     new.credentials = Map::new();
-    let status = if create.enabled {
-        IntegrationStatus::Pending
-    } else {
-        IntegrationStatus::Inactive
-    };
+    let status = row.status;
+    let result = json!({ "integration_id": id, "status": status });
     Ok(Planned {
-        result: json!({ "integration_id": id, "status": status }),
+        result: with_warnings(result, warnings),
         change: LedgerChange::CreateIntegration(Box::new(NewIntegration {
             id,
             organization_id,
@@ -58,4 +60,30 @@ pub fn create(
             status,
         })),
     })
+}
+
+/// The integration as it will be read, as far as its adapter is built from it.
+fn as_stored(
+    descriptor: &Descriptor,
+    id: IntegrationId,
+    organization_id: OrganizationId,
+    new: &IntegrationCreate,
+) -> Integration {
+    let mapping = |given: &Option<Map<String, Value>>| given.clone().unwrap_or_default();
+    let base_url = new.base_url.as_deref();
+    Integration {
+        id,
+        organization_id: Some(organization_id),
+        name: new.name.clone(),
+        enabled: new.enabled,
+        status: if new.enabled {
+            IntegrationStatus::Pending
+        } else {
+            IntegrationStatus::Inactive
+        },
+        api_version: new.api_version.clone(),
+        department_mapping: mapping(&new.department_mapping),
+        custom_fields_mapping: mapping(&new.custom_fields_mapping),
+        ..platforms::blank(descriptor.platform, new.auth_type, &new.settings, base_url)
+    }
 }

@@ -1,12 +1,16 @@
 //! An integration's secrets: those that are stored, and those that a change brings. A command's are
 //! sealed since the intake, and opened here to be checked and put where they belong.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::listed;
 use crate::domain::{AuthType, ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
-use crate::platforms::Descriptor;
+use crate::platforms::{self, Descriptor, Driver, ErrorClass, Given};
 use crate::secrets::{Binding, Credentials, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER};
 
 /// Columns of the database that seals are bound to.
@@ -17,6 +21,7 @@ const WEBHOOK_SECRET: &str = "webhook_secret_encrypted";
 pub(super) struct Opened {
     pub(super) members: Map<String, Value>,
     binding: Binding,
+    /// As they came; nothing where they are not what came any more.
     sealed: Option<String>,
 }
 
@@ -62,6 +67,14 @@ impl Opened {
         }
     }
 
+    /// Takes blanks from the ends of what cannot begin or end with one.
+    pub(super) fn trim(&mut self, descriptor: &Descriptor, row: &Integration) {
+        let member = |name: &str| platforms::credential(descriptor, row, name);
+        if platforms::trim(&mut self.members, member) {
+            self.sealed = None;
+        }
+    }
+
     /// Sealed as they are stored. What is known as a setting is taken as one, where a legacy producer put it among the
     /// credentials.
     pub(super) fn keep(
@@ -82,7 +95,7 @@ impl Opened {
             .map(|member| member.name)
             .filter(|name| self.members.contains_key(*name) && !is_secret(name))
             .collect();
-        // Given open on the command line, or none at all.
+        // Given open on the command line, or trimmed, or none at all.
         let keeps = self.sealed.is_some() || self.members.is_empty();
         if moved.is_empty() && keeps {
             return Ok(self.sealed);
@@ -159,5 +172,43 @@ pub fn open_credentials(ring: &KeyRing, integration: &Integration) -> Result<Cre
             "the credentials of integration {} are no JSON",
             integration.id
         ))
+    })
+}
+
+/// Builds the adapter of an integration that is stored.
+///
+/// # Errors
+/// `credentials_unreadable`; `unsupported_platform`; `validation_failed` with every fault at once, by
+/// field. What the adapter takes is no fault here, though it would be one where it is given.
+pub fn connect(ring: &KeyRing, row: &Integration) -> Result<Arc<Driver>, Failure> {
+    let credentials = open_credentials(ring, row)?;
+    platforms::connect(row, &credentials).map_err(|error| {
+        let failure = error.failure();
+        match (&error.class, row.platform.and_then(platforms::descriptor)) {
+            (ErrorClass::Unsupported, _) => Failure {
+                code: ErrorCode::UnsupportedPlatform,
+                ..failure
+            },
+            (ErrorClass::Validation { fields }, Some(descriptor)) => {
+                let nothing = Given {
+                    credentials: false,
+                    settings: &Map::new(),
+                    base_url: false,
+                };
+                // What the adapter itself said was cleaned of secrets, and goes first.
+                let mut faults: BTreeMap<String, String> = fields.clone();
+                for (field, fault) in
+                    platforms::faults(descriptor, row, credentials.members(), &nothing)
+                {
+                    faults.entry(field).or_insert(fault);
+                }
+                Failure {
+                    message: listed(&faults),
+                    fields: faults,
+                    ..failure
+                }
+            }
+            _ => failure,
+        }
     })
 }

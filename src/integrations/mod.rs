@@ -9,7 +9,7 @@
 //! - [`update`] changes what is mentioned.
 //! - [`set_enabled`] and [`delete`] turn it on, off, and away.
 //! - [`run_checks`] asks the platform, and [`test`] says what the answers make of the integration.
-//! - [`open_credentials`] opens what is stored, which all of them need.
+//! - [`open_credentials`] opens what is stored, and [`connect`] builds its adapter.
 //!
 //! `integration.sync` is not among them: it is a command's alone, with pages, retries and a budget.
 
@@ -28,7 +28,7 @@ use crate::platforms::Descriptor;
 use crate::store::{LedgerChange, StateChange};
 
 pub use self::create::create;
-pub use self::credentials::{open_credentials, seal_webhook_secret};
+pub use self::credentials::{connect, open_credentials, seal_webhook_secret};
 pub use self::state::{delete, set_enabled};
 pub use self::test::{Checked, Verdict, run_checks, test};
 pub use self::update::update;
@@ -89,15 +89,23 @@ fn known(
     })
 }
 
+/// A result with what a person should know about, where there is anything.
+fn with_warnings(mut result: Value, warnings: Vec<String>) -> Value {
+    if !warnings.is_empty() {
+        result["warnings"] = warnings.into();
+    }
+    result
+}
+
 /// Every fault at once, by field.
 fn refuse_faults(faults: BTreeMap<String, String>) -> Result<(), Failure> {
     if faults.is_empty() {
         return Ok(());
     }
-    let text = faults
-        .iter()
-        .map(|(name, fault)| format!("{name} {fault}"))
-        .collect::<Vec<_>>()
-        .join("; ");
-    Err(Failure::new(ErrorCode::ValidationFailed, text).with_fields(faults))
+    Err(Failure::new(ErrorCode::ValidationFailed, listed(&faults)).with_fields(faults))
+}
+
+fn listed(faults: &BTreeMap<String, String>) -> String {
+    let faults = faults.iter().map(|(name, fault)| format!("{name} {fault}"));
+    faults.collect::<Vec<_>>().join("; ")
 }

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::credentials::{Opened, open_credentials};
-use super::{Door, Planned, known, refuse_faults};
+use super::{Door, Planned, known, refuse_faults, with_warnings};
 use crate::contract::IntegrationUpdate;
 use crate::domain::{ErrorCode, Failure, Integration, LifeEvent, Platform};
-use crate::platforms;
+use crate::platforms::{self, Given};
 use crate::secrets::KeyRing;
 use crate::store::{IntegrationWrite, LedgerChange, StateChange};
 
@@ -41,14 +41,7 @@ pub fn update(
             ..door.change(row, LifeEvent::Renew, None, Some("integration.update"))
         },
     };
-    fits(row, change)?;
-    if change.auth_type.is_some()
-        || change.credentials.is_some()
-        || change.settings.is_some()
-        || change.base_url.is_some()
-    {
-        recheck(ring, row, change, &mut write)?;
-    }
+    let warnings = recheck(ring, row, change, &mut write)?;
     let events = &mut write.transit.events;
     if write.credentials_sealed.is_some() {
         events.push(LifeEvent::NewCredentials);
@@ -76,69 +69,113 @@ pub fn update(
     });
     Ok(Planned {
         change: LedgerChange::UpdateIntegration(Box::new(write)),
-        result,
+        result: with_warnings(result, warnings),
     })
 }
 
-/// Whether the adapter can make something of what the integration would then be.
+/// Refuses what does not fit, every fault at once. Where something changes that the adapter is built
+/// from, it is built from what would then be stored. Returns the warnings.
 fn recheck(
     ring: &KeyRing,
     row: &Integration,
     change: &IntegrationUpdate,
     write: &mut IntegrationWrite,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
+    let mut faults = fits(row, change);
+    let rebuilds = change.auth_type.is_some()
+        || change.credentials.is_some()
+        || change.settings.is_some()
+        || change.base_url.is_some()
+        || change.plain.api_version.is_some();
+    if !rebuilds {
+        return refuse_faults(faults).map(|()| Vec::new());
+    }
     let descriptor = known(
         row.platform.and_then(platforms::descriptor),
         &row.platform_name,
     )?;
-    let auth_type = change.auth_type.unwrap_or(row.auth_type);
-    let mut settings = row.settings.clone();
-    for (name, value) in change.settings.iter().flatten() {
-        if value.is_null() {
-            settings.remove(name);
-        } else {
-            settings.insert(name.clone(), value.clone());
-        }
-    }
-    let base_url = match &change.base_url {
-        Some(new) => new.as_deref(),
-        None => row.base_url.as_deref(),
-    };
-    let check = |credentials: &Map<String, Value>| {
-        refuse_faults(platforms::faults(
-            descriptor,
-            auth_type,
-            credentials,
-            &settings,
-            base_url,
-        ))
+    platforms::trim(&mut write.settings, |name| descriptor.setting(name));
+    let next = as_stored(row, change, &write.settings);
+    // What is given as it is stored is not changed, and may be older than a rule.
+    let mut settings = write.settings.clone();
+    settings.retain(|name, value| row.settings.get(name) != Some(value));
+    let given = Given {
+        credentials: change.credentials.is_some(),
+        settings: &settings,
+        base_url: change.base_url.is_some(),
     };
     let Some(credentials) = &change.credentials else {
         // What is stored goes nowhere that it was not given for.
         if row.credentials_sealed.is_some() {
-            refuse_faults(platforms::moved(
+            faults.extend(platforms::moved(
                 descriptor,
                 (&row.settings, row.base_url.as_deref()),
-                (&settings, base_url),
-            ))?;
+                (&next.settings, next.base_url.as_deref()),
+            ));
         }
         let credentials = open_credentials(ring, row)?;
-        return check(credentials.members());
+        let more = platforms::faults(descriptor, &next, credentials.members(), &given);
+        // To another address is the graver fault of one that is no good.
+        more.into_iter().for_each(|(field, fault)| {
+            faults.entry(field).or_insert(fault);
+        });
+        refuse_faults(faults)?;
+        return Ok(platforms::warnings(
+            descriptor,
+            &next,
+            credentials.members(),
+            &given,
+        ));
     };
     let organization = row.organization_id.ok_or_else(|| {
         let text =
             "the integration belongs to no organization, so its credentials cannot be sealed";
         Failure::new(ErrorCode::CredentialsUnreadable, text)
     })?;
-    let opened = Opened::of(ring, organization, row.id, credentials)?;
-    check(&opened.members)?;
-    let sealed = opened.keep(ring, descriptor, auth_type, &mut write.settings)?;
+    let mut opened = Opened::of(ring, organization, row.id, credentials)?;
+    opened.trim(descriptor, &next);
+    faults.extend(platforms::faults(
+        descriptor,
+        &next,
+        &opened.members,
+        &given,
+    ));
+    refuse_faults(faults)?;
+    let warnings = platforms::warnings(descriptor, &next, &opened.members, &given);
+    let sealed = opened.keep(ring, descriptor, next.auth_type, &mut write.settings)?;
     write.credentials_sealed = Some(sealed);
-    Ok(())
+    Ok(warnings)
+}
+
+/// The integration as it will be read, as far as its adapter is built from it.
+fn as_stored(
+    row: &Integration,
+    change: &IntegrationUpdate,
+    settings: &Map<String, Value>,
+) -> Integration {
+    let mut next = row.clone();
+    next.auth_type = change.auth_type.unwrap_or(row.auth_type);
+    for (name, value) in settings {
+        if value.is_null() {
+            next.settings.remove(name);
+        } else {
+            next.settings.insert(name.clone(), value.clone());
+        }
+    }
+    if let Some(base_url) = &change.base_url {
+        next.base_url.clone_from(base_url);
+    }
+    if let Some(api_version) = &change.plain.api_version {
+        next.api_version.clone_from(api_version);
+    }
+    if let Some(mapping) = &change.plain.custom_fields_mapping {
+        next.custom_fields_mapping = mapping.clone().unwrap_or_default();
+    }
+    next
 }
 
 /// What can only be judged beside what is stored.
-fn fits(row: &Integration, change: &IntegrationUpdate) -> Result<(), Failure> {
+fn fits(row: &Integration, change: &IntegrationUpdate) -> BTreeMap<String, String> {
     let mut faults = BTreeMap::new();
     let category = row.platform.map(Platform::category);
     if let (Some(given), Some(category)) = (change.category, category)
@@ -162,7 +199,7 @@ fn fits(row: &Integration, change: &IntegrationUpdate) -> Result<(), Failure> {
     if let (Some(descriptor), Some(Some(mapping))) = (descriptor, &p.custom_fields_mapping) {
         faults.extend(platforms::mapping_faults(descriptor, mapping));
     }
-    refuse_faults(faults)
+    faults
 }
 
 /// The names of the fields it sets.

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
-use crate::domain::{ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
-use crate::integrations::open_credentials;
+use crate::domain::{Failure, Integration, IntegrationId, OrganizationId};
+use crate::integrations;
+use crate::platforms::Driver;
 use crate::platforms::memory::Memory;
-use crate::platforms::{self, Driver};
 use crate::secrets::KeyRing;
 use crate::store::{LoadedIntegration, Store, StoreError};
 
@@ -169,19 +169,7 @@ impl Integrations {
                 memory: Arc::clone(&before.memory),
             };
         }
-        let adapter = open_credentials(&self.ring, &integration).and_then(|credentials| {
-            platforms::connect(&integration, &credentials).map_err(|error| {
-                let failure = error.failure();
-                if failure.code == ErrorCode::UnsupportedOperation {
-                    Failure {
-                        code: ErrorCode::UnsupportedPlatform,
-                        ..failure
-                    }
-                } else {
-                    failure
-                }
-            })
-        });
+        let adapter = integrations::connect(&self.ring, &integration);
         ConnectedIntegration {
             version,
             weight: weight_of(&integration),

@@ -1,20 +1,18 @@
-//! What a platform's facts look like, and the check of an integration against them. The facts themselves are in each
-//! adapter's `DESCRIPTOR`.
+//! What a platform's facts look like. The facts themselves are in each adapter's `DESCRIPTOR`; the check of an
+//! integration against them is in `configured`.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use super::rate::RateHeaders;
-use super::{ErrorClass, OperationKind, Strangers, connect};
+use super::{OperationKind, Strangers};
 use crate::domain::{
-    AuthType, HealthStatus, Integration, IntegrationId, IntegrationStatus, OnUnknown, Platform,
-    shown,
+    AuthType, HealthStatus, Integration, IntegrationId, IntegrationStatus, Platform,
 };
-use crate::secrets::Credentials;
 
 /// One member of an integration's credentials or settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Member {
     /// Its name in `credentials` or `settings`.
     pub name: &'static str,
@@ -27,46 +25,77 @@ pub struct Member {
     /// Whether anybody may see it, though it is among the credentials: an address, a user's name, an id. Everything else
     /// there is a secret, and taken out of whatever the platform says.
     pub open: bool,
+    /// What a value has to look like where a person gives one.
+    pub shape: Shape,
+}
+
+/// What a member's value has to look like where a person gives one. A row that is older than a rule
+/// is judged by the adapter alone.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// A line of text without control characters. As a credential it is a token: visible ASCII
+    /// characters in one piece, as an HTTP header can carry.
+    Plain,
+    /// A password: text without control characters, blanks at its ends kept.
+    Password,
+    /// A user's name: a line of text without a colon, which Basic authentication cannot carry
+    /// (RFC 7617, section 2).
+    User,
+    /// An e-mail address.
+    Email,
+    /// An address, `https://` or `http://`.
+    Url,
+    /// An address that paths are appended to: one without a query.
+    Base,
+    /// An object.
+    Object,
+    /// True or false.
+    Switch,
+    /// Whatever this finds no fault with. The fault is said without the value.
+    Checked(fn(&Value) -> Result<(), String>),
 }
 
 impl Member {
+    const fn new(name: &'static str, required: bool, help: &'static str) -> Self {
+        Self {
+            name,
+            required,
+            help,
+            is_destination: false,
+            open: false,
+            shape: Shape::Plain,
+        }
+    }
+
+    /// One that must be there.
+    #[must_use]
+    pub const fn required(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, true, help)
+    }
+
+    /// One that may be left out.
+    #[must_use]
+    pub const fn optional(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, false, help)
+    }
+
     /// The same, and no secret.
     #[must_use]
     pub const fn open(self) -> Self {
         Self { open: true, ..self }
     }
 
-    /// One that must be there.
-    #[must_use]
-    pub const fn required(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            required: true,
-            help,
-            is_destination: false,
-            open: false,
-        }
-    }
-
-    /// One that may be left out.
-    #[must_use]
-    pub const fn optional(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            required: false,
-            help,
-            is_destination: false,
-            open: false,
-        }
-    }
-}
-
-impl Member {
     /// The same for one that says where the credentials are sent: an address, a host, or a part of one.
     #[must_use]
     pub const fn destination(mut self) -> Self {
         self.is_destination = true;
         self
+    }
+
+    /// The same with values of another shape than [`Shape::Plain`].
+    #[must_use]
+    pub const fn shaped(self, shape: Shape) -> Self {
+        Self { shape, ..self }
     }
 }
 
@@ -210,6 +239,9 @@ pub enum BaseUrl {
     UnlessCredential(&'static str),
     /// Required unless this setting is present.
     UnlessSetting(&'static str),
+    /// Is itself what is sent to, with its query; required unless one of these members is present,
+    /// a setting or a credential.
+    Target(&'static [&'static str]),
 }
 
 /// A setting every platform has: whether the commands of an integration whose credential is refused fail (`fail`, the
@@ -220,128 +252,68 @@ pub const ON_AUTH_FAILURE: &str = "on_auth_failure";
 /// happening twice, fails (`fail`, the default), or is sent once more (`retry`).
 pub const ON_UNKNOWN: &str = "on_unknown";
 
-/// Checks an integration's authentication type, credentials and settings against its platform's descriptor, as
-/// `integration.create` does. Returns every fault at once, by field.
-#[must_use]
-pub fn faults(
-    descriptor: &Descriptor,
-    auth_type: AuthType,
-    credentials: &Map<String, Value>,
-    settings: &Map<String, Value>,
-    base_url: Option<&str>,
-) -> BTreeMap<String, String> {
-    let mut faults = BTreeMap::new();
-    let Some(mode) = descriptor.mode(auth_type) else {
-        let taken = descriptor
+/// Settings of every platform that this version acts on.
+const COMMON: [&str; 2] = [ON_AUTH_FAILURE, ON_UNKNOWN];
+
+/// Settings that the contract has for every platform, and that this version does not act on. They
+/// are taken, and the answer says that they do nothing yet.
+const PROMISED: [&str; 12] = [
+    "status_map",
+    "priority_map",
+    "category_map",
+    "users",
+    "internal_comments",
+    "accept_unsigned",
+    "import_unknown",
+    "sync_description",
+    "on_external_delete",
+    "conflict",
+    "loop_guard",
+    "push_deletes",
+];
+
+impl Descriptor {
+    /// The setting of this name, where the platform has one of its own.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&'static Member> {
+        self.settings.iter().find(|member| member.name == name)
+    }
+
+    /// The credential members of a way to authenticate, of all its alternatives.
+    pub(super) fn credentials_of(
+        &self,
+        auth_type: AuthType,
+    ) -> impl Iterator<Item = &'static Member> + Clone {
+        let modes = self
             .modes
             .iter()
-            .map(|s| s.auth_type.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        faults.insert(
-            "auth_type".into(),
-            format!(
-                "{} does not take {auth_type}; it takes {taken}",
-                descriptor.platform
-            ),
-        );
-        return faults;
-    };
-    let filled = |name: &str| match credentials.get(name) {
-        None | Some(Value::Null) => false,
-        Some(Value::String(text)) => !text.is_empty(),
-        Some(_) => true,
-    };
-    let complete = |set: &&[Member]| set.iter().filter(|m| m.required).all(|m| filled(m.name));
-    if !mode.credentials.iter().any(complete) {
-        // The alternative that is nearest to complete says what is missing.
-        let nearest = mode
-            .credentials
-            .iter()
-            .min_by_key(|set| set.iter().filter(|m| m.required && !filled(m.name)).count());
-        for member in nearest
-            .into_iter()
-            .flat_map(|set| set.iter())
-            .filter(|m| m.required && !filled(m.name))
-        {
-            faults.insert(
-                format!("credentials.{}", member.name),
-                format!(
-                    "is required for {} with {auth_type}: {}",
-                    descriptor.platform, member.help
-                ),
-            );
-        }
+            .filter(move |mode| mode.auth_type == auth_type);
+        modes.flat_map(|mode| mode.credentials.iter().flat_map(|set| set.iter()))
     }
-    let known_setting = |name: &str| descriptor.settings.iter().any(|m| m.name == name);
-    let known_credential = |name: &str| {
-        mode.credentials
-            .iter()
-            .any(|set| set.iter().any(|m| m.name == name))
-            || known_setting(name)
-    };
-    for name in credentials.keys().filter(|name| !known_credential(name)) {
-        let taken = mode
-            .credentials
-            .iter()
-            .flat_map(|s| s.iter())
-            .map(|m| m.name)
-            .collect::<Vec<_>>()
-            .join(", ");
-        faults.insert(
-            format!("credentials.{}", shown(name)),
-            format!(
-                "is not known for {} with {auth_type}; it takes {taken}",
-                descriptor.platform
-            ),
-        );
+
+    /// The credential member of this name, of whatever way to authenticate.
+    pub(super) fn any_credential(&self, name: &str) -> Option<&'static Member> {
+        let sets = self.modes.iter().flat_map(|mode| mode.credentials);
+        sets.flat_map(|set| set.iter()).find(|m| m.name == name)
     }
-    for member in descriptor.settings.iter().filter(|m| m.required) {
-        if !settings.contains_key(member.name) && !credentials.contains_key(member.name) {
-            faults.insert(
-                format!("settings.{}", member.name),
-                format!("is required: {}", member.help),
-            );
-        }
+
+    /// Whether the settings may have a member of this name.
+    #[must_use]
+    pub fn takes_setting(&self, name: &str) -> bool {
+        self.setting(name).is_some() || COMMON.contains(&name) || self.only_promises(name)
     }
-    if let Some(value) = settings.get(ON_AUTH_FAILURE)
-        && !matches!(value.as_str(), Some("fail" | "park"))
-    {
-        faults.insert(
-            format!("settings.{ON_AUTH_FAILURE}"),
-            "must be fail or park".into(),
-        );
+
+    /// Whether a setting is one of the contract's that this version does not act on.
+    pub(super) fn only_promises(&self, name: &str) -> bool {
+        let own = self.platform == Platform::Jira && name == "transition_fields";
+        self.setting(name).is_none() && (own || PROMISED.contains(&name))
     }
-    if let Some(value) = settings.get(ON_UNKNOWN)
-        && value.as_str().and_then(OnUnknown::parse).is_none()
-    {
-        faults.insert(
-            format!("settings.{ON_UNKNOWN}"),
-            "must be fail or retry".into(),
-        );
+
+    /// The names that the settings may have, for suggestions.
+    pub(super) fn setting_names(&self) -> impl Iterator<Item = &'static str> {
+        let own = self.settings.iter().map(|member| member.name);
+        own.chain(COMMON).chain(PROMISED)
     }
-    let needs_url = match descriptor.base_url {
-        BaseUrl::Required => true,
-        BaseUrl::Default(_) => false,
-        BaseUrl::UnlessCredential(name) => !filled(name),
-        BaseUrl::UnlessSetting(name) => !settings.contains_key(name) && !filled(name),
-    };
-    if needs_url && base_url.is_none() {
-        faults.insert(
-            "base_url".into(),
-            format!("is required for {}", descriptor.platform),
-        );
-    }
-    if faults.is_empty() {
-        // All there; now whether the adapter can make sense of it.
-        let blank = blank(descriptor.platform, auth_type, settings, base_url);
-        if let Err(error) = connect(&blank, &Credentials::new(credentials.clone()))
-            && let ErrorClass::Validation { fields } = error.class
-        {
-            faults.extend(fields);
-        }
-    }
-    faults
 }
 
 /// What is wrong with a `custom_fields_mapping`, by field. A row that has a fault nevertheless is older than this check:
@@ -383,7 +355,10 @@ fn destinations(
 ) -> BTreeMap<String, String> {
     let base_url = base_url.or(match descriptor.base_url {
         BaseUrl::Default(vendors) => Some(vendors),
-        BaseUrl::Required | BaseUrl::UnlessCredential(_) | BaseUrl::UnlessSetting(_) => None,
+        BaseUrl::Required
+        | BaseUrl::UnlessCredential(_)
+        | BaseUrl::UnlessSetting(_)
+        | BaseUrl::Target(_) => None,
     });
     let mut found = BTreeMap::new();
     if let Some(text) = base_url {
@@ -433,7 +408,8 @@ pub fn moved(
 }
 
 /// An integration with nothing but what an adapter is built from.
-pub(super) fn blank(
+#[must_use]
+pub fn blank(
     platform: Platform,
     auth_type: AuthType,
     settings: &Map<String, Value>,
@@ -502,36 +478,6 @@ mod tests {
             }
         }
         assert!(seen >= 3, "{seen}");
-    }
-
-    #[test]
-    fn on_unknown_is_fail_or_retry_and_fail_where_it_is_not_said() {
-        let slack = descriptor(Platform::Slack).unwrap();
-        let credentials = json!({ "webhook_url": "https://hooks.slack.com/services/T/B/X" });
-        let credentials = credentials.as_object().unwrap();
-        let of = |value: serde_json::Value| {
-            let settings = Map::from_iter([(ON_UNKNOWN.to_owned(), value)]);
-            let faults = faults(slack, AuthType::Custom, credentials, &settings, None);
-            let kept = blank(Platform::Slack, AuthType::Custom, &settings, None).on_unknown();
-            (faults.get("settings.on_unknown").cloned(), kept)
-        };
-
-        assert_eq!(of(json!("retry")), (None, OnUnknown::Retry));
-        assert_eq!(of(json!("fail")), (None, OnUnknown::Fail));
-        for wrong in [
-            json!("Retry"),
-            json!(true),
-            json!(""),
-            json!(null),
-            json!(["retry"]),
-        ] {
-            let (fault, kept) = of(wrong);
-            // A row that is older than the check fails, which is the safe side.
-            assert_eq!(kept, OnUnknown::Fail);
-            assert_eq!(fault.as_deref(), Some("must be fail or retry"));
-        }
-        let none = blank(Platform::Slack, AuthType::Custom, &Map::new(), None);
-        assert_eq!(none.on_unknown(), OnUnknown::Fail);
     }
 
     #[test]

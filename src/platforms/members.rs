@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::AdapterError;
+use super::{AdapterError, ErrorClass};
 use crate::domain::{Integration, Platform};
 use crate::secrets::Credentials;
 
@@ -89,6 +89,23 @@ impl<'a> Members<'a> {
             )),
         }
     }
+}
+
+/// Whether a value is text that `read` can read, for [`Shape::Checked`](super::Shape::Checked).
+pub(super) fn judged<T>(
+    value: &Value,
+    read: impl FnOnce(&str) -> Result<T, AdapterError>,
+) -> Result<(), String> {
+    let Value::String(text) = value else {
+        return Err("must be text: put it in quotes".to_owned());
+    };
+    let Err(error) = read(text) else {
+        return Ok(());
+    };
+    Err(match error.class {
+        ErrorClass::Validation { fields } => fields.into_values().collect::<Vec<_>>().join("; "),
+        _ => error.public,
+    })
 }
 
 /// A text as a URL; the fault is the member's, with an example of what would be right.

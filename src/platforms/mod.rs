@@ -13,6 +13,7 @@ mod backoff;
 mod bounds;
 mod change;
 pub mod classify;
+mod configured;
 mod context;
 mod descriptor;
 mod driver;
@@ -27,6 +28,7 @@ pub mod mail;
 pub mod mapping;
 mod members;
 pub mod memory;
+mod misplaced;
 mod moments;
 mod operation;
 mod path;
@@ -54,12 +56,13 @@ pub use change::{
     Actor, Change, ChangeKind, ChangePage, ExternalComment, ExternalFile, ExternalItem, Facts,
     Holder, ItemRef, Moment, Needs, Order, SyncFrom, TicketFacts,
 };
+pub use configured::{Given, credential, faults, trim, warnings};
 pub use context::{
     AccessToken, AskedToWait, CallContext, SendPermit, TokenFlow, TokenGrant, TokenSource,
 };
 pub use descriptor::{
     BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode, ON_AUTH_FAILURE,
-    ON_UNKNOWN, faults, mapping_faults, moved,
+    ON_UNKNOWN, Shape, blank, mapping_faults, moved,
 };
 pub use driver::Driver;
 pub use egress::EgressPolicy;
@@ -72,6 +75,7 @@ pub use http::{
 };
 pub use inbound::Inbound;
 pub use members::Members;
+pub use misplaced::{hide_misplaced, is_setting};
 pub use operation::{DedupKey, Operation, OperationKind, TestKind};
 pub use planned::Planned;
 pub use receipt::Receipt;

@@ -14,8 +14,8 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::contract::{Command, CommandType, is_trace_parent, is_trace_state};
-use crate::domain::{MASK, Platform, json_fault, looks_secret, shown};
-use crate::platforms::{self, ON_AUTH_FAILURE, ON_UNKNOWN};
+use crate::domain::{MASK, json_fault, looks_secret, shown};
+use crate::platforms;
 use crate::secrets::{is_secret_member, mask};
 
 /// Most characters of a body that are kept.
@@ -261,16 +261,8 @@ fn settings(value: &Value) -> Value {
     let Value::Object(map) = value else {
         return hidden(value);
     };
-    let is_known = |name: &str| {
-        let mut all = Platform::ALL
-            .iter()
-            .filter_map(|p| platforms::descriptor(*p));
-        name == ON_AUTH_FAILURE
-            || name == ON_UNKNOWN
-            || all.any(|facts| facts.settings.iter().any(|member| member.name == name))
-    };
     let kept = map.iter().map(|(name, value)| match value {
-        _ if !is_known(name) => (shown(name).to_owned(), hidden(value)),
+        _ if !platforms::is_setting(name) => (shown(name).to_owned(), hidden(value)),
         Value::String(text) => {
             let is_secret = looks_secret(text) && Url::parse(text).is_err();
             (

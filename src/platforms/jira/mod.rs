@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::members::{Members, url};
+use super::members::{Members, judged, url};
 use super::path::below;
 use super::rate::{Left, Quota, RateHeaders, ResetIn};
 use super::tokens::{Client, ClientAuth, Grant, OauthFlow};
@@ -25,11 +25,11 @@ use super::{
     Adapter, AdapterError, Auth, BaseUrl, CallContext, ChangePage, CheckReport, CustomFields,
     Deletes, Descriptor, Effect, ErrorClass, Exception, ExternalItem, Facts, ItemRef, Known,
     KnownItem, Member, Mode, Operation, OperationKind, Pages, PartlyDone, Plan, PlatformField,
-    Prepared, Protection, Reader, Receipt, Response, Scope, Sign, Strangers, SyncFrom, TestKind,
-    TicketFacts, TokenFlow,
+    Prepared, Protection, Reader, Receipt, Response, Scope, Shape, Sign, Strangers, SyncFrom,
+    TestKind, TicketFacts, TokenFlow,
 };
 use crate::domain::{
-    AuthType, Integration, Platform, TicketCategory, TicketStatus, TicketView, UserRef,
+    AuthType, Integration, Platform, TicketCategory, TicketStatus, TicketView, UserRef, shown,
 };
 use crate::secrets::Credentials;
 use response::{Comments, Refused};
@@ -153,12 +153,32 @@ fn cloud_id(given: &str) -> Result<String, AdapterError> {
     ))
 }
 
+/// Whether `status_transitions` maps statuses of ours to names.
+fn transitions_fault(value: &Value) -> Result<(), String> {
+    let Value::Object(map) = value else {
+        return Err("must be an object: status of ours → name of the transition".to_owned());
+    };
+    if let Some(name) = map.keys().find(|name| TicketStatus::parse(name).is_none()) {
+        let (name, statuses) = (shown(name), TicketStatus::names());
+        return Err(format!(
+            "has {name:?}, which is no status of ours: {statuses}"
+        ));
+    }
+    let is_name = |value: &Value| value.as_str().is_some_and(|name| !name.trim().is_empty());
+    match map.iter().find(|(_, value)| !is_name(value)) {
+        Some((status, _)) => Err(format!("must name a transition for {status}, as text")),
+        None => Ok(()),
+    }
+}
+
 /// Pages of comments that a look-up reads at most: as many comments as an issue takes.
 const COMMENT_PAGES_MAX: usize = 50;
 
 /// Legacy rows keep the base URL among the credentials.
 const LEGACY_URL: Member =
-    Member::optional("url", "base URL, where an older application stored it here").open();
+    Member::optional("url", "base URL, where an older application stored it here")
+        .open()
+        .shaped(Shape::Base);
 
 /// How a lost request is found again.
 const PROTECTION: &str =
@@ -185,7 +205,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
                     "email",
                     "e-mail address of the account that owns the token (Cloud)",
                 )
-                .open(),
+                .open()
+                .shaped(Shape::Email),
                 Member::required("api_token", "API token of that account"),
                 LEGACY_URL,
             ]],
@@ -200,7 +221,9 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
                 Member::required("client_id", "OAuth 2.0 (3LO) client id").open(),
                 Member::required("client_secret", "OAuth 2.0 (3LO) client secret"),
                 Member::required("refresh_token", "refresh token with scope offline_access"),
-                Member::required("cloud_id", "cloud id of the site").open(),
+                Member::required("cloud_id", "cloud id of the site")
+                    .open()
+                    .shaped(Shape::Checked(|value| judged(value, cloud_id))),
                 LEGACY_URL,
             ]],
         },
@@ -222,8 +245,10 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             cannot_read: None,
             protection: PROTECTION,
             credentials: &[&[
-                Member::required("username", "user name (Data Center)").open(),
-                Member::required("password", "password (Data Center)"),
+                Member::required("username", "user name (Data Center)")
+                    .open()
+                    .shaped(Shape::User),
+                Member::required("password", "password (Data Center)").shaped(Shape::Password),
                 LEGACY_URL,
             ]],
         },
@@ -232,7 +257,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         Member::required(
             "project_key",
             "key of the project that issues are created in, e.g. SUP",
-        ),
+        )
+        .shaped(Shape::Checked(|value| judged(value, project_key))),
         Member::optional(
             "default_issue_type",
             "issue type for categories without one of their own (default Task)",
@@ -240,13 +266,18 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         Member::optional(
             "status_transitions",
             "object: status of ours → name of the transition to take",
-        ),
+        )
+        .shaped(Shape::Checked(transitions_fault)),
         Member::optional(
             "internal_comments",
             "\"service_desk\", or the role that may see comments that are not public",
         ),
-        Member::optional("token_url", "OAuth token endpoint, if not Atlassian's").destination(),
-        Member::optional("api_url", "API base for OAuth, if not Atlassian's gateway").destination(),
+        Member::optional("token_url", "OAuth token endpoint, if not Atlassian's")
+            .destination()
+            .shaped(Shape::Url),
+        Member::optional("api_url", "API base for OAuth, if not Atlassian's gateway")
+            .destination()
+            .shaped(Shape::Base),
     ],
     base_url: BaseUrl::UnlessCredential("url"),
     deletes: Deletes::Closes,

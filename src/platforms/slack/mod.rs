@@ -23,14 +23,14 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::api;
-use super::members::{Members, url};
+use super::members::{Members, judged, url};
 use super::rate::RateHeaders;
 use super::tokens::{Client, ClientAuth, Grant, OauthFlow};
 use super::{
     Adapter, AdapterError, Auth, BaseUrl, CallContext, CheckReport, CustomFields, Deletes,
     Descriptor, Effect, ErrorClass, Exception, File, Known, Member, Mode, Operation, OperationKind,
-    Pages, Plan, Prepared, Protection, Receipt, Response, Scope, Strangers, TestKind, TokenFlow,
-    Unfinished,
+    Pages, Plan, Prepared, Protection, Receipt, Response, Scope, Shape, Strangers, TestKind,
+    TokenFlow, Unfinished,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
@@ -110,7 +110,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             credentials: &[&[Member::required(
                 "webhook_url",
                 "https://hooks.slack.com/services/…: creates only, and an unknown outcome cannot be looked up",
-            )]],
+            )
+            .shaped(Shape::Url)]],
         },
     ],
     settings: &[
@@ -118,19 +119,23 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             "channel",
             "id of the channel, e.g. C0123ABCD (required, except with webhook_url); with a name a lost answer cannot \
              be looked up",
-        ),
+        )
+        .shaped(Shape::Checked(|value| judged(value, channel_of))),
         Member::optional(
             "ticket_url",
             "page of a ticket at your desk, with {ticket_id} in it: shown as a button",
-        ),
+        )
+        .shaped(Shape::Url),
         Member::optional(
             "internal_comments",
             "true: comments that are not public are posted too, as everybody in the channel may read them",
-        ),
+        )
+        .shaped(Shape::Switch),
         Member::optional(
             "broadcast_status",
             "true: a change of status is shown in the channel too, not in the thread alone",
-        ),
+        )
+        .shaped(Shape::Switch),
     ],
     base_url: BaseUrl::Default(API),
     // Whom it answers is in `ok` and `error` of every body; what is a page is not Slack's.
@@ -242,6 +247,21 @@ impl Place {
     }
 }
 
+/// A channel's id or name.
+fn channel_of(given: &str) -> Result<String, AdapterError> {
+    let channel = given.trim().to_owned();
+    // Names of channels may have letters of any script.
+    let named = channel.strip_prefix('#').unwrap_or(&channel);
+    let fits = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    if named.is_empty() || named.chars().count() > 80 || !named.chars().all(fits) {
+        return Err(AdapterError::field(
+            "settings.channel",
+            "is neither a channel's id, e.g. C0123ABCD, nor its name",
+        ));
+    }
+    Ok(channel)
+}
+
 impl Slack {
     /// Parses settings and credentials.
     ///
@@ -261,16 +281,7 @@ impl Slack {
                     "is required for slack: the id of a channel, e.g. C0123ABCD",
                 )
             })?;
-            let channel = channel.trim().to_owned();
-            // Names of channels may have letters of any script.
-            let named = channel.strip_prefix('#').unwrap_or(&channel);
-            let fits = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-            if named.is_empty() || named.chars().count() > 80 || !named.chars().all(fits) {
-                return Err(AdapterError::field(
-                    "settings.channel",
-                    "is neither a channel's id, e.g. C0123ABCD, nor its name",
-                ));
-            }
+            let channel = channel_of(&channel)?;
             Ok(Way::Bot(Box::new(Bot {
                 api: api.clone(),
                 auth,

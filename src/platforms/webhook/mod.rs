@@ -14,23 +14,28 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderName, HeaderValue};
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use url::Url;
 
 use self::payload::{event, event_of, fill};
 use self::sign::Signer;
+use super::members::{judged, url};
 use super::rate::RateHeaders;
 use super::{
     Adapter, AdapterError, Auth, BaseUrl, Body, CallContext, CheckReport, CustomFields, Deletes,
     Descriptor, Effect, ErrorClass, Exception, Known, Member, Mode, Operation, OperationKind, Plan,
-    Protection, Receipt, Request, Response, Scope, Strangers, TestKind, bounds,
+    Protection, Receipt, Request, Response, Scope, Shape, Strangers, TestKind, bounds,
 };
 use crate::domain::{AuthType, Integration, Platform};
 use crate::secrets::Credentials;
 
 /// Longest name that a custom field can be given.
 const NAME_MAX: usize = 255;
+
+/// The credential that is an address.
+const SECRET_URL: &str = "secret_url";
 
 /// A webhook's facts.
 pub static DESCRIPTOR: Descriptor = Descriptor {
@@ -51,19 +56,31 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             Member::required(
                 "signing_secret",
                 "whsec_… (HMAC-SHA256) or whsk_… (ed25519)",
-            ),
+            )
+            .shaped(Shape::Checked(|value| judged(value, signer))),
             Member::optional(
                 "previous_signing_secret",
                 "signs besides the current one while receivers change over",
-            ),
+            )
+            .shaped(Shape::Checked(|value| judged(value, signer))),
             Member::optional(
                 "previous_valid_until",
                 "RFC 3339 time after which the previous secret no longer signs",
             )
-            .open(),
-            Member::optional("headers", "object of further headers, e.g. Authorization"),
-            Member::optional("basic_user", "user name for Basic authentication").open(),
-            Member::optional("basic_password", "password for Basic authentication"),
+            .open()
+            .shaped(Shape::Checked(|value| judged(value, valid_until))),
+            Member::optional("headers", "object of further headers, e.g. Authorization")
+                .shaped(Shape::Checked(headers_fault)),
+            Member::optional("basic_user", "user name for Basic authentication")
+                .open()
+                .shaped(Shape::User),
+            Member::optional("basic_password", "password for Basic authentication")
+                .shaped(Shape::Password),
+            Member::optional(
+                SECRET_URL,
+                "where to POST, in place of settings.url where the address itself is secret",
+            )
+            .shaped(Shape::Url),
         ]],
     }],
     settings: &[
@@ -71,13 +88,15 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             "url",
             "where to POST; base_url is taken instead where it is missing",
         )
-        .destination(),
+        .destination()
+        .shaped(Shape::Url),
         Member::optional(
             "payload_template",
             "JSON with {{type}}, {{timestamp}}, {{data.title}} … in the place of values",
-        ),
+        )
+        .shaped(Shape::Checked(template_fault)),
     ],
-    base_url: BaseUrl::UnlessSetting("url"),
+    base_url: BaseUrl::Target(&["url", SECRET_URL]),
     // Receivers answer as they like; a log-in page is still none of theirs.
     strangers: Strangers::PAGES,
     rate: RateHeaders::retry_after(Duration::from_secs(30), Scope::Integration),
@@ -102,6 +121,8 @@ const FILLED_MAX: usize = 8 << 20;
 /// One endpoint.
 pub struct Webhook {
     url: Url,
+    /// Whether the address itself is a secret.
+    is_url_secret: bool,
     signers: Vec<Signer>,
     previous_until: Option<DateTime<Utc>>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -120,20 +141,30 @@ impl Webhook {
         integration: &Integration,
         credentials: &Credentials,
     ) -> Result<Self, AdapterError> {
-        let url = integration
+        let open_url = integration
             .settings
             .get("url")
             .and_then(Value::as_str)
             .map(str::to_owned)
             .or_else(|| integration.base_url.clone())
-            .or_else(|| credentials.text("url"))
-            .ok_or_else(|| AdapterError::field("settings.url", "is required for webhook"))?;
-        let url = Url::parse(&url).map_err(|_| {
-            AdapterError::field(
-                "settings.url",
-                "is not a URL, e.g. https://example.org/hook",
-            )
-        })?;
+            .or_else(|| credentials.text("url"));
+        let secret_url = credentials.text(SECRET_URL);
+        let is_url_secret = secret_url.is_some();
+        let (member, given) = match (open_url, secret_url) {
+            (Some(_), Some(_)) => {
+                let fault = "stands in place of settings.url and base_url: give one of them";
+                return Err(AdapterError::field("credentials.secret_url", fault));
+            }
+            (Some(open), None) => ("settings.url", open),
+            (None, Some(secret)) => ("credentials.secret_url", secret),
+            (None, None) => {
+                return Err(AdapterError::field(
+                    "settings.url",
+                    "is required for webhook",
+                ));
+            }
+        };
+        let url = url(member, &given, "https://example.org/hook")?;
         let current = credentials.secret("signing_secret").ok_or_else(|| {
             AdapterError::field("credentials.signing_secret", "is required for webhook")
         })?;
@@ -143,16 +174,7 @@ impl Webhook {
         }
         let previous_until = match credentials.text("previous_valid_until") {
             None => None,
-            Some(text) => Some(
-                DateTime::parse_from_rfc3339(&text)
-                    .map_err(|_| {
-                        AdapterError::field(
-                            "credentials.previous_valid_until",
-                            "must be an RFC 3339 time",
-                        )
-                    })?
-                    .with_timezone(&Utc),
-            ),
+            Some(text) => Some(valid_until(&text)?),
         };
         let auth = match (
             credentials.text("basic_user"),
@@ -175,13 +197,17 @@ impl Webhook {
         };
         let template = match integration.settings.get("payload_template") {
             None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(serde_json::from_str(text).map_err(|error| {
-                AdapterError::field("settings.payload_template", format!("is not JSON: {error}"))
-            })?),
-            Some(other) => Some(other.clone()),
+            Some(given) => {
+                let template = template_of(given);
+                Some(
+                    template
+                        .map_err(|fault| AdapterError::field("settings.payload_template", fault))?,
+                )
+            }
         };
         Ok(Self {
             url,
+            is_url_secret,
             signers,
             previous_until,
             headers: headers(credentials.members().get("headers"))?,
@@ -236,7 +262,10 @@ impl Webhook {
         signature.set_sensitive(true);
         headers.push((HeaderName::from_static("webhook-signature"), signature));
         // Receivers know it again by its id.
-        let request = Request::post(self.url.clone(), self.auth.clone(), Effect::Idempotent);
+        let mut request = Request::post(self.url.clone(), self.auth.clone(), Effect::Idempotent);
+        if self.is_url_secret {
+            request = request.secret_url();
+        }
         Ok(Request {
             headers,
             body: Body::Json(Bytes::from(payload)),
@@ -261,6 +290,46 @@ impl Webhook {
             _ => answer.check(Effect::Idempotent, what),
         }
     }
+}
+
+/// A secret that signs.
+fn signer(given: &str) -> Result<Signer, AdapterError> {
+    Signer::parse("signing_secret", &SecretString::from(given))
+}
+
+/// When the previous secret no longer signs.
+fn valid_until(given: &str) -> Result<DateTime<Utc>, AdapterError> {
+    let parsed = DateTime::parse_from_rfc3339(given.trim());
+    parsed.map(|time| time.with_timezone(&Utc)).map_err(|_| {
+        let fault = "must be an RFC 3339 time, e.g. 2026-01-31T12:00:00Z";
+        AdapterError::field("credentials.previous_valid_until", fault)
+    })
+}
+
+/// A template: JSON, or text that is JSON.
+fn template_of(given: &Value) -> Result<Value, String> {
+    match given {
+        Value::String(text) => {
+            serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))
+        }
+        other => Ok(other.clone()),
+    }
+}
+
+/// Whether a template can be filled by some event.
+fn template_fault(given: &Value) -> Result<(), String> {
+    payload::placeholder_fault(&template_of(given)?).map_or(Ok(()), Err)
+}
+
+fn headers_fault(given: &Value) -> Result<(), String> {
+    let Err(error) = headers(Some(given)) else {
+        return Ok(());
+    };
+    let fault = error.public;
+    Err(fault
+        .strip_prefix("credentials.headers ")
+        .unwrap_or(&fault)
+        .to_owned())
 }
 
 /// Further headers, all of them secret.

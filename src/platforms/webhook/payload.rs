@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
 use super::super::Operation;
-use crate::domain::{TicketView, UserRef};
+use crate::domain::{TicketView, UserRef, shown};
 
 /// What stands for an event's members in a template: `{{data.title}}`.
 const OPEN: &str = "{{";
@@ -117,6 +117,66 @@ pub(super) fn fill(template: &Value, event: &Value, left: &mut usize) -> Option<
             .collect::<Option<_>>()?,
         Value::Null | Value::Bool(_) | Value::Number(_) => template.clone(),
     })
+}
+
+/// Members of an event, and of its `data`, that some event has. What is below them is the ticket's.
+const EVENT: [&str; 3] = ["type", "timestamp", "data"];
+const DATA: [&str; 19] = [
+    "ticket_id",
+    "title",
+    "description",
+    "status",
+    "priority",
+    "urgency",
+    "category",
+    "department",
+    "tags",
+    "custom_fields",
+    "assignee",
+    "requester",
+    "external_id",
+    "url",
+    "changes",
+    "resolution_summary",
+    "comment",
+    "attachment",
+    "test",
+];
+
+/// Why a template has a placeholder that no event fills, if it has one.
+pub(super) fn placeholder_fault(template: &Value) -> Option<String> {
+    match template {
+        Value::String(text) => text_fault(text),
+        Value::Array(items) => items.iter().find_map(placeholder_fault),
+        Value::Object(map) => map.values().find_map(placeholder_fault),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+fn text_fault(text: &str) -> Option<String> {
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once(OPEN) {
+        let Some((path, behind)) = after.split_once(CLOSE) else {
+            return Some("has a {{ without its }}: close it, or leave it out".to_owned());
+        };
+        let mut names = path.split('.').map(str::trim);
+        let first = names.next().unwrap_or_default();
+        let second = names.next();
+        let is_known = EVENT.contains(&first)
+            && match second {
+                Some(name) => first == "data" && DATA.contains(&name),
+                None => true,
+            };
+        if !is_known {
+            return Some(format!(
+                "has {{{{{}}}}}, which no event has; there are type, timestamp and data, and of data {}",
+                shown(path.trim()),
+                DATA.join(", ")
+            ));
+        }
+        rest = behind;
+    }
+    None
 }
 
 fn fill_text(text: &str, event: &Value, left: &mut usize) -> Option<Value> {

@@ -1,0 +1,490 @@
+//! The check of what a person configures. It goes by the platform's own list of members, and then
+//! builds the adapter: what a command would meet at sending is told when it is given. All faults are
+//! told at once, each with its field and its remedy.
+//!
+//! What is given is judged by every rule. What is stored is judged by the adapter alone, so that a
+//! row that is older than a rule still works, and can be changed in something else.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::misplaced::{address_fault, is_secret_name, squeezed};
+use super::{
+    BaseUrl, Descriptor, ErrorClass, Member, Mode, ON_AUTH_FAILURE, ON_UNKNOWN, Shape, connect,
+};
+use crate::domain::{Integration, MASK, OnUnknown, shown};
+use crate::secrets::{Credentials, SHORTEST};
+
+/// Most rounds in which the adapter is built to find one more fault.
+const ROUNDS_MAX: usize = 16;
+
+/// What of an integration is given anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// Whether the credentials are.
+    pub credentials: bool,
+    /// The settings that are; null takes one away.
+    pub settings: &'a Map<String, Value>,
+    /// Whether `base_url` is.
+    pub base_url: bool,
+}
+
+/// Faults by field; of one field, the first that is found.
+#[derive(Default)]
+struct Found(BTreeMap<String, String>);
+
+impl Found {
+    fn add(&mut self, field: impl Into<String>, fault: impl Into<String>) {
+        self.0.entry(field.into()).or_insert_with(|| fault.into());
+    }
+
+    fn judge(&mut self, field: impl Into<String>, judged: Result<(), String>) {
+        if let Err(fault) = judged {
+            self.add(field, fault);
+        }
+    }
+}
+
+/// Checks an integration as it would be stored, with its credentials open. Returns every fault at
+/// once, by field.
+#[must_use]
+pub fn faults(
+    descriptor: &Descriptor,
+    row: &Integration,
+    credentials: &Map<String, Value>,
+    given: &Given<'_>,
+) -> BTreeMap<String, String> {
+    let mut found = Found::default();
+    let auth_type = row.auth_type;
+    let mode = descriptor.mode(auth_type);
+    match mode {
+        None => {
+            let taken = listed(descriptor.modes.iter().map(|mode| mode.auth_type.as_str()));
+            let platform = descriptor.platform;
+            let fault = format!("{platform} does not take {auth_type}; it takes {taken}");
+            found.add("auth_type", fault);
+        }
+        Some(mode) => {
+            missing_credentials(descriptor, mode, credentials, &mut found);
+            if given.credentials {
+                credential_faults(descriptor, mode, credentials, &mut found);
+            }
+        }
+    }
+    setting_faults(descriptor, row, credentials, given.settings, &mut found);
+    url_faults(descriptor, row, credentials, given.base_url, &mut found);
+    if mode.is_some() {
+        adapter_faults(descriptor, row, credentials, &mut found);
+    }
+    found.0
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a value is there and says something.
+fn is_filled(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => false,
+        Some(Value::String(text)) => !text.trim().is_empty(),
+        Some(_) => true,
+    }
+}
+
+fn missing_credentials(
+    descriptor: &Descriptor,
+    mode: &Mode,
+    credentials: &Map<String, Value>,
+    found: &mut Found,
+) {
+    let lacks = |member: &&Member| member.required && !is_filled(credentials.get(member.name));
+    // The alternative that is nearest to complete says what is missing.
+    let nearest = mode
+        .credentials
+        .iter()
+        .min_by_key(|set| set.iter().filter(lacks).count());
+    for member in nearest.into_iter().flat_map(|set| set.iter()).filter(lacks) {
+        let (platform, auth_type) = (descriptor.platform, mode.auth_type);
+        let fault = format!(
+            "is required for {platform} with {auth_type}: {}",
+            member.help
+        );
+        found.add(format!("credentials.{}", member.name), fault);
+    }
+}
+
+fn credential_faults(
+    descriptor: &Descriptor,
+    mode: &Mode,
+    credentials: &Map<String, Value>,
+    found: &mut Found,
+) {
+    let members = || descriptor.credentials_of(mode.auth_type);
+    for (name, value) in credentials {
+        let field = format!("credentials.{}", shown(name));
+        if let Some(member) = members().find(|member| member.name == name) {
+            if !value.is_null() {
+                found.judge(field, judge(member, value, true));
+            }
+        } else if let Some(setting) = descriptor.setting(name) {
+            // Older producers put settings there; they are taken as what they are.
+            if !value.is_null() {
+                found.judge(field, judge_setting(setting, value));
+            }
+        } else if !descriptor.takes_setting(name) {
+            let (platform, auth_type) = (descriptor.platform, mode.auth_type);
+            let names = members().map(|member| member.name);
+            let taken = listed(names.clone());
+            let fault = format!(
+                "is not known for {platform} with {auth_type}; {}it takes {taken}",
+                nearest(name, names)
+                    .map_or_else(String::new, |near| format!("did you mean {near}? "))
+            );
+            found.add(field, fault);
+        }
+    }
+}
+
+fn setting_faults(
+    descriptor: &Descriptor,
+    row: &Integration,
+    credentials: &Map<String, Value>,
+    given: &Map<String, Value>,
+    found: &mut Found,
+) {
+    for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
+        let field = format!("settings.{}", shown(name));
+        if let Some(member) = descriptor.setting(name) {
+            found.judge(field, judge_setting(member, value));
+        } else if descriptor.takes_setting(name) {
+            // Judged below, or not acted on.
+        } else if descriptor.any_credential(name).is_some() || is_secret_name(name) {
+            found.add(field, "belongs in credentials, which are encrypted");
+        } else {
+            let near = nearest(name, descriptor.setting_names());
+            let fault = near.map_or_else(
+                || {
+                    let own = listed(descriptor.settings.iter().map(|member| member.name));
+                    format!("is unknown; {} takes {own}", descriptor.platform)
+                },
+                |near| format!("is unknown; did you mean {near}?"),
+            );
+            found.add(field, fault);
+        }
+    }
+    for member in descriptor.settings.iter().filter(|m| m.required) {
+        let name = member.name;
+        if !is_filled(row.settings.get(name)) && !is_filled(credentials.get(name)) {
+            let fault = format!("is required: {}", member.help);
+            found.add(format!("settings.{name}"), fault);
+        }
+    }
+    let word = |name: &str, fits: fn(&str) -> bool, fault: &str, found: &mut Found| {
+        if let Some(value) = row.settings.get(name)
+            && !value.as_str().is_some_and(fits)
+        {
+            found.add(format!("settings.{name}"), fault);
+        }
+    };
+    let parks = |text: &str| matches!(text, "fail" | "park");
+    word(ON_AUTH_FAILURE, parks, "must be fail or park", found);
+    let repeats = |text: &str| OnUnknown::parse(text).is_some();
+    word(ON_UNKNOWN, repeats, "must be fail or retry", found);
+}
+
+fn url_faults(
+    descriptor: &Descriptor,
+    row: &Integration,
+    credentials: &Map<String, Value>,
+    is_given: bool,
+    found: &mut Found,
+) {
+    let lacks =
+        |name: &str| !is_filled(row.settings.get(name)) && !is_filled(credentials.get(name));
+    let (is_needed, shape) = match descriptor.base_url {
+        BaseUrl::Required => (true, Shape::Base),
+        BaseUrl::Default(_) => (false, Shape::Base),
+        BaseUrl::UnlessCredential(name) => (!is_filled(credentials.get(name)), Shape::Base),
+        BaseUrl::UnlessSetting(name) => (lacks(name), Shape::Base),
+        BaseUrl::Target(names) => (names.iter().all(|name| lacks(name)), Shape::Url),
+    };
+    match row.base_url.as_deref() {
+        None if is_needed => {
+            found.add(
+                "base_url",
+                format!("is required for {}", descriptor.platform),
+            );
+        }
+        Some(text) if is_given => {
+            let judged = address_fault(text).map_or(Ok(()), Err);
+            found.judge("base_url", judged.and_then(|()| judge_url(text, shape)));
+        }
+        None | Some(_) => {}
+    }
+}
+
+/// Builds the adapter. It stops at the first fault, so what is at fault is put right by something
+/// harmless, and it is built again, until it finds nothing new.
+fn adapter_faults(
+    descriptor: &Descriptor,
+    row: &Integration,
+    credentials: &Map<String, Value>,
+    found: &mut Found,
+) {
+    let mut row = row.clone();
+    let mut credentials = credentials.clone();
+    for _ in 0..ROUNDS_MAX {
+        for field in found.0.keys() {
+            mend(descriptor, field, &mut row, &mut credentials);
+        }
+        let before = found.0.len();
+        if let Err(error) = connect(&row, &Credentials::new(credentials.clone()))
+            && let ErrorClass::Validation { fields } = error.class
+        {
+            for (field, fault) in fields {
+                found.add(field, fault);
+            }
+        }
+        if found.0.len() == before {
+            return;
+        }
+    }
+}
+
+/// Puts something harmless in the place of what is at fault: nothing, where that may be missing.
+fn mend(
+    descriptor: &Descriptor,
+    field: &str,
+    row: &mut Integration,
+    credentials: &mut Map<String, Value>,
+) {
+    let harmless = |member: &Member| match member.shape {
+        Shape::Email => "a@b.invalid",
+        Shape::Url | Shape::Base => "https://b.invalid",
+        Shape::Plain
+        | Shape::Password
+        | Shape::User
+        | Shape::Object
+        | Shape::Switch
+        | Shape::Checked(_) => "X",
+    };
+    let put = |map: &mut Map<String, Value>, name: &str, member: Option<&Member>| match member
+        .filter(|member| member.required)
+    {
+        Some(member) => drop(map.insert(name.to_owned(), harmless(member).into())),
+        None => drop(map.remove(name)),
+    };
+    if let Some(name) = field.strip_prefix("credentials.") {
+        let mut members = descriptor.credentials_of(row.auth_type);
+        put(credentials, name, members.find(|m| m.name == name));
+    } else if let Some(name) = field.strip_prefix("settings.") {
+        let member = descriptor.setting(name);
+        if member.is_some() {
+            credentials.remove(name);
+        }
+        put(&mut row.settings, name, member);
+    } else if field == "base_url" {
+        row.base_url = Some("https://b.invalid".to_owned());
+    } else if field == "api_version" {
+        row.api_version = None;
+    }
+}
+
+/// What is given and taken, and a person should know about: by field, with the remedy.
+#[must_use]
+pub fn warnings(
+    descriptor: &Descriptor,
+    row: &Integration,
+    credentials: &Map<String, Value>,
+    given: &Given<'_>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let secrets = descriptor.credentials_of(row.auth_type).filter(|m| !m.open);
+    for member in secrets.filter(|_| given.credentials) {
+        let text = credentials.get(member.name).and_then(Value::as_str);
+        let is_short = text.is_some_and(|text| text.len() < SHORTEST);
+        let warning = format!(
+            "credentials.{} has fewer than {SHORTEST} characters, so it cannot be masked in what the platform says \
+             back; give a longer one",
+            member.name
+        );
+        if is_short && !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    for (name, value) in given.settings {
+        if !value.is_null() && descriptor.only_promises(name) {
+            warnings.push(format!(
+                "settings.{name} has no effect at {} in this version of Ticketwire",
+                descriptor.platform
+            ));
+        }
+    }
+    warnings
+}
+
+/// Takes blanks from the ends of texts that cannot begin or end with one: everything but passwords.
+/// Says whether there were any.
+pub fn trim(
+    map: &mut Map<String, Value>,
+    member: impl Fn(&str) -> Option<&'static Member>,
+) -> bool {
+    let mut found = false;
+    for (name, value) in map.iter_mut() {
+        let Some(member) = member(name) else { continue };
+        let is_text = match member.shape {
+            Shape::Plain | Shape::User | Shape::Email | Shape::Url | Shape::Base => true,
+            Shape::Password | Shape::Object | Shape::Switch | Shape::Checked(_) => false,
+        };
+        if let Value::String(text) = value
+            && is_text
+            && text.trim().len() < text.len()
+        {
+            *text = text.trim().to_owned();
+            found = true;
+        }
+    }
+    found
+}
+
+/// The credential member of a name, for [`trim`].
+#[must_use]
+pub fn credential(
+    descriptor: &Descriptor,
+    row: &Integration,
+    name: &str,
+) -> Option<&'static Member> {
+    let mut members = descriptor.credentials_of(row.auth_type);
+    members
+        .find(|member| member.name == name)
+        .or_else(|| descriptor.setting(name))
+}
+
+fn judge_setting(member: &Member, value: &Value) -> Result<(), String> {
+    if let Some(fault) = value.as_str().and_then(address_fault) {
+        return Err(fault);
+    }
+    judge(member, value, false)
+}
+
+fn judge(member: &Member, value: &Value, is_credential: bool) -> Result<(), String> {
+    match (member.shape, value) {
+        // What is shown of a secret, pasted back; or what was hidden before it was stored.
+        (_, Value::String(text)) if text.contains(MASK) => {
+            Err("is masked: give the value itself, not what is shown of it".to_owned())
+        }
+        (_, Value::String(text)) if text.trim().is_empty() => {
+            let remedy = if member.required {
+                ""
+            } else {
+                ", or leave it out"
+            };
+            Err(format!("is blank: give a value{remedy} ({})", member.help))
+        }
+        (Shape::Checked(check), value) => check(value),
+        (Shape::Object, Value::Object(_)) | (Shape::Switch, Value::Bool(_)) => Ok(()),
+        (Shape::Object, other) => Err(format!("must be an object, not {}", kind(other))),
+        (Shape::Switch, other) => Err(format!("must be true or false, not {}", kind(other))),
+        (shape, Value::String(text)) => judge_text(shape, text, is_credential && !member.open),
+        (_, other) => Err(format!(
+            "must be text, not {}: put it in quotes ({})",
+            kind(other),
+            member.help
+        )),
+    }
+}
+
+fn judge_text(shape: Shape, text: &str, is_secret: bool) -> Result<(), String> {
+    if text.chars().any(char::is_control) {
+        return Err("has a line break or another control character in it: remove it".to_owned());
+    }
+    let ok = |fits: bool, fault: &str| if fits { Ok(()) } else { Err(fault.to_owned()) };
+    match shape {
+        Shape::Plain if is_secret => ok(
+            text.bytes().all(|byte| byte.is_ascii_graphic()),
+            "has a blank or a character beyond ASCII in it, which no HTTP header can carry: copy it anew",
+        ),
+        Shape::User => ok(
+            !text.contains(':'),
+            "must not contain a colon: Basic authentication cannot carry one",
+        ),
+        Shape::Email => {
+            let parts = text.split_once('@');
+            let is_part = |part: &str| {
+                !part.is_empty() && !part.contains('@') && !part.contains(char::is_whitespace)
+            };
+            ok(
+                parts.is_some_and(|(name, host)| is_part(name) && is_part(host)),
+                "is no e-mail address, e.g. bot@example.org",
+            )
+        }
+        Shape::Url | Shape::Base => judge_url(text, shape),
+        Shape::Plain | Shape::Password | Shape::Object | Shape::Switch | Shape::Checked(_) => {
+            Ok(())
+        }
+    }
+}
+
+fn judge_url(text: &str, shape: Shape) -> Result<(), String> {
+    let fault = |text: &str| Err(text.to_owned());
+    let Ok(url) = Url::parse(text) else {
+        return fault("is not a URL, e.g. https://example.org");
+    };
+    if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+        return fault("must begin with https:// and name a host");
+    }
+    if url.fragment().is_some() {
+        return fault("must not have a fragment (#…), which is never sent: remove it");
+    }
+    if matches!(shape, Shape::Base) && url.query().is_some() {
+        return fault("must not have a query (?…), as paths are appended to it: remove it");
+    }
+    Ok(())
+}
+
+/// What a value is, for error messages.
+const fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The known name that a person most likely meant.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // A longer name is no typo of one of ours, and comparing takes the product of the lengths.
+    let given = squeezed(name);
+    if given.chars().count() > 64 {
+        return None;
+    }
+    let distances = known.map(|name| (distance(&given, &squeezed(name)), name));
+    let (distance, near) = distances.min_by_key(|(distance, _)| *distance)?;
+    let most = (near.len() / 4).max(1);
+    (distance <= most).then_some(near)
+}
+
+/// How many characters have to be put in, left out or changed to make one of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, c) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = at + 1;
+        for (column, d) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(c != *d);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests;
