@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::descriptor;
-use crate::domain::{MASK, Platform};
+use crate::domain::{MASK, Platform, looks_secret};
 
 /// What the name of a secret has in it, in lower case and without separators.
 const SECRET_WORDS: [&str; 11] = [
@@ -98,17 +98,20 @@ fn hidden(text: &str) -> Option<String> {
 
 /// Hides what is secret and stands where the data of `integration.create` or `integration.update`
 /// is not encrypted, so that it is not kept: the command is refused for it all the same, as that
-/// goes by names. A setting that no platform knows is hidden whatever it is called. Says whether
-/// there was anything to hide.
+/// goes by names. What no platform knows as a setting is hidden if its name is a secret's, or its
+/// value looks like one. Says whether there was anything to hide.
 pub fn hide_misplaced(data: &mut Map<String, Value>) -> bool {
     let mut found = false;
     if let Some(Value::Object(settings)) = data.get_mut("settings") {
         for (name, value) in settings.iter_mut().filter(|(_, value)| !value.is_null()) {
-            if is_setting(name) {
-                found |= hide(value);
-            } else {
+            let is_secret = is_secret_name(name)
+                || is_credential(name)
+                || value.as_str().is_some_and(looks_secret);
+            if is_secret && !is_setting(name) {
                 *value = MASK.into();
                 found = true;
+            } else {
+                found |= hide(value);
             }
         }
     }
@@ -124,6 +127,16 @@ fn hide(value: &mut Value) -> bool {
     };
     *value = text.into();
     true
+}
+
+/// Whether any platform has a secret of this name.
+fn is_credential(name: &str) -> bool {
+    let mut all = Platform::ALL.iter().filter_map(|p| descriptor(*p));
+    all.any(|facts| {
+        facts
+            .any_credential(name)
+            .is_some_and(|member| !member.open)
+    })
 }
 
 /// Whether any platform has a setting of this name.
@@ -178,7 +191,8 @@ mod tests {
             ("name".to_owned(), json!("N")),
             (
                 "settings".to_owned(),
-                json!({ "project_key": "SUP", "api_token": "hunter22", "extra": ["hunter22"], "old": null,
+                json!({ "project_key": "SUP", "api_token": "hunter22", "pass_word": ["hunter22"], "old": null,
+                        "webhook_url": "hunter22", "colour": "red", "pasword": "hunter22-1a2b3c4d",
                         "token_url": "https://x.example/?token=hunter22", "api_url": "https://x.example" }),
             ),
             ("base_url".to_owned(), json!("https://a:hunter22@x.example")),
@@ -191,6 +205,7 @@ mod tests {
         assert_eq!(data["settings"]["project_key"], "SUP");
         assert_eq!(data["settings"]["api_url"], "https://x.example");
         assert_eq!(data["settings"]["api_token"], MASK);
+        assert_eq!(data["settings"]["colour"], "red");
         assert_eq!(data["settings"]["old"], Value::Null);
         let mut clean = Map::from_iter([("settings".to_owned(), json!({ "project_key": "SUP" }))]);
         assert!(!hide_misplaced(&mut clean));

@@ -28,7 +28,7 @@ async fn an_update_changes_what_it_mentions_and_unsets_what_it_names_null() {
 
     let first = json!({
         "integration_id": id, "name": "Support desk", "description": "ours", "region": "eu", "default_priority": 7,
-        "settings": { "default_issue_type": "Incident", "extra": "x" }, "rate_limit_per_hour": 1000,
+        "settings": { "default_issue_type": "Incident", "internal_comments": "Staff" }, "rate_limit_per_hour": 1000,
         "supports_priorities": ["high", "critical"], "maintenance_window_start": "22:00",
         "maintenance_window_end": "02:00", "sync_frequency_minutes": 5, "notification_events": ["a"],
     });
@@ -41,7 +41,7 @@ async fn an_update_changes_what_it_mentions_and_unsets_what_it_names_null() {
     assert_eq!(changed, 11, "{event:#}");
     let second = json!({
         "integration_id": id, "region": null, "rate_limit_per_hour": null, "supports_priorities": null,
-        "settings": { "extra": null }, "maintenance_window_start": null, "maintenance_window_end": null,
+        "settings": { "internal_comments": null }, "maintenance_window_start": null, "maintenance_window_end": null,
     });
     let update = world.publish("integration.update", second).await;
     world.succeeds(update).await;
@@ -60,7 +60,7 @@ async fn an_update_changes_what_it_mentions_and_unsets_what_it_names_null() {
     ] {
         assert_eq!(row[name], Value::Null, "{name}");
     }
-    assert_eq!(row["settings"]["extra"], Value::Null);
+    assert_eq!(row["settings"]["internal_comments"], Value::Null);
     assert_eq!(
         row["status"], "active",
         "nothing of this is about its state"

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::contract::{Command, TicketCommand};
 use crate::domain::{
-    ErrorCode, Failure, Integration, IntegrationStatus, Priority, TicketCategory, Wait, WaitReason,
+    ErrorCode, Failure, Integration, IntegrationId, IntegrationStatus, Priority, TicketCategory, Wait, WaitReason,
     maintenance_until,
 };
 use crate::platforms::Driver;
@@ -294,15 +294,14 @@ pub(in crate::pipeline) fn owned(job: &Job) -> Result<Arc<ConnectedIntegration>,
             !handle.is_deleted && handle.row.organization_id == Some(job.organization_id)
         })
         .map(Arc::clone)
-        .ok_or_else(|| {
-            let named = job
-                .integration_id
-                .map_or_else(String::new, |id| format!(" {id}"));
-            Failure::new(
-                ErrorCode::IntegrationNotFound,
-                format!("no integration{named} in this organization"),
-            )
-        })
+        .ok_or_else(|| not_found(job.integration_id))
+}
+
+/// There is no such integration, or it is another organization's.
+pub(in crate::pipeline) fn not_found(id: Option<IntegrationId>) -> Failure {
+    let named = id.map_or_else(String::new, |id| format!(" {id}"));
+    let text = format!("no integration{named} in this organization");
+    Failure::new(ErrorCode::IntegrationNotFound, text)
 }
 
 /// Why an integration does not take such a ticket, if it does not.

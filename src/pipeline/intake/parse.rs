@@ -11,6 +11,7 @@ use crate::contract::{AdminCommand, Command, Envelope, RawMessage, Rejection, at
 use crate::domain::IntegrationId;
 use crate::pipeline::context::Core;
 use crate::pipeline::lane::lane_of_type;
+use crate::platforms;
 use crate::secrets::{Binding, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER, mask_members};
 use crate::store::NewCommand;
 
@@ -206,6 +207,21 @@ fn seal_members(
     let plain: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
     let mut stored = plain.clone();
     let mut compared = vec![plain.clone(); ring.ids().count().max(1)];
+    // What is secret and stands where it is not sealed is refused later on, and never kept.
+    if platforms::hide_misplaced(&mut stored) {
+        for field in ["settings", "base_url"] {
+            let Some(given) = plain
+                .get(field)
+                .filter(|given| stored.get(field) != Some(*given))
+            else {
+                continue;
+            };
+            let hashes = keyed_hashes(ring, &given.to_string());
+            for (compared, hash) in compared.iter_mut().zip(hashes) {
+                compared.insert(field.into(), Value::String(hash));
+            }
+        }
+    }
     for (field, column) in [
         ("credentials", "credentials_encrypted"),
         ("webhook_secret", "webhook_secret_encrypted"),

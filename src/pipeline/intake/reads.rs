@@ -8,12 +8,12 @@ use chrono::Utc;
 use serde_json::{Value, json};
 
 use crate::contract::{
-    Command, Envelope, Event, EventData, IntegrationFields, IntegrationList, Outcome, ReadCommand,
-    RouteQuery, TicketCommand, TicketSearch,
+    AdminCommand, Command, Envelope, Event, EventData, IntegrationFields, IntegrationList, Outcome,
+    ReadCommand, RouteQuery, TicketCommand, TicketSearch,
 };
 use crate::domain::routing::Traits;
 use crate::domain::{ErrorCode, Failure, Integration, OrganizationId, TicketId};
-use crate::integrations::open_credentials;
+use crate::integrations::{self, Door, open_credentials};
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::dispatch;
 use crate::pipeline::executor::gates::{self, GateDecision};
@@ -362,6 +362,35 @@ pub fn show(ring: &KeyRing, loaded: &LoadedIntegration) -> Value {
     shown
 }
 
+/// What a change of an integration would be refused for, or warn of; nothing of it is written.
+async fn rehearse_change(core: &Core, envelope: &Envelope) -> Result<Answer, StoreError> {
+    let planned = match &envelope.command {
+        Command::Admin(AdminCommand::CreateIntegration(new)) => {
+            let id = envelope.id.created_integration();
+            integrations::create(&core.ring, envelope.organization_id, id, new)
+        }
+        Command::Admin(AdminCommand::UpdateIntegration(change)) => {
+            let id = change.integration_id;
+            let found = core.store.integrations(&[id.uuid()]).await?.pop();
+            let own = found.filter(|found| {
+                let owner = found.integration.organization_id;
+                !found.is_deleted && owner == Some(envelope.organization_id)
+            });
+            own.map_or_else(
+                || Err(gates::not_found(Some(id))),
+                |own| {
+                    let door = Door::Command(envelope.id);
+                    integrations::update(&core.ring, &own.integration, change, door, Utc::now())
+                },
+            )
+        }
+        Command::Admin(_) | Command::Ticket(_) | Command::Read(_) | Command::Unsupported(_) => {
+            return Ok(Ok(Value::Null));
+        }
+    };
+    Ok(planned.map(|planned| planned.result["warnings"].clone()))
+}
+
 /// Validates, resolves, gates, and shows the request that would be sent.
 async fn dry_run(
     core: &Arc<Core>,
@@ -369,9 +398,14 @@ async fn dry_run(
     row: &mut Option<Integration>,
 ) -> Result<Answer, StoreError> {
     if !matches!(envelope.command, Command::Ticket(_)) {
-        return Ok(Ok(
-            json!({ "dry_run": true, "request": null, "message": "the command is valid; nothing was done" }),
-        ));
+        return Ok(rehearse_change(core, envelope).await?.map(|warnings| {
+            let message = "the command is valid; nothing was done";
+            let mut answer = json!({ "dry_run": true, "request": null, "message": message });
+            if !warnings.is_null() {
+                answer["warnings"] = warnings;
+            }
+            answer
+        }));
     }
     let enqueued = Enqueued {
         id: envelope.id,
