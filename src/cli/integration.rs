@@ -10,9 +10,11 @@ use uuid::Uuid;
 
 use super::send::read_data;
 use super::{Context, Failed, failed, output};
-use crate::contract::{AdminCommand, Command, CommandType, Faults, IntegrationList};
+use crate::contract::{
+    AdminCommand, Command, CommandType, Faults, IntegrationList, IntegrationTest,
+};
 use crate::domain::{ErrorCode, Failure, IntegrationId, OrganizationId};
-use crate::integrations::{self, Door, Planned};
+use crate::integrations::{self, Checks, Door, Planned};
 use crate::platforms::{
     self, AccessToken, AdapterError, CallContext, EgressPolicy, ErrorClass, HttpClient, Response,
     SendPermit, TestKind, TokenSource,
@@ -98,11 +100,7 @@ enum Action {
         /// Its id
         id: Uuid,
         /// connection, authentication, permissions, create_ticket
-        #[arg(
-            long,
-            value_delimiter = ',',
-            default_value = "connection,authentication"
-        )]
+        #[arg(long, value_delimiter = ',', default_values = IntegrationTest::USUAL)]
         tests: Vec<String>,
     },
 }
@@ -395,11 +393,12 @@ impl TokenSource for WorkersOnly {
 }
 
 async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> Result<(), Failed> {
-    let mut kinds = Vec::with_capacity(tests.len());
-    for name in tests {
-        let fault = || Failed::Usage(format!("--tests {name}: must be of {}", TestKind::names()));
-        kinds.push(TestKind::parse(name).ok_or_else(fault)?);
+    let unknown = |name: &&String| TestKind::parse(name).is_none();
+    if let Some(name) = tests.iter().find(unknown) {
+        let fault = format!("--tests {name}: must be of {}", TestKind::names());
+        return Err(Failed::Usage(fault));
     }
+    let checks = Checks::of(tests);
     let loaded = find(store, id).await?;
     let row = &loaded.integration;
     let adapter = integrations::connect(&context.ring()?, row).map_err(refused)?;
@@ -409,7 +408,7 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
         allow_http: config.egress.allow_http,
     };
     let client = HttpClient::new(egress, config.dispatch.request_timeout, 4).map_err(failed)?;
-    let verdict = integrations::run_checks(&adapter, &kinds, || {
+    let verdict = integrations::run_checks(&adapter, &checks, || {
         let deadline = Instant::now() + config.dispatch.attempt_timeout;
         let strangers = platforms::strangers(row.platform);
         CallContext::new(&client, deadline, &Free, &WorkersOnly, strangers)

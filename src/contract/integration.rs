@@ -113,10 +113,15 @@ pub struct IntegrationSync {
 pub struct IntegrationTest {
     /// Which.
     pub integration_id: IntegrationId,
-    /// What to try, in this order.
+    /// What to try, in this order. Default [`IntegrationTest::USUAL`].
     pub test_types: Vec<String>,
     /// Activate a pending or failed integration when all passed.
     pub auto_activate_on_success: bool,
+}
+
+impl IntegrationTest {
+    /// What is tried where nothing is named: that a ticket could be made.
+    pub const USUAL: [&str; 3] = ["connection", "authentication", "permissions"];
 }
 
 pub(super) fn create(f: &mut Fields<'_>) -> IntegrationCreate {
@@ -225,7 +230,7 @@ pub(super) fn test(f: &mut Fields<'_>) -> IntegrationTest {
     ];
     let test_types = f
         .texts("test_types", 4, 32)
-        .unwrap_or_else(|| vec!["connection".into(), "authentication".into()]);
+        .unwrap_or_else(|| IntegrationTest::USUAL.map(str::to_owned).to_vec());
     if test_types.is_empty() {
         f.fault("test_types", "must name at least one test");
     }

@@ -30,7 +30,7 @@ use crate::store::{LedgerChange, StateChange};
 pub use self::create::create;
 pub use self::credentials::{connect, open_credentials, seal_webhook_secret};
 pub use self::state::{delete, set_enabled};
-pub use self::test::{Checked, Verdict, run_checks, test};
+pub use self::test::{Checked, Checks, Verdict, run_checks, test};
 pub use self::update::update;
 
 /// What a use case came to.

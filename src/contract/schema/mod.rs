@@ -7,7 +7,7 @@ mod examples;
 
 use serde_json::{Map, Value, json};
 
-use super::{Command, CommandType};
+use super::{Command, CommandType, IntegrationTest};
 
 pub use asyncapi::asyncapi;
 pub use events::event_types;
@@ -72,7 +72,7 @@ const DEFAULTS: [(&str, &str, LeftOut); 22] = [
     (
         "integration.test",
         "test_types",
-        LeftOut::Texts(&["connection", "authentication"]),
+        LeftOut::Texts(&IntegrationTest::USUAL),
     ),
     (
         "integration.test",

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::contract::CommandType;
 use crate::domain::{CommandId, IntegrationId, LifeEvent};
+use crate::integrations::Checks;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::admin::run_checks;
 use crate::pipeline::lane::check_lane;
@@ -91,8 +92,8 @@ async fn check(core: &Arc<Core>, id: IntegrationId) {
     if let Some(handle) = handle {
         let error = match &handle.adapter {
             Ok(adapter) => {
-                let kinds = [TestKind::Connection, TestKind::Authentication];
-                run_checks(core, &handle, adapter.as_ref(), &kinds)
+                let kinds = vec![TestKind::Connection, TestKind::Authentication];
+                run_checks(core, &handle, adapter.as_ref(), &Checks::Named(kinds))
                     .await
                     .error()
             }

@@ -692,6 +692,15 @@ impl Jira {
     }
 
     pub(super) fn read_permissions(&self, answer: &Response) -> Result<CheckReport, AdapterError> {
+        // Get my permissions (REST v3 and v2): 404 is a project that is absent, or not visible.
+        if answer.status == 404 {
+            let fault = format!(
+                "names the project {}, which does not exist or which the account may not see: give the key of one that \
+                 it may, or let it in",
+                self.project_key
+            );
+            return Err(AdapterError::field("settings.project_key", fault).with_status(404));
+        }
         self.check(answer, Effect::Read, "reading the permissions")?;
         let body: Value = answer.json(Effect::Read)?;
         let lacking: Vec<&str> = PERMISSIONS

@@ -298,7 +298,11 @@ impl World {
         let made = self.succeeds(create).await;
         let id = made["data"]["result"]["integration_id"].clone();
         let test = self
-            .publish("integration.test", json!({ "integration_id": id }))
+            // What stands in for a platform knows no permissions.
+            .publish(
+                "integration.test",
+                json!({ "integration_id": id, "test_types": ["connection", "authentication"] }),
+            )
             .await;
         let tested = self.succeeds(test).await;
         assert_eq!(tested["data"]["result"]["success"], true, "{tested:#}");

@@ -7,24 +7,24 @@ use chrono::{DateTime, Utc};
 
 use super::{Done, Refusal};
 use crate::contract::IntegrationTest;
-use crate::integrations::{self, Door, Verdict};
+use crate::integrations::{self, Checks, Door, Verdict};
 use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::gates;
 use crate::pipeline::job::Job;
 use crate::pipeline::tokens::TokenCache;
-use crate::platforms::{self, CallContext, Driver, TestKind};
+use crate::platforms::{self, CallContext, Driver};
 
 /// Runs checks with this worker's client, lease and tokens, and logs what failed.
 pub(in crate::pipeline) async fn run_checks(
     core: &Core,
     handle: &Arc<ConnectedIntegration>,
     adapter: &Driver,
-    kinds: &[TestKind],
+    checks: &Checks,
 ) -> Verdict {
     let deadline = Instant::now() + core.config.dispatch.attempt_timeout;
     let tokens = TokenCache::new(&core.tokens, Some(handle));
-    let verdict = integrations::run_checks(adapter, kinds, || {
+    let verdict = integrations::run_checks(adapter, checks, || {
         CallContext::new(
             &core.http,
             deadline,
@@ -56,12 +56,8 @@ pub(super) async fn run(
         Ok(adapter) => Arc::clone(adapter),
         Err(failure) => return Err(failure.clone().into()),
     };
-    let kinds: Vec<TestKind> = test
-        .test_types
-        .iter()
-        .filter_map(|name| TestKind::parse(name))
-        .collect();
-    let verdict = run_checks(core, &handle, adapter.as_ref(), &kinds).await;
+    let checks = Checks::of(&test.test_types);
+    let verdict = run_checks(core, &handle, adapter.as_ref(), &checks).await;
     let may_activate = test.auto_activate_on_success;
     let door = Door::Command(job.id);
     let planned = integrations::test(&handle.row, &verdict, may_activate, door, now);
