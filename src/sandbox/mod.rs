@@ -12,6 +12,8 @@
 //! Limits: 1000 sites, 16 MiB a request, and what each fake states (Jira: 200 000 issues and 256 MiB a site, the
 //! oldest are forgotten first).
 
+mod answer;
+mod call;
 mod connection;
 mod control;
 mod email;
@@ -44,8 +46,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::Platform;
 
+use call::Call;
 use connection::{Connection, ResettableListener};
-use fake::{Call, Fake};
+use fake::Fake;
 use site::Site;
 
 pub use fault::{DelayAt, Fault, FaultKind};

@@ -15,8 +15,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::answer::Answer;
+use super::call::Call;
 use super::connection::Connection;
-use super::fake::{Answer, Call, Fake};
+use super::fake::Fake;
 use super::fault::{DelayAt, Fault, FaultBook, FaultKind};
 use super::ledger::{CallBook, CallRecord, Ledger};
 

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
-use super::fake::{Answer, Call, Fake, merged};
+use super::answer::Answer;
+use super::call::Call;
+use super::fake::{Fake, merged};
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
 /// Ids remembered.

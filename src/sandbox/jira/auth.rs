@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::super::fake::{Answer, Call};
+use super::super::answer::Answer;
+use super::super::call::Call;
 use super::super::tokens::Tokens;
 use super::settings::Settings;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::fake::Answer;
+use super::super::answer::Answer;
 use super::adf;
 use super::route::Version;
 use super::settings::{CustomField, FieldKind, Settings};

@@ -25,7 +25,9 @@ mod write;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
-use super::fake::{Answer, Call, Fake, merged};
+use super::answer::Answer;
+use super::call::Call;
+use super::fake::{Fake, merged};
 use super::ledger::LedgerIssue;
 use super::tokens::Tokens;
 use auth::Caller;

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::fake::{Answer, Call};
+use super::super::answer::Answer;
+use super::super::call::Call;
 use super::super::ledger::LedgerFile;
 use super::auth::Caller;
 use super::fields::{self, issue_type_id, priority_id};

@@ -1,6 +1,6 @@
 //! Which operation a request is, from method and path alone.
 
-use super::super::fake::Call;
+use super::super::call::Call;
 
 /// The API version in the path. Data Center has only 2, and is recognised by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::super::fake::{Answer, Call};
+use super::super::answer::Answer;
+use super::super::call::Call;
 use super::read::{self, Selection};
 use super::route::Version;
 use super::store::Issue;

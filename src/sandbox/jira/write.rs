@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::super::fake::{Answer, Call};
+use super::super::answer::Answer;
+use super::super::call::Call;
 use super::super::ledger::LedgerFile;
 use super::auth::Caller;
 use super::fields::{self, Changes, Errors};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::super::fake::Answer;
+use super::super::answer::Answer;
 use super::super::fault::Fault;
 use super::super::site::Site;
 use super::super::{BODY_MAX, Shared};

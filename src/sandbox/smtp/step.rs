@@ -9,7 +9,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::super::fake::{Answer, Call};
+use super::super::answer::Answer;
+use super::super::call::Call;
 use super::super::fault::{DelayAt, Fault, FaultKind};
 use super::super::site::Site;
 use super::wire::{Gone, Wire};
