@@ -14,7 +14,7 @@
 //! Not modelled: bounces, delivery, DSN. 10 000 mails and 64 MiB a site; the oldest are forgotten
 //! first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -171,13 +171,10 @@ impl Mailbox {
             .map(|(name, value)| (name.clone(), value.clone().into()))
             .collect();
         let attachments = mail.parts.iter().filter_map(|part| {
+            let name = part.file_name.as_ref()?;
             Some(LedgerFile {
-                id: String::new(),
-                name: part.file_name.clone()?,
-                media_type: part.media_type.clone(),
-                size: part.bytes.len() as u64,
-                sha256: hex::encode(Sha256::digest(&part.bytes)),
                 created: created.clone(),
+                ..LedgerFile::of(name, &part.media_type, &part.bytes)
             })
         });
         let body_of = |media_type: &str| {
@@ -232,10 +229,7 @@ impl Mailbox {
 
     /// The token endpoint (RFC 6749 §4.4, §6).
     fn grant(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
-        let form: HashMap<String, String> = url::form_urlencoded::parse(&call.body)
-            .into_owned()
-            .collect();
-        let of = |name: &str| form.get(name).map_or("", String::as_str);
+        let of = |name: &str| call.field(name);
         let refused = |status, error: &str| Answer::json(status, json!({ "error": error }));
         if of("client_id").is_empty() || matches!(of("client_secret"), "" | "wrong") {
             return refused(401, "invalid_client");
@@ -285,7 +279,7 @@ impl Fake for Mailbox {
         }
     }
 
-    fn fault_answer(&self, status: u16, _: DateTime<Utc>) -> Answer {
+    fn fault_answer(&self, _: &Call, status: u16, _: DateTime<Utc>) -> Answer {
         Answer::json(status, json!({ "error": "temporarily_unavailable" }))
     }
 

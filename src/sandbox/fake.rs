@@ -12,14 +12,17 @@ use super::ledger::LedgerIssue;
 
 /// One site of one platform. Called under the site's lock, so it is synchronous and quick.
 pub(super) trait Fake: Send {
-    /// The operation's name, for faults and counts: from a closed set, without looking at the body.
+    /// The operation's name, for faults and counts: from a closed set. It may look at the body:
+    /// where a platform's update, assignment and comment are the same request, their faults are
+    /// aimed by what it says. It is asked before the request takes effect, of faulted ones too.
     fn operation(&self, call: &Call) -> &'static str;
 
     /// Does what the platform would do.
     fn answer(&mut self, call: &Call, now: DateTime<Utc>) -> Answer;
 
-    /// Body and headers that the platform sends with an error status that it did not choose itself.
-    fn fault_answer(&self, status: u16, now: DateTime<Utc>) -> Answer;
+    /// Body and headers that the platform sends to this request with an error status that it did
+    /// not choose itself.
+    fn fault_answer(&self, call: &Call, status: u16, now: DateTime<Utc>) -> Answer;
 
     /// What the platform says to one whose credential it does not know, or no longer.
     fn stranger(&self, call: &Call, now: DateTime<Utc>) -> Answer;

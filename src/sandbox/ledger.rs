@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 /// Calls kept word by word; older ones are only counted.
 pub(super) const RECENT_MAX: usize = 2_000;
@@ -119,6 +120,19 @@ pub struct LedgerFile {
     pub sha256: String,
     /// When it was made.
     pub created: String,
+}
+
+impl LedgerFile {
+    /// A file with its bytes measured; id and moment are the site's to set.
+    pub(super) fn of(name: &str, media_type: &str, bytes: &[u8]) -> Self {
+        Self {
+            name: name.to_owned(),
+            media_type: media_type.to_owned(),
+            size: bytes.len() as u64,
+            sha256: hex::encode(Sha256::digest(bytes)),
+            ..Self::default()
+        }
+    }
 }
 
 /// How often an operation was called.

@@ -1,8 +1,9 @@
 //! Reads messages (RFC 5322, RFC 2045–2047, RFC 2231) as far as a test wants to know what a person
-//! would see.
+//! would see, and forms in parts (RFC 7578).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 
 /// How deep parts may lie in parts.
 const DEPTH_MAX: usize = 8;
@@ -44,6 +45,45 @@ pub(super) fn read(bytes: &[u8]) -> Mail {
         .map(|(name, value)| (name, words(&value)))
         .collect();
     Mail { headers, parts }
+}
+
+/// A part of a form (RFC 7578).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FormPart {
+    pub(super) name: String,
+    /// Of a file. As it was sent: senders differ in what they escape, and how.
+    pub(super) file_name: Option<String>,
+    /// As it was declared.
+    pub(super) media_type: Option<String>,
+    pub(super) bytes: Bytes,
+}
+
+impl FormPart {
+    /// What it says, where it is text.
+    pub(super) fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.bytes).ok()
+    }
+}
+
+/// The parts of a form; none where the content type names no boundary. Parts without a name are
+/// left out.
+pub(super) fn form(content_type: &str, body: &Bytes) -> Vec<FormPart> {
+    let Some(boundary) = parameter(content_type, "boundary") else {
+        return Vec::new();
+    };
+    between(body, &boundary)
+        .into_iter()
+        .filter_map(|part| {
+            let (headers, bytes) = split(part);
+            let disposition = value(&headers, "content-disposition")?;
+            Some(FormPart {
+                name: parameter(disposition, "name")?,
+                file_name: parameter(disposition, "filename"),
+                media_type: value(&headers, "content-type").map(str::to_owned),
+                bytes: body.slice_ref(bytes),
+            })
+        })
+        .collect()
 }
 
 fn value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -166,9 +206,10 @@ fn escaped(text: &str, sign: u8) -> Vec<u8> {
     made
 }
 
-/// A parameter of a header, in any of its forms (RFC 2231: in pieces, and encoded).
+/// A parameter of a header, in any of its forms (RFC 2231: in pieces, and encoded). Where it is
+/// there in two, the plain one is for those who do not know the other.
 fn parameter(header: &str, name: &str) -> Option<String> {
-    let mut whole: Option<Vec<u8>> = None;
+    let (mut plain, mut extended): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
     for piece in pieces(header) {
         let Some((key, value)) = piece.split_once('=') else {
             continue;
@@ -190,9 +231,16 @@ fn parameter(header: &str, name: &str) -> Option<String> {
         } else {
             unquoted(value).into_bytes()
         };
+        let whole = if key.contains('*') {
+            &mut extended
+        } else {
+            &mut plain
+        };
         whole.get_or_insert_default().extend(bytes);
     }
-    whole.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    extended
+        .or(plain)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What stands between semicolons that are not quoted.
@@ -340,6 +388,45 @@ mod tests {
     }
 
     #[test]
+    fn a_form_has_texts_and_files_byte_by_byte() {
+        let head = "--b\r\nContent-Disposition: form-data; name=\"entity_content\"\r\n\
+                    Content-Type: application/json\r\n\r\n{\"a\":1}\r\n\
+                    --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a %221%22.txt\"\r\n\
+                    Content-Type: text/plain\r\n\r\n";
+        let second = "\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"_.txt\"; \
+                      filename*=UTF-8''b%C3%BCch.txt\r\n\r\n\r\n--b\r\nX: y\r\n\r\nnobody's\r\n--b--\r\n";
+        let file = b"\r\n--bb\r\n\x00\xff\r\n";
+        let body = Bytes::from([head.as_bytes(), file, second.as_bytes()].concat());
+
+        let parts = form("multipart/form-data; charset=utf-8; boundary=\"b\"", &body);
+
+        let seen: Vec<_> = parts
+            .iter()
+            .map(|part| {
+                (
+                    part.name.as_str(),
+                    part.file_name.as_deref(),
+                    &part.bytes[..],
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("entity_content", None, &b"{\"a\":1}"[..]),
+                ("file", Some("a %221%22.txt"), &file[..]),
+                ("file", Some("b\u{fc}ch.txt"), &[]),
+            ]
+        );
+        assert_eq!(parts[0].media_type.as_deref(), Some("application/json"));
+        assert_eq!(
+            (parts[0].text(), parts[1].text()),
+            (Some("{\"a\":1}"), None)
+        );
+        assert_eq!(form("multipart/form-data", &body), []);
+    }
+
+    #[test]
     fn what_is_broken_is_no_panic() {
         for text in [
             "",
@@ -350,6 +437,8 @@ mod tests {
             "--\r\n--b--",
         ] {
             drop(read(text.as_bytes()));
+            let parts = form("multipart/form-data; boundary=b", &Bytes::from(text));
+            assert_eq!(parts, []);
         }
         assert_eq!(words("=?x?= =?utf-8?q?a?="), "=?x?= a");
     }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::answer::Answer;
+use super::answer::{self, Answer};
 use super::call::Call;
 use super::connection::Connection;
 use super::fake::Fake;
@@ -280,19 +280,19 @@ impl Faulted {
             }
             FaultKind::SlowBody => {
                 let over = fault.slow_body_over();
-                let (head, body) = split(self.with_headers(answer));
-                with_body(&head, slow_body(body, over, self.stopping), Some(JSON))
+                let (head, media_type, body) = split(self.with_headers(answer));
+                with_body(&head, slow_body(body, over, self.stopping), media_type)
             }
             FaultKind::CutBody => {
-                let (head, body) = split(self.with_headers(answer));
+                let (head, media_type, body) = split(self.with_headers(answer));
                 let length = body.len();
-                let response = with_body(&head, cut_body(&body), Some(JSON));
+                let response = with_body(&head, cut_body(&body), media_type);
                 with_length(response, length)
             }
             FaultKind::Oversize => {
                 let bytes = fault.oversize_bytes();
-                let (head, _) = split(self.with_headers(answer));
-                with_body(&head, oversize_body(bytes), Some(JSON))
+                let (head, media_type, _) = split(self.with_headers(answer));
+                with_body(&head, oversize_body(bytes), media_type)
             }
         }
     }
@@ -309,20 +309,14 @@ impl Faulted {
     }
 
     fn status_answer(&self, status: u16) -> Response {
-        let mut answer = self.site.lock().fake.fault_answer(status, Utc::now());
+        let site = self.site.lock();
+        let mut answer = site.fake.fault_answer(&self.call, status, Utc::now());
+        drop(site);
         match &self.fault.body {
             Some(Value::String(text)) => {
-                let head = self.with_headers(Answer {
-                    body: None,
-                    text: None,
-                    ..answer
-                });
-                return with_body(&head, Body::from(text.clone()), Some("text/html"));
+                answer.body = answer::Body::Text("text/html", text.clone());
             }
-            Some(body) => {
-                answer.text = None;
-                answer.body = Some(body.clone());
-            }
+            Some(body) => answer.body = answer::Body::Json(body.clone()),
             None => {}
         }
         render(self.with_headers(answer))
@@ -364,8 +358,6 @@ impl Faulted {
 /// The sandbox stopped while a request waited.
 struct Stopped;
 
-const JSON: &str = "application/json;charset=UTF-8";
-
 /// Marks the connection; the response itself is never written.
 fn reset(connection: &Connection) -> Response {
     connection.reset();
@@ -373,17 +365,17 @@ fn reset(connection: &Connection) -> Response {
 }
 
 fn render(answer: Answer) -> Response {
-    let media_type = answer.text.as_ref().map(|(media_type, _)| *media_type);
-    let (head, body) = split(answer);
-    let media_type = media_type.unwrap_or(JSON);
-    let media_type = (!body.is_empty()).then_some(media_type);
+    let (head, media_type, body) = split(answer);
     with_body(&head, Body::from(body), media_type)
 }
 
-fn split(mut answer: Answer) -> (Answer, Bytes) {
-    let text = answer.text.take().map(|(_, text)| text);
-    let body = text.or_else(|| answer.body.take().map(|json| json.to_string()));
-    (answer, body.map_or_else(Bytes::new, Bytes::from))
+/// Status and headers, what the body is declared to be, and the body. Nothing is declared of an
+/// empty one.
+fn split(mut answer: Answer) -> (Answer, Option<&'static str>, Bytes) {
+    let body = std::mem::take(&mut answer.body);
+    let media_type = body.media_type();
+    let body = body.into_bytes();
+    (answer, media_type.filter(|_| !body.is_empty()), body)
 }
 
 fn with_body(head: &Answer, body: Body, content_type: Option<&'static str>) -> Response {

@@ -49,7 +49,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     fn take(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
-        let header = |name: &str| call.headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name: &str| call.header(name);
         let (Some(id), Some(timestamp), Some(signatures)) = (
             header("webhook-id"),
             header("webhook-timestamp"),
@@ -178,7 +178,7 @@ impl Fake for Receiver {
         }
     }
 
-    fn fault_answer(&self, status: u16, _: DateTime<Utc>) -> Answer {
+    fn fault_answer(&self, _: &Call, status: u16, _: DateTime<Utc>) -> Answer {
         refused(status, "a fault on demand")
     }
 

@@ -1,12 +1,10 @@
 //! Who asks: Basic, Bearer, and OAuth with refresh tokens that rotate.
 
-use std::collections::HashMap;
-
 use axum::http::header;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::answer::Answer;
 use super::super::call::Call;
@@ -64,8 +62,7 @@ pub(super) fn grant(
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Answer {
-    let given = parameters(call);
-    let of = |name: &str| given.get(name).map_or("", String::as_str);
+    let of = |name: &str| call.field(name);
     if of("grant_type") != "refresh_token" {
         return refused(
             400,
@@ -99,17 +96,4 @@ pub(super) fn refused(status: u16, error: &str, description: &str) -> Answer {
         status,
         json!({"error": error, "error_description": description}),
     )
-}
-
-/// The body's members, from JSON or a form: the vendor takes both.
-fn parameters(call: &Call) -> HashMap<String, String> {
-    match &call.json {
-        Some(Value::Object(members)) => members
-            .iter()
-            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-            .collect(),
-        _ => url::form_urlencoded::parse(&call.body)
-            .into_owned()
-            .collect(),
-    }
 }

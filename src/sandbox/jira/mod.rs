@@ -25,7 +25,7 @@ mod write;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
-use super::answer::Answer;
+use super::answer::{Answer, Body};
 use super::call::Call;
 use super::fake::{Fake, merged};
 use super::ledger::LedgerIssue;
@@ -241,7 +241,7 @@ impl Fake for Jira {
         }
     }
 
-    fn fault_answer(&self, status: u16, now: DateTime<Utc>) -> Answer {
+    fn fault_answer(&self, _: &Call, status: u16, now: DateTime<Utc>) -> Answer {
         match status {
             // An answer that refuses nothing has nothing to say.
             200..=399 => Answer::empty(status),
@@ -323,7 +323,7 @@ fn bad_json(call: &Call) -> Answer {
         400,
         "There was an error parsing JSON. Check that your request body is valid.",
     );
-    if let Some(body) = &mut answer.body {
+    if let Body::Json(body) = &mut answer.body {
         body["sandbox"] =
             format!("{bytes} bytes that are not the JSON object this operation takes").into();
     }

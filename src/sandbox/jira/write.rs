@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::super::answer::Answer;
 use super::super::call::Call;
@@ -286,13 +285,16 @@ impl Jira {
         if self.store.find(id_or_key).is_none() {
             return no_issue();
         }
-        let header = |name: &str| call.headers.get(name).and_then(|value| value.to_str().ok());
-        if header("x-atlassian-token") != Some("no-check") {
+        if call.header("x-atlassian-token") != Some("no-check") {
             return error(403, "XSRF check failed");
         }
-        let Some(file) = header("content-type").and_then(|kind| only_file(kind, &call.body)) else {
+        let part = call.part("file");
+        let named = part.and_then(|part| Some((part, part.file_name.as_ref()?)));
+        let Some((part, name)) = named else {
             return error(400, "The request has no part named file.");
         };
+        let media_type = part.media_type.as_deref().unwrap_or_default();
+        let file = LedgerFile::of(name, media_type, &part.bytes);
         if file.size > read::UPLOAD_MAX {
             return error(413, "The file is larger than this site takes.");
         }
@@ -438,43 +440,6 @@ fn comment(
         visibility,
         properties,
         created: now,
-    })
-}
-
-/// The file of a multipart body with one part.
-fn only_file(content_type: &str, body: &[u8]) -> Option<LedgerFile> {
-    let boundary = content_type
-        .strip_prefix("multipart/form-data")?
-        .split("boundary=")
-        .nth(1)?
-        .trim_matches('"');
-    let find = |from: usize, what: &[u8]| {
-        body.get(from..)?
-            .windows(what.len())
-            .position(|window| window == what)
-            .map(|at| from + at)
-    };
-    let start = find(0, format!("--{boundary}\r\n").as_bytes())?;
-    let blank = find(start, b"\r\n\r\n")?;
-    let end = find(blank, format!("\r\n--{boundary}--").as_bytes())?;
-    let head = std::str::from_utf8(body.get(start..blank)?).ok()?;
-    let bytes = body.get(blank + 4..end)?;
-    let quoted = |name: &str| {
-        let (_, rest) = head.split_once(&format!(" {name}=\""))?;
-        rest.split_once('"').map(|(value, _)| value.to_owned())
-    };
-    if quoted("name")? != "file" {
-        return None;
-    }
-    let media_type = head
-        .lines()
-        .find_map(|line| line.strip_prefix("Content-Type: "))?;
-    Some(LedgerFile {
-        name: quoted("filename")?,
-        media_type: media_type.to_owned(),
-        size: u64::try_from(bytes.len()).ok()?,
-        sha256: hex::encode(Sha256::digest(bytes)),
-        ..LedgerFile::default()
     })
 }
 

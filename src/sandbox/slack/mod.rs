@@ -19,7 +19,6 @@ use axum::http::header;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
 use super::call::Call;
@@ -85,16 +84,13 @@ impl Arguments {
         match &call.json {
             Some(Value::Object(members)) => all.extend(members.clone()),
             _ => {
-                let form: HashMap<String, String> = url::form_urlencoded::parse(&call.body)
-                    .into_owned()
-                    .collect();
-                for (name, text) in form {
+                for (name, text) in &call.form {
                     let structured = matches!(name.as_str(), "blocks" | "metadata");
                     let value = structured
-                        .then(|| serde_json::from_str(&text).ok())
+                        .then(|| serde_json::from_str(text).ok())
                         .flatten()
-                        .unwrap_or(Value::from(text));
-                    all.insert(name, value);
+                        .unwrap_or(Value::from(text.as_str()));
+                    all.insert(name.clone(), value);
                 }
             }
         }
@@ -238,7 +234,7 @@ impl Slack {
         if u64::try_from(call.body.len()).ok() != Some(file.size) {
             return Answer::plain(400, "not the length that was announced");
         }
-        file.sha256 = hex::encode(Sha256::digest(&call.body));
+        file.sha256 = LedgerFile::of("", "", &call.body).sha256;
         Answer::plain(200, &format!("OK - {}", file.size))
     }
 
@@ -577,7 +573,7 @@ impl Fake for Slack {
         }
     }
 
-    fn fault_answer(&self, status: u16, _: DateTime<Utc>) -> Answer {
+    fn fault_answer(&self, _: &Call, status: u16, _: DateTime<Utc>) -> Answer {
         match status {
             429 => Answer::json(429, json!({ "ok": false, "error": "ratelimited" }))
                 .header("Retry-After", "1"),

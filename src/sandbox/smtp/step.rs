@@ -29,10 +29,7 @@ pub(super) struct Step {
 
 /// The text of an answer.
 pub(super) fn text_of(answer: &Answer) -> String {
-    answer
-        .text
-        .as_ref()
-        .map_or_else(String::new, |(_, text)| text.clone())
+    answer.body.text().unwrap_or_default().to_owned()
 }
 
 /// A fault in force, and how to hear that it was cleared.
