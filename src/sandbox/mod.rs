@@ -20,6 +20,11 @@ mod email;
 mod fake;
 mod fault;
 mod jira;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "some parts wait for the platforms that need them")
+)]
+mod kit;
 mod ledger;
 mod mime;
 mod site;
