@@ -14,21 +14,22 @@
 //! Not modelled: bounces, delivery, DSN. 10 000 mails and 64 MiB a site; the oldest are forgotten
 //! first.
 
-use std::collections::VecDeque;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::fake::{Fake, merged};
+use super::kit::grants::{Grant, Rules};
+use super::kit::shelf::moment;
+use super::kit::{
+    self, Common, Credential, Hit, Place, Refusal, Route, Shelf, Tabled, checks, magic, route, view,
+};
 use super::ledger::{LedgerFile, LedgerIssue};
 use super::mime;
-use super::tokens::Tokens;
 
 /// Mails kept.
 const MAILS_MAX: usize = 10_000;
@@ -38,7 +39,7 @@ const BYTES_MAX: usize = 64 << 20;
 /// What can be set at a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
     /// Whether who is not logged in may not send.
     requires_auth: bool,
     /// Whether a log-in in the clear is refused.
@@ -69,48 +70,46 @@ impl Default for Settings {
     }
 }
 
-/// One site.
-#[derive(Default)]
-pub(super) struct Mailbox {
-    settings: Settings,
-    tokens: Tokens,
-    mails: VecDeque<(LedgerIssue, usize)>,
-    bytes: usize,
-    taken: u64,
-    evicted: u64,
+impl kit::Settings for Settings {
+    fn credentials(&self) -> &[String] {
+        &self.credentials
+    }
 }
 
-fn text<'a>(call: &'a Call, name: &str) -> &'a str {
-    call.json
-        .as_ref()
-        .and_then(|json| json[name].as_str())
-        .unwrap_or_default()
+/// One site.
+pub(super) struct Mailbox {
+    common: Common<Settings>,
+    mails: Shelf<LedgerIssue>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            common: Common::default(),
+            mails: Shelf::new(MAILS_MAX, BYTES_MAX, 1),
+        }
+    }
 }
 
 impl Mailbox {
-    fn log_in(&self, call: &Call, now: DateTime<Utc>) -> Answer {
-        let (user, secret) = (text(call, "user"), text(call, "secret"));
-        let encrypted = call
-            .json
-            .as_ref()
-            .is_some_and(|json| json["encrypted"] == true);
-        if self.settings.requires_tls && !encrypted {
+    fn log_in(&self, hit: &Hit<'_>) -> Answer {
+        let call = hit.call;
+        if self.settings().requires_tls && *call.at("/encrypted") != true {
             return Answer::plain(
                 538,
                 "5.7.11 Encryption required for requested authentication mechanism",
             );
         }
-        let listed = self.settings.credentials.is_empty()
-            || self
-                .settings
-                .credentials
-                .contains(&format!("{user}:{secret}"));
-        let accepted = self.tokens.is_alive(secret, now).unwrap_or(listed);
-        if !user.is_empty() && !secret.is_empty() && secret != "wrong" && accepted {
+        let credential = Credential {
+            user: Some(call.field("user").to_owned()),
+            secret: call.field("secret").to_owned(),
+        };
+        let (listed, grants) = (&self.settings().credentials, &self.common.grants);
+        if checks::admit(&credential, listed, grants, hit.now).is_ok() {
             return Answer::plain(235, "2.7.0 Authentication successful");
         }
         let refused = Answer::plain(535, "5.7.8 Username and Password not accepted");
-        if text(call, "mechanism") == "XOAUTH2" && self.settings.challenges {
+        if call.field("mechanism") == "XOAUTH2" && self.settings().challenges {
             let challenge = json!({
                 "status": "400", "schemes": "Bearer", "scope": "https://mail.google.com/",
             });
@@ -119,23 +118,25 @@ impl Mailbox {
         refused
     }
 
-    fn sender(&self, call: &Call) -> Answer {
-        let size = call.json.as_ref().and_then(|json| json["size"].as_u64());
-        if text(call, "user").is_empty() && self.settings.requires_auth {
+    fn sender(&self, hit: &Hit<'_>) -> Answer {
+        let call = hit.call;
+        let size = call.at("/size").as_u64();
+        if call.field("user").is_empty() && self.settings().requires_auth {
             return Answer::plain(530, "5.7.0 Authentication required");
         }
-        if text(call, "secret") == "forbidden" {
+        if magic::is_forbidden(call.field("secret")) {
             return Answer::plain(553, "5.7.1 Sender address rejected: not owned by user");
         }
-        if size.is_some_and(|size| size > self.settings.max_size) {
+        if size.is_some_and(|size| size > self.settings().max_size) {
             return Answer::plain(552, "5.3.4 Message size exceeds fixed limit");
         }
         Answer::plain(250, "2.1.0 Ok")
     }
 
-    fn recipient(&self, call: &Call) -> Answer {
-        let to = text(call, "to");
-        if text(call, "user").is_empty() && self.settings.requires_auth {
+    fn recipient(&self, hit: &Hit<'_>) -> Answer {
+        let call = hit.call;
+        let to = call.field("to");
+        if call.field("user").is_empty() && self.settings().requires_auth {
             return Answer::plain(530, "5.7.0 Authentication required");
         }
         if to.starts_with("unknown") {
@@ -150,21 +151,20 @@ impl Mailbox {
         Answer::plain(250, "2.1.5 Ok")
     }
 
-    fn message(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
+    fn message(&mut self, hit: &Hit<'_>) -> Answer {
+        let (call, now) = (hit.call, hit.now);
         let detail = call.json.clone().unwrap_or_default();
         if let (Some(code), Some(why)) = (detail["flaw"][0].as_u64(), detail["flaw"][1].as_str()) {
             return Answer::plain(u16::try_from(code).unwrap_or(554), why);
         }
-        if call.body.len() as u64 > self.settings.max_size {
+        if call.body.len() as u64 > self.settings().max_size {
             return Answer::plain(552, "5.3.4 Message size exceeds fixed limit");
         }
         let mail = mime::read(&call.body);
         let Some(header_from) = mail.header("from") else {
             return Answer::plain(550, "5.7.1 Messages missing a From header are not accepted");
         };
-        self.taken += 1;
-        let id = format!("4Yk{:08X}", self.taken);
-        let created = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let created = moment(now);
         let headers: Map<String, Value> = mail
             .headers
             .iter()
@@ -185,7 +185,6 @@ impl Mailbox {
             part.map(|part| String::from_utf8_lossy(&part.bytes).into_owned())
         };
         let item = LedgerIssue {
-            id: id.clone(),
             key: mail.header("message-id").unwrap_or_default(),
             project: header_from,
             summary: mail.header("subject").unwrap_or_default(),
@@ -207,99 +206,67 @@ impl Mailbox {
                 ),
             ]),
             attachments: attachments.collect(),
-            history: vec!["create".into()],
-            created: created.clone(),
             ..LedgerIssue::default()
         };
-        self.keep(item, call.body.len());
-        Answer::plain(250, &format!("2.0.0 Ok: queued as {id}")).effective()
-    }
-
-    fn keep(&mut self, item: LedgerIssue, bytes: usize) {
-        self.bytes += bytes;
-        self.mails.push_back((item, bytes));
-        while self.mails.len() > MAILS_MAX || self.bytes > BYTES_MAX {
-            let Some((_, bytes)) = self.mails.pop_front() else {
-                return;
-            };
-            self.bytes -= bytes;
-            self.evicted += 1;
-        }
+        let kept = self.mails.add_as(item, now, |n| format!("4Yk{n:08X}"));
+        Answer::plain(250, &format!("2.0.0 Ok: queued as {}", kept.id)).effective()
     }
 
     /// The token endpoint (RFC 6749 §4.4, §6).
-    fn grant(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
-        let of = |name: &str| call.field(name);
-        let refused = |status, error: &str| Answer::json(status, json!({ "error": error }));
-        if of("client_id").is_empty() || matches!(of("client_secret"), "" | "wrong") {
-            return refused(401, "invalid_client");
-        }
-        // What is no refresh token of ours works once: a new one each time stands for what may be
-        // used again.
-        let anything = format!("anything-{}", uuid::Uuid::new_v4());
-        let (spent, refreshes) = match of("grant_type") {
-            "client_credentials" => (anything.as_str(), false),
-            "refresh_token" if matches!(of("refresh_token"), "" | "wrong") => {
-                return refused(400, "invalid_grant");
-            }
-            "refresh_token" if self.settings.rotates => (of("refresh_token"), true),
-            "refresh_token" => (anything.as_str(), false),
-            _ => return refused(400, "unsupported_grant_type"),
+    fn token(&mut self, hit: &Hit<'_>) -> Answer {
+        let rules = Rules {
+            grants: &[Grant::Refresh, Grant::ClientCredentials],
+            rotates: self.settings().rotates,
+            ..Rules::refreshing(self.settings().access_token_seconds)
         };
-        let seconds = self.settings.access_token_seconds;
-        let Some(pair) = self.tokens.refresh(spent, seconds, now) else {
-            return refused(400, "invalid_grant");
-        };
-        let mut body =
-            json!({ "access_token": pair.access, "expires_in": seconds, "token_type": "Bearer" });
-        if refreshes {
-            body["refresh_token"] = pair.refresh.into();
+        match self.common.grants.grant(hit.call, &rules, hit.now) {
+            Ok(granted) => Answer::json(200, granted.json()).effective(),
+            Err(denied) => denied.answer(),
         }
-        Answer::json(200, body).effective()
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.common.settings
     }
 }
 
-impl Fake for Mailbox {
-    fn operation(&self, call: &Call) -> &'static str {
-        if call.path == "/token" {
-            "token"
-        } else {
-            "other"
-        }
+impl Tabled for Mailbox {
+    type Settings = Settings;
+
+    #[rustfmt::skip] // one line a route
+    const ROUTES: &'static [Route<Self>] = &[
+        view("AUTH", "/auth", "auth", Self::log_in).open(),
+        view("MAIL", "/mail", "mail", Self::sender).open(),
+        view("RCPT", "/rcpt", "rcpt", Self::recipient).open(),
+        route("DATA", "/data", "data", Self::message).open(),
+        route("POST", "/token", "token", Self::token).open(),
+    ];
+    const CREDENTIALS: &'static [Place] = &[];
+    const UNKNOWN: &'static str = "other";
+
+    fn common(&self) -> &Common<Settings> {
+        &self.common
     }
 
-    fn answer(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
-        match (call.method.as_str(), call.path.as_str()) {
-            ("AUTH", _) => self.log_in(call, now),
-            ("MAIL", _) => self.sender(call),
-            ("RCPT", _) => self.recipient(call),
-            ("DATA", _) => self.message(call, now),
-            ("POST", "/token") => self.grant(call, now),
+    fn common_mut(&mut self) -> &mut Common<Settings> {
+        &mut self.common
+    }
+
+    fn refuse(&self, refusal: &Refusal, _: &Call, _: DateTime<Utc>) -> Answer {
+        match refusal {
+            Refusal::Status(status) => {
+                Answer::json(*status, json!({ "error": "temporarily_unavailable" }))
+            }
+            // The routes are open.
             _ => Answer::json(404, json!({ "error": "mail comes by SMTP" })),
         }
     }
 
-    fn fault_answer(&self, _: &Call, status: u16, _: DateTime<Utc>) -> Answer {
-        Answer::json(status, json!({ "error": "temporarily_unavailable" }))
-    }
-
-    fn stranger(&self, _: &Call, _: DateTime<Utc>) -> Answer {
+    fn stranger_answer(&self, _: &Call, _: DateTime<Utc>) -> Answer {
         Answer::log_in_page()
     }
 
-    fn configure(&mut self, changes: Map<String, Value>) -> Result<(), String> {
-        self.settings = merged(&self.settings, changes)?;
-        Ok(())
-    }
-
-    fn settings(&self) -> Value {
-        json!(self.settings)
-    }
-
-    fn ledger(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64) {
-        let fits =
-            |item: &&LedgerIssue| label.is_none_or(|label| item.labels.iter().any(|l| l == label));
-        let mails = self.mails.iter().map(|(item, _)| item);
-        (mails.filter(fits).cloned().collect(), self.evicted)
+    fn lines(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64) {
+        self.mails.ledger(label, |mail| mail.whole_line())
     }
 }

@@ -30,7 +30,6 @@ mod mime;
 mod site;
 mod slack;
 mod smtp;
-mod tokens;
 mod webhook;
 
 use std::collections::HashMap;

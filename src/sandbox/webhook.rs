@@ -13,7 +13,7 @@ use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -21,7 +21,8 @@ use sha2::Sha256;
 
 use super::answer::Answer;
 use super::call::Call;
-use super::fake::{Fake, merged};
+use super::kit::shelf::moment;
+use super::kit::{self, Common, Hit, Place, Refusal, Route, Shelf, Tabled, route};
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
 /// Ids remembered.
@@ -32,23 +33,36 @@ const TOLERANCE_SECONDS: i64 = 300;
 /// What can be set at a site.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
     /// `whsec_…`; any of them may have signed.
     secrets: Vec<String>,
     /// Whether answers name what was made.
     names_things: bool,
 }
 
+impl kit::Settings for Settings {}
+
 /// One endpoint.
-#[derive(Default)]
 pub(super) struct Receiver {
-    settings: Settings,
+    common: Common<Settings>,
     seen: HashSet<String>,
-    items: Vec<LedgerIssue>,
+    /// What was made, by the id of its delivery and by its ticket.
+    items: Shelf<LedgerIssue>,
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Self {
+            common: Common::default(),
+            seen: HashSet::new(),
+            items: Shelf::new(SEEN_MAX, usize::MAX, 1),
+        }
+    }
 }
 
 impl Receiver {
-    fn take(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
+    fn take(&mut self, hit: &Hit<'_>) -> Answer {
+        let (call, now) = (hit.call, hit.now);
         let header = |name: &str| call.header(name);
         let (Some(id), Some(timestamp), Some(signatures)) = (
             header("webhook-id"),
@@ -63,7 +77,9 @@ impl Receiver {
         if (now.timestamp() - sent).abs() > TOLERANCE_SECONDS {
             return refused(401, "webhook-timestamp is too far off");
         }
-        if !self.settings.secrets.is_empty() && !self.is_genuine(call, id, timestamp, signatures) {
+        if !self.common.settings.secrets.is_empty()
+            && !self.is_genuine(call, id, timestamp, signatures)
+        {
             return refused(401, "no signature matches");
         }
         let Some(body) = &call.json else {
@@ -81,7 +97,7 @@ impl Receiver {
     }
 
     fn is_genuine(&self, call: &Call, id: &str, timestamp: &str, signatures: &str) -> bool {
-        self.settings.secrets.iter().any(|secret| {
+        self.common.settings.secrets.iter().any(|secret| {
             let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret));
             let Some(mut mac) = key
                 .ok()
@@ -98,59 +114,56 @@ impl Receiver {
 
     /// Keeps what came: things made as items, all else in the history of the item that it is about.
     fn store(&mut self, id: &str, body: &Value, now: DateTime<Utc>) {
-        let created = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let created = moment(now);
         let kind = body["type"].as_str().unwrap_or_default();
         let ticket = body["data"]["ticket_id"].as_str().unwrap_or_default();
-        let known = self
-            .items
-            .iter_mut()
-            .find(|item| !ticket.is_empty() && item.project == ticket);
-        match known {
-            Some(item) => {
-                item.history.push(kind.to_owned());
-                if kind == "ticket.comment_added" {
-                    item.comments.push(LedgerComment {
-                        id: id.to_owned(),
-                        body: body["data"]["comment"]["body"].clone(),
-                        public: body["data"]["comment"]["public"] == true,
-                        properties: Map::new(),
-                        created,
-                    });
-                } else if kind == "ticket.attachment_added" {
-                    let file = &body["data"]["attachment"];
-                    let text = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
-                    item.attachments.push(LedgerFile {
-                        id: id.to_owned(),
-                        name: text("name"),
-                        media_type: text("content_type"),
-                        size: file["size"].as_u64().unwrap_or_default(),
-                        sha256: text("sha256"),
-                        created,
-                    });
-                } else {
-                    item.fields = body.as_object().cloned().unwrap_or_default();
-                }
-            }
-            None => self.items.push(LedgerIssue {
-                id: id.to_owned(),
-                key: id.to_owned(),
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        if ticket.is_empty() || self.items.find(ticket).is_none() {
+            let item = LedgerIssue {
                 project: ticket.to_owned(),
-                summary: body["data"]["title"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned(),
+                summary: text(&body["data"]["title"]),
                 description: body["data"]["description"].clone(),
+                key: id.to_owned(),
                 issue_type: kind.to_owned(),
                 fields: body.as_object().cloned().unwrap_or_default(),
-                history: vec![kind.to_owned()],
-                created,
                 ..LedgerIssue::default()
-            }),
+            };
+            self.items.add_as(item, now, |_| id.to_owned());
+            self.items
+                .grow(id, 0, |item| item.history = vec![kind.to_owned()]);
+            if !ticket.is_empty() {
+                self.items.name(ticket, id);
+            }
+            return;
         }
+        self.items.change(ticket, |item| {
+            item.note(kind, now);
+            if kind == "ticket.comment_added" {
+                item.comments.push(LedgerComment {
+                    id: id.to_owned(),
+                    body: body["data"]["comment"]["body"].clone(),
+                    public: body["data"]["comment"]["public"] == true,
+                    properties: Map::new(),
+                    created,
+                });
+            } else if kind == "ticket.attachment_added" {
+                let file = &body["data"]["attachment"];
+                item.attachments.push(LedgerFile {
+                    id: id.to_owned(),
+                    name: text(&file["name"]),
+                    media_type: text(&file["content_type"]),
+                    size: file["size"].as_u64().unwrap_or_default(),
+                    sha256: text(&file["sha256"]),
+                    created,
+                });
+            } else {
+                item.fields = body.as_object().cloned().unwrap_or_default();
+            }
+        });
     }
 
     fn named(&self, call: &Call) -> Answer {
-        if !self.settings.names_things {
+        if !self.common.settings.names_things {
             return Answer::json(200, json!({}));
         }
         let number = self.items.len();
@@ -165,43 +178,37 @@ fn refused(status: u16, why: &str) -> Answer {
     Answer::json(status, json!({ "error": why }))
 }
 
-impl Fake for Receiver {
-    fn operation(&self, _: &Call) -> &'static str {
-        "deliver"
+impl Tabled for Receiver {
+    type Settings = Settings;
+
+    const ROUTES: &'static [Route<Self>] = &[route("POST", "/**", "deliver", Self::take).open()];
+    const CREDENTIALS: &'static [Place] = &[];
+    const UNKNOWN: &'static str = "deliver";
+
+    fn common(&self) -> &Common<Settings> {
+        &self.common
     }
 
-    fn answer(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
-        if call.method == "POST" {
-            self.take(call, now)
-        } else {
-            refused(405, "POST only")
+    fn common_mut(&mut self) -> &mut Common<Settings> {
+        &mut self.common
+    }
+
+    fn refuse(&self, refusal: &Refusal, _: &Call, _: DateTime<Utc>) -> Answer {
+        match refusal {
+            Refusal::Status(status) => refused(*status, "a fault on demand"),
+            // The routes are open, and take every path.
+            _ => refused(405, "POST only"),
         }
     }
 
-    fn fault_answer(&self, _: &Call, status: u16, _: DateTime<Utc>) -> Answer {
-        refused(status, "a fault on demand")
-    }
-
     /// A receiver behind a log-in: a page, with 200.
-    fn stranger(&self, _: &Call, _: DateTime<Utc>) -> Answer {
+    fn stranger_answer(&self, _: &Call, _: DateTime<Utc>) -> Answer {
         Answer::log_in_page()
     }
 
-    fn configure(&mut self, changes: Map<String, Value>) -> Result<(), String> {
-        self.settings = merged(&self.settings, changes)?;
-        Ok(())
-    }
-
-    fn settings(&self) -> Value {
-        json!(self.settings)
-    }
-
-    fn ledger(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64) {
-        let items = self.items.iter().filter(|item| {
-            label.is_none_or(|label| {
-                item.labels.iter().any(|l| l == label) || item.id.contains(label)
-            })
-        });
-        (items.cloned().collect(), 0)
+    fn lines(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64) {
+        let (mut lines, evicted) = self.items.ledger(None, |item| item.whole_line());
+        lines.retain(|item| label.is_none_or(|label| item.id.contains(label)));
+        (lines, evicted)
     }
 }

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::answer::Answer;
 use super::adf;
-use super::route::Version;
 use super::settings::{CustomField, FieldKind, Settings};
+use super::version::Version;
 
 /// Characters of text in a description, comment or multi-line field (sheet §8).
 const TEXT_MAX: usize = 32_767;
@@ -307,7 +307,7 @@ pub(super) fn assignee(
     };
     match given {
         Some(Value::Null) => return Some(None),
-        Some(Value::String(account)) => match settings.user(account) {
+        Some(Value::String(account)) => match settings.people().by_id(account) {
             Some(user) if user.assignable => return Some(Some(user.account_id)),
             Some(user) => {
                 let who = user.display_name;

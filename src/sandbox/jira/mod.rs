@@ -15,40 +15,148 @@ mod adf;
 mod auth;
 mod fields;
 mod read;
-mod route;
 mod search;
 mod settings;
 mod store;
 mod transition;
+mod version;
 mod write;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::answer::{Answer, Body};
 use super::call::Call;
-use super::fake::{Fake, merged};
+use super::fake::Fake;
+use super::kit::{Common, Hit, Place, Refusal, Route, Tabled, route, view};
 use super::ledger::LedgerIssue;
-use super::tokens::Tokens;
-use auth::Caller;
-use route::{Operation, Route, Version};
 use settings::Settings;
 use store::Store;
+use version::Version;
 
 /// One Jira site.
 pub(super) struct Jira {
     site: String,
-    settings: Settings,
-    tokens: Tokens,
+    common: Common<Settings>,
     store: Store,
+}
+
+impl Tabled for Jira {
+    type Settings = Settings;
+
+    #[rustfmt::skip] // one line a route
+    const ROUTES: &'static [Route<Self>] = &[
+        route("POST", "/oauth/token", "token", Self::token).open(),
+        view("GET", "/oauth/token/accessible-resources", "accessible_resources", Self::accessible_resources).open(),
+        view("GET", "/rest/api/2|3/serverInfo", "server_info", Self::server_info).open(),
+        view("GET", "/rest/api/2|3/myself", "myself", Self::myself),
+        view("GET", "/rest/api/2|3/mypermissions", "my_permissions", Self::my_permissions),
+        view("GET", "/rest/api/2|3/issue/createmeta/*/issuetypes", "createmeta_issue_types", Self::issue_types),
+        view("GET", "/rest/api/2|3/issue/createmeta/*/issuetypes/*", "createmeta_fields", Self::create_fields),
+        view("GET", "/rest/api/2|3/project/*", "get_project", Self::project),
+        view("GET", "/rest/api/3/priority/search", "priorities", Self::priorities),
+        view("GET", "/rest/api/2|3/attachment/meta", "attachment_meta", Self::attachment_meta),
+        view("GET", "/rest/api/2|3/user/assignable/search", "assignable_users", Self::assignable_users),
+        route("POST", "/rest/api/2|3/issue", "create_issue", Self::create),
+        view("GET", "/rest/api/2|3/issue/*", "get_issue", Self::get),
+        route("PUT", "/rest/api/2|3/issue/*", "update_issue", Self::update),
+        route("DELETE", "/rest/api/2|3/issue/*", "delete_issue", Self::delete),
+        route("PUT", "/rest/api/2|3/issue/*/assignee", "assign_issue", Self::assign),
+        view("GET", "/rest/api/2|3/issue/*/transitions", "get_transitions", Self::transitions),
+        route("POST", "/rest/api/2|3/issue/*/transitions", "transition_issue", Self::transition),
+        route("POST", "/rest/api/2|3/issue/*/comment", "add_comment", Self::add_comment),
+        view("GET", "/rest/api/2|3/issue/*/comment", "list_comments", Self::comments),
+        route("POST", "/rest/api/2|3/issue/*/attachments", "attach_file", Self::attach),
+        view("GET", "/rest/api/2|3/issue/*/properties/*", "get_property", Self::property),
+        route("PUT", "/rest/api/2|3/issue/*/properties/*", "set_property", Self::set_property),
+        route("POST", "/rest/api/3/bulk/issues/move", "move_issues", Self::move_issues),
+        view("POST", "/rest/api/3/search/jql", "search", Self::search),
+        view("POST", "/rest/api/2/search", "search", Self::search),
+        view("POST", "/rest/api/3/search", "search", Self::removed_search),
+        view("GET", "/rest/api/2|3/search", "search", Self::removed_search),
+    ];
+    const CREDENTIALS: &'static [Place] = &[Place::Basic, Place::Bearer];
+
+    fn common(&self) -> &Common<Settings> {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Common<Settings> {
+        &mut self.common
+    }
+
+    fn below(call: &Call) -> &[String] {
+        version::below(call)
+    }
+
+    fn refuse(&self, refusal: &Refusal, call: &Call, now: DateTime<Utc>) -> Answer {
+        match refusal {
+            Refusal::Missing | Refusal::Wrong | Refusal::Expired
+                if self.common.settings.answers_strangers =>
+            {
+                self.strange(call)
+            }
+            Refusal::Missing | Refusal::Wrong | Refusal::Expired | Refusal::Status(401) => {
+                unauthenticated()
+            }
+            Refusal::Forbidden => {
+                error(403, "You do not have permission to perform this operation.")
+            }
+            // Also of a path that takes other methods.
+            Refusal::NoPath | Refusal::OtherMethods(_) => {
+                error(404, &format!("null for uri: {}{}", call.base, call.path))
+            }
+            Refusal::Budget(standing) => limited(standing.reset, standing.seconds),
+            Refusal::Status(429) => limited(now + TimeDelta::seconds(1), 1),
+            // An answer that refuses nothing has nothing to say.
+            Refusal::Status(status @ 200..=399) => Answer::empty(*status),
+            Refusal::Status(409) => error(
+                409,
+                "The issue was changed by another request; read it again and retry.",
+            ),
+            Refusal::Status(status) => error(*status, "The sandbox was told to answer so."),
+        }
+    }
+
+    fn objection(&self, hit: &Hit<'_>) -> Option<Answer> {
+        let has_body = hit.call.method == "POST" || hit.call.method == "PUT";
+        let takes_json = has_body && hit.operation != "attach_file";
+        (takes_json && !hit.call.declares_json()).then(|| {
+            error(
+                415,
+                "Unsupported Media Type: send Content-Type: application/json",
+            )
+        })
+    }
+
+    fn finish(&self, hit: &Hit<'_>, answer: Answer) -> Answer {
+        let name = match Version::of(hit.call) {
+            Version::V2 => "X-AUSERNAME",
+            Version::V3 => "X-AACCOUNTID",
+        };
+        answer
+            .header("X-Seraph-LoginReason", "OK")
+            .header(name, &hit.caller.name)
+    }
+
+    fn stranger_answer(&self, call: &Call, _: DateTime<Utc>) -> Answer {
+        match self.operation(call) {
+            "token" => auth::refused(403, "invalid_grant", "Unknown or invalid refresh token."),
+            "accessible_resources" | Self::UNKNOWN => unauthenticated(),
+            _ => self.strange(call),
+        }
+    }
+
+    fn lines(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64) {
+        self.store.shelf.ledger(label, store::ledger_issue)
+    }
 }
 
 impl Jira {
     pub(super) fn new(site: &str) -> Self {
         Self {
             site: site.to_owned(),
-            settings: Settings::default(),
-            tokens: Tokens::default(),
+            common: Common::default(),
             store: Store::default(),
         }
     }
@@ -58,93 +166,24 @@ impl Jira {
         format!("sandbox-account:{}", self.site)
     }
 
-    fn api(
-        &mut self,
-        call: &Call,
-        version: Version,
-        operation: Operation<'_>,
-        now: DateTime<Utc>,
-    ) -> Answer {
-        if operation == Operation::ServerInfo {
-            return self.server_info(call, version);
-        }
-        let Some(caller) = auth::caller(call, &self.settings, &self.tokens, now) else {
-            return if self.settings.answers_strangers {
-                self.strange(call, version, operation)
-            } else {
-                unauthenticated()
-            };
-        };
-        self.admitted(call, version, operation, &caller, now)
-            .header("X-Seraph-LoginReason", "OK")
-            .header(
-                match version {
-                    Version::V2 => "X-AUSERNAME",
-                    Version::V3 => "X-AACCOUNTID",
-                },
-                &caller.name,
-            )
-    }
-
-    fn admitted(
-        &mut self,
-        call: &Call,
-        version: Version,
-        operation: Operation<'_>,
-        caller: &Caller,
-        now: DateTime<Utc>,
-    ) -> Answer {
-        if operation.writes() && !caller.may_write {
-            return error(403, "You do not have permission to perform this operation.");
-        }
-        let takes_json = !matches!(operation, Operation::Attach(_));
-        if takes_json && (call.method == "POST" || call.method == "PUT") && !call.declares_json() {
-            return error(
-                415,
-                "Unsupported Media Type: send Content-Type: application/json",
-            );
-        }
-        self.operate(call, version, operation, caller, now)
-    }
-
     /// What Jira says to whom it does not know: what a stranger may see, and that is nothing.
-    fn strange(&self, call: &Call, version: Version, operation: Operation<'_>) -> Answer {
-        let answer = match operation {
-            Operation::ServerInfo => self.server_info(call, version),
-            Operation::Myself => unauthenticated(),
-            Operation::Search => Answer::json(
+    fn strange(&self, call: &Call) -> Answer {
+        let version = Version::of(call);
+        let answer = match (self.operation(call), version) {
+            ("server_info", _) => self.info(call),
+            ("myself", _) => unauthenticated(),
+            ("search", Version::V3) => Answer::json(200, json!({"issues": [], "isLast": true})),
+            ("search", Version::V2) => Answer::json(
                 200,
-                match version {
-                    Version::V3 => json!({"issues": [], "isLast": true}),
-                    Version::V2 => {
-                        json!({"issues": [], "startAt": 0, "maxResults": 50, "total": 0})
-                    }
-                },
+                json!({"issues": [], "startAt": 0, "maxResults": 50, "total": 0}),
             ),
-            Operation::AssignableUsers => Answer::json(200, json!([])),
-            Operation::MyPermissions => Answer::json(200, json!({"permissions": {}})),
-            Operation::Create => Answer::json(
+            ("assignable_users", _) => Answer::json(200, json!([])),
+            ("my_permissions", _) => Answer::json(200, json!({"permissions": {}})),
+            ("create_issue", _) => Answer::json(
                 400,
                 json!({"errorMessages": [], "errors": {"project": "valid project is required"}}),
             ),
-            Operation::IssueTypes(_)
-            | Operation::CreateFields(..)
-            | Operation::Project(_)
-            | Operation::Priorities
-            | Operation::AttachmentMeta
-            | Operation::Get(_)
-            | Operation::Update(_)
-            | Operation::Delete(_)
-            | Operation::Assign(_)
-            | Operation::Transitions(_)
-            | Operation::Transition(_)
-            | Operation::AddComment(_)
-            | Operation::Comments(_)
-            | Operation::Attach(_)
-            | Operation::GetProperty(..)
-            | Operation::SetProperty(..)
-            | Operation::Move
-            | Operation::RemovedSearch => no_issue(),
+            _ => no_issue(),
         };
         match version {
             Version::V3 => answer.header("X-Seraph-LoginReason", "AUTHENTICATED_FAILED"),
@@ -154,56 +193,28 @@ impl Jira {
         }
     }
 
-    fn operate(
-        &mut self,
-        call: &Call,
-        version: Version,
-        operation: Operation<'_>,
-        caller: &Caller,
-        now: DateTime<Utc>,
-    ) -> Answer {
-        match operation {
-            Operation::Myself => self.myself(version, caller),
-            Operation::ServerInfo => self.server_info(call, version),
-            Operation::MyPermissions => self.my_permissions(call, caller),
-            Operation::IssueTypes(project) => self.issue_types(call, version, project),
-            Operation::CreateFields(project, kind) => {
-                self.create_fields(call, version, project, kind)
-            }
-            Operation::Project(key) => Self::project(key, &call.base),
-            Operation::Priorities => self.priorities(),
-            Operation::AttachmentMeta => Self::attachment_meta(),
-            Operation::AssignableUsers => self.assignable_users(call, version),
-            Operation::Create => self.create(call, version, caller, now),
-            Operation::Get(issue) => self.get(call, version, issue),
-            Operation::Update(issue) => self.update(call, version, caller, issue, now),
-            Operation::Delete(issue) => {
-                if self.store.remove(issue) {
-                    Answer::empty(204).effective()
-                } else {
-                    no_issue()
-                }
-            }
-            Operation::Assign(issue) => self.assign(call, version, issue, now),
-            Operation::Transitions(issue) => self.transitions(call, issue),
-            Operation::Transition(issue) => self.transition(call, version, caller, issue, now),
-            Operation::AddComment(issue) => self.add_comment(call, version, caller, issue, now),
-            Operation::Comments(issue) => self.comments(call, version, issue),
-            Operation::Attach(issue) => self.attach(call, issue, now),
-            Operation::GetProperty(issue, key) => self.property(issue, key),
-            Operation::SetProperty(issue, key) => self.set_property(call, issue, key, now),
-            Operation::Search => self.search(call, version, now),
-            Operation::Move => self.move_issues(call, now),
-            // CHANGE-2046; the status is unconfirmed.
-            Operation::RemovedSearch => error(
-                410,
-                "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API.",
-            ),
+    fn delete(&mut self, hit: &Hit<'_>) -> Answer {
+        if self.store.remove(hit.arg(0)) {
+            Answer::empty(204).effective()
+        } else {
+            no_issue()
         }
     }
 
-    fn server_info(&self, call: &Call, version: Version) -> Answer {
-        let (deployment, release) = match version {
+    /// CHANGE-2046; the status is unconfirmed.
+    fn removed_search(&self, _: &Hit<'_>) -> Answer {
+        error(
+            410,
+            "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API.",
+        )
+    }
+
+    fn server_info(&self, hit: &Hit<'_>) -> Answer {
+        self.info(hit.call)
+    }
+
+    fn info(&self, call: &Call) -> Answer {
+        let (deployment, release) = match Version::of(call) {
             Version::V3 => ("Cloud", "1001.0.0-SNAPSHOT"),
             Version::V2 => ("Server", "10.3.0"),
         };
@@ -213,89 +224,18 @@ impl Jira {
             json!({"baseUrl": call.base, "version": release, "deploymentType": deployment, "serverTitle": title}),
         )
     }
-
-    fn accessible_resources(&self, call: &Call, now: DateTime<Utc>) -> Answer {
-        if auth::caller(call, &self.settings, &self.tokens, now).is_none() {
-            return unauthenticated();
-        }
-        let scopes = ["read:jira-work", "write:jira-work", "read:jira-user"];
-        let id = format!("sandbox-cloud-{}", self.site);
-        Answer::json(
-            200,
-            json!([{"id": id, "url": call.base, "name": self.site, "scopes": scopes}]),
-        )
-    }
 }
 
-impl Fake for Jira {
-    fn operation(&self, call: &Call) -> &'static str {
-        Route::of(call).name()
-    }
-
-    fn answer(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
-        match Route::of(call) {
-            Route::Token => auth::grant(&mut self.tokens, call, &self.settings, now),
-            Route::AccessibleResources => self.accessible_resources(call, now),
-            Route::Api(version, operation) => self.api(call, version, operation, now),
-            Route::Unknown => error(404, &format!("null for uri: {}{}", call.base, call.path)),
-        }
-    }
-
-    fn fault_answer(&self, _: &Call, status: u16, now: DateTime<Utc>) -> Answer {
-        match status {
-            // An answer that refuses nothing has nothing to say.
-            200..=399 => Answer::empty(status),
-            401 => unauthenticated(),
-            409 => error(
-                409,
-                "The issue was changed by another request; read it again and retry.",
-            ),
-            429 => {
-                let reset = now + TimeDelta::seconds(1);
-                error(429, "Rate limit exceeded.")
-                    .header("Retry-After", "1")
-                    .header("X-RateLimit-Limit", "100")
-                    .header("X-RateLimit-Remaining", "0")
-                    .header(
-                        "X-RateLimit-Reset",
-                        &reset.to_rfc3339_opts(SecondsFormat::Secs, true),
-                    )
-                    .header("RateLimit-Reason", "jira-burst-based")
-            }
-            _ => error(status, "The sandbox was told to answer so."),
-        }
-    }
-
-    fn stranger(&self, call: &Call, _: DateTime<Utc>) -> Answer {
-        match Route::of(call) {
-            Route::Api(version, operation) => self.strange(call, version, operation),
-            Route::Token => {
-                auth::refused(403, "invalid_grant", "Unknown or invalid refresh token.")
-            }
-            Route::AccessibleResources | Route::Unknown => unauthenticated(),
-        }
-    }
-
-    fn configure(&mut self, changes: Map<String, Value>) -> Result<(), String> {
-        self.settings = merged(&self.settings, changes)?;
-        Ok(())
-    }
-
-    fn settings(&self) -> Value {
-        serde_json::to_value(&self.settings).unwrap_or_default()
-    }
-
-    fn ledger(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64) {
-        let issues = match label {
-            Some(label) => self
-                .store
-                .with_label(label)
-                .map(store::ledger_issue)
-                .collect(),
-            None => self.store.all().map(store::ledger_issue).collect(),
-        };
-        (issues, self.store.evicted())
-    }
+fn limited(reset: DateTime<Utc>, seconds: i64) -> Answer {
+    error(429, "Rate limit exceeded.")
+        .header("Retry-After", &seconds.to_string())
+        .header("X-RateLimit-Limit", "100")
+        .header("X-RateLimit-Remaining", "0")
+        .header(
+            "X-RateLimit-Reset",
+            &reset.to_rfc3339_opts(SecondsFormat::Secs, true),
+        )
+        .header("RateLimit-Reason", "jira-burst-based")
 }
 
 /// Jira's error collection with one message.

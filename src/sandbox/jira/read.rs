@@ -4,13 +4,15 @@ use serde_json::{Map, Value, json};
 
 use super::super::answer::Answer;
 use super::super::call::Call;
+use super::super::kit::Hit;
+use super::super::kit::magic::Person;
+use super::super::kit::paging;
 use super::super::ledger::LedgerFile;
-use super::auth::Caller;
 use super::fields::{self, issue_type_id, priority_id};
-use super::route::Version;
-use super::settings::{FieldKind, Settings, User};
-use super::store::{Comment, Issue, Status, date};
+use super::settings::{FieldKind, Settings};
+use super::store::{Comment, Filed, Status, date};
 use super::transition::Transition;
+use super::version::Version;
 use super::{Jira, error, no_issue};
 
 /// What `mypermissions` knows.
@@ -38,8 +40,9 @@ const PAGE_MAX: usize = 200;
 pub(super) const UPLOAD_MAX: u64 = 10 * 1024 * 1024;
 
 impl Jira {
-    pub(super) fn myself(&self, version: Version, caller: &Caller) -> Answer {
-        let zone = &self.settings.time_zone;
+    pub(super) fn myself(&self, hit: &Hit<'_>) -> Answer {
+        let (version, caller) = (Version::of(hit.call), hit.caller);
+        let zone = &self.common.settings.time_zone;
         let name = &caller.name;
         Answer::json(
             200,
@@ -56,7 +59,8 @@ impl Jira {
         )
     }
 
-    pub(super) fn my_permissions(&self, call: &Call, caller: &Caller) -> Answer {
+    pub(super) fn my_permissions(&self, hit: &Hit<'_>) -> Answer {
+        let (call, caller) = (hit.call, hit.caller);
         let Some(asked) = call.param("permissions").filter(|list| !list.is_empty()) else {
             return error(400, "The 'permissions' query parameter is required.");
         };
@@ -83,7 +87,8 @@ impl Jira {
         Answer::json(200, json!({"permissions": permissions}))
     }
 
-    pub(super) fn project(key: &str, base: &str) -> Answer {
+    pub(super) fn project(&self, hit: &Hit<'_>) -> Answer {
+        let (key, base) = (hit.arg(0), &hit.call.base);
         if !fields::project_exists(key) {
             return error(404, &format!("No project could be found with key '{key}'."));
         }
@@ -93,44 +98,49 @@ impl Jira {
         )
     }
 
-    pub(super) fn issue_types(&self, call: &Call, version: Version, project: &str) -> Answer {
+    pub(super) fn issue_types(&self, hit: &Hit<'_>) -> Answer {
+        let (call, project) = (hit.call, hit.arg(0));
         if !fields::project_exists(project) {
             return error(
                 404,
                 &format!("No project could be found with key '{project}'."),
             );
         }
-        let all = self.settings.issue_types.iter().enumerate().map(|(index, name)| {
+        let all = self.common.settings.issue_types.iter().enumerate().map(|(index, name)| {
             json!({"id": issue_type_id(index), "name": name, "subtask": name == "Sub-task", "description": ""})
         });
-        Answer::json(200, page(call, version, "issueTypes", all.collect()))
+        Answer::json(
+            200,
+            page(call, Version::of(call), "issueTypes", all.collect()),
+        )
     }
 
-    pub(super) fn create_fields(
-        &self,
-        call: &Call,
-        version: Version,
-        project: &str,
-        issue_type: &str,
-    ) -> Answer {
+    pub(super) fn create_fields(&self, hit: &Hit<'_>) -> Answer {
+        let (project, issue_type) = (hit.arg(0), hit.arg(1));
+        let (call, version) = (hit.call, Version::of(hit.call));
         if !fields::project_exists(project) {
             return error(
                 404,
                 &format!("No project could be found with key '{project}'."),
             );
         }
-        let types = self.settings.issue_types.len();
+        let types = self.common.settings.issue_types.len();
         if !(0..types).any(|index| issue_type_id(index) == issue_type) {
             return error(404, "The issue type is not available in this project.");
         }
         Answer::json(
             200,
-            page(call, version, "fields", screen(&self.settings, version)),
+            page(
+                call,
+                version,
+                "fields",
+                screen(&self.common.settings, version),
+            ),
         )
     }
 
-    pub(super) fn priorities(&self) -> Answer {
-        let values = named(&self.settings.priorities, priority_id);
+    pub(super) fn priorities(&self, _: &Hit<'_>) -> Answer {
+        let values = named(&self.common.settings.priorities, priority_id);
         let total = values.len();
         Answer::json(
             200,
@@ -138,11 +148,12 @@ impl Jira {
         )
     }
 
-    pub(super) fn attachment_meta() -> Answer {
+    pub(super) fn attachment_meta(&self, _: &Hit<'_>) -> Answer {
         Answer::json(200, json!({"enabled": true, "uploadLimit": UPLOAD_MAX}))
     }
 
-    pub(super) fn assignable_users(&self, call: &Call, version: Version) -> Answer {
+    pub(super) fn assignable_users(&self, hit: &Hit<'_>) -> Answer {
+        let (call, version) = (hit.call, Version::of(hit.call));
         let project = call.param("project");
         let issue = call.param("issueKey").or_else(|| call.param("issueId"));
         match (project, issue) {
@@ -162,22 +173,34 @@ impl Jira {
             Version::V3 => call.param("query"),
             Version::V2 => call.param("username").or_else(|| call.param("query")),
         };
-        let users = self.settings.users_like(query.unwrap_or_default());
+        let users = self
+            .common
+            .settings
+            .people()
+            .like(query.unwrap_or_default());
         let found: Vec<_> = users
             .iter()
             .filter(|user| user.assignable)
             .take(call.number("maxResults", 50).min(PAGE_MAX))
-            .map(|user| person(user, version, &self.settings))
+            .map(|user| person(user, version, &self.common.settings))
             .collect();
         Answer::json(200, found.into())
     }
 
-    pub(super) fn get(&self, call: &Call, version: Version, id_or_key: &str) -> Answer {
+    pub(super) fn get(&self, hit: &Hit<'_>) -> Answer {
+        let (call, version) = (hit.call, Version::of(hit.call));
+        let id_or_key = hit.arg(0);
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
         };
         let selection = Selection::of_list(call.param("fields").unwrap_or("*all"));
-        let mut body = render(issue, version, &call.base, &self.settings, &selection);
+        let mut body = render(
+            issue,
+            version,
+            &call.base,
+            &self.common.settings,
+            &selection,
+        );
         if let Some(keys) = call.param("properties") {
             let all = keys == "*all";
             let wanted = issue
@@ -190,13 +213,15 @@ impl Jira {
         Answer::json(200, body)
     }
 
-    pub(super) fn transitions(&self, call: &Call, id_or_key: &str) -> Answer {
+    pub(super) fn transitions(&self, hit: &Hit<'_>) -> Answer {
+        let call = hit.call;
+        let id_or_key = hit.arg(0);
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
         };
         let with_fields = call.lists("expand", "transitions.fields");
-        let screens = self.settings.transition_screens;
-        let open = Transition::from(issue.status, self.settings.workflow);
+        let screens = self.common.settings.transition_screens;
+        let open = Transition::from(issue.status, self.common.settings.workflow);
         let list: Vec<_> = open
             .into_iter()
             .map(|transition| {
@@ -215,7 +240,9 @@ impl Jira {
         Answer::json(200, json!({"expand": "transitions", "transitions": list}))
     }
 
-    pub(super) fn comments(&self, call: &Call, version: Version, id_or_key: &str) -> Answer {
+    pub(super) fn comments(&self, hit: &Hit<'_>) -> Answer {
+        let (call, version) = (hit.call, Version::of(hit.call));
+        let id_or_key = hit.arg(0);
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
         };
@@ -226,13 +253,13 @@ impl Jira {
             Some(other) => return error(400, &format!("Invalid order by: {other}")),
         }
         let with_properties =
-            self.settings.comment_properties && call.lists("expand", "properties");
+            self.common.settings.comment_properties && call.lists("expand", "properties");
         let (start, limit) = (call.number("startAt", 0), call.number("maxResults", 100));
         let shown: Vec<_> = comments
             .iter()
             .skip(start)
             .take(limit.min(5_000))
-            .map(|c| comment(c, issue.id, version, &call.base, with_properties))
+            .map(|c| comment(c, &issue.id, version, &call.base, with_properties))
             .collect();
         let total = issue.comments.len();
         Answer::json(
@@ -241,7 +268,8 @@ impl Jira {
         )
     }
 
-    pub(super) fn property(&self, id_or_key: &str, key: &str) -> Answer {
+    pub(super) fn property(&self, hit: &Hit<'_>) -> Answer {
+        let (id_or_key, key) = (hit.arg(0), hit.arg(1));
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
         };
@@ -296,7 +324,7 @@ impl Selection {
 
 /// An issue as `GET issue` and the searches show it.
 pub(super) fn render(
-    issue: &Issue,
+    issue: &Filed,
     version: Version,
     base: &str,
     settings: &Settings,
@@ -333,7 +361,10 @@ pub(super) fn render(
             .map_or(Value::Null, |name| json!({"name": name}))
     });
     show("assignee", &|| {
-        let user = issue.assignee.as_ref().and_then(|id| settings.user(id));
+        let user = issue
+            .assignee
+            .as_ref()
+            .and_then(|id| settings.people().by_id(id));
         user.map_or(Value::Null, |user| person(&user, version, settings))
     });
     show("reporter", &|| json!({"displayName": issue.reporter}));
@@ -345,7 +376,7 @@ pub(super) fn render(
     show("comment", &|| {
         let comments = issue.comments.iter();
         let shown: Vec<_> = comments
-            .map(|c| comment(c, issue.id, version, base, false))
+            .map(|c| comment(c, &issue.id, version, base, false))
             .collect();
         json!({"comments": shown, "total": issue.comments.len(), "startAt": 0})
     });
@@ -353,19 +384,19 @@ pub(super) fn render(
         show(name, &|| value.clone());
     }
     json!({
-        "id": issue.id.to_string(), "key": issue.key, "self": issue_link(issue, version, base), "fields": fields,
+        "id": issue.id, "key": issue.key, "self": issue_link(issue, version, base), "fields": fields,
     })
 }
 
 /// The API's address of an issue.
-pub(super) fn issue_link(issue: &Issue, version: Version, base: &str) -> String {
+pub(super) fn issue_link(issue: &Filed, version: Version, base: &str) -> String {
     format!("{base}/rest/api/{}/issue/{}", version.digit(), issue.id)
 }
 
 /// A comment as the API shows it.
 pub(super) fn comment(
     comment: &Comment,
-    issue: u64,
+    issue: &str,
     version: Version,
     base: &str,
     with_properties: bool,
@@ -404,7 +435,7 @@ fn transition_fields(transition: Transition) -> Value {
     }})
 }
 
-fn person(user: &User, version: Version, settings: &Settings) -> Value {
+fn person(user: &Person, version: Version, settings: &Settings) -> Value {
     let mut shown = match version {
         Version::V3 => json!({"accountId": user.account_id, "accountType": "atlassian"}),
         Version::V2 => json!({"name": user.account_id, "key": user.account_id}),
@@ -476,12 +507,14 @@ fn screen(settings: &Settings, version: Version) -> Vec<Value> {
 
 /// A page of createmeta: Data Center calls the array `values`.
 fn page(call: &Call, version: Version, name: &str, all: Vec<Value>) -> Value {
-    let start = call.number("startAt", 0);
-    let limit = call.number("maxResults", 50).min(PAGE_MAX);
-    let total = all.len();
-    let shown: Vec<_> = all.into_iter().skip(start).take(limit).collect();
-    let last = start + shown.len() >= total;
-    let mut page = json!({"startAt": start, "maxResults": limit, "total": total});
+    let part = paging::page(
+        all,
+        call.number("startAt", 0),
+        call.number("maxResults", 50).min(PAGE_MAX),
+    );
+    let last = part.start + part.items.len() >= part.total;
+    let mut page = json!({"startAt": part.start, "maxResults": part.size, "total": part.total});
+    let shown = part.items;
     match version {
         Version::V3 => page[name] = shown.into(),
         Version::V2 => {

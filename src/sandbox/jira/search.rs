@@ -1,16 +1,18 @@
 //! Search: the part of JQL that the sheet uses, over an index that lags.
 
 use std::cmp::Ordering;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::super::answer::Answer;
 use super::super::call::Call;
+use super::super::kit::Hit;
+use super::super::kit::paging::{cursor, page, start_of};
+use super::super::kit::shelf::indexed_until;
 use super::read::{self, Selection};
-use super::route::Version;
-use super::store::Issue;
+use super::store::Filed;
+use super::version::Version;
 use super::{Jira, bad_json, error, fields};
 
 /// Longest page with fields, and of ids alone.
@@ -20,7 +22,9 @@ const ID_PAGE_MAX: usize = 5_000;
 const ORDER_MAX: usize = 7;
 
 impl Jira {
-    pub(super) fn search(&self, call: &Call, version: Version, now: DateTime<Utc>) -> Answer {
+    pub(super) fn search(&self, hit: &Hit<'_>) -> Answer {
+        let (call, version) = (hit.call, Version::of(hit.call));
+        let now = hit.now;
         let Some(body) = call.json.as_ref().filter(|body| body.is_object()) else {
             return bad_json(call);
         };
@@ -42,17 +46,11 @@ impl Jira {
                 "Issue does not exist or you do not have permission to see it.",
             );
         }
-        let lag = i64::try_from(self.settings.search_lag_ms)
-            .ok()
-            .and_then(TimeDelta::try_milliseconds)
-            .unwrap_or(TimeDelta::MAX);
-        let indexed = now
-            .checked_sub_signed(lag)
-            .unwrap_or(DateTime::<Utc>::MIN_UTC);
-        let found = |issue: &&Issue| issue.created <= indexed && query.matches(issue);
-        let mut issues: Vec<&Issue> = match query.label() {
-            Some(label) => self.store.with_label(label).filter(found).collect(),
-            None => self.store.all().filter(found).collect(),
+        let indexed = indexed_until(self.common.settings.search_lag_ms, now);
+        let found = |issue: &&Filed| issue.created <= indexed && query.matches(issue);
+        let mut issues: Vec<&Filed> = match query.label() {
+            Some(label) => self.store.shelf.tagged(label).filter(found).collect(),
+            None => self.store.shelf.all().filter(found).collect(),
         };
         query.sort(&mut issues);
         match version {
@@ -61,11 +59,11 @@ impl Jira {
         }
     }
 
-    fn page_by_token(&self, call: &Call, body: &Value, jql: &str, issues: &[&Issue]) -> Answer {
+    fn page_by_token(&self, call: &Call, body: &Value, jql: &str, issues: &[&Filed]) -> Answer {
         let selection = selection(body, "id");
         let start = match body.get("nextPageToken").filter(|token| !token.is_null()) {
             None => 0,
-            Some(token) => match token.as_str().and_then(|token| offset(token, jql)) {
+            Some(token) => match token.as_str().and_then(|token| start_of(token, jql)) {
                 Some(offset) => offset,
                 None => return error(400, "The provided next page token is invalid or expired."),
             },
@@ -76,36 +74,35 @@ impl Jira {
             PAGE_MAX
         };
         let limit = number(body, "maxResults", 50).clamp(1, most);
-        let shown: Vec<_> = issues
+        let part = page(issues.iter().copied(), start, limit);
+        let shown: Vec<_> = part
+            .items
             .iter()
-            .skip(start)
-            .take(limit)
             .map(|issue| {
                 if selection.is_id_only() {
-                    json!({"id": issue.id.to_string()})
+                    json!({"id": issue.id})
                 } else {
-                    read::render(issue, Version::V3, &call.base, &self.settings, &selection)
+                    let settings = &self.common.settings;
+                    read::render(issue, Version::V3, &call.base, settings, &selection)
                 }
             })
             .collect();
-        let next = start + shown.len();
-        let last = next >= issues.len();
-        let mut page = json!({"issues": shown, "isLast": last});
-        if !last {
-            page["nextPageToken"] = token(next, jql).into();
+        let mut body = json!({"issues": shown, "isLast": part.next().is_none()});
+        if let Some(next) = part.next() {
+            body["nextPageToken"] = cursor(next, jql).into();
         }
-        Answer::json(200, page)
+        Answer::json(200, body)
     }
 
-    fn page_by_number(&self, call: &Call, body: &Value, issues: &[&Issue]) -> Answer {
+    fn page_by_number(&self, call: &Call, body: &Value, issues: &[&Filed]) -> Answer {
         let selection = selection(body, "*navigable");
         let start = number(body, "startAt", 0);
         let limit = number(body, "maxResults", 50).min(1_000);
-        let shown: Vec<_> = issues
-            .iter()
-            .skip(start)
-            .take(limit)
-            .map(|issue| read::render(issue, Version::V2, &call.base, &self.settings, &selection))
+        let settings = &self.common.settings;
+        let shown: Vec<_> = page(issues.iter().copied(), start, limit)
+            .items
+            .into_iter()
+            .map(|issue| read::render(issue, Version::V2, &call.base, settings, &selection))
             .collect();
         Answer::json(
             200,
@@ -126,23 +123,6 @@ fn number(body: &Value, name: &str, default: usize) -> usize {
     given
         .and_then(|n| usize::try_from(n).ok())
         .unwrap_or(default)
-}
-
-/// A page token is good only for the query that it came from.
-fn token(offset: usize, jql: &str) -> String {
-    hex::encode(format!("{offset}:{}", fingerprint(jql)))
-}
-
-fn offset(token: &str, jql: &str) -> Option<usize> {
-    let text = String::from_utf8(hex::decode(token).ok()?).ok()?;
-    let (offset, of) = text.split_once(':')?;
-    (of == fingerprint(jql).to_string()).then(|| offset.parse().ok())?
-}
-
-fn fingerprint(jql: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    jql.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// A parsed query: terms joined by AND, and an order.
@@ -243,18 +223,18 @@ impl Query {
             .map(String::as_str)
     }
 
-    fn matches(&self, issue: &Issue) -> bool {
+    fn matches(&self, issue: &Filed) -> bool {
         self.terms.iter().all(|term| term.matches(issue))
     }
 
     /// Without an order, newest first, as Jira does.
-    fn sort(&self, issues: &mut [&Issue]) {
+    fn sort(&self, issues: &mut [&Filed]) {
         issues.sort_by(|a, b| {
             for (field, descending) in &self.order {
                 let order = match field {
                     Field::Created => a.created.cmp(&b.created),
                     Field::Updated => a.updated.cmp(&b.updated),
-                    Field::Key | Field::Id => a.id.cmp(&b.id),
+                    Field::Key | Field::Id => a.number.cmp(&b.number),
                     Field::Project => a.project.cmp(&b.project),
                     Field::Status | Field::StatusCategory | Field::Labels => Ordering::Equal,
                 };
@@ -263,13 +243,13 @@ impl Query {
                     return order;
                 }
             }
-            b.id.cmp(&a.id)
+            b.number.cmp(&a.number)
         });
     }
 }
 
 impl Term {
-    fn matches(&self, issue: &Issue) -> bool {
+    fn matches(&self, issue: &Filed) -> bool {
         match self {
             Self::Date(field, comparison, moment) => {
                 let own = if *field == Field::Created {
@@ -287,10 +267,8 @@ impl Term {
             Self::OneOf(field, values) => values.iter().any(|value| match field {
                 Field::Project => issue.project.eq_ignore_ascii_case(value),
                 Field::Labels => issue.labels.contains(value),
-                Field::Key => {
-                    issue.key.eq_ignore_ascii_case(value) || issue.id.to_string() == *value
-                }
-                Field::Id => issue.id.to_string() == *value,
+                Field::Key => issue.key.eq_ignore_ascii_case(value) || issue.id == *value,
+                Field::Id => issue.id == *value,
                 Field::Status => issue.status.name().eq_ignore_ascii_case(value),
                 Field::StatusCategory => issue.status.category().eq_ignore_ascii_case(value),
                 Field::Created | Field::Updated => false,

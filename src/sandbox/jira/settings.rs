@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::kit;
+use super::super::kit::magic::{People, Person};
+
 /// The settings of one site; `POST /_sandbox/{site}/settings` merges members into them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Settings {
+pub(in crate::sandbox) struct Settings {
     /// Search finds an issue only so long after its creation. Everything read by id or key is current.
     pub(super) search_lag_ms: u64,
     /// Fields a create must set beside project, type and summary.
@@ -17,7 +20,7 @@ pub(super) struct Settings {
     /// Names; `Sub-task` is a subtask type.
     pub(super) issue_types: Vec<String>,
     /// Accounts.
-    pub(super) users: Vec<User>,
+    pub(super) users: Vec<Person>,
     /// Whether `known+NAME@example.test` is an assignable account `sandbox:NAME` for every NAME.
     pub(super) known_users: bool,
     /// Whether answers leave out e-mail addresses, as profiles that hide them do.
@@ -88,23 +91,6 @@ impl Default for Settings {
     }
 }
 
-/// An account that can be found and assigned.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct User {
-    pub(super) account_id: String,
-    pub(super) email: String,
-    #[serde(default)]
-    pub(super) display_name: String,
-    /// Whether issues can be assigned to it.
-    #[serde(default = "yes")]
-    pub(super) assignable: bool,
-}
-
-const fn yes() -> bool {
-    true
-}
-
 /// Which transitions there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -145,42 +131,17 @@ pub(super) enum FieldKind {
 }
 
 impl Settings {
-    pub(super) fn user(&self, account_id: &str) -> Option<User> {
-        let named = self.users.iter().find(|u| u.account_id == account_id);
-        named.cloned().or_else(|| {
-            let name = account_id.strip_prefix("sandbox:")?;
-            self.known_users.then(|| known_user(name))
-        })
-    }
-
-    /// The accounts that a query finds: by the beginning of address or display name.
-    pub(super) fn users_like(&self, query: &str) -> Vec<User> {
-        let wanted = query.to_lowercase();
-        let begins = |text: &str| text.to_lowercase().starts_with(&wanted);
-        let mut found: Vec<_> = self
-            .users
-            .iter()
-            .filter(|u| begins(&u.email) || begins(&u.display_name))
-            .cloned()
-            .collect();
-        let known = wanted
-            .strip_prefix("known+")
-            .and_then(|rest| rest.strip_suffix("@example.test"));
-        if let Some(name) = known
-            && self.known_users
-            && !name.is_empty()
-        {
-            found.push(known_user(name));
+    /// Who is there.
+    pub(super) fn people(&self) -> People<'_> {
+        People {
+            listed: &self.users,
+            with_known: self.known_users,
         }
-        found
     }
 }
 
-fn known_user(name: &str) -> User {
-    User {
-        account_id: format!("sandbox:{name}"),
-        email: format!("known+{name}@example.test"),
-        display_name: name.to_owned(),
-        assignable: true,
+impl kit::Settings for Settings {
+    fn credentials(&self) -> &[String] {
+        &self.credentials
     }
 }

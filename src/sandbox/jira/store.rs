@@ -1,10 +1,12 @@
 //! The issues of one site, in memory and bounded.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use super::super::kit::shelf::{weigh, weigh_map};
+use super::super::kit::{Entry, Item, Shelf};
 use super::super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
 /// Issues a site keeps; the oldest is forgotten for one more.
@@ -13,8 +15,6 @@ const ISSUES_MAX: usize = 200_000;
 const BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Comments an issue takes (sheet §8); one more is answered 413.
 pub(super) const COMMENTS_MAX: usize = 5_000;
-/// Writes an issue's history keeps; later ones are left out.
-const HISTORY_MAX: usize = 1_000;
 /// The first issue's id, as Jira counts.
 const FIRST_ID: u64 = 10_000;
 
@@ -59,7 +59,6 @@ impl Status {
 
 #[derive(Debug, Clone)]
 pub(super) struct Issue {
-    pub(super) id: u64,
     pub(super) key: String,
     pub(super) project: String,
     pub(super) issue_type: String,
@@ -76,10 +75,10 @@ pub(super) struct Issue {
     pub(super) properties: Map<String, Value>,
     pub(super) comments: Vec<Comment>,
     pub(super) attachments: Vec<LedgerFile>,
-    pub(super) history: Vec<String>,
-    pub(super) created: DateTime<Utc>,
-    pub(super) updated: DateTime<Utc>,
 }
+
+/// An issue with its id, its history, and when it was made and changed.
+pub(super) type Filed = Entry<Issue>;
 
 #[derive(Debug, Clone)]
 pub(super) struct Comment {
@@ -92,13 +91,9 @@ pub(super) struct Comment {
     pub(super) created: DateTime<Utc>,
 }
 
-impl Issue {
-    /// Notes an effective write.
-    pub(super) fn note(&mut self, what: String, now: DateTime<Utc>) {
-        self.updated = now;
-        if self.history.len() < HISTORY_MAX {
-            self.history.push(what);
-        }
+impl Item for Issue {
+    fn tags(&self) -> Vec<String> {
+        self.labels.clone()
     }
 
     fn weight(&self) -> usize {
@@ -115,143 +110,83 @@ impl Comment {
     }
 }
 
-fn weigh_map(map: &Map<String, Value>) -> usize {
-    map.iter()
-        .map(|(key, value)| key.len() + weigh(value))
-        .sum()
-}
-
-/// Memory of a value, roughly.
-fn weigh(value: &Value) -> usize {
-    let own = size_of::<Value>();
-    own + match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len(),
-        Value::Array(list) => list.iter().map(weigh).sum(),
-        Value::Object(map) => weigh_map(map),
-    }
-}
-
 /// The issues, findable by id, key and label.
 #[derive(Debug)]
 pub(super) struct Store {
-    issues: BTreeMap<u64, Issue>,
-    keys: HashMap<String, u64>,
-    labels: HashMap<String, BTreeSet<u64>>,
+    pub(super) shelf: Shelf<Issue>,
     /// Last number given out in a project.
     numbers: HashMap<String, u64>,
-    next_id: u64,
     next_comment_id: u64,
-    bytes: usize,
-    evicted: u64,
-    issues_max: usize,
 }
 
 impl Default for Store {
     fn default() -> Self {
         Self {
-            issues: BTreeMap::new(),
-            keys: HashMap::new(),
-            labels: HashMap::new(),
+            shelf: Shelf::new(ISSUES_MAX, BYTES_MAX, FIRST_ID),
             numbers: HashMap::new(),
-            next_id: FIRST_ID,
             next_comment_id: FIRST_ID,
-            bytes: 0,
-            evicted: 0,
-            issues_max: ISSUES_MAX,
         }
     }
 }
 
 impl Store {
-    /// Takes in an issue, whose id and key are set here.
-    pub(super) fn add(&mut self, mut issue: Issue) -> &Issue {
-        let id = self.next_id;
-        self.next_id += 1;
-        let number = self.numbers.entry(issue.project.clone()).or_default();
+    /// Takes in an issue, whose key is set here.
+    pub(super) fn add(&mut self, mut issue: Issue, now: DateTime<Utc>) -> &Filed {
+        let key = self.next_key(&issue.project);
+        issue.key.clone_from(&key);
+        self.shelf.add_named(issue, now, &key)
+    }
+
+    fn next_key(&mut self, project: &str) -> String {
+        let number = self.numbers.entry(project.to_owned()).or_default();
         *number += 1;
-        issue.id = id;
-        issue.key = format!("{}-{number}", issue.project);
-        self.keys.insert(issue.key.clone(), id);
-        self.index_labels(&issue.labels, id);
-        self.bytes += issue.weight();
-        while self.issues.len() >= self.issues_max || self.bytes > BYTES_MAX {
-            let Some((_, oldest)) = self.issues.pop_first() else {
-                break;
-            };
-            self.forget(&oldest);
-        }
-        self.issues.entry(id).or_insert(issue)
+        format!("{project}-{number}")
     }
 
     /// Puts an issue into another project, where it has another key. The old key still leads to it.
     pub(super) fn relocate(&mut self, id_or_key: &str, project: &str, now: DateTime<Utc>) -> bool {
-        let Some(id) = self.id_of(id_or_key) else {
+        let Some(id) = self.find(id_or_key).map(|issue| issue.id.clone()) else {
             return false;
         };
-        let Some(issue) = self.issues.get_mut(&id) else {
-            return false;
-        };
-        let number = self.numbers.entry(project.to_owned()).or_default();
-        *number += 1;
-        project.clone_into(&mut issue.project);
-        issue.key = format!("{project}-{number}");
-        issue.note(format!("move {}", issue.key), now);
-        self.keys.insert(issue.key.clone(), id);
-        true
+        let key = self.next_key(project);
+        self.shelf.name(&key, &id);
+        let moved = self.change(&id, |issue| {
+            issue.note(format!("move {key}"), now);
+            project.clone_into(&mut issue.project);
+            issue.key = key;
+        });
+        moved.is_some()
     }
 
     /// Deletes an issue, as a person does.
     pub(super) fn remove(&mut self, id_or_key: &str) -> bool {
-        let removed = self.id_of(id_or_key).and_then(|id| self.issues.remove(&id));
-        if let Some(issue) = &removed {
-            self.forget(issue);
-            self.evicted -= 1;
-        }
-        removed.is_some()
-    }
-
-    fn forget(&mut self, issue: &Issue) {
-        self.keys.remove(&issue.key);
-        self.unindex_labels(&issue.labels, issue.id);
-        self.bytes = self.bytes.saturating_sub(issue.weight());
-        self.evicted += 1;
+        self.shelf.remove(&id_or_key.to_ascii_uppercase()).is_some()
     }
 
     /// By key (in any case) or numeric id.
-    pub(super) fn find(&self, id_or_key: &str) -> Option<&Issue> {
-        self.issues.get(&self.id_of(id_or_key)?)
+    pub(super) fn find(&self, id_or_key: &str) -> Option<&Filed> {
+        self.shelf.find(&id_or_key.to_ascii_uppercase())
     }
 
-    /// Changes an issue and keeps the indexes right. `None` if there is none.
+    /// Changes an issue. `None` if there is none.
     pub(super) fn change<T>(
         &mut self,
         id_or_key: &str,
-        change: impl FnOnce(&mut Issue) -> T,
+        change: impl FnOnce(&mut Filed) -> T,
     ) -> Option<T> {
-        let id = self.id_of(id_or_key)?;
-        let issue = self.issues.get_mut(&id)?;
-        let (old_labels, old_weight) = (issue.labels.clone(), issue.weight());
-        let outcome = change(issue);
-        let (new_labels, new_weight) = (issue.labels.clone(), issue.weight());
-        self.bytes = (self.bytes + new_weight).saturating_sub(old_weight);
-        if old_labels != new_labels {
-            self.unindex_labels(&old_labels, id);
-            self.index_labels(&new_labels, id);
-        }
-        Some(outcome)
+        self.shelf.change(&id_or_key.to_ascii_uppercase(), change)
     }
 
-    /// Appends a comment; apart from [`Store::change`], since weighing a long issue anew for each would be quadratic.
+    /// Appends a comment, whose id is set here.
     pub(super) fn comment(&mut self, id_or_key: &str, mut comment: Comment) -> Option<&Comment> {
-        let id = self.id_of(id_or_key)?;
-        let issue = self.issues.get_mut(&id)?;
         comment.id = self.next_comment_id;
         self.next_comment_id += 1;
-        self.bytes += comment.weight();
-        issue.note(format!("comment {}", comment.id), comment.created);
-        issue.comments.push(comment);
-        issue.comments.last()
+        let id = id_or_key.to_ascii_uppercase();
+        self.shelf.grow(&id, comment.weight(), |issue| {
+            issue.note(format!("comment {}", comment.id), comment.created);
+            issue.comments.push(comment);
+        })?;
+        self.shelf.find(&id)?.comments.last()
     }
 
     /// Adds a file to an issue; its id is set here.
@@ -261,60 +196,21 @@ impl Store {
         mut file: LedgerFile,
         now: DateTime<Utc>,
     ) -> Option<LedgerFile> {
-        let id = self.id_of(id_or_key)?;
-        let issue = self.issues.get_mut(&id)?;
         file.id = self.next_comment_id.to_string();
         file.created = date(now);
         self.next_comment_id += 1;
-        issue.note(format!("attach {}", file.name), now);
-        issue.attachments.push(file.clone());
-        Some(file)
-    }
-
-    fn id_of(&self, id_or_key: &str) -> Option<u64> {
-        match id_or_key.parse() {
-            Ok(id) => Some(id),
-            Err(_) => self.keys.get(&id_or_key.to_ascii_uppercase()).copied(),
-        }
-    }
-
-    /// In order of creation.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Issue> {
-        self.issues.values()
-    }
-
-    /// Those with a label, in order of creation.
-    pub(super) fn with_label(&self, label: &str) -> impl Iterator<Item = &Issue> {
-        let ids = self.labels.get(label).into_iter().flatten();
-        ids.filter_map(|id| self.issues.get(id))
-    }
-
-    pub(super) const fn evicted(&self) -> u64 {
-        self.evicted
-    }
-
-    fn index_labels(&mut self, labels: &[String], id: u64) {
-        for label in labels {
-            self.labels.entry(label.clone()).or_default().insert(id);
-        }
-    }
-
-    fn unindex_labels(&mut self, labels: &[String], id: u64) {
-        for label in labels {
-            if let Some(ids) = self.labels.get_mut(label) {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.labels.remove(label);
-                }
-            }
-        }
+        self.shelf
+            .grow(&id_or_key.to_ascii_uppercase(), 0, |issue| {
+                issue.note(format!("attach {}", file.name), now);
+                issue.attachments.push(file.clone());
+                file
+            })
     }
 }
 
 /// The issue as the ledger shows it.
-pub(super) fn ledger_issue(issue: &Issue) -> LedgerIssue {
+pub(super) fn ledger_issue(issue: &Filed) -> LedgerIssue {
     LedgerIssue {
-        id: issue.id.to_string(),
         key: issue.key.clone(),
         project: issue.project.clone(),
         summary: issue.summary.clone(),
@@ -330,8 +226,8 @@ pub(super) fn ledger_issue(issue: &Issue) -> LedgerIssue {
         properties: issue.properties.clone(),
         comments: issue.comments.iter().map(ledger_comment).collect(),
         attachments: issue.attachments.clone(),
-        history: issue.history.clone(),
         created: date(issue.created),
+        ..issue.line()
     }
 }
 
@@ -354,15 +250,14 @@ pub(super) fn date(moment: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
 
-    fn issue(label: &str) -> Issue {
+    fn issue() -> Issue {
         Issue {
-            id: 0,
             key: String::new(),
             project: "SUP".into(),
             issue_type: "Task".into(),
             summary: "s".into(),
             description: Value::Null,
-            labels: vec![label.into()],
+            labels: vec!["a".into()],
             priority: None,
             assignee: None,
             reporter: "r".into(),
@@ -372,36 +267,31 @@ mod tests {
             properties: Map::new(),
             comments: Vec::new(),
             attachments: Vec::new(),
-            history: Vec::new(),
-            created: DateTime::UNIX_EPOCH,
-            updated: DateTime::UNIX_EPOCH,
         }
     }
 
     #[test]
-    fn the_oldest_issue_makes_room_and_is_counted() {
-        let mut store = Store {
-            issues_max: 2,
-            ..Store::default()
-        };
-        for label in ["a", "b", "c"] {
-            store.add(issue(label));
-        }
-
-        assert_eq!(store.evicted(), 1);
-        assert!(store.find("SUP-1").is_none());
-        assert_eq!(store.with_label("a").count(), 0);
-        assert_eq!(store.find("sup-3").map(|i| i.id), Some(FIRST_ID + 2));
-    }
-
-    #[test]
-    fn a_changed_label_is_found_and_the_old_one_not() {
+    fn an_issue_is_found_by_id_and_key_in_any_case() {
         let mut store = Store::default();
-        store.add(issue("a"));
+        store.add(issue(), DateTime::UNIX_EPOCH);
+        store.add(issue(), DateTime::UNIX_EPOCH);
 
-        store.change("SUP-1", |issue| issue.labels = vec!["b".into()]);
+        for name in ["10001", "SUP-2", "sup-2"] {
+            assert_eq!(store.find(name).map(|i| i.number), Some(FIRST_ID + 1));
+        }
+        assert!(store.find("SUP-3").is_none());
+    }
 
-        assert_eq!(store.with_label("a").count(), 0);
-        assert_eq!(store.with_label("b").count(), 1);
+    #[test]
+    fn a_moved_issue_is_found_by_both_keys_until_it_is_deleted() {
+        let mut store = Store::default();
+        store.add(issue(), DateTime::UNIX_EPOCH);
+
+        assert!(store.relocate("sup-1", "OPS", DateTime::UNIX_EPOCH));
+
+        let keys = ["SUP-1", "ops-1"].map(|key| store.find(key).map(|i| i.key.clone()));
+        assert_eq!(keys, [Some("OPS-1".to_owned()), Some("OPS-1".to_owned())]);
+        assert!(store.remove("SUP-1"));
+        assert!(store.find("OPS-1").is_none() && !store.remove("OPS-1"));
     }
 }

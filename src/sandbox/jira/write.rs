@@ -4,14 +4,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::super::answer::Answer;
-use super::super::call::Call;
+use super::super::kit::{Caller, Hit};
 use super::super::ledger::LedgerFile;
-use super::auth::Caller;
 use super::fields::{self, Changes, Errors};
 use super::read;
-use super::route::Version;
 use super::store::{COMMENTS_MAX, Comment, Issue, Status};
 use super::transition::Transition;
+use super::version::Version;
 use super::{Jira, bad_json, error, no_issue};
 
 /// Longest key and largest value of an entity property (sheet §8).
@@ -19,13 +18,8 @@ const PROPERTY_KEY_MAX: usize = 255;
 const PROPERTY_BYTES_MAX: usize = 32_768;
 
 impl Jira {
-    pub(super) fn create(
-        &mut self,
-        call: &Call,
-        version: Version,
-        caller: &Caller,
-        now: DateTime<Utc>,
-    ) -> Answer {
+    pub(super) fn create(&mut self, hit: &Hit<'_>) -> Answer {
+        let (call, version, now) = (hit.call, Version::of(hit.call), hit.now);
         let Some(body) = call.json.as_ref().and_then(Value::as_object) else {
             return bad_json(call);
         };
@@ -38,13 +32,12 @@ impl Jira {
             .get("fields")
             .and_then(Value::as_object)
             .unwrap_or(&empty);
-        let changes = fields::check(&self.settings, version, given, true, &mut errors);
+        let changes = fields::check(&self.common.settings, version, given, true, &mut errors);
         let properties = properties(body.get("properties"), &mut errors);
         if let Some(refusal) = errors.refusal() {
             return refusal;
         }
         let issue = Issue {
-            id: 0,
             key: String::new(),
             project: changes.project.unwrap_or_default(),
             issue_type: changes.issue_type.unwrap_or_default(),
@@ -53,37 +46,29 @@ impl Jira {
             labels: changes.labels.unwrap_or_default(),
             priority: changes.priority.unwrap_or_else(|| self.default_priority()),
             assignee: changes.assignee.flatten(),
-            reporter: caller.name.clone(),
+            reporter: hit.caller.name.clone(),
             status: Status::ToDo,
             resolution: None,
             custom: changes.custom,
             properties,
             comments: Vec::new(),
             attachments: Vec::new(),
-            history: vec!["create".to_owned()],
-            created: now,
-            updated: now,
         };
-        let issue = self.store.add(issue);
+        let issue = self.store.add(issue, now);
         let link = read::issue_link(issue, version, &call.base);
-        let made = json!({"id": issue.id.to_string(), "key": issue.key, "self": link});
+        let made = json!({"id": issue.id, "key": issue.key, "self": link});
         Answer::json(201, made).effective()
     }
 
     fn default_priority(&self) -> Option<String> {
-        let names = &self.settings.priorities;
+        let names = &self.common.settings.priorities;
         let medium = names.iter().find(|name| *name == "Medium");
         medium.or_else(|| names.get(names.len() / 2)).cloned()
     }
 
-    pub(super) fn update(
-        &mut self,
-        call: &Call,
-        version: Version,
-        caller: &Caller,
-        id_or_key: &str,
-        now: DateTime<Utc>,
-    ) -> Answer {
+    pub(super) fn update(&mut self, hit: &Hit<'_>) -> Answer {
+        let (call, version, now) = (hit.call, Version::of(hit.call), hit.now);
+        let (caller, id_or_key) = (hit.caller, hit.arg(0));
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
         };
@@ -101,13 +86,13 @@ impl Jira {
                 format!("Field '{name}' cannot be in both fields and update."),
             );
         }
-        let mut changes = fields::check(&self.settings, version, fields, false, &mut errors);
+        let mut changes = fields::check(&self.common.settings, version, fields, false, &mut errors);
         let mut comments = Vec::new();
         let mut names: Vec<_> = fields.keys().cloned().collect();
         for (name, operations) in edits {
             let operations = operations.as_array().map_or(&[][..], Vec::as_slice);
             match name.as_str() {
-                "labels" if !self.settings.fields_not_on_screen.contains(name) => {
+                "labels" if !self.common.settings.fields_not_on_screen.contains(name) => {
                     changes.labels = edit_labels(&issue.labels, operations, &mut errors);
                     names.push(name.clone());
                 }
@@ -124,7 +109,7 @@ impl Jira {
             return refusal;
         }
         self.store.change(id_or_key, |issue| {
-            apply(issue, changes);
+            apply(&mut issue.item, changes);
             issue.properties.extend(new_properties);
             if !names.is_empty() {
                 issue.note(format!("update {}", names.join(",")), now);
@@ -134,18 +119,14 @@ impl Jira {
             self.store.comment(id_or_key, comment);
         }
         if call.param("returnIssue") == Some("true") {
-            return self.get(call, version, id_or_key).effective();
+            return self.get(hit).effective();
         }
         Answer::empty(204).effective()
     }
 
-    pub(super) fn assign(
-        &mut self,
-        call: &Call,
-        version: Version,
-        id_or_key: &str,
-        now: DateTime<Utc>,
-    ) -> Answer {
+    pub(super) fn assign(&mut self, hit: &Hit<'_>) -> Answer {
+        let (call, version, now) = (hit.call, Version::of(hit.call), hit.now);
+        let id_or_key = hit.arg(0);
         if self.store.find(id_or_key).is_none() {
             return no_issue();
         }
@@ -153,7 +134,7 @@ impl Jira {
             return bad_json(call);
         };
         let mut errors = Errors::default();
-        let assignee = fields::assignee(&self.settings, version, body, &mut errors);
+        let assignee = fields::assignee(&self.common.settings, version, body, &mut errors);
         if let Some(refusal) = errors.refusal() {
             return refusal;
         }
@@ -165,14 +146,9 @@ impl Jira {
         Answer::empty(204).effective()
     }
 
-    pub(super) fn transition(
-        &mut self,
-        call: &Call,
-        version: Version,
-        caller: &Caller,
-        id_or_key: &str,
-        now: DateTime<Utc>,
-    ) -> Answer {
+    pub(super) fn transition(&mut self, hit: &Hit<'_>) -> Answer {
+        let (call, version, now) = (hit.call, Version::of(hit.call), hit.now);
+        let (caller, id_or_key) = (hit.caller, hit.arg(0));
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
         };
@@ -180,7 +156,7 @@ impl Jira {
             return bad_json(call);
         };
         let wanted = body.pointer("/transition/id").and_then(Value::as_str);
-        let open = Transition::from(issue.status, self.settings.workflow);
+        let open = Transition::from(issue.status, self.common.settings.workflow);
         let Some(transition) = open.into_iter().find(|t| Some(t.id) == wanted) else {
             let id = wanted.unwrap_or("null");
             return error(
@@ -194,7 +170,8 @@ impl Jira {
             .get("fields")
             .and_then(Value::as_object)
             .unwrap_or(&empty);
-        let has_screen = self.settings.transition_screens && transition.resolutions().is_some();
+        let has_screen =
+            self.common.settings.transition_screens && transition.resolutions().is_some();
         let resolution = if has_screen {
             resolution(transition, fields, &mut errors)
         } else {
@@ -227,7 +204,8 @@ impl Jira {
     }
 
     /// `POST bulk/issues/move`, done at once: `{"targetToSourcesMapping": {"KEY,type": {"issueIdsOrKeys": [..]}}}`.
-    pub(super) fn move_issues(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
+    pub(super) fn move_issues(&mut self, hit: &Hit<'_>) -> Answer {
+        let (call, now) = (hit.call, hit.now);
         let mapping = call
             .json
             .as_ref()
@@ -250,14 +228,9 @@ impl Jira {
         Answer::json(201, json!({"taskId": "10641"})).effective()
     }
 
-    pub(super) fn add_comment(
-        &mut self,
-        call: &Call,
-        version: Version,
-        caller: &Caller,
-        id_or_key: &str,
-        now: DateTime<Utc>,
-    ) -> Answer {
+    pub(super) fn add_comment(&mut self, hit: &Hit<'_>) -> Answer {
+        let (call, version, now) = (hit.call, Version::of(hit.call), hit.now);
+        let (caller, id_or_key) = (hit.caller, hit.arg(0));
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
         };
@@ -267,7 +240,7 @@ impl Jira {
         if issue.comments.len() >= COMMENTS_MAX {
             return error(413, "The issue has reached its limit of comments.");
         }
-        let issue_id = issue.id;
+        let issue_id = issue.id.clone();
         let mut errors = Errors::default();
         let new = comment(version, caller, body, now, &mut errors);
         if let Some(refusal) = errors.refusal() {
@@ -276,12 +249,13 @@ impl Jira {
         let Some(made) = new.and_then(|new| self.store.comment(id_or_key, new)) else {
             return no_issue();
         };
-        let body = read::comment(made, issue_id, version, &call.base, false);
+        let body = read::comment(made, &issue_id, version, &call.base, false);
         Answer::json(201, body).effective()
     }
 
     /// One part named `file` of a multipart body, as this worker sends it.
-    pub(super) fn attach(&mut self, call: &Call, id_or_key: &str, now: DateTime<Utc>) -> Answer {
+    pub(super) fn attach(&mut self, hit: &Hit<'_>) -> Answer {
+        let (call, id_or_key) = (hit.call, hit.arg(0));
         if self.store.find(id_or_key).is_none() {
             return no_issue();
         }
@@ -298,19 +272,15 @@ impl Jira {
         if file.size > read::UPLOAD_MAX {
             return error(413, "The file is larger than this site takes.");
         }
-        let Some(made) = self.store.attach(id_or_key, file, now) else {
+        let Some(made) = self.store.attach(id_or_key, file, hit.now) else {
             return no_issue();
         };
         Answer::json(200, json!([read::attachment(&made)])).effective()
     }
 
-    pub(super) fn set_property(
-        &mut self,
-        call: &Call,
-        id_or_key: &str,
-        key: &str,
-        now: DateTime<Utc>,
-    ) -> Answer {
+    pub(super) fn set_property(&mut self, hit: &Hit<'_>) -> Answer {
+        let call = hit.call;
+        let (id_or_key, key) = (hit.arg(0), hit.arg(1));
         let Some(value) = &call.json else {
             return bad_json(call);
         };
@@ -320,7 +290,7 @@ impl Jira {
             return refusal;
         }
         let replaced = self.store.change(id_or_key, |issue| {
-            issue.note(format!("property {key}"), now);
+            issue.note(format!("property {key}"), hit.now);
             issue.properties.insert(key.to_owned(), value.clone())
         });
         match replaced {

@@ -162,13 +162,13 @@ impl Board {
 
     fn update(&mut self, hit: &Hit<'_>) -> Answer {
         self.change(hit, |card| {
-            hit.call.field("title").clone_into(&mut card.title)
+            hit.call.field("title").clone_into(&mut card.title);
         })
     }
 
     fn comment(&mut self, hit: &Hit<'_>) -> Answer {
         self.change(hit, |card| {
-            card.comments.push(hit.call.field("comment").to_owned())
+            card.comments.push(hit.call.field("comment").to_owned());
         })
     }
 

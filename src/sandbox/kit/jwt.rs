@@ -71,7 +71,7 @@ fn rsa(pem: &str) -> Option<Vec<u8>> {
     // A bit string: its tag, its length in one byte or in as many more as that says, no spare bits.
     let bits = der.get(at + RSA.len()..)?;
     let (tag, length) = (*bits.first()?, *bits.get(1)?);
-    let more = if length < 0x80 { 0 } else { length - 0x80 };
+    let more = length.saturating_sub(0x80);
     let key = bits.get(3 + usize::from(more)..)?;
     (tag == 3).then(|| key.to_vec())
 }

@@ -55,7 +55,7 @@ pub(crate) use checks::{Caller, Credential, Place, Refusal};
 pub(crate) use grants::Grants;
 pub(crate) use rate::{Budget, Meter, RateHeaders};
 pub(crate) use route::{Access, Hit, Route, route, view};
-pub(crate) use shelf::{Item, Shelf};
+pub(crate) use shelf::{Entry, Item, Shelf};
 
 use route::Found;
 

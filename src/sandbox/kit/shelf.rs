@@ -310,7 +310,10 @@ impl<T: Item> Shelf<T> {
     }
 
     /// Those with a tag, in order of creation.
-    pub(crate) fn tagged(&self, tag: &str) -> impl DoubleEndedIterator<Item = &Entry<T>> {
+    pub(crate) fn tagged<'a>(
+        &'a self,
+        tag: &str,
+    ) -> impl DoubleEndedIterator<Item = &'a Entry<T>> + use<'a, T> {
         let numbers = self.tags.get(tag).into_iter().flatten();
         numbers.filter_map(|number| self.entries.get(number))
     }

@@ -15,17 +15,19 @@ mod store;
 
 use std::collections::HashMap;
 
-use axum::http::header;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::fake::{Fake, merged};
+use super::fake::Fake;
+use super::kit::grants::{Denied, Rules};
+use super::kit::paging::page;
+use super::kit::shelf::indexed_until;
+use super::kit::{self, Access, Common, Hit, Place, Refusal, Route, Tabled, route, view};
 use super::ledger::{LedgerFile, LedgerIssue};
-use super::tokens::Tokens;
-use store::{Message, Store};
+use store::{Message, Posted, Store};
 
 /// The app that every token belongs to.
 const BOT: &str = "B0SANDBOX";
@@ -39,7 +41,7 @@ const PAGE_MAX: usize = 999;
 /// What can be set at a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
     /// A listing shows a message only so long after it was posted.
     history_lag_ms: u64,
     /// Life of an access token made by `oauth.v2.access`.
@@ -61,11 +63,12 @@ impl Default for Settings {
     }
 }
 
+impl kit::Settings for Settings {}
+
 /// One workspace.
 #[derive(Default)]
 pub(super) struct Slack {
-    settings: Settings,
-    tokens: Tokens,
+    common: Common<Settings>,
     store: Store,
     /// Files announced, and of those that came their bytes' measure; not yet shared.
     uploads: HashMap<String, LedgerFile>,
@@ -119,65 +122,22 @@ fn explain(code: &str, message: &str) -> Answer {
 }
 
 impl Slack {
-    /// Whether the caller may go on, and the answer if not.
-    fn admit(&self, call: &Call, writes: bool, now: DateTime<Utc>) -> Result<(), Answer> {
-        let bearer = call
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        let Some(token) = bearer.filter(|token| !token.is_empty()) else {
-            return Err(refuse("not_authed"));
-        };
-        if self.tokens.is_alive(token, now) == Some(false) {
-            return Err(refuse("token_expired"));
-        }
-        if token.ends_with("wrong") {
-            return Err(refuse("invalid_auth"));
-        }
-        if writes && token.ends_with("forbidden") {
-            let body = json!({
-                "ok": false, "error": "missing_scope", "needed": "chat:write", "provided": "channels:read",
-            });
-            return Err(Answer::json(200, body));
-        }
-        Ok(())
+    fn test(&self, hit: &Hit<'_>) -> Answer {
+        Answer::json(
+            200,
+            json!({
+                "ok": true, "url": format!("{}/", hit.call.base), "team": "Sandbox", "user": "ticketwire",
+                "team_id": "T0SANDBOX", "user_id": "U0SANDBOX", "bot_id": self.common.settings.bot_id,
+            }),
+        )
     }
 
-    fn method(&mut self, call: &Call, method: &str, now: DateTime<Utc>) -> Answer {
-        let arguments = Arguments::of(call);
-        let writes = (method.starts_with("chat.") && method != "chat.getPermalink")
-            || method == "files.completeUploadExternal";
-        if let Err(refusal) = self.admit(call, writes, now) {
-            return refusal;
-        }
-        // These take a form or a query alone.
-        let takes_json = matches!(method, "auth.test" | "conversations.history") || writes;
-        if call.declares_json() && !takes_json {
-            return refuse("invalid_arguments");
-        }
-        match method {
-            "chat.postMessage" => self.post(&arguments, now),
-            "chat.update" => self.update(&arguments),
-            "chat.delete" => self.delete(&arguments),
-            "chat.getPermalink" => self.permalink(call, &arguments),
-            "auth.test" => Answer::json(
-                200,
-                json!({
-                    "ok": true, "url": format!("{}/", call.base), "team": "Sandbox", "user": "ticketwire",
-                    "team_id": "T0SANDBOX", "user_id": "U0SANDBOX", "bot_id": self.settings.bot_id,
-                }),
-            ),
-            "files.getUploadURLExternal" => self.announce(call, &arguments),
-            "files.completeUploadExternal" => self.share(&arguments, now),
-            "conversations.info" => Self::channel(&arguments),
-            "conversations.history" => self.list(&arguments, None, now),
-            "conversations.replies" => self.list(&arguments, Some(arguments.text("ts")), now),
-            _ => refuse("unknown_method"),
-        }
+    fn unknown(&self, _: &Hit<'_>) -> Answer {
+        refuse("unknown_method")
     }
 
-    fn post(&mut self, arguments: &Arguments, now: DateTime<Utc>) -> Answer {
+    fn post(&mut self, hit: &Hit<'_>) -> Answer {
+        let arguments = &Arguments::of(hit.call);
         let named = arguments.text("channel");
         let id = match named.strip_prefix('#') {
             Some(name) => format!("C{}", name.to_uppercase()),
@@ -197,7 +157,12 @@ impl Slack {
         {
             return refuse("thread_not_found");
         }
-        let Some(ts) = self.store.add(&id, thread, message, now) else {
+        let message = Message {
+            channel: id.clone(),
+            thread,
+            ..message
+        };
+        let Some(ts) = self.store.add(message, hit.now) else {
             return refuse("message_limit_exceeded");
         };
         Answer::json(
@@ -207,7 +172,9 @@ impl Slack {
         .effective()
     }
 
-    fn announce(&mut self, call: &Call, arguments: &Arguments) -> Answer {
+    fn announce(&mut self, hit: &Hit<'_>) -> Answer {
+        let call = hit.call;
+        let arguments = &Arguments::of(hit.call);
         let (name, length) = (arguments.text("filename"), arguments.text("length"));
         let size = length.parse().unwrap_or(0);
         if name.is_empty() || size == 0 {
@@ -226,7 +193,8 @@ impl Slack {
     }
 
     /// The bytes; plain HTTP, no token.
-    fn upload(&mut self, call: &Call) -> Answer {
+    fn upload(&mut self, hit: &Hit<'_>) -> Answer {
+        let call = hit.call;
         let id = call.segments.last().map(String::as_str).unwrap_or_default();
         let Some(file) = self.uploads.get_mut(id) else {
             return Answer::plain(404, "no such upload");
@@ -238,7 +206,8 @@ impl Slack {
         Answer::plain(200, &format!("OK - {}", file.size))
     }
 
-    fn share(&mut self, arguments: &Arguments, now: DateTime<Utc>) -> Answer {
+    fn share(&mut self, hit: &Hit<'_>) -> Answer {
+        let arguments = &Arguments::of(hit.call);
         let channel = arguments.text("channel_id");
         if let Err(refusal) = writable(channel) {
             return refusal;
@@ -272,12 +241,14 @@ impl Slack {
             .collect();
         let comment = json!({ "text": arguments.text("initial_comment") });
         let message = Message {
-            bot_id: self.settings.bot_id.clone(),
+            channel: channel.to_owned(),
+            thread: Some(thread),
+            bot_id: self.common.settings.bot_id.clone(),
             mentions: mentions::of(&comment),
             files,
             ..Message::default()
         };
-        match self.store.add(channel, Some(thread), message, now) {
+        match self.store.add(message, hit.now) {
             Some(_) => Answer::json(200, json!({ "ok": true, "files": shown })).effective(),
             None => refuse("storage_limit_reached"),
         }
@@ -299,14 +270,15 @@ impl Slack {
             text: text.to_owned(),
             blocks,
             metadata,
-            bot_id: self.settings.bot_id.clone(),
+            bot_id: self.common.settings.bot_id.clone(),
             mentions: mentions::of(&Value::Object(arguments.0.clone())),
             is_broadcast: arguments.value("reply_broadcast") == true,
             ..Message::default()
         })
     }
 
-    fn update(&mut self, arguments: &Arguments) -> Answer {
+    fn update(&mut self, hit: &Hit<'_>) -> Answer {
+        let arguments = &Arguments::of(hit.call);
         let (channel, ts) = (arguments.text("channel"), arguments.text("ts"));
         if let Err(refusal) = writable(channel) {
             return refusal;
@@ -319,19 +291,21 @@ impl Slack {
         if let Err(refusal) = check_blocks(&blocks) {
             return refusal;
         }
-        let Some(message) = self.store.get_mut(channel, ts) else {
+        let changed = self.store.change(channel, ts, |message| {
+            message.note("update", hit.now);
+            let called = mentions::of(&Value::Object(arguments.0.clone()));
+            message.mentions.extend(called);
+            message.text = text;
+            message.blocks = blocks;
+        });
+        if changed.is_none() {
             return refuse("message_not_found");
-        };
-        message.note("update");
-        message
-            .mentions
-            .extend(mentions::of(&Value::Object(arguments.0.clone())));
-        message.text = text;
-        message.blocks = blocks;
+        }
         Answer::json(200, json!({ "ok": true, "channel": channel, "ts": ts })).effective()
     }
 
-    fn delete(&mut self, arguments: &Arguments) -> Answer {
+    fn delete(&mut self, hit: &Hit<'_>) -> Answer {
+        let arguments = &Arguments::of(hit.call);
         let (channel, ts) = (arguments.text("channel"), arguments.text("ts"));
         if self.store.remove(channel, ts) {
             Answer::json(200, json!({ "ok": true, "channel": channel, "ts": ts })).effective()
@@ -340,7 +314,9 @@ impl Slack {
         }
     }
 
-    fn permalink(&self, call: &Call, arguments: &Arguments) -> Answer {
+    fn permalink(&self, hit: &Hit<'_>) -> Answer {
+        let call = hit.call;
+        let arguments = &Arguments::of(hit.call);
         let (channel, ts) = (arguments.text("channel"), arguments.text("message_ts"));
         if self.store.get(channel, ts).is_none() {
             return refuse("message_not_found");
@@ -352,7 +328,8 @@ impl Slack {
         )
     }
 
-    fn channel(arguments: &Arguments) -> Answer {
+    fn channel(&self, hit: &Hit<'_>) -> Answer {
+        let arguments = &Arguments::of(hit.call);
         let id = arguments.text("channel");
         if !is_known(id) {
             return refuse("channel_not_found");
@@ -364,89 +341,84 @@ impl Slack {
         Answer::json(200, json!({ "ok": true, "channel": channel }))
     }
 
-    /// History has roots newest first; replies have the root and its thread oldest first.
-    fn list(&self, arguments: &Arguments, thread: Option<&str>, now: DateTime<Utc>) -> Answer {
-        let channel = arguments.text("channel");
-        if !is_known(channel) {
+    /// Roots, newest first.
+    fn history(&self, hit: &Hit<'_>) -> Answer {
+        let arguments = &Arguments::of(hit.call);
+        let all = self.store.of(arguments.text("channel")).rev();
+        let roots = all.filter(|message| message.thread.is_none() || message.is_broadcast);
+        self.listed(arguments, roots, hit.now)
+    }
+
+    /// A root and its thread, oldest first.
+    fn replies(&self, hit: &Hit<'_>) -> Answer {
+        let arguments = &Arguments::of(hit.call);
+        let (channel, ts) = (arguments.text("channel"), arguments.text("ts"));
+        let root = self.store.get(channel, ts);
+        if is_known(channel) && root.is_none() {
+            return refuse("thread_not_found");
+        }
+        let thread = root.into_iter().chain(self.store.thread(channel, ts));
+        self.listed(arguments, thread, hit.now)
+    }
+
+    fn listed<'a>(
+        &self,
+        arguments: &Arguments,
+        messages: impl Iterator<Item = &'a Posted>,
+        now: DateTime<Utc>,
+    ) -> Answer {
+        if !is_known(arguments.text("channel")) {
             return refuse("channel_not_found");
         }
-        let lag = i64::try_from(self.settings.history_lag_ms).unwrap_or(i64::MAX);
-        let newest = now - chrono::TimeDelta::try_milliseconds(lag).unwrap_or_default();
-        let with_metadata =
-            self.settings.shows_metadata && arguments.text("include_all_metadata") == "true";
+        let settings = &self.common.settings;
+        let newest = indexed_until(settings.history_lag_ms, now);
         let oldest = arguments.text("oldest");
-        let mut found: Vec<&Message> = self
-            .store
-            .of(channel)
-            .filter(|message| message.posted <= newest && message.ts.as_str() >= oldest)
-            .filter(|message| match thread {
-                None => message.thread.is_none() || message.is_broadcast,
-                Some(root) => message.ts == root || message.thread.as_deref() == Some(root),
-            })
-            .collect();
-        match thread {
-            None => found.reverse(),
-            Some(root) if !found.iter().any(|message| message.ts == root) => {
-                if self.store.get(channel, root).is_none() {
-                    return refuse("thread_not_found");
-                }
-            }
-            Some(_) => {}
-        }
+        let with_metadata =
+            settings.shows_metadata && arguments.text("include_all_metadata") == "true";
+        let found =
+            messages.filter(|message| message.created <= newest && message.ts.as_str() >= oldest);
         let limit = arguments.text("limit").parse().unwrap_or(100);
-        let skip: usize = arguments.text("cursor").parse().unwrap_or(0);
-        let total = found.len();
-        let page: Vec<Value> = found
-            .into_iter()
-            .skip(skip)
-            .take(limit.min(PAGE_MAX))
+        let skip = arguments.text("cursor").parse().unwrap_or(0);
+        let page = page(found, skip, limit.min(PAGE_MAX));
+        let next = page
+            .next()
+            .map_or_else(String::new, |next| next.to_string());
+        let shown: Vec<Value> = page
+            .items
+            .iter()
             .map(|message| message.shown(with_metadata))
             .collect();
-        let end = skip + page.len();
-        let cursor = if end < total {
-            end.to_string()
-        } else {
-            String::new()
-        };
         Answer::json(
             200,
             json!({
-                "ok": true, "messages": page, "has_more": end < total,
-                "response_metadata": { "next_cursor": cursor },
+                "ok": true, "messages": shown, "has_more": page.next().is_some(),
+                "response_metadata": { "next_cursor": next },
             }),
         )
     }
 
-    fn grant(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
-        let arguments = Arguments::of(call);
-        if call.declares_json() || arguments.text("grant_type") != "refresh_token" {
+    fn token(&mut self, hit: &Hit<'_>) -> Answer {
+        if hit.call.declares_json() {
             return refuse("invalid_arguments");
         }
-        if arguments.text("client_id").is_empty() {
-            return refuse("invalid_client_id");
-        }
-        if matches!(arguments.text("client_secret"), "" | "wrong") {
-            return refuse("bad_client_secret");
-        }
-        let seconds = self.settings.access_token_seconds;
-        match self
-            .tokens
-            .refresh(arguments.text("refresh_token"), seconds, now)
-        {
-            None => refuse("invalid_refresh_token"),
-            Some(pair) => Answer::json(
-                200,
-                json!({
-                    "ok": true, "access_token": pair.access, "refresh_token": pair.refresh, "expires_in": seconds,
-                    "token_type": "bot",
-                }),
-            )
-            .effective(),
+        let rules = Rules::refreshing(self.common.settings.access_token_seconds);
+        match self.common.grants.grant(hit.call, &rules, hit.now) {
+            Ok(granted) => {
+                let mut body = granted.json();
+                body["ok"] = true.into();
+                body["token_type"] = "bot".into();
+                Answer::json(200, body).effective()
+            }
+            Err(Denied::UnsupportedGrantType) => refuse("invalid_arguments"),
+            Err(Denied::NoClient) => refuse("invalid_client_id"),
+            Err(Denied::InvalidClient) => refuse("bad_client_secret"),
+            Err(Denied::InvalidGrant(_)) => refuse("invalid_refresh_token"),
         }
     }
 
     /// `POST /services/T…/B…/…`: true statuses with a word in plain text.
-    fn hook(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
+    fn hook(&mut self, hit: &Hit<'_>) -> Answer {
+        let call = hit.call;
         let plain = Answer::plain;
         if call.segments.last().is_some_and(|last| last == "gone") {
             return plain(404, "no_service");
@@ -462,12 +434,13 @@ impl Slack {
             return plain(400, "invalid_payload");
         }
         let message = Message {
+            channel: "CWEBHOOK".to_owned(),
             text: text.to_owned(),
             blocks: blocks.clone(),
             mentions: mentions::of(body),
             ..Message::default()
         };
-        match self.store.add("CWEBHOOK", None, message, now) {
+        match self.store.add(message, hit.now) {
             Some(_) => plain(200, "ok").effective(),
             None => plain(429, "rate_limited"),
         }
@@ -538,50 +511,66 @@ fn check_blocks(blocks: &Value) -> Result<(), Answer> {
     Ok(())
 }
 
-impl Fake for Slack {
-    fn operation(&self, call: &Call) -> &'static str {
-        const METHODS: [&str; 11] = [
-            "chat.postMessage",
-            "chat.update",
-            "chat.delete",
-            "chat.getPermalink",
-            "auth.test",
-            "files.getUploadURLExternal",
-            "files.completeUploadExternal",
-            "conversations.info",
-            "conversations.history",
-            "conversations.replies",
-            "oauth.v2.access",
-        ];
-        match call.segments.first().map(String::as_str) {
-            Some("services") => "incoming_webhook",
-            Some("upload") => "upload",
-            Some(first) => METHODS
-                .into_iter()
-                .find(|method| *method == first)
-                .unwrap_or("unknown_method"),
-            None => "unknown_method",
+impl Tabled for Slack {
+    type Settings = Settings;
+
+    #[rustfmt::skip] // one line a route
+    const ROUTES: &'static [Route<Self>] = &[
+        route("*", "/services/**", "incoming_webhook", Self::hook).open(),
+        route("*", "/upload/**", "upload", Self::upload).open(),
+        route("*", "/oauth.v2.access", "oauth.v2.access", Self::token).open(),
+        view("*", "/auth.test", "auth.test", Self::test),
+        route("*", "/chat.postMessage", "chat.postMessage", Self::post),
+        route("*", "/chat.update", "chat.update", Self::update),
+        route("*", "/chat.delete", "chat.delete", Self::delete),
+        view("*", "/chat.getPermalink", "chat.getPermalink", Self::permalink),
+        route("*", "/files.getUploadURLExternal", "files.getUploadURLExternal", Self::announce).reads(),
+        route("*", "/files.completeUploadExternal", "files.completeUploadExternal", Self::share),
+        view("*", "/conversations.info", "conversations.info", Self::channel),
+        view("*", "/conversations.history", "conversations.history", Self::history),
+        view("*", "/conversations.replies", "conversations.replies", Self::replies),
+        view("*", "/**", "unknown_method", Self::unknown),
+    ];
+    const CREDENTIALS: &'static [Place] = &[Place::Bearer];
+
+    fn common(&self) -> &Common<Settings> {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Common<Settings> {
+        &mut self.common
+    }
+
+    fn refuse(&self, refusal: &Refusal, _: &Call, _: DateTime<Utc>) -> Answer {
+        match refusal {
+            Refusal::Missing => refuse("not_authed"),
+            Refusal::Wrong => refuse("invalid_auth"),
+            Refusal::Expired => refuse("token_expired"),
+            Refusal::Forbidden => Answer::json(
+                200,
+                json!({
+                    "ok": false, "error": "missing_scope", "needed": "chat:write", "provided": "channels:read",
+                }),
+            ),
+            Refusal::NoPath | Refusal::OtherMethods(_) => refuse("unknown_method"),
+            Refusal::Budget(_) | Refusal::Status(429) => {
+                Answer::json(429, json!({ "ok": false, "error": "ratelimited" }))
+                    .header("Retry-After", "1")
+            }
+            Refusal::Status(status) => {
+                Answer::json(*status, json!({ "ok": false, "error": "internal_error" }))
+            }
         }
     }
 
-    fn answer(&mut self, call: &Call, now: DateTime<Utc>) -> Answer {
-        match self.operation(call) {
-            "incoming_webhook" => self.hook(call, now),
-            "upload" => self.upload(call),
-            "oauth.v2.access" => self.grant(call, now),
-            method => self.method(call, method, now),
-        }
+    /// Some methods take a form or a query alone.
+    fn objection(&self, hit: &Hit<'_>) -> Option<Answer> {
+        let takes_json = hit.access == Access::Write
+            || matches!(hit.operation, "auth.test" | "conversations.history");
+        (hit.call.declares_json() && !takes_json).then(|| refuse("invalid_arguments"))
     }
 
-    fn fault_answer(&self, _: &Call, status: u16, _: DateTime<Utc>) -> Answer {
-        match status {
-            429 => Answer::json(429, json!({ "ok": false, "error": "ratelimited" }))
-                .header("Retry-After", "1"),
-            _ => Answer::json(status, json!({ "ok": false, "error": "internal_error" })),
-        }
-    }
-
-    fn stranger(&self, call: &Call, _: DateTime<Utc>) -> Answer {
+    fn stranger_answer(&self, call: &Call, _: DateTime<Utc>) -> Answer {
         match self.operation(call) {
             "incoming_webhook" => Answer::plain(403, "invalid_token"),
             "upload" => Answer::plain(403, "forbidden"),
@@ -590,16 +579,7 @@ impl Fake for Slack {
         }
     }
 
-    fn configure(&mut self, changes: Map<String, Value>) -> Result<(), String> {
-        self.settings = merged(&self.settings, changes)?;
-        Ok(())
-    }
-
-    fn settings(&self) -> Value {
-        json!(self.settings)
-    }
-
-    fn ledger(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64) {
+    fn lines(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64) {
         (self.store.ledger(label), 0)
     }
 }

@@ -1,20 +1,20 @@
 //! The messages of one workspace, in memory and bounded.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use super::super::kit::shelf::moment;
+use super::super::kit::{Entry, Item, Shelf};
 use super::super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
 /// Messages a workspace keeps; one more is refused.
 const MESSAGES_MAX: usize = 200_000;
-/// Writes a message's history keeps; later ones are left out.
-const HISTORY_MAX: usize = 1_000;
 
 /// One message.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Message {
+    pub(super) channel: String,
+    /// Set by the store.
     pub(super) ts: String,
     /// Of a reply, its root's `ts`.
     pub(super) thread: Option<String>,
@@ -25,8 +25,6 @@ pub(super) struct Message {
     pub(super) metadata: Value,
     /// Empty for one of an incoming webhook.
     pub(super) bot_id: String,
-    pub(super) posted: DateTime<Utc>,
-    pub(super) history: Vec<String>,
     /// Whom it called, in all its versions.
     pub(super) mentions: Vec<String>,
     /// Files shared with it.
@@ -34,13 +32,6 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Notes a write in its history.
-    pub(super) fn note(&mut self, what: &str) {
-        if self.history.len() < HISTORY_MAX {
-            self.history.push(what.to_owned());
-        }
-    }
-
     /// As a listing shows it.
     pub(super) fn shown(&self, with_metadata: bool) -> Value {
         let mut shown = json!({
@@ -73,23 +64,42 @@ impl Message {
     }
 }
 
-/// All messages, by channel and `ts`.
-#[derive(Debug, Default)]
+/// A message with its history and when it was posted. Its id is channel and `ts`, as [`id`] writes
+/// them.
+pub(super) type Posted = Entry<Message>;
+
+impl Item for Message {
+    /// The channel, and of a reply its root.
+    fn tags(&self) -> Vec<String> {
+        let root = self.thread.as_ref().map(|root| id(&self.channel, root));
+        [self.channel.clone()].into_iter().chain(root).collect()
+    }
+}
+
+fn id(channel: &str, ts: &str) -> String {
+    format!("{channel}:{ts}")
+}
+
+/// All messages.
+#[derive(Debug)]
 pub(super) struct Store {
-    messages: BTreeMap<(String, String), Message>,
+    messages: Shelf<Message>,
     last_micros: i64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            messages: Shelf::new(MESSAGES_MAX, usize::MAX, 1),
+            last_micros: 0,
+        }
+    }
 }
 
 impl Store {
     /// Adds a message; its `ts`, or nothing where the workspace is full.
-    pub(super) fn add(
-        &mut self,
-        channel: &str,
-        thread: Option<String>,
-        message: Message,
-        now: DateTime<Utc>,
-    ) -> Option<String> {
-        if self.messages.len() >= MESSAGES_MAX {
+    pub(super) fn add(&mut self, mut message: Message, now: DateTime<Utc>) -> Option<String> {
+        if self.messages.is_full() {
             return None;
         }
         self.last_micros = now.timestamp_micros().max(self.last_micros + 1);
@@ -98,94 +108,81 @@ impl Store {
             self.last_micros / 1_000_000,
             self.last_micros % 1_000_000
         );
-        if let Some(root) = thread.as_ref().and_then(|root| self.get_mut(channel, root)) {
-            root.note(&format!("reply {ts}"));
+        if let Some(root) = &message.thread {
+            let root = id(&message.channel, root);
+            self.messages
+                .grow(&root, 0, |root| root.note(format!("reply {ts}"), now));
         }
-        let message = Message {
-            ts: ts.clone(),
-            thread,
-            posted: now,
-            history: vec!["create".into()],
-            ..message
-        };
-        self.messages
-            .insert((channel.to_owned(), ts.clone()), message);
+        message.ts.clone_from(&ts);
+        let id = id(&message.channel, &ts);
+        self.messages.add_as(message, now, |_| id);
         Some(ts)
     }
 
-    pub(super) fn get(&self, channel: &str, ts: &str) -> Option<&Message> {
-        self.messages.get(&(channel.to_owned(), ts.to_owned()))
+    pub(super) fn get(&self, channel: &str, ts: &str) -> Option<&Posted> {
+        self.messages.find(&id(channel, ts))
     }
 
-    pub(super) fn get_mut(&mut self, channel: &str, ts: &str) -> Option<&mut Message> {
-        self.messages.get_mut(&(channel.to_owned(), ts.to_owned()))
+    /// Changes a message; `None` if there is none.
+    pub(super) fn change(
+        &mut self,
+        channel: &str,
+        ts: &str,
+        change: impl FnOnce(&mut Posted),
+    ) -> Option<()> {
+        self.messages.grow(&id(channel, ts), 0, change)
     }
 
     pub(super) fn remove(&mut self, channel: &str, ts: &str) -> bool {
-        self.messages
-            .remove(&(channel.to_owned(), ts.to_owned()))
-            .is_some()
+        self.messages.remove(&id(channel, ts)).is_some()
     }
 
     /// The messages of a channel, oldest first.
-    pub(super) fn of(&self, channel: &str) -> impl Iterator<Item = &Message> {
-        let from = (channel.to_owned(), String::new());
-        self.messages
-            .range(from..)
-            .take_while(move |((of, _), _)| of == channel)
-            .map(|(_, message)| message)
+    pub(super) fn of(&self, channel: &str) -> impl DoubleEndedIterator<Item = &Posted> {
+        self.messages.tagged(channel)
+    }
+
+    /// The replies to a root, oldest first.
+    pub(super) fn thread(&self, channel: &str, root: &str) -> impl Iterator<Item = &Posted> {
+        self.messages.tagged(&id(channel, root))
     }
 
     /// Roots as items, replies as their comments.
     pub(super) fn ledger(&self, label: Option<&str>) -> Vec<LedgerIssue> {
         self.messages
-            .iter()
-            .filter(|(_, message)| message.thread.is_none())
-            .filter(|(_, message)| label.is_none_or(|label| message.mark() == Some(label)))
-            .map(|((channel, _), message)| self.item(channel, message))
+            .all()
+            .filter(|message| message.thread.is_none())
+            .filter(|message| label.is_none_or(|label| message.mark() == Some(label)))
+            .map(|message| self.item(message))
             .collect()
     }
 
-    fn item(&self, channel: &str, root: &Message) -> LedgerIssue {
-        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let in_thread = |message: &&Message| message.thread.as_ref() == Some(&root.ts);
-        let attachments = self
-            .of(channel)
-            .filter(in_thread)
-            .flat_map(|message| message.files.clone())
-            .collect();
-        let in_replies = self
-            .of(channel)
-            .filter(in_thread)
-            .flat_map(|message| message.mentions.clone());
-        let mentions: Vec<String> = root.mentions.iter().cloned().chain(in_replies).collect();
-        let replies = self
-            .of(channel)
-            .filter(in_thread)
-            .filter(|message| message.files.is_empty());
+    fn item(&self, root: &Posted) -> LedgerIssue {
+        let replies: Vec<&Posted> = self.thread(&root.channel, &root.ts).collect();
+        let files = replies.iter().flat_map(|reply| reply.files.clone());
+        let called = replies.iter().flat_map(|reply| reply.mentions.clone());
+        let mentions: Vec<String> = root.mentions.iter().cloned().chain(called).collect();
+        let texts = replies.iter().filter(|reply| reply.files.is_empty());
         LedgerIssue {
             id: root.ts.clone(),
-            key: format!("{channel}:{}", root.ts),
-            project: channel.to_owned(),
+            project: root.channel.clone(),
             summary: root.text.clone(),
             labels: root.mark().map(str::to_owned).into_iter().collect(),
             fields: Map::from_iter([
                 ("blocks".to_owned(), root.blocks.clone()),
                 ("mentions".to_owned(), mentions.into()),
             ]),
-            comments: replies
+            comments: texts
                 .map(|reply| LedgerComment {
                     id: reply.ts.clone(),
                     body: reply.text.as_str().into(),
                     public: true,
                     properties: reply.payload(),
-                    created: time(reply.posted),
+                    created: moment(reply.created),
                 })
                 .collect(),
-            attachments,
-            history: root.history.clone(),
-            created: time(root.posted),
-            ..LedgerIssue::default()
+            attachments: files.collect(),
+            ..root.line()
         }
     }
 }
