@@ -3,7 +3,7 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | credentials | any; secret `wrong` → 535, `forbidden` may log in and not send |
+//! | credentials | any; secret `…wrong` → 535, `…forbidden` may log in and not send |
 //! | recipients | any; `unknown…@` → 550 5.1.1, `full…@` → 452 4.2.2 |
 //! | messages | kept as they came; a message without `From` is refused |
 //! | tokens | `POST <site>/token`, a form: `refresh_token` or `client_credentials` |

@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | credentials | anything non-empty; secret `wrong` → 401, `forbidden` → 403 on writes; or the list `credentials` |
+//! | credentials | anything non-empty; secret `…wrong` → 401, `…forbidden` → 403 on writes; or the list `credentials` |
 //! | projects | every key of capitals, digits, `_` from two characters, but `NOPE` |
 //! | people | the list `users`, and `known+NAME@example.test` = account `sandbox:NAME` |
 //! | workflow | To Do → In Progress → Done (resolution required), and Cancelled (resolution optional); without screens (`transition_screens`) a comment in a transition is dropped |
@@ -47,16 +47,20 @@ impl Tabled for Jira {
     #[rustfmt::skip] // one line a route
     const ROUTES: &'static [Route<Self>] = &[
         route("POST", "/oauth/token", "token", Self::token).open(),
-        view("GET", "/oauth/token/accessible-resources", "accessible_resources", Self::accessible_resources).open(),
+        view("GET", "/oauth/token/accessible-resources", "accessible_resources",
+            Self::accessible_resources).open(),
         view("GET", "/rest/api/2|3/serverInfo", "server_info", Self::server_info).open(),
         view("GET", "/rest/api/2|3/myself", "myself", Self::myself),
         view("GET", "/rest/api/2|3/mypermissions", "my_permissions", Self::my_permissions),
-        view("GET", "/rest/api/2|3/issue/createmeta/*/issuetypes", "createmeta_issue_types", Self::issue_types),
-        view("GET", "/rest/api/2|3/issue/createmeta/*/issuetypes/*", "createmeta_fields", Self::create_fields),
+        view("GET", "/rest/api/2|3/issue/createmeta/*/issuetypes", "createmeta_issue_types",
+            Self::issue_types),
+        view("GET", "/rest/api/2|3/issue/createmeta/*/issuetypes/*", "createmeta_fields",
+            Self::create_fields),
         view("GET", "/rest/api/2|3/project/*", "get_project", Self::project),
         view("GET", "/rest/api/3/priority/search", "priorities", Self::priorities),
         view("GET", "/rest/api/2|3/attachment/meta", "attachment_meta", Self::attachment_meta),
-        view("GET", "/rest/api/2|3/user/assignable/search", "assignable_users", Self::assignable_users),
+        view("GET", "/rest/api/2|3/user/assignable/search", "assignable_users",
+            Self::assignable_users),
         route("POST", "/rest/api/2|3/issue", "create_issue", Self::create),
         view("GET", "/rest/api/2|3/issue/*", "get_issue", Self::get),
         route("PUT", "/rest/api/2|3/issue/*", "update_issue", Self::update),

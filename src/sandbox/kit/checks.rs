@@ -73,8 +73,10 @@ pub(crate) enum Refusal {
     Status(u16),
 }
 
-/// The credential in the first place that has one. The error is [`Refusal::Missing`] where none has,
-/// and [`Refusal::Wrong`] where it cannot be read.
+/// The credential in the first place that has one.
+///
+/// # Errors
+/// [`Refusal::Missing`] where none has, and [`Refusal::Wrong`] where it cannot be read.
 pub(crate) fn credential(call: &Call, places: &[Place]) -> Result<Credential, Refusal> {
     let found = places.iter().find_map(|place| at(call, *place));
     found.unwrap_or(Err(Refusal::Missing))

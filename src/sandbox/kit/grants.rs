@@ -181,8 +181,8 @@ impl Grants {
     }
 
     /// A request to the token endpoint, in a form or JSON; the client may also be in
-    /// `Authorization: Basic`. A client's secret, a refresh token, an account or an issuer that ends
-    /// with `wrong` is refused.
+    /// `Authorization: Basic`. A client's secret, a refresh token, an account, an issuer or a
+    /// subject that ends with `wrong` is refused.
     ///
     /// # Errors
     /// What is refused.

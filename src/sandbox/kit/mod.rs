@@ -1,5 +1,5 @@
 //! What fakes are made of. A fake platform is a table of routes, their handlers, and one function
-//! that says how the platform refuses; [`example`] is one.
+//! that says how the platform refuses; `kit/example.rs` is one.
 //!
 //! **A new fake** is one file beside this folder, `<name>.rs`, and its arm in `sandbox/mod.rs`:
 //!
@@ -7,7 +7,8 @@
 //!    those that the kit reads: listed credentials and a budget of requests.
 //! 2. *State*: a struct with a [`Common`] (settings, tokens, meter) and a [`Shelf`] of its items.
 //! 3. *[`Tabled`]*: the table ([`route()`] changes something, [`view`] shows something), where
-//!    credentials stand ([`Place`]), how each [`Refusal`] is said, and the ledger's lines.
+//!    credentials stand ([`Place`]), how each [`Refusal`] is said, and the ledger's lines. The table
+//!    is kept from rustfmt, which would make six lines of a route.
 //! 4. *Handlers*: methods that take a [`Hit`] and give an [`Answer`]; one that changed something
 //!    ends with `.effective()`.
 //! 5. At the top of the file a table of what is modelled and what is not, and the limits.
@@ -22,7 +23,7 @@
 //! | [`mod@route`] | the table; conditions on the body where one request is several operations |
 //! | [`shelf`] | items: ids, other names, tags, order of change, lag, cap, ledger |
 //! | [`grants`], [`jwt`] | a token endpoint: refresh, client, account, assertion |
-//! | [`checks`], [`magic`] | credentials in all places; secrets and people that mean something everywhere |
+//! | [`checks`], [`magic`] | credentials in all places; secrets and people known everywhere |
 //! | [`paging`] | offset, number, cursor, `Link` |
 //! | [`rate`] | budgets and their headers |
 //!
@@ -97,8 +98,8 @@ pub(crate) trait Tabled: Send + Sized + 'static {
 
     fn common_mut(&mut self) -> &mut Common<Self::Settings>;
 
-    /// How the platform says that it does not do it. It is said to this request: a token endpoint may
-    /// have other words than the rest.
+    /// How the platform says that it does not do it. It is said to this request: a token endpoint
+    /// may have other words than the rest.
     fn refuse(&self, refusal: &Refusal, call: &Call, now: DateTime<Utc>) -> Answer;
 
     /// The ledger's lines, of all items or those with a label, and how many were forgotten.

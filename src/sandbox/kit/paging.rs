@@ -222,7 +222,8 @@ mod tests {
 
         assert_eq!(
             link("http://h/list?page=2&state=all").unwrap(),
-            "<http://h/list?state=all&page=1>; rel=\"prev\", <http://h/list?state=all&page=3>; rel=\"next\""
+            "<http://h/list?state=all&page=1>; rel=\"prev\", \
+             <http://h/list?state=all&page=3>; rel=\"next\""
         );
         assert_eq!(
             link("http://h/list").unwrap(),

@@ -71,8 +71,8 @@ pub(crate) const fn view<F>(
 }
 
 impl<F> Route<F> {
-    /// Fits only requests of which this is true: how an update, an assignment and a comment are told
-    /// apart where all are `PUT /tickets/*`. The route without a condition comes last.
+    /// Fits only requests of which this is true: how an update, an assignment and a comment are
+    /// told apart where all are `PUT /tickets/*`. The route without a condition comes last.
     pub(crate) const fn when(mut self, condition: fn(&Call) -> bool) -> Self {
         self.when = Some(condition);
         self
@@ -106,8 +106,8 @@ impl<F> Route<F> {
         }
     }
 
-    /// What the pattern's stars stand for, and the segments that `**` does; `None` where it does not
-    /// fit.
+    /// What the pattern's stars stand for, and the segments that `**` does; `None` where it does
+    /// not fit.
     fn fit<'a>(&self, segments: &'a [String]) -> Option<(Vec<&'a str>, &'a [String])> {
         let mut stars = Vec::new();
         let mut rest = segments;

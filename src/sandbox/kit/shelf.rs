@@ -228,8 +228,8 @@ impl<T: Item> Shelf<T> {
         self.entries.get(self.names.get(id)?)
     }
 
-    /// Changes an item and keeps the indexes right; `None` if there is none. What is to be seen of it
-    /// is noted by the change itself ([`Entry::note`]).
+    /// Changes an item and keeps the indexes right; `None` if there is none. What is to be seen of
+    /// it is noted by the change itself ([`Entry::note`]).
     pub(crate) fn change<R>(
         &mut self,
         id: &str,
