@@ -71,6 +71,10 @@ pub struct Fault {
     /// What the request's path ends with, `*` standing for anything: `/issue/*/comment`. Absent means every path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Text that the request's body has: which mail of several is met, which of a platform's many
+    /// kinds of update. Absent means every body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
     /// How many requests it meets; 0 means all until it is cleared.
     #[serde(default = "once")]
     pub times: u32,
@@ -120,6 +124,7 @@ impl Fault {
             operation: any(),
             method: None,
             path: None,
+            contains: None,
             times: 1,
             skip: 0,
             status: None,
@@ -165,6 +170,13 @@ impl Fault {
     #[must_use]
     pub fn path(mut self, suffix: &str) -> Self {
         self.path = Some(suffix.to_owned());
+        self
+    }
+
+    /// Only for bodies with this text.
+    #[must_use]
+    pub fn containing(mut self, text: &str) -> Self {
+        self.contains = Some(text.to_owned());
         self
     }
 
@@ -288,7 +300,7 @@ impl Fault {
         self.bytes.unwrap_or(OVERSIZE_DEFAULT)
     }
 
-    fn meets(&self, operation: &str, method: &str, path: &str) -> bool {
+    fn meets(&self, operation: &str, method: &str, path: &str, body: &[u8]) -> bool {
         (self.operation == "any" || self.operation == operation)
             && self
                 .method
@@ -298,6 +310,7 @@ impl Fault {
                 .path
                 .as_ref()
                 .is_none_or(|pattern| ends_with_pattern(path, pattern))
+            && self.contains.as_ref().is_none_or(|text| has(body, text))
     }
 }
 
@@ -328,13 +341,19 @@ impl FaultBook {
     }
 
     /// The fault that this request meets, used up by one. Faults still skipping count it and let it pass.
-    pub(super) fn take(&mut self, operation: &str, method: &str, path: &str) -> Option<Fault> {
-        self.take_that(|fault| fault.meets(operation, method, path))
+    pub(super) fn take(
+        &mut self,
+        operation: &str,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Option<Fault> {
+        self.take_that(|fault| fault.meets(operation, method, path, body))
     }
 
-    /// The same of a fault for this operation and no other.
+    /// The same of a fault for this operation and no other, which has no body.
     pub(super) fn take_named(&mut self, operation: &str) -> Option<Fault> {
-        self.take_that(|fault| fault.operation == operation)
+        self.take_that(|fault| fault.operation == operation && fault.contains.is_none())
     }
 
     fn take_that(&mut self, meets: impl Fn(&Fault) -> bool) -> Option<Fault> {
@@ -360,6 +379,11 @@ impl FaultBook {
             }
         }
     }
+}
+
+fn has(body: &[u8], text: &str) -> bool {
+    let text = text.as_bytes();
+    text.is_empty() || body.windows(text.len()).any(|window| window == text)
 }
 
 /// Whether `path` ends with `pattern`, in which `*` stands for any text.
@@ -390,7 +414,7 @@ mod tests {
         let mut book = FaultBook::default();
         book.add(Fault::status(503).on("create_issue").skip(1).times(2))
             .unwrap();
-        let mut take = || book.take("create_issue", "POST", "/issue").is_some();
+        let mut take = || book.take("create_issue", "POST", "/issue", b"").is_some();
 
         assert_eq!([take(), take(), take(), take()], [false, true, true, false]);
     }
@@ -401,10 +425,29 @@ mod tests {
         book.add(Fault::status(500).times(0)).unwrap();
 
         for _ in 0..5 {
-            assert!(book.take("search", "POST", "/search/jql").is_some());
+            assert!(book.take("search", "POST", "/search/jql", b"").is_some());
         }
         book.clear();
-        assert!(book.take("search", "POST", "/search/jql").is_none());
+        assert!(book.take("search", "POST", "/search/jql", b"").is_none());
+    }
+
+    #[test]
+    fn a_fault_is_aimed_by_what_the_body_has() {
+        let mut book = FaultBook::default();
+        book.add(Fault::status(451).on("data").containing("In-Reply-To:"))
+            .unwrap();
+        let mut take = |body: &[u8]| book.take("data", "DATA", "/data", body).is_some();
+
+        let answers = [
+            &b"Subject: a"[..],
+            b"",
+            b"A: b\r\nIn-Reply-To: <a>",
+            b"In-Reply-To: <a>",
+        ];
+        assert_eq!(answers.map(&mut take), [false, false, true, false]);
+        book.add(Fault::status(421).on("connect").containing("x"))
+            .unwrap();
+        assert!(book.take_named("connect").is_none());
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Site {
         let mut inner = self.lock();
         let fault = inner
             .faults
-            .take(operation, call.method.as_str(), &call.path);
+            .take(operation, call.method.as_str(), &call.path, &call.body);
         inner.calls.arrived(operation, fault.is_some());
         // Subscribed under the lock: a clearing from now on is seen.
         Some((fault?, self.cleared.subscribe()))
@@ -170,7 +170,7 @@ impl Site {
             let operation = inner.fake.operation(&call);
             let fault = inner
                 .faults
-                .take(operation, call.method.as_str(), &call.path);
+                .take(operation, call.method.as_str(), &call.path, &call.body);
             inner.calls.arrived(operation, fault.is_some());
             let Some(fault) = fault else {
                 let answer = inner.take_effect(&call, operation, None);
