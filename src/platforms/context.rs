@@ -90,7 +90,7 @@ pub struct CallContext<'a> {
     pub deadline: Instant,
     /// Whether this process may still send.
     pub permit: &'a dyn SendPermit,
-    /// Access tokens, for [`Auth::OAuth`].
+    /// Access tokens, for [`super::Auth::OAuth`].
     pub tokens: &'a dyn TokenSource,
     /// How the platform shows that it answered a stranger: every answer passes here, token refreshes too.
     pub strangers: &'static Strangers,
