@@ -24,6 +24,7 @@ mod intake;
 mod job;
 mod lane;
 mod lease;
+mod patience;
 mod progress;
 mod rate_limit;
 mod relay;

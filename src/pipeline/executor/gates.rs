@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::contract::{Command, TicketCommand};
 use crate::domain::{
-    ErrorCode, Failure, Integration, IntegrationId, IntegrationStatus, Priority, TicketCategory, Wait, WaitReason,
-    maintenance_until,
+    ErrorCode, Failure, Integration, IntegrationId, IntegrationStatus, Priority, TicketCategory,
+    Wait, WaitReason, maintenance_until,
 };
 use crate::platforms::Driver;
 

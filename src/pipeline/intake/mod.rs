@@ -23,6 +23,7 @@ use crate::pipeline::intake::dead_letters::{bury, letter};
 use crate::pipeline::intake::parse::{Arrival, Kind, raw_of};
 use crate::pipeline::intake::read_limits::Reads;
 use crate::pipeline::job::Job;
+use crate::pipeline::patience::Patience;
 use crate::store::{
     ArrivalOrder, Enqueued, NewCommand, OutboxKey, OutboxRow, Repeat, StoreError, StoredTicket,
     chain,
@@ -36,9 +37,6 @@ const BATCH_MAX: usize = 256;
 const CAPACITY_WAIT: Duration = Duration::from_millis(50);
 /// The same while other workers are alive: what this one has no capacity for, they may have.
 const CAPACITY_WAIT_WITH_PEERS: Duration = Duration::from_millis(10);
-/// Pauses between tries while Postgres is away.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-
 /// Takes commands in until the queue of deliveries ends.
 pub async fn run_intake(
     core: Arc<Core>,
@@ -201,7 +199,7 @@ async fn enqueue_until_durable(
         if part.is_empty() {
             continue;
         }
-        let mut pause = PAUSE.0;
+        let mut patience = Patience::new("cannot make commands durable yet");
         loop {
             match enqueue(core, &part).await {
                 Ok(enqueue) => {
@@ -232,16 +230,7 @@ async fn enqueue_until_durable(
                     }
                     break;
                 }
-                Err(error) => {
-                    tracing::warn!(
-                        error = chain(&error),
-                        rows = part.len(),
-                        "cannot make commands durable yet; trying again"
-                    );
-                    core.store.forget_connections();
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE.1);
-                }
+                Err(error) => patience.wait(core, &error).await,
             }
         }
     }
@@ -498,7 +487,7 @@ pub(in crate::pipeline) async fn until_durable<F: Future<Output = Result<(), Sto
     core: &Core,
     step: impl Fn() -> F,
 ) {
-    let mut pause = PAUSE.0;
+    let mut patience = Patience::new("the intake waits for the database");
     loop {
         match step().await {
             Ok(()) => return,
@@ -509,12 +498,7 @@ pub(in crate::pipeline) async fn until_durable<F: Future<Output = Result<(), Sto
                 );
                 return;
             }
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "the intake waits for the database");
-                core.store.forget_connections();
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
-            }
+            Err(error) => patience.wait(core, &error).await,
         }
     }
 }

@@ -5,7 +5,7 @@ mod salvage;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::contract::{Outcome, turned_into_failure};
 use crate::domain::{CommandId, CommandState, ErrorCode, Failure, IntegrationId};
 use crate::pipeline::context::{Core, DoneQueue};
 use crate::pipeline::disposition::{Completed, Completion};
+use crate::pipeline::patience::Patience;
 use crate::store::{
     CircuitTally, EventRecord, Followed, LedgerChange, OutboxBatch, OutboxKey, OutboxRow, Report,
     SettledBatch, Settlement, StoreError, UsageTally, chain,
@@ -22,8 +23,8 @@ use crate::telemetry::{failpoint, metrics};
 
 /// Most settlements a transaction.
 const BATCH_MAX: usize = 256;
-/// Pauses between tries while Postgres is away.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// For the log, while Postgres is away.
+const NOT_YET: &str = "could not settle yet";
 
 /// Settles until `stop` fires and the queues are empty. Two transactions at a time: with one, PostgreSQL works on a single
 /// core while the others wait for it (docs/performance.md). What changes something of ours has a third.
@@ -125,7 +126,7 @@ async fn settle_plain(core: &Arc<Core>, plain: Plain) {
 /// Writes a batch; a refused one is split until the row at fault stands alone.
 async fn write(core: &Arc<Core>, batch: Vec<Settlement>, usage: &[(IntegrationId, UsageTally)]) {
     let mut pending = vec![(batch, usage)];
-    let mut pause = PAUSE.0;
+    let mut patience = Patience::new(NOT_YET);
     // Whether an earlier try may have been committed.
     let mut again = false;
     while let Some((mut part, part_usage)) = pending.pop() {
@@ -164,16 +165,9 @@ async fn write(core: &Arc<Core>, batch: Vec<Settlement>, usage: &[(IntegrationId
                 }
             }
             Err(error) => {
-                tracing::warn!(
-                    error = chain(&error),
-                    rows = part.len(),
-                    "could not settle yet; trying again"
-                );
-                core.store.forget_connections();
                 pending.push((part, part_usage));
                 again = true;
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
+                patience.wait(core, &error).await;
             }
         }
     }
@@ -235,7 +229,7 @@ async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
         command_id = %id, error = chain(error),
         "a settlement was refused; settling what can be kept of it"
     );
-    let mut pause = PAUSE.0;
+    let mut patience = Patience::new(NOT_YET);
     for kept in salvage::reduced(&settlement) {
         loop {
             let kept = std::slice::from_ref(&kept);
@@ -255,12 +249,7 @@ async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
                     tracing::error!(command_id = %id, error = chain(&error), "refused again; with less");
                     break;
                 }
-                Err(error) => {
-                    tracing::warn!(command_id = %id, error = chain(&error), "could not settle yet; trying again");
-                    core.store.forget_connections();
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE.1);
-                }
+                Err(error) => patience.wait(core, &error).await,
             }
         }
     }
@@ -277,7 +266,7 @@ async fn settle_with_change(
     usage: &[(IntegrationId, UsageTally)],
     (if_refused, if_stale): (Settlement, Settlement),
 ) {
-    let mut pause = PAUSE.0;
+    let mut patience = Patience::new(NOT_YET);
     loop {
         match core
             .store
@@ -293,12 +282,7 @@ async fn settle_with_change(
                 tracing::error!(command_id = %settlement.id, error = chain(&error), "a command's change was refused");
                 return write(core, vec![if_refused], usage).await;
             }
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "could not settle yet; trying again");
-                core.store.forget_connections();
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
-            }
+            Err(error) => patience.wait(core, &error).await,
         }
     }
 }
