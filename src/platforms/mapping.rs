@@ -210,6 +210,11 @@ impl FieldMap {
         found.map(|(ours, _)| ours.as_str())
     }
 
+    /// The platform's names of all of them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().map(|(_, theirs)| theirs.as_str())
+    }
+
     /// Custom fields as the platform takes them; `kind` says what a field of its takes.
     #[must_use]
     pub fn split(&self, custom: &Map<String, Value>, kind: impl Fn(&str) -> FieldKind) -> Mapped {
