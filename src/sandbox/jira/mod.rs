@@ -239,7 +239,7 @@ fn limited(reset: DateTime<Utc>, seconds: i64) -> Answer {
             "X-RateLimit-Reset",
             &reset.to_rfc3339_opts(SecondsFormat::Secs, true),
         )
-        .header("RateLimit-Reason", "jira-burst-based")
+        .header("RateLimit-Reason", "jira-quota-tenant-based")
 }
 
 /// Jira's error collection with one message.

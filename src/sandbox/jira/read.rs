@@ -34,6 +34,8 @@ const PERMISSIONS: &[&str] = &[
 const READ_PERMISSIONS: &[&str] = &["BROWSE_PROJECTS", "ASSIGNABLE_USER"];
 /// Ones that an ordinary account lacks.
 const ADMIN_PERMISSIONS: &[&str] = &["ADMINISTER", "ADMINISTER_PROJECTS", "DELETE_ISSUES"];
+/// What the types of Jira's own custom fields begin with.
+const OWN_FIELDS: &str = "com.atlassian.jira.plugin.system.customfieldtypes:";
 /// Pages are no longer than this, whatever is asked.
 const PAGE_MAX: usize = 200;
 /// Largest attachment, in bytes.
@@ -471,7 +473,12 @@ fn screen(settings: &Settings, version: Version) -> Vec<Value> {
     ];
     for field in &settings.custom_fields {
         let schema = match field.kind {
-            FieldKind::Text | FieldKind::Textarea => json!({"type": "string"}),
+            FieldKind::Text => {
+                json!({"type": "string", "custom": format!("{OWN_FIELDS}textfield")})
+            }
+            FieldKind::Textarea => {
+                json!({"type": "string", "custom": format!("{OWN_FIELDS}textarea")})
+            }
             FieldKind::Select => json!({"type": "option"}),
             FieldKind::MultiSelect => json!({"type": "array", "items": "option"}),
             FieldKind::Number => json!({"type": "number"}),
