@@ -281,6 +281,8 @@ fn mend(
         let mut members = descriptor.credentials_of(row.auth_type);
         put(credentials, name, members.find(|m| m.name == name));
     } else if let Some(name) = field.strip_prefix("settings.") {
+        // Of a mapping, one of its names may be at fault.
+        let name = name.split_once('.').map_or(name, |(name, _)| name);
         let member = descriptor.setting(name);
         if member.is_some() {
             credentials.remove(name);

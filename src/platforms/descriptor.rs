@@ -305,8 +305,7 @@ impl Descriptor {
 
     /// Whether a setting is one of the contract's that this version does not act on.
     pub(super) fn only_promises(&self, name: &str) -> bool {
-        let own = self.platform == Platform::Jira && name == "transition_fields";
-        self.setting(name).is_none() && (own || PROMISED.contains(&name))
+        self.setting(name).is_none() && PROMISED.contains(&name)
     }
 
     /// The names that the settings may have, for suggestions.

@@ -242,7 +242,7 @@ fn each_fault_is_told_with_its_field_and_a_remedy_and_without_the_value() {
         (
             JIRA,
             json!({ "settings": { "status_transitions": { "done": "Done" } } }),
-            "settings.status_transitions",
+            "settings.status_transitions.done",
             "resolved",
         ),
         (

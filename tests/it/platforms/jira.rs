@@ -18,7 +18,7 @@ const OPERATIONS: [Steps; 8] = [
         "get_transitions",
         "transition_issue",
     ]),
-    on(Act::Assign, "update_issue", Guard::Native).before(&["assignable_users"]),
+    on(Act::Assign, "assign_issue", Guard::Native).before(&["assignable_users"]),
     on(Act::Comment, "add_comment", Guard::Lookup),
     on(Act::Attach, "attach_file", Guard::Lookup),
     on(Act::Delete, "transition_issue", Guard::Native).before(&["get_issue", "get_transitions"]),
@@ -861,10 +861,17 @@ async fn a_custom_field_cannot_take_the_place_of_what_the_worker_sets() {
     assert_eq!(marked[0].fields["customfield_10010"], "ACME");
     let data = json!({ "ticket_id": seen, "custom_fields": { "Team": ["stolen"] } });
     let update = world.publish("ticket.update", data).await;
-    let event = world.fails(update, "validation_failed").await;
+    let event = world.succeeds(update).await;
+    let details = &event["data"]["result"]["integration_result"]["details"];
     assert!(
-        event["data"]["error"]["fields"]["custom_fields.Team"].is_string(),
+        details["refused_custom_fields"]["Team"].is_string(),
         "{event:#}"
+    );
+    let label = format!("tkt-{seen}");
+    let marked = world.sandbox.ledger_of_label(SITE, &label).issues;
+    assert!(
+        !marked[0].labels.contains(&"stolen".to_owned()),
+        "{marked:?}"
     );
     drop(worker);
 }

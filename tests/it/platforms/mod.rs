@@ -1,6 +1,7 @@
 //! What is peculiar to each platform, end to end, and its rows of the conformance suite.
 
 mod jira;
+mod jira_settings;
 mod slack;
 mod webhook;
 
