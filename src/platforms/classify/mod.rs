@@ -21,6 +21,8 @@ use super::{AdapterError, Effect, ErrorClass, Response};
 const FAULT_MAX: usize = 200;
 /// Longest code of a platform's that is published.
 const CODE_MAX: usize = 80;
+/// What is wrong with a field where nothing is said of it.
+const REFUSED: &str = "is refused";
 /// Fields that an error names, at most.
 const FIELDS_MAX: usize = 50;
 
@@ -48,6 +50,7 @@ pub struct Rule {
     text: &'static [&'static str],
     header: Option<(&'static str, &'static str)>,
     means: Means,
+    field: &'static str,
     advice: &'static str,
 }
 
@@ -67,6 +70,7 @@ impl Rule {
             text: &[],
             header: None,
             means: Means::Validation,
+            field: "",
             advice: "",
         }
     }
@@ -106,11 +110,34 @@ impl Rule {
         self
     }
 
-    /// What a person can do about it.
+    /// Our field whose value is not taken; the advice says what is wrong with it.
+    #[must_use]
+    pub const fn field(mut self, name: &'static str) -> Self {
+        self.field = name;
+        self
+    }
+
+    /// What a person can do about it. A `{}` in it stands for the first text of the body; where
+    /// there is none, nothing is advised.
     #[must_use]
     pub const fn advice(mut self, advice: &'static str) -> Self {
         self.advice = advice;
         self
+    }
+
+    /// The advice, with what the platform says in it.
+    fn advised(&self, said: &Said) -> String {
+        match said.texts.first() {
+            Some(text) => self.advice.replace("{}", line(text).trim()),
+            None if self.advice.contains("{}") => String::new(),
+            None => self.advice.to_owned(),
+        }
+    }
+
+    /// The field that is at fault, if the rule names one.
+    fn fault(&self, advice: &str) -> Option<(String, String)> {
+        let fault = if advice.is_empty() { REFUSED } else { advice };
+        (!self.field.is_empty()).then(|| (self.field.to_owned(), fault.to_owned()))
     }
 
     fn fits(&self, answer: &Response, said: &Said, is_failure: bool) -> bool {
@@ -213,7 +240,8 @@ impl ErrorTable {
     /// What an answer says; `what` is what was asked for, for people.
     #[must_use]
     pub fn judge(&self, answer: &Response, effect: Effect, what: &str) -> Judged {
-        let is_failure = !answer.is_success() || self.ok.is_some_and(|ok| !is_true(answer, ok));
+        let says_ok = self.ok.map(|ok| truth(answer, ok));
+        let is_failure = !answer.is_success() || says_ok.is_some_and(|said| said != Some(true));
         let of_success = |rule: &Rule| rule.statuses.is_some_and(|(first, _)| first < 300);
         if !is_failure && !self.rules.iter().any(of_success) {
             return Judged::Good;
@@ -227,13 +255,14 @@ impl ErrorTable {
             Some(rule) => match rule.means {
                 Means::Done => return Judged::Done,
                 Means::Exists => return Judged::Exists,
-                means => self.failed(answer, effect, what, &said, means, rule.advice),
+                _ => self.failed(answer, effect, what, &said, rule),
             },
             None if !is_failure => return Judged::Good,
             None => match answer.check(effect, what) {
+                Ok(()) if says_ok == Some(None) => unsaid(answer, effect, what),
                 // A refusal in the body of a success that nobody knows: asking again would not
                 // help.
-                Ok(()) => self.failed(answer, effect, what, &said, Means::Validation, ""),
+                Ok(()) => self.failed(answer, effect, what, &said, &Rule::any()),
                 Err(error) => self.completed(answer, &said, error),
             },
         };
@@ -265,13 +294,13 @@ impl ErrorTable {
         effect: Effect,
         what: &str,
         said: &Said,
-        means: Means,
-        advice: &str,
+        rule: &Rule,
     ) -> AdapterError {
         let now = Utc::now();
         let retry_after = answer.retry_after(now);
         let transient = ErrorClass::Transient { retry_after };
-        let (class, text) = match means {
+        let advice = rule.advised(said);
+        let (class, text) = match rule.means {
             Means::Transient => (transient, "the platform cannot do it now"),
             Means::Later(wait) => {
                 let retry_after = retry_after.or(Some(wait));
@@ -302,7 +331,11 @@ impl ErrorTable {
             Means::Unsupported => (ErrorClass::Unsupported, "the platform cannot do this"),
             Means::Validation => (
                 ErrorClass::Validation {
-                    fields: self.faults(said),
+                    fields: rule
+                        .fault(&advice)
+                        .into_iter()
+                        .chain(self.faults(said))
+                        .collect(),
                 },
                 "the platform does not take the data",
             ),
@@ -314,14 +347,15 @@ impl ErrorTable {
             text.push_str("; it says: ");
             text.push_str(&words);
         }
-        if !advice.is_empty() {
+        let advised = format!("{} {advice}", rule.field);
+        if !advised.trim().is_empty() {
             text.push_str("; ");
-            text.push_str(advice);
+            text.push_str(advised.trim());
         }
         let mut error = AdapterError::new(class, text)
             .with_status(answer.status)
             .with_internal(answer.quote());
-        if let Means::RateLimited(scope, wait) = means {
+        if let Means::RateLimited(scope, wait) = rule.means {
             error = self.limited(answer, error, Some((scope, wait)));
         }
         error
@@ -372,22 +406,39 @@ impl ErrorTable {
         let faults = said.fields.iter().filter_map(|(theirs, fault)| {
             let known = self.fields.iter().find(|(name, _)| name == theirs);
             let ours = known.map_or_else(|| word(theirs), |(_, ours)| Some((*ours).to_owned()))?;
-            let fault: String = clean_text(fault.clone())
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(FAULT_MAX)
-                .collect();
+            let fault = line(fault);
             let is_said = !fault.trim().is_empty();
-            let fault = if is_said { fault } else { "is refused".into() };
+            let fault = if is_said { fault } else { REFUSED.into() };
             Some((ours, fault))
         });
         faults.take(FIELDS_MAX).collect()
     }
 }
 
-fn is_true(answer: &Response, pointer: &str) -> bool {
-    let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
-    body.is_some_and(|body| body.pointer(pointer) == Some(&serde_json::Value::Bool(true)))
+/// Whether a body says yes or no; `None` where it says neither.
+fn truth(answer: &Response, pointer: &str) -> Option<bool> {
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    body.pointer(pointer)?.as_bool()
+}
+
+/// A success that does not say whether it is one, where the platform says so each time: it is not
+/// to be trusted.
+fn unsaid(answer: &Response, effect: Effect, what: &str) -> AdapterError {
+    let class = lost(effect, ErrorClass::Transient { retry_after: None });
+    let text = format!(
+        "{what}: the platform answered {} with a body that cannot be read",
+        answer.status
+    );
+    AdapterError::new(class, text)
+        .with_status(answer.status)
+        .with_internal(answer.quote())
+}
+
+/// A text of a platform's, fit to publish.
+fn line(text: &str) -> String {
+    let text = clean_text(text.to_owned());
+    let line = text.chars().filter(|c| !c.is_control());
+    line.take(FAULT_MAX).collect()
 }
 
 /// A code or a field of a platform's, fit to publish.

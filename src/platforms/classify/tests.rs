@@ -598,7 +598,7 @@ fn slack_refuses_with_success_and_its_hook_by_a_word() {
         shapes: &[
             Shape::Json {
                 codes: &["/error"],
-                texts: &["/response_metadata/messages/0"],
+                texts: &["/needed", "/response_metadata/messages/0"],
                 fields: &[],
             },
             Shape::Text,
@@ -614,11 +614,15 @@ fn slack_refuses_with_success_and_its_hook_by_a_word() {
                 ])
                 .means(Means::Authentication),
             Rule::any()
-                .code(&[
-                    "missing_scope",
-                    "restricted_action*",
-                    "slack_connect_*_blocked",
-                ])
+                .code(&["missing_scope"])
+                .means(Means::Permission)
+                .advice("the app needs the scope {}"),
+            Rule::any()
+                .code(&["msg_too_long"])
+                .field("description")
+                .advice("is longer than it takes"),
+            Rule::any()
+                .code(&["restricted_action*", "slack_connect_*_blocked"])
                 .means(Means::Permission),
             Rule::any()
                 .code(&["not_in_channel"])
@@ -668,6 +672,11 @@ fn slack_refuses_with_success_and_its_hook_by_a_word() {
         ("team_added_to_org", "transient 3600s"),
         ("already_reacted", "done"),
         ("unknown_method", "unsupported"),
+        ("missing_scope", "permission"),
+        (
+            "msg_too_long",
+            "validation description=is longer than it takes",
+        ),
         ("new_in_2031", "validation"),
     ] {
         assert_eq!(
@@ -680,6 +689,10 @@ fn slack_refuses_with_success_and_its_hook_by_a_word() {
         &SLACK,
         &[
             (200, r#"{"ok":true,"ts":"1"}"#, "good"),
+            // Neither yes nor no: a body cut off, or that of somebody else.
+            (200, r#"{"ok":tr"#, "unknown"),
+            (200, r#"{"ts":"1"}"#, "unknown"),
+            (200, "<html>", "unknown"),
             (404, "no_service", "gone"),
             (403, "invalid_token", "authentication"),
             (410, "channel_is_archived", "gone"),
@@ -696,6 +709,21 @@ fn slack_refuses_with_success_and_its_hook_by_a_word() {
         "posting the ticket: the credentials are not permitted to do this (not_in_channel); invite the bot into the \
          channel (/invite @bot)"
     );
+    let needs = r#"{"ok":false,"error":"missing_scope","needed":"chat:\u0007write"}"#;
+    for (body, advice) in [
+        (needs, "(missing_scope); the app needs the scope chat:write"),
+        (&no("missing_scope"), "(missing_scope)"),
+        (
+            &no("msg_too_long"),
+            "(msg_too_long); description is longer than it takes",
+        ),
+    ] {
+        let Judged::Failed(error) = SLACK.judge(&answer(200, &[], body), Effect::Create, "x")
+        else {
+            panic!("it is refused");
+        };
+        assert!(error.public.ends_with(advice), "{}", error.public);
+    }
     let read = SLACK.judge(&answer(200, &[], &no("fatal_error")), Effect::Read, "x");
     let Judged::Failed(error) = read else {
         panic!("it is refused");
