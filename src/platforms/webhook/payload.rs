@@ -3,102 +3,103 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
-use super::super::Operation;
 use crate::domain::{TicketView, UserRef, shown};
+use crate::platforms::mapping::FieldMap;
+use crate::platforms::{Facts, Holder, Operation};
 
 /// What stands for an event's members in a template: `{{data.title}}`.
 const OPEN: &str = "{{";
 const CLOSE: &str = "}}";
 
-/// The event of an operation, as a receiver without a template gets it. Custom fields go by their names there, where the
-/// integration maps them.
-pub(super) fn event_of(operation: &Operation<'_>, names: &Map<String, Value>) -> Value {
-    let (kind, more) = match operation {
-        Operation::Create { .. } => ("ticket.created", Map::new()),
-        Operation::Update { patch, .. } => (
-            "ticket.updated",
-            Map::from_iter([("changes".to_owned(), json!(patch))]),
-        ),
+/// The kind of an event that a new ticket makes.
+pub(super) const CREATED: &str = "ticket.created";
+
+/// The kind of an operation's event.
+pub(super) const fn kind_of(operation: &Operation<'_>) -> &'static str {
+    match operation {
+        Operation::Create { .. } => CREATED,
+        Operation::Update { .. } | Operation::Assign { .. } => "ticket.updated",
+        Operation::Status { .. } => "ticket.status_changed",
+        Operation::Comment { .. } => "ticket.comment_added",
+        Operation::Attach { .. } => "ticket.attachment_added",
+        Operation::Delete { .. } => "ticket.deleted",
+    }
+}
+
+/// The event of an operation, as a receiver without a template gets it. Custom fields go by their
+/// names there, where the integration maps them.
+pub(super) fn event_of(operation: &Operation<'_>, names: &FieldMap) -> Value {
+    let ticket = operation.ticket();
+    let mut data = json!({
+        "ticket_id": ticket.id, "title": ticket.title, "description": ticket.description,
+        "status": ticket.status, "priority": ticket.priority, "urgency": ticket.urgency, "category": ticket.category,
+        "department": ticket.department, "tags": ticket.tags, "custom_fields": renamed(ticket, names),
+        "assignee": ticket.assigned_to.as_ref().map(user), "requester": ticket.created_by.as_ref().map(user),
+        "external_id": ticket.external_id, "url": ticket.external_url,
+    });
+    match operation {
+        Operation::Create { .. } | Operation::Delete { .. } => {}
+        Operation::Update { patch, .. } => data["changes"] = json!(patch),
         Operation::Status {
             status,
             resolution_summary,
             ..
-        } => (
-            "ticket.status_changed",
-            Map::from_iter([
-                ("status".to_owned(), json!(status)),
-                ("resolution_summary".to_owned(), json!(resolution_summary)),
-            ]),
-        ),
-        Operation::Assign { assignee, .. } => (
-            "ticket.updated",
-            Map::from_iter([(
-                "changes".to_owned(),
-                json!({ "assignee": assignee.map(person) }),
-            )]),
-        ),
-        Operation::Comment { body, public, .. } => (
-            "ticket.comment_added",
-            Map::from_iter([(
-                "comment".to_owned(),
-                json!({ "body": body, "public": public }),
-            )]),
-        ),
-        Operation::Attach { file, .. } => (
-            "ticket.attachment_added",
-            Map::from_iter([(
-                "attachment".to_owned(),
-                json!({ "url": file.url, "name": file.name, "size": file.size, "content_type": file.media_type,
-                        "sha256": file.sha256 }),
-            )]),
-        ),
-        Operation::Delete { .. } => ("ticket.deleted", Map::new()),
-    };
-    let mut data = ticket_data(operation.ticket());
-    if !names.is_empty() {
-        let named = operation
-            .ticket()
-            .custom_fields
-            .iter()
-            .map(|(name, value)| (renamed(name, names, operation.ticket()), value.clone()));
-        data.insert("custom_fields".into(), Value::Object(named.collect()));
+        } => {
+            data["status"] = json!(status);
+            data["resolution_summary"] = json!(resolution_summary);
+        }
+        Operation::Assign { assignee, .. } => {
+            data["changes"] = json!({ "assignee": assignee.map(user) });
+        }
+        Operation::Comment { body, public, .. } => {
+            data["comment"] = json!({ "body": body, "public": public });
+        }
+        Operation::Attach { file, .. } => {
+            data["attachment"] = json!({
+                "url": file.url, "name": file.name, "size": file.size, "content_type": file.media_type,
+                "sha256": file.sha256,
+            });
+        }
     }
-    data.extend(more);
-    event(kind, operation.key().received_at, &data)
+    event(kind_of(operation), operation.key().received_at, &data)
 }
 
-/// What a custom field is called there. A name that another field of the ticket has already is not given: one of the two
-/// would be lost.
-fn renamed(name: &str, names: &Map<String, Value>, ticket: &TicketView) -> String {
-    let theirs = names.get(name).and_then(Value::as_str).unwrap_or(name);
-    let is_taken = ticket.custom_fields.keys().any(|other| {
-        other != name && names.get(other).and_then(Value::as_str).unwrap_or(other) == theirs
+/// Custom fields as the receiver calls them. A name that another field of the ticket has already is
+/// not given: one of the two would be lost.
+fn renamed(ticket: &TicketView, names: &FieldMap) -> Map<String, Value> {
+    let called = |ours: &str| names.theirs(ours).unwrap_or(ours).to_owned();
+    let fields = ticket.custom_fields.iter().map(|(ours, value)| {
+        let theirs = called(ours);
+        let mut others = ticket.custom_fields.keys().filter(|other| *other != ours);
+        let is_taken = others.any(|other| called(other) == theirs);
+        (if is_taken { ours.clone() } else { theirs }, value.clone())
     });
-    if is_taken { name } else { theirs }.to_owned()
+    fields.collect()
 }
 
-pub(super) fn event(kind: &str, at: DateTime<Utc>, data: &Map<String, Value>) -> Value {
+/// What an event says of a ticket.
+pub(super) fn facts(ticket: &TicketView, names: &FieldMap) -> Facts {
+    let assignee = ticket.assigned_to.as_ref();
+    let assignee = assignee.map(|user| Holder::Account(user.id.to_string()));
+    Facts {
+        title: Some(ticket.title.clone()),
+        description: Some(ticket.description.clone()),
+        status: Some(ticket.status.to_string()),
+        priority: Some(ticket.priority.to_string()),
+        assignee: Some(assignee.unwrap_or(Holder::Nobody)),
+        tags: Some(ticket.tags.clone()),
+        custom: renamed(ticket, names).into_iter().collect(),
+        ..Facts::default()
+    }
+}
+
+pub(super) fn event(kind: &str, at: DateTime<Utc>, data: &Value) -> Value {
     let timestamp = at.to_rfc3339_opts(SecondsFormat::Micros, true);
     json!({ "type": kind, "timestamp": timestamp, "data": data })
 }
 
-fn ticket_data(ticket: &TicketView) -> Map<String, Value> {
-    let value = json!({
-        "ticket_id": ticket.id, "title": ticket.title, "description": ticket.description,
-        "status": ticket.status, "priority": ticket.priority, "urgency": ticket.urgency, "category": ticket.category,
-        "department": ticket.department, "tags": ticket.tags, "custom_fields": ticket.custom_fields,
-        "assignee": ticket.assigned_to.as_ref().map(person),
-        "requester": ticket.created_by.as_ref().map(person),
-        "external_id": ticket.external_id, "url": ticket.external_url,
-    });
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
-}
-
-fn person(person: &UserRef) -> Value {
-    json!({ "id": person.id, "name": person.full_name, "email": person.email })
+fn user(user: &UserRef) -> Value {
+    json!({ "id": user.id, "name": user.full_name, "email": user.email })
 }
 
 /// A template with its placeholders filled. A text that is nothing but one placeholder becomes the value itself, of
@@ -233,81 +234,4 @@ fn at_path<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_custom_field_is_renamed_unless_another_has_the_name() {
-        let mut ticket = TicketView {
-            id: crate::domain::TicketId::new(uuid::Uuid::nil()),
-            title: String::new(),
-            description: String::new(),
-            status: crate::domain::TicketStatus::New,
-            priority: crate::domain::Priority::Low,
-            urgency: crate::domain::Priority::Low,
-            category: crate::domain::TicketCategory::General,
-            department: None,
-            assigned_to: None,
-            created_by: None,
-            tags: Vec::new(),
-            custom_fields: Map::from_iter([("a".to_owned(), json!(1))]),
-            external_id: None,
-            external_url: None,
-            external_ref: Map::new(),
-        };
-        let names = Map::from_iter([("a".to_owned(), json!("b"))]);
-
-        assert_eq!(renamed("a", &names, &ticket), "b");
-        ticket.custom_fields.insert("b".into(), json!(2));
-        assert_eq!(renamed("a", &names, &ticket), "a");
-        assert_eq!(renamed("b", &names, &ticket), "b");
-    }
-
-    #[test]
-    fn a_template_takes_values_whole_and_in_texts() {
-        let event = json!({ "type": "ticket.created", "data": { "title": "Fire \"here\"", "tags": ["a"], "n": 3, "none": null } });
-        let template = json!({
-            "text": "{{ data.title }} ({{data.n}}{{data.none}}) {{data.nowhere}}{{open",
-            "tags": "{{data.tags}}", "none": "{{data.nowhere}}", "list": ["{{type}}", 7, true],
-        });
-
-        assert_eq!(
-            fill(&template, &event, &mut 1_000).unwrap(),
-            json!({
-                "text": "Fire \"here\" (3) {{open", "tags": ["a"], "none": null, "list": ["ticket.created", 7, true],
-            })
-        );
-    }
-
-    #[test]
-    fn what_a_template_makes_has_an_end() {
-        let event =
-            json!({ "data": { "description": "x".repeat(1 << 20), "all": ["y".repeat(1 << 20)] } });
-        for placeholder in [
-            "{{data.description}}",
-            "a {{data.description}}",
-            "{{data.all}}",
-            "a {{data}}",
-        ] {
-            let template = json!(vec![placeholder; 3_000]);
-            let began = std::time::Instant::now();
-
-            assert_eq!(
-                fill(&template, &event, &mut (8 << 20)),
-                None,
-                "{placeholder}"
-            );
-            assert!(fill(&json!([placeholder]), &event, &mut (8 << 20)).is_some());
-            assert!(
-                began.elapsed().as_secs() < 5,
-                "{placeholder}: {:?}",
-                began.elapsed()
-            );
-        }
-        // Open and never closed: looked at once, not once for each.
-        let open = json!("{{".repeat(500_000));
-        let began = std::time::Instant::now();
-        assert_eq!(fill(&open, &event, &mut 0), Some(open.clone()));
-        assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
-    }
-}
+mod tests;
