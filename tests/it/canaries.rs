@@ -312,10 +312,12 @@ const WAYS: &[Way] = &[
     ("409", |say| Reply::Whole(409, String::new(), errors(say))),
     ("410", |say| Reply::Whole(410, String::new(), errors(say))),
     ("422", |say| Reply::Whole(422, String::new(), errors(say))),
+    // The first can be waited for; a table of errors waits long where none can.
     ("429", |say| {
+        let said = STANDARD.encode(say());
         Reply::Whole(
             429,
-            format!("Retry-After: {}\r\n", STANDARD.encode(say())),
+            format!("Retry-After: 1\r\nRetry-After: {said}\r\nX-RateLimit-Reset: {said}\r\n"),
             errors(say),
         )
     }),

@@ -1,16 +1,19 @@
-//! How a ticket, a comment and a change of status look in Slack: Block Kit, with a plain text beside it for
-//! notifications. Nothing here is a request.
+//! How a ticket, a comment and a change of status look in Slack: Block Kit, with a plain text beside
+//! it for notifications. Nothing here is a request.
 
 use serde_json::{Map, Value, json};
 
-use super::super::text::{Document, calm, cut, escape, one_line, pieces};
 use crate::domain::{TicketStatus, TicketView, UserRef};
+use crate::platforms::AdapterError;
+use crate::platforms::mapping::FieldMap;
+use crate::platforms::text::{Document, calm, cut, escape, one_line, pieces};
 
 /// Block Kit limits (reference/block-kit).
 const HEADER_MAX: usize = 150;
 const SECTION_MAX: usize = 3_000;
 const FIELDS_MAX: usize = 10;
-/// Sections that a long text may fill: all blocks together fail near 13,000 characters (`msg_blocks_too_long`).
+/// Sections that a long text may fill: all blocks together fail near 13,000 characters
+/// (`msg_blocks_too_long`).
 const SECTIONS_MAX: usize = 3;
 /// `chat.update` refuses a longer text (`msg_too_long`).
 const TEXT_MAX: usize = 3_000;
@@ -20,25 +23,32 @@ const TAGS_MAX: usize = 1_000;
 /// Characters of Markdown that are read: more than a message can show, whatever marks are in them.
 const READ_MAX: usize = 16_000;
 const URL_MAX: usize = 3_000;
+/// The block with the heading.
+pub(super) const TITLE: &str = "title";
+/// What is said of a text that is not all there.
+const CUT: &str = "cut: longer than a message of Slack";
 
 /// What an integration may change of it.
 pub(super) struct Style {
     /// The page of a ticket, with `{ticket_id}`.
     pub(super) ticket_url: Option<String>,
-    /// Custom field of ours → label.
-    pub(super) labels: Map<String, Value>,
+    /// Custom fields and their labels. One without a label goes by its own name.
+    pub(super) labels: FieldMap,
 }
 
-/// A message's contents.
-pub(super) struct Message {
-    pub(super) text: String,
-    pub(super) blocks: Vec<Value>,
-}
-
-/// A ticket's message, and what did not fit into it.
+/// A message, and what did not fit into it.
 pub(super) struct Shown {
-    pub(super) message: Message,
+    text: String,
+    blocks: Vec<Value>,
     pub(super) left_out: Map<String, Value>,
+}
+
+impl Shown {
+    /// What all messages have in common. `chat.update` would look for names and links in the text by
+    /// default, and what the others do by default is said as well: nobody is to be called by a text.
+    pub(super) fn contents(&self) -> Value {
+        json!({ "text": self.text, "blocks": self.blocks, "parse": "none", "link_names": false })
+    }
 }
 
 impl Style {
@@ -47,7 +57,7 @@ impl Style {
         let mut left_out = Map::new();
         let title = one_line(&ticket.title);
         let mut blocks = vec![json!({
-            "type": "header", "block_id": "title",
+            "type": "header", "block_id": TITLE,
             "text": { "type": "plain_text", "text": cut(&title, HEADER_MAX), "emoji": false },
         })];
         if title.chars().count() > HEADER_MAX {
@@ -55,14 +65,11 @@ impl Style {
             let text = format!("cut in the heading to {HEADER_MAX} characters; whole below it");
             left_out.insert("title".into(), text.into());
         }
-        let (description, read) = mrkdwn(&ticket.description);
+        let (description, read) = Document::parse(&ticket.description, READ_MAX).mrkdwn();
         let (sections, whole) = sections("desc", &description);
         blocks.extend(sections);
         if !(read && whole) {
-            left_out.insert(
-                "description".into(),
-                "cut: longer than a message of Slack".into(),
-            );
+            left_out.insert("description".into(), CUT.into());
         }
         let (facts, more) = self.facts(ticket);
         blocks.push(json!({ "type": "section", "block_id": "facts", "fields": facts }));
@@ -71,24 +78,8 @@ impl Style {
             left_out.insert("custom_fields".into(), text.into());
         }
         if !ticket.tags.is_empty() {
-            let tags: Vec<String> = ticket
-                .tags
-                .iter()
-                .map(|tag| format!("`{}`", escape(&tag.replace('`', "'"))))
-                .collect();
-            let mut line = String::new();
-            for tag in tags {
-                if line.len() + tag.len() > TAGS_MAX {
-                    line.push('…');
-                    break;
-                }
-                line.push_str(&tag);
-                line.push(' ');
-            }
-            blocks.push(json!({
-                "type": "context", "block_id": "tags",
-                "elements": [text_object(line.trim_end())],
-            }));
+            let elements = [text_object(&tags(&ticket.tags))];
+            blocks.push(json!({ "type": "context", "block_id": "tags", "elements": elements }));
         }
         if let Some(url) = self.link(ticket) {
             blocks.push(json!({
@@ -99,22 +90,16 @@ impl Style {
                 }],
             }));
         }
-        let text = format!(
-            "{} ({}, {})",
-            cut(&title, TEXT_MAX - 50),
-            ticket.priority,
-            ticket.status
-        );
+        let title = cut(&title, TEXT_MAX - 50);
+        let text = format!("{title} ({}, {})", ticket.priority, ticket.status);
         Shown {
-            message: Message {
-                text: calm(&text),
-                blocks,
-            },
+            text: calm(&text),
+            blocks,
             left_out,
         }
     }
 
-    /// What is known beside the text, and how many custom fields found no place.
+    /// What is known beside the text, and how many custom fields were left out.
     fn facts(&self, ticket: &TicketView) -> (Vec<Value>, usize) {
         let mut facts = vec![
             fact("Status", ticket.status.as_str()),
@@ -122,24 +107,23 @@ impl Style {
             fact("Category", ticket.category.as_str()),
             fact("Urgency", ticket.urgency.as_str()),
         ];
-        if let Some(department) = &ticket.department {
-            facts.push(fact("Department", department));
+        let (assignee, requester) = (ticket.assigned_to.as_ref(), ticket.created_by.as_ref());
+        let more = [
+            ("Department", ticket.department.clone()),
+            ("Assignee", assignee.map(name)),
+            ("Requester", requester.map(name)),
+        ];
+        let more = more
+            .into_iter()
+            .filter_map(|(label, value)| Some(fact(label, &value?)));
+        facts.extend(more);
+        let free = FIELDS_MAX - facts.len();
+        for (field, value) in ticket.custom_fields.iter().take(free) {
+            let text = value.as_str().map(str::to_owned);
+            let value = text.unwrap_or_else(|| value.to_string());
+            facts.push(fact(self.labels.theirs(field).unwrap_or(field), &value));
         }
-        if let Some(person) = &ticket.assigned_to {
-            facts.push(fact("Assignee", &name(person)));
-        }
-        if let Some(person) = &ticket.created_by {
-            facts.push(fact("Requester", &name(person)));
-        }
-        let room = FIELDS_MAX - facts.len();
-        for (field, value) in ticket.custom_fields.iter().take(room) {
-            let label = self.labels.get(field).and_then(Value::as_str);
-            let value = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            facts.push(fact(label.unwrap_or(field), &value));
-        }
-        (facts, ticket.custom_fields.len().saturating_sub(room))
+        (facts, ticket.custom_fields.len().saturating_sub(free))
     }
 
     fn link(&self, ticket: &TicketView) -> Option<String> {
@@ -149,21 +133,30 @@ impl Style {
     }
 }
 
-/// A reply in a thread, from Markdown, and what did not fit into it; nothing where it would show nothing.
-pub(super) fn reply(field: &str, markdown: &str) -> Option<Shown> {
-    let (text, read) = mrkdwn(markdown);
+/// The heading of a ticket's message as a listing shows it: a text in which nothing is escaped.
+pub(super) fn heading(title: &str) -> String {
+    unescaped(&cut(&one_line(title), HEADER_MAX))
+}
+
+/// A text of Slack's without its entities.
+pub(super) fn unescaped(text: &str) -> String {
+    let text = text.replace("&lt;", "<").replace("&gt;", ">");
+    text.replace("&amp;", "&")
+}
+
+/// A reply in a thread, from Markdown. Slack refuses one that shows nothing.
+pub(super) fn reply(field: &str, markdown: &str) -> Result<Shown, AdapterError> {
+    let (text, read) = Document::parse(markdown, READ_MAX).mrkdwn();
     let (blocks, whole) = sections("reply", &text);
     if blocks.is_empty() {
-        return None;
+        let fault = "shows nothing: there is no visible character in it, so Slack would refuse it; give it a text";
+        return Err(AdapterError::field(field, fault));
     }
-    let mut left_out = Map::new();
-    if !(read && whole) {
-        left_out.insert(field.into(), "cut: longer than a message of Slack".into());
-    }
-    let text = calm(&pieces(&text, TEXT_MAX, 1).0.concat());
-    Some(Shown {
-        message: Message { text, blocks },
-        left_out,
+    let cut = (!(read && whole)).then(|| (field.to_owned(), Value::from(CUT)));
+    Ok(Shown {
+        text: calm(&pieces(&text, TEXT_MAX, 1).0.concat()),
+        blocks,
+        left_out: cut.into_iter().collect(),
     })
 }
 
@@ -176,11 +169,12 @@ pub(super) fn status_text(status: TicketStatus, summary: Option<&str>) -> String
 }
 
 /// What `integration.test` posts.
-pub(super) fn test() -> Message {
+pub(super) fn test() -> Shown {
     let text = "A test message of Ticketwire. It can be deleted.".to_owned();
-    Message {
+    Shown {
         blocks: sections("test", &text).0,
         text,
+        left_out: Map::new(),
     }
 }
 
@@ -195,106 +189,36 @@ fn sections(id: &str, text: &str) -> (Vec<Value>, bool) {
     (sections.collect(), whole)
 }
 
+/// Tags in a line, as many as it holds.
+fn tags(tags: &[String]) -> String {
+    let mut line = String::new();
+    for tag in tags {
+        let tag = format!("`{}`", escape(&tag.replace('`', "'")));
+        if line.len() + tag.len() > TAGS_MAX {
+            line.push('…');
+            break;
+        }
+        line.push_str(&tag);
+        line.push(' ');
+    }
+    line.trim_end().to_owned()
+}
+
 fn fact(label: &str, value: &str) -> Value {
     let (label, value) = (cut(&one_line(label), FACT_MAX), cut(value, FACT_MAX));
     text_object(&format!("*{label}*\n{value}"))
 }
 
-/// A text with marks. `verbatim`, or Slack looks for names in it: `@here` would call everybody, `#general` be a link.
+/// A text with marks. `verbatim`, or Slack looks for names in it: `@here` would call everybody,
+/// `#general` be a link.
 fn text_object(text: &str) -> Value {
     json!({ "type": "mrkdwn", "text": text, "verbatim": true })
 }
 
-fn name(person: &UserRef) -> String {
-    person
-        .full_name
-        .clone()
-        .or_else(|| person.email.clone())
-        .unwrap_or_else(|| person.id.to_string())
-}
-
-/// Markdown as mrkdwn, and whether all of it is in there.
-fn mrkdwn(markdown: &str) -> (String, bool) {
-    Document::parse(markdown, READ_MAX).mrkdwn()
+fn name(user: &UserRef) -> String {
+    let name = user.full_name.as_ref().or(user.email.as_ref());
+    name.cloned().unwrap_or_else(|| user.id.to_string())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{Priority, TicketCategory, TicketId};
-
-    fn ticket(title: &str, description: &str) -> TicketView {
-        TicketView {
-            id: TicketId::new(uuid::Uuid::nil()),
-            title: title.into(),
-            description: description.into(),
-            status: TicketStatus::New,
-            priority: Priority::High,
-            urgency: Priority::High,
-            category: TicketCategory::Bug,
-            department: Some("@here".into()),
-            assigned_to: None,
-            created_by: None,
-            tags: vec!["#general".into()],
-            custom_fields: Map::from_iter([("@channel".to_owned(), json!({ "a": "@here" }))]),
-            external_id: None,
-            external_url: None,
-            external_ref: Map::new(),
-        }
-    }
-
-    fn style() -> Style {
-        Style {
-            ticket_url: None,
-            labels: Map::new(),
-        }
-    }
-
-    #[test]
-    fn a_title_too_long_for_a_heading_is_whole_in_the_body() {
-        let long = "word ".repeat(80);
-        let shown = style().ticket(&ticket(&long, ""));
-
-        let header = shown.message.blocks[0]["text"]["text"].as_str().unwrap();
-        assert!(header.chars().count() <= HEADER_MAX && header.ends_with('…'));
-        assert_eq!(shown.message.blocks[1]["text"]["text"], long.trim());
-        assert!(shown.left_out.contains_key("title"));
-        assert!(
-            !style()
-                .ticket(&ticket("short", ""))
-                .left_out
-                .contains_key("title")
-        );
-    }
-
-    /// Every text object with marks in a message.
-    fn with_marks<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
-        if value["type"] == "mrkdwn" {
-            found.push(value);
-        }
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| with_marks(item, found)),
-            Value::Object(map) => map.values().for_each(|item| with_marks(item, found)),
-            _ => {}
-        }
-    }
-
-    #[test]
-    fn every_text_with_marks_is_verbatim_and_the_plain_one_is_calm() {
-        let shown = style().ticket(&ticket(&"@here ".repeat(60), "@channel"));
-        let said = reply("body", "@everyone").unwrap();
-        for message in [&shown.message, &said.message, &test()] {
-            let blocks = Value::from(message.blocks.clone());
-            let mut found = Vec::new();
-            with_marks(&blocks, &mut found);
-            assert!(!found.is_empty());
-            assert!(
-                found.iter().all(|text| text["verbatim"] == true),
-                "{blocks:#}"
-            );
-            for called in ["@here", "@channel", "@everyone"] {
-                assert!(!message.text.contains(called), "{}", message.text);
-            }
-        }
-    }
-}
+mod tests;

@@ -61,7 +61,7 @@ fn slack() -> Row {
         operations: OPERATIONS.to_vec(),
         reads_answers: true,
         blind: Some(json!({ "shows_metadata": false })),
-        reads: false,
+        reads: true,
         peculiar: vec![
             same("409", Fault::status(409), "conflict"),
             same("invalid_auth", refuses("invalid_auth"), "authentication"),
@@ -892,5 +892,101 @@ async fn a_stored_id_that_names_no_message_is_said_and_nothing_is_sent() {
         let recent = world.sandbox.ledger(site).recent;
         assert_eq!(recent.len(), before, "{channel} {ts}: {recent:?}");
     }
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_lists_tickets_of_ours_goes_on_behind_them_and_changes_nothing() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/synced";
+    let id = channel(&world, site, json!({})).await;
+    let (create, ticket) = world.create_at(id, "Ours").await;
+    world.succeeds(create).await;
+    // What another app posts is no ticket of ours, whatever marker it carries.
+    let acting_as = |bot: &str| {
+        let settings = json!({ "bot_id": bot });
+        world.sandbox.configure(site, settings).unwrap();
+    };
+    acting_as("B0ANOTHER");
+    let (theirs, _) = world.create_at(id, "Theirs").await;
+    world.succeeds(theirs).await;
+    acting_as("B0SANDBOX");
+    let sync = async || {
+        let data = json!({ "integration_id": id });
+        let command = world.publish("integration.sync", data).await;
+        world.succeeds(command).await["data"]["result"].clone()
+    };
+    let listings = || {
+        let ledger = world.sandbox.ledger(site);
+        ledger.count("conversations.history").received
+    };
+
+    let first = sync().await;
+    assert_eq!(first["complete"], true, "{first}");
+    let counts = &first["counts"];
+    assert_eq!(
+        (&counts["seen"], &counts["unchanged"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(
+        (&counts["updated"], &counts["unknown"]),
+        (&json!(0), &json!(0))
+    );
+    assert_eq!(listings(), 1);
+
+    // The next one begins at the newest message: what it shows again is no news.
+    let second = sync().await;
+    assert_eq!(second["counts"]["updated"], 0, "{second}");
+    assert_eq!(second["counts"]["seen"], 0, "{second}");
+    let status = "SELECT status::text FROM tickets WHERE id = $1";
+    assert_eq!(world.text(status, &[&ticket]).await.as_deref(), Some("new"));
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_channels_are_listed_over_pages_and_searched_and_without_a_scope_the_public_ones() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "slack/channels";
+    let id = channel(&world, site, json!({})).await;
+    // The sandbox knows no such listing, so the answers are Slack's as its documentation has them.
+    let answers = |body: Value| {
+        let fault = Fault::status(200).body(body).on("unknown_method").times(1);
+        world.sandbox.inject(site, fault).unwrap();
+    };
+    let page = |channels: Value, next: &str| json!({ "ok": true, "channels": channels, "response_metadata": { "next_cursor": next } });
+    let ask = async |search: Value| {
+        let data = json!({ "integration_id": id, "search": search });
+        let answer = world.ask("integration.fields", data).await;
+        let fields = answer["data"]["result"]["fields"].as_array().cloned();
+        fields.unwrap_or_else(|| panic!("{answer:#} {}", worker.log()))
+    };
+    let support = json!({ "id": "C1", "name": "support", "is_member": true });
+    let general = json!({ "id": "C2", "name": "general" });
+
+    answers(page(json!([support]), "dGVhbQ=="));
+    answers(page(json!([general]), ""));
+    let all = ask(Value::Null).await;
+    let named: Vec<_> = all
+        .iter()
+        .map(|field| (&field["id"], &field["name"]))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            (&json!("C1"), &json!("#support")),
+            (&json!("C2"), &json!("#general"))
+        ]
+    );
+
+    answers(json!({ "ok": false, "error": "missing_scope", "needed": "groups:read" }));
+    answers(page(json!([support, general]), ""));
+    let found = ask(json!("GENER")).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (&found[0]["id"], &found[0]["type"]),
+        (&json!("C2"), &json!("channel"))
+    );
     drop(worker);
 }
