@@ -268,6 +268,11 @@ impl Connected<'_> {
         let mut file = File::of_bytes("log.txt", "text/plain", bytes);
         file.url = Some("https://files.example.test/log.txt".parse().unwrap());
         let ticket = &self.ticket;
+        // An update comes with the ticket as it is after the change.
+        let changed = TicketView {
+            title: "Changed".into(),
+            ..ticket.clone()
+        };
         let status = |status, resolution_summary| Operation::Status {
             ticket,
             status,
@@ -280,7 +285,7 @@ impl Connected<'_> {
                 key: key(MARKER),
             },
             Act::Update => Operation::Update {
-                ticket,
+                ticket: &changed,
                 patch: &patch,
                 key: key(marker),
             },
