@@ -47,6 +47,15 @@ impl Hooks {
     }
 }
 
+impl Hooks {
+    /// The same, of which these headers are kept.
+    #[must_use]
+    pub const fn keep(mut self, names: &'static [&'static str]) -> Self {
+        self.keep = names;
+        self
+    }
+}
+
 /// An answer to a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {

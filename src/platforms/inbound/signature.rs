@@ -105,6 +105,9 @@ pub enum When {
     Auth(AuthType),
     /// Those whose body has this member.
     Field(&'static str),
+    /// Those of an integration with a secret that begins so: what the secret is says what a proof
+    /// is.
+    Secret(&'static str),
 }
 
 /// Where the proof is.
@@ -148,6 +151,8 @@ pub enum Key {
     Base64,
     /// The key in base64, behind this prefix; a secret that begins otherwise is none of this scheme.
     Prefixed(&'static str),
+    /// The same, where the prefix may be missing.
+    MaybePrefixed(&'static str),
 }
 
 /// How the proof is written.
@@ -232,7 +237,7 @@ pub fn verify(
 ) -> Result<(), Rejected> {
     let scheme = schemes
         .iter()
-        .find(|scheme| scheme.when.fits(hit, auth_type));
+        .find(|scheme| scheme.when.fits(hit, auth_type, secrets));
     let scheme = scheme.ok_or(Rejected::Unsigned)?;
     let proofs = scheme.value.proofs(hit).ok_or(Rejected::Unsigned)?;
     if secrets.is_empty() {
@@ -262,7 +267,7 @@ pub fn verify(
 }
 
 impl When {
-    fn fits(self, hit: &Hit<'_>, auth_type: AuthType) -> bool {
+    fn fits(self, hit: &Hit<'_>, auth_type: AuthType, secrets: &[SecretString]) -> bool {
         let starts = |value: &str, prefix: &str| {
             let start = value.get(..prefix.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
@@ -279,6 +284,10 @@ impl When {
             }
             Self::Auth(wanted) => wanted == auth_type,
             Self::Field(pointer) => hit.field(pointer).is_some(),
+            Self::Secret(prefix) => {
+                let begins = |secret: &SecretString| secret.expose_secret().starts_with(prefix);
+                secrets.iter().any(begins)
+            }
         }
     }
 }
@@ -353,6 +362,11 @@ impl Key {
             Self::Base64 => LENIENT.decode(secret.trim()).ok(),
             Self::Prefixed(prefix) => {
                 let coded = secret.trim().strip_prefix(prefix)?;
+                LENIENT.decode(coded).ok()
+            }
+            Self::MaybePrefixed(prefix) => {
+                let coded = secret.trim();
+                let coded = coded.strip_prefix(prefix).unwrap_or(coded);
                 LENIENT.decode(coded).ok()
             }
         }

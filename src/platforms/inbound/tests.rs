@@ -174,7 +174,6 @@ static MAIL: &[Scheme] = &[
             Piece::Body,
         ],
         time: stamped("x-twilio-email-event-webhook-timestamp", Unit::Seconds),
-        ..HMAC
     },
     Scheme {
         when: When::Field("/signature/signature"),
@@ -190,7 +189,7 @@ static MAIL: &[Scheme] = &[
 ];
 static STANDARD: &[Scheme] = &[
     Scheme {
-        when: When::HeaderHas("webhook-signature", "v1a,"),
+        when: When::Secret("whpk_"),
         value: Value::List("webhook-signature", "v1a,"),
         mac: Mac::Ed25519,
         key: Key::Prefixed("whpk_"),
@@ -572,10 +571,15 @@ fn what_each_vendor_signs_is_taken_with_either_of_two_secrets() {
 fn another_secret_none_and_an_empty_one_prove_nothing() {
     for vector in vectors() {
         let name = vector.name;
+        // Without a public key, a proof by one is none.
+        let expected = match name {
+            "standard webhooks, ed25519" => Rejected::Unsigned,
+            _ => Rejected::BadSignature,
+        };
         let wrong = vector.verified(&["another secret"], at(0));
-        assert_eq!(wrong, Err(Rejected::BadSignature), "{name}");
+        assert_eq!(wrong, Err(expected), "{name}");
         let empty = vector.verified(&[""], at(0));
-        assert_eq!(empty, Err(Rejected::BadSignature), "{name}");
+        assert_eq!(empty, Err(expected), "{name}");
         let none = vector.verified(&[], at(0));
         assert_eq!(none, Err(Rejected::NoSecret), "{name}");
     }

@@ -21,6 +21,7 @@ mod connect;
 mod custom;
 mod facts;
 mod file;
+mod inbound;
 mod item;
 mod meta;
 mod reader;
@@ -38,7 +39,7 @@ use super::mapping::{FieldMap, Mapping};
 use super::tokens::OauthFlow;
 use super::users::Users;
 use super::{
-    Adapter, AdapterError, CallContext, CheckReport, Effect, Facts, Known, Operation,
+    Adapter, AdapterError, CallContext, CheckReport, Effect, Facts, Inbound, Known, Operation,
     OperationKind, Plan, Prepared, Protection, Reader, Receipt, Response, TestKind, TicketFacts,
     TokenFlow,
 };
@@ -216,6 +217,10 @@ impl Adapter for Jira {
     }
 
     fn reader(&self) -> Option<&dyn Reader> {
+        Some(self)
+    }
+
+    fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
     }
 

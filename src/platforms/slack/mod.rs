@@ -17,6 +17,7 @@
 //! [`reader`] what can be read back, and the checks.
 
 mod facts;
+mod inbound;
 mod item;
 mod listing;
 mod message;
@@ -35,9 +36,9 @@ use super::members::{Members, url};
 use super::path::below;
 use super::tokens::{Client, ClientAuth, Grant, OauthFlow};
 use super::{
-    Adapter, AdapterError, Auth, CallContext, CheckReport, Effect, Facts, Known, Operation,
-    OperationKind, Plan, Prepared, Protection, Reader, Receipt, Response, TestKind, TicketFacts,
-    TokenFlow, Unfinished,
+    Adapter, AdapterError, Auth, CallContext, CheckReport, Effect, Facts, Inbound, Known,
+    Operation, OperationKind, Plan, Prepared, Protection, Reader, Receipt, Response, TestKind,
+    TicketFacts, TokenFlow, Unfinished,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
@@ -197,6 +198,11 @@ impl Adapter for Slack {
             Way::Bot(bot) => bot.checked(context, test).await,
             Way::Hook(url) => reader::hook_checked(url, context, test).await,
         }
+    }
+
+    /// An incoming webhook belongs to an app, whose events come all the same.
+    fn inbound(&self) -> Option<&dyn Inbound> {
+        Some(self)
     }
 
     fn reader(&self) -> Option<&dyn Reader> {

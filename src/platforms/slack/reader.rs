@@ -340,16 +340,8 @@ fn whole(root: &MessageRef, thread: &[Listed], me: &Identity) -> Option<External
         .filter(|reply| reply.ts != root.ts && is_there(reply))
         .filter(|reply| !reply.is_by(me.bot_id.as_deref()) && reply.marker().is_none())
         .collect();
-    let files = said.iter().flat_map(|reply| reply.files.iter());
-    let files = files.map(|file| ExternalFile {
-        id: file.id.clone(),
-        name: file.name.clone(),
-        content_type: file.mimetype.clone(),
-        size: file.size,
-        url: None,
-    });
     Some(ExternalItem {
-        files: files.collect(),
+        files: said.iter().flat_map(|reply| files(reply)).collect(),
         comments: said.into_iter().map(comment).collect(),
         ..shown(root, message, me)
     })
@@ -380,7 +372,18 @@ fn title(blocks: &Value) -> Option<String> {
     heading["text"]["text"].as_str().map(unescaped)
 }
 
-fn comment(reply: &Listed) -> ExternalComment {
+/// The files that came with a reply. Who fetches one needs the bot's token.
+pub(super) fn files(reply: &Listed) -> impl Iterator<Item = ExternalFile> {
+    reply.files.iter().map(|file| ExternalFile {
+        id: file.id.clone(),
+        name: file.name.clone(),
+        content_type: file.mimetype.clone(),
+        size: file.size,
+        url: None,
+    })
+}
+
+pub(super) fn comment(reply: &Listed) -> ExternalComment {
     ExternalComment {
         id: reply.ts.clone(),
         body: plain(&reply.text),
@@ -424,7 +427,7 @@ fn plain(text: &str) -> String {
 
 /// When a message was posted: seconds since 1970, with six decimals that must not be read as a
 /// floating-point number.
-fn moment(ts: &str) -> Option<DateTime<Utc>> {
+pub(super) fn moment(ts: &str) -> Option<DateTime<Utc>> {
     let (seconds, micros) = ts.split_once('.').unwrap_or((ts, "0"));
     let (seconds, micros): (i64, u32) = (seconds.parse().ok()?, micros.parse().ok()?);
     DateTime::from_timestamp(seconds, micros.checked_mul(1_000)?)

@@ -10,6 +10,7 @@
 //! [`payload`] the event that a receiver gets, [`sign`] the keys.
 
 mod facts;
+mod inbound;
 mod item;
 mod payload;
 mod sign;
@@ -25,8 +26,8 @@ use self::sign::Signer;
 use super::mapping::FieldMap;
 use super::members::{Members, url};
 use super::{
-    Adapter, AdapterError, Auth, CallContext, CheckReport, Effect, Facts, Known, Operation,
-    OperationKind, Plan, Protection, Receipt, Response, TestKind, TicketFacts,
+    Adapter, AdapterError, Auth, CallContext, CheckReport, Effect, Facts, Inbound, Known,
+    Operation, OperationKind, Plan, Protection, Receipt, Response, TestKind, TicketFacts,
 };
 use crate::domain::{Integration, Platform, Priority, TicketStatus, TicketView};
 use crate::secrets::Credentials;
@@ -158,6 +159,10 @@ impl Adapter for Webhook {
     }
 
     /// A receiver sends what it was sent: our words, and custom fields by its names.
+    fn inbound(&self) -> Option<&dyn Inbound> {
+        Some(self)
+    }
+
     fn ours(&self, facts: &Facts) -> TicketFacts {
         let facts = facts.clone();
         let custom = facts.custom.into_iter().map(|(theirs, value)| {

@@ -77,11 +77,11 @@ async fn changes_are_listed_over_pages_each_item_with_its_mark() {
             }
         }
         let item = site.item();
-        let ours = seen
+        let mut ours = seen
             .iter()
             .filter(|change| change.item.address() == item.address());
         let last = ours
-            .last()
+            .next_back()
             .unwrap_or_else(|| panic!("{}: {seen:?}", row.name));
         if last.whole {
             assert_eq!(last.facts.title.as_deref(), Some("Changed"), "{}", row.name);
