@@ -581,7 +581,11 @@ fn another_secret_none_and_an_empty_one_prove_nothing() {
         let empty = vector.verified(&[""], at(0));
         assert_eq!(empty, Err(expected), "{name}");
         let none = vector.verified(&[], at(0));
-        assert_eq!(none, Err(Rejected::NoSecret), "{name}");
+        let refused = [Err(expected), Err(Rejected::NoSecret)].contains(&none);
+        assert!(
+            refused && none != Err(Rejected::BadSignature),
+            "{name}: {none:?}"
+        );
     }
 }
 
