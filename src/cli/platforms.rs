@@ -169,6 +169,7 @@ fn facts_json(facts: &Descriptor) -> Value {
     let base_url = match facts.base_url {
         BaseUrl::Required => "required".to_owned(),
         BaseUrl::Default(url) => format!("default {url}"),
+        BaseUrl::Never(name) => format!("not taken: settings.{name} says where it is"),
         BaseUrl::UnlessSetting(name) => format!("required unless settings.{name} is given"),
         BaseUrl::UnlessCredential(name) => format!("required unless credentials.{name} is given"),
         BaseUrl::Target(names) => format!("required unless {} is given", names.join(" or ")),

@@ -210,7 +210,15 @@ fn url_faults(
         BaseUrl::UnlessCredential(name) => (!is_filled(credentials.get(name)), Shape::Base),
         BaseUrl::UnlessSetting(name) => (lacks(name), Shape::Base),
         BaseUrl::Target(names) => (names.iter().all(|name| lacks(name)), Shape::Url),
+        BaseUrl::Never(_) => (false, Shape::Base),
     };
+    if let (BaseUrl::Never(name), true, true) =
+        (descriptor.base_url, is_given, row.base_url.is_some())
+    {
+        let platform = descriptor.platform;
+        let fault = format!("is not for {platform}: give settings.{name} in its place");
+        found.add("base_url", fault);
+    }
     match row.base_url.as_deref() {
         None if is_needed => {
             found.add(

@@ -242,6 +242,8 @@ pub enum BaseUrl {
     /// Is itself what is sent to, with its query; required unless one of these members is present,
     /// a setting or a credential.
     Target(&'static [&'static str]),
+    /// May not be given: this setting says where the platform is.
+    Never(&'static str),
 }
 
 /// A setting every platform has: whether the commands of an integration whose credential is refused fail (`fail`, the
@@ -357,7 +359,8 @@ fn destinations(
         BaseUrl::Required
         | BaseUrl::UnlessCredential(_)
         | BaseUrl::UnlessSetting(_)
-        | BaseUrl::Target(_) => None,
+        | BaseUrl::Target(_)
+        | BaseUrl::Never(_) => None,
     });
     let mut found = BTreeMap::new();
     if let Some(text) = base_url {
@@ -463,8 +466,8 @@ mod tests {
 
     #[test]
     fn every_setting_that_could_be_a_host_is_a_destination() {
-        // Shown to people; nothing is sent there.
-        const SHOWN: [&str; 1] = ["ticket_url"];
+        // Shown to people; no credential is sent there.
+        const SHOWN: [&str; 3] = ["ticket_url", "message_id_domain", "reply_domain"];
         let parts = ["url", "host", "domain", "endpoint", "server", "address_of"];
         let mut seen = 0;
         for facts in all() {
