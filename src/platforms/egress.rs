@@ -106,7 +106,10 @@ impl EgressPolicy {
         let found = match parsed {
             Ok(address) => vec![SocketAddr::new(address, port)],
             Err(name) if name.is_empty() => {
-                return Err(AdapterError::field("smtp_host", "is not a host name"));
+                return Err(AdapterError::field(
+                    "settings.smtp_host",
+                    "is not a host name",
+                ));
             }
             Err(name) => match tokio::net::lookup_host((name.as_str(), port)).await {
                 Ok(found) => found.collect(),
@@ -334,7 +337,10 @@ mod tests {
         assert_eq!(found, ["127.0.0.1:2525".parse().unwrap()]);
         for host in ["", "a b", "a/b", "user@host"] {
             let refused = strict.addresses(host, 25).await.unwrap_err();
-            assert!(refused.public.starts_with("smtp_host"), "{host}: {refused}");
+            assert!(
+                refused.public.starts_with("settings.smtp_host"),
+                "{host}: {refused}"
+            );
         }
         assert!(strict.check_plain("x").is_err() && open.check_plain("x").is_ok());
     }

@@ -377,7 +377,7 @@ async fn refused_recipients_are_left_out_and_told_unless_all_are() {
     partly.to.clear();
     assert_eq!(
         validation_of(&bench.send(&partly).await.unwrap_err()),
-        ["to".to_owned()].into()
+        ["settings.to".to_owned()].into()
     );
     assert_eq!(bench.ledger("acme").issues.len(), 1);
 }
@@ -410,7 +410,7 @@ async fn a_certificate_that_is_not_trusted_is_a_matter_of_configuration() {
 
         assert_eq!(
             validation_of(&error),
-            ["smtp_host".to_owned()].into(),
+            ["settings.smtp_host".to_owned()].into(),
             "{error}"
         );
         assert!(error.public.contains("authority"), "{error}");
@@ -432,7 +432,7 @@ async fn a_certificate_that_is_not_trusted_is_a_matter_of_configuration() {
         .unwrap_err();
     assert_eq!(
         validation_of(&error),
-        ["security".to_owned()].into(),
+        ["settings.security".to_owned()].into(),
         "{error}"
     );
 }
@@ -464,7 +464,7 @@ async fn a_certificate_for_another_name_is_refused_and_localhost_is_right() {
 
     assert_eq!(
         validation_of(&error),
-        ["smtp_host".to_owned()].into(),
+        ["settings.smtp_host".to_owned()].into(),
         "{error}"
     );
     assert!(error.public.contains("another host name"), "{error}");
@@ -490,7 +490,7 @@ async fn without_starttls_nothing_is_sent_in_the_clear() {
 
     assert_eq!(
         validation_of(&error),
-        ["security".to_owned()].into(),
+        ["settings.security".to_owned()].into(),
         "{error}"
     );
     assert_eq!(bench.ledger("acme").count("auth").received, 0);
@@ -762,7 +762,11 @@ async fn a_mail_that_the_server_cannot_take_is_not_begun() {
     international.to = vec![address("jürgen@bücher.example")];
     bench.fault("ascii", says("8BITMIME"));
     let error = bench.send(&international).await.unwrap_err();
-    assert_eq!(validation_of(&error), ["to".to_owned()].into(), "{error}");
+    assert_eq!(
+        validation_of(&error),
+        ["settings.to".to_owned()].into(),
+        "{error}"
+    );
     assert_eq!(bench.ledger("ascii").count("mail").received, 0);
 
     bench.send(&international).await.unwrap();

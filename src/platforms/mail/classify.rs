@@ -136,20 +136,27 @@ fn permanent(reply: &Reply, stage: Stage) -> ErrorClass {
             ErrorClass::RateLimited { retry_after: None }
         }
         (_, Some((5, 7, _))) => ErrorClass::Permission,
-        (_, Some((5, 1, 7 | 8))) => invalid("from_address", "is not taken by the mail server"),
+        (_, Some((5, 1, 7 | 8))) => {
+            invalid("settings.from_address", "is not taken by the mail server")
+        }
         (_, Some((5, 1, 1 | 2 | 3 | 6 | 10) | (5, 4, 1) | (5, 2, 1))) => ErrorClass::NotFound,
         (_, Some((5, 3, 4) | (5, 2, 3))) => {
             invalid("attachments", "make the mail too big for the mail server")
         }
         // An AUTH without a better word: the mechanism or the form of the credentials is not taken.
         _ if stage == Stage::Auth => ErrorClass::Authentication,
-        (552, _) if stage == Stage::Recipient => invalid("to", "has a mailbox that is full"),
+        (552, _) if stage == Stage::Recipient => {
+            invalid("settings.to", "has a mailbox that is full")
+        }
         (552, None) => invalid("attachments", "make the mail too big for the mail server"),
         (550 | 551 | 553, None) if stage == Stage::Recipient => ErrorClass::NotFound,
         (550 | 551 | 553, None) if stage == Stage::Sender => ErrorClass::Permission,
         _ => match stage {
-            Stage::Sender => invalid("from_address", "is not taken by the mail server"),
-            Stage::Recipient => invalid("to", "has an address that the mail server does not take"),
+            Stage::Sender => invalid("settings.from_address", "is not taken by the mail server"),
+            Stage::Recipient => invalid(
+                "settings.to",
+                "has an address that the mail server does not take",
+            ),
             Stage::Greeting
             | Stage::Hello
             | Stage::StartTls

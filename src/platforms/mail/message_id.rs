@@ -10,7 +10,7 @@ impl MessageId {
     /// `<left@domain>`.
     ///
     /// # Errors
-    /// Validation of `message_id_domain`, where the two do not make one.
+    /// Validation of `settings.message_id_domain`, where the two do not make one.
     pub fn new(left: &str, domain: &str) -> Result<Self, AdapterError> {
         // RFC 5322 §3.6.4: dot-atom-text on both sides. Nothing in it can end the header.
         let fits = |text: &str| {
@@ -25,7 +25,7 @@ impl MessageId {
             Ok(Self(id))
         } else {
             Err(AdapterError::field(
-                "message_id_domain",
+                "settings.message_id_domain",
                 "makes no Message-ID",
             ))
         }

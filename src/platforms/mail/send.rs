@@ -43,7 +43,7 @@ impl MailClient {
         mail: &Mail,
     ) -> Result<Accepted, AdapterError> {
         if mail.to.is_empty() {
-            return Err(AdapterError::field("to", "names nobody"));
+            return Err(AdapterError::field("settings.to", "names nobody"));
         }
         let mut session = self.ready(context, &mail.server).await?;
         let accepted = session.transact(mail, context.permit).await?;
@@ -187,7 +187,7 @@ impl MailClient {
     ) -> Result<Box<dyn Wire>, AdapterError> {
         let name = host.trim_start_matches('[').trim_end_matches([']', '.']);
         let name = ServerName::try_from(name.to_owned())
-            .map_err(|_| AdapterError::field("smtp_host", "is not a host name"))?;
+            .map_err(|_| AdapterError::field("settings.smtp_host", "is not a host name"))?;
         let time = limit.left().min(CONNECT_TIMEOUT);
         let connector = TlsConnector::from(Arc::clone(&self.tls));
         match tokio::time::timeout(time, connector.connect(name, wire)).await {
@@ -232,10 +232,10 @@ fn tls_trouble(host: &str, error: &std::io::Error) -> AdapterError {
             | Trouble::Expired
             | Trouble::NotYetValid
             | Trouble::Revoked),
-        ) => AdapterError::field("smtp_host", said(found)),
+        ) => AdapterError::field("settings.smtp_host", said(found)),
         Some(Trouble::NotTls) => AdapterError::field(
-            "security",
-            format!("does not fit smtp_port: {host} does not speak TLS there from the first byte"),
+            "settings.security",
+            format!("does not fit settings.smtp_port: {host} does not speak TLS there from the first byte"),
         ),
         Some(_) | None => unreachable(host, error),
     }

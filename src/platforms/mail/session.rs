@@ -75,7 +75,7 @@ impl Session {
         if !self.features.starttls {
             let text = "does not fit: the mail server does not offer STARTTLS, and nothing is sent \
                         in the clear";
-            return Err(AdapterError::field("security", text));
+            return Err(AdapterError::field("settings.security", text));
         }
         let reply = self.ask("STARTTLS").await?;
         positive(reply, Stage::StartTls)?;
@@ -142,15 +142,15 @@ impl Session {
         let plain = mail.message.bytes().is_ascii();
         let odd = |address: &&MailAddress| !address.as_str().is_ascii();
         let odd = if odd(&&mail.from) {
-            Some("from_address")
+            Some("settings.from_address")
         } else {
-            mail.to.iter().find(odd).map(|_| "to")
+            mail.to.iter().find(odd).map(|_| "settings.to")
         };
         if odd.is_some() || !plain {
             if !self.features.utf8 {
                 let fault =
                     "has letters before the @ that this mail server does not take (SMTPUTF8)";
-                return Err(AdapterError::field(odd.unwrap_or("to"), fault));
+                return Err(AdapterError::field(odd.unwrap_or("settings.to"), fault));
             }
             parameters.push_str(" SMTPUTF8");
         }
@@ -195,7 +195,7 @@ impl Session {
         };
         let at = errors.iter().position(passing).unwrap_or(0);
         let error = (at < errors.len()).then(|| errors.swap_remove(at));
-        Err(error.unwrap_or_else(|| AdapterError::field("to", "names nobody")))
+        Err(error.unwrap_or_else(|| AdapterError::field("settings.to", "names nobody")))
     }
 
     /// Sends the message itself: from the final dot on, the mail may be sent.

@@ -96,7 +96,11 @@ fn every_reply_of_the_table_has_its_class() {
         ),
         (Recipient, "551 5.1.6 Mailbox has moved", "notfound"),
         (Recipient, "550 5.2.1 Mailbox disabled", "notfound"),
-        (Recipient, "552 5.2.2 Mailbox full", "validation to"),
+        (
+            Recipient,
+            "552 5.2.2 Mailbox full",
+            "validation settings.to",
+        ),
         // Data.
         (
             Sender,
@@ -112,14 +116,14 @@ fn every_reply_of_the_table_has_its_class() {
         (
             Sender,
             "555 5.5.4 Unsupported option",
-            "validation from_address",
+            "validation settings.from_address",
         ),
         (
             Sender,
             "501 5.1.7 Bad sender address syntax",
-            "validation from_address",
+            "validation settings.from_address",
         ),
-        (Recipient, "501 Syntax error", "validation to"),
+        (Recipient, "501 Syntax error", "validation settings.to"),
         (Message, "554 5.6.0 Message content rejected", "validation "),
         (Message, "550 refused", "validation "),
         (Data, "503 5.5.1 Bad sequence of commands", "validation "),
