@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use ticketwire::platforms::mail::{MailAuth, MailClient, Security};
+use ticketwire::platforms::mail::{Mail, MailAuth, MailClient, Security};
 use ticketwire::platforms::{
     AdapterError, EgressPolicy, ErrorClass, File, Redaction, SendPermit, redacting,
 };
@@ -907,4 +907,31 @@ async fn a_probe_logs_in_and_sends_nothing() {
         (ledger.count("auth").received, ledger.count("mail").received),
         (2, 0)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_is_tried_and_taken_back_and_nothing_is_sent() {
+    let bench = MailBench::new().await;
+    let mut tried = mail(bench.server("tried", Security::None));
+    tried.to.push(address("unknown@example.net"));
+    let attempt = async |mail: &Mail| {
+        bench
+            .client
+            .try_envelope(&bench.exchange(&bench.free), mail)
+            .await
+    };
+
+    let refused = attempt(&tried).await.unwrap();
+
+    assert_eq!(refused.len(), 1);
+    assert_eq!(
+        (refused[0].address.as_str(), refused[0].code),
+        ("unknown@example.net", 550)
+    );
+    let fault = Fault::status(553).body(json!("5.7.1 not owned by user"));
+    bench.fault("tried", fault.on("mail"));
+    let error = attempt(&tried).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Permission);
+    let ledger = bench.ledger("tried");
+    assert!(ledger.issues.is_empty() && ledger.count("data_start").received == 0);
 }

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use super::auth::LogIn;
 use super::dialogue::Wire;
 use super::session::{Limit, Session};
-use super::{Accepted, Mail, MailAuth, MailClient, MailServer, Security};
+use super::{Accepted, Mail, MailAuth, MailClient, MailServer, RefusedRecipient, Security};
 use crate::platforms::backoff::{Verdict, in_place};
 use crate::platforms::{AdapterError, CallContext, ErrorClass};
 use crate::reach::Trouble;
@@ -68,6 +68,23 @@ impl MailClient {
         };
         session.quit().await;
         Ok(seen)
+    }
+
+    /// Names sender and recipients of a mail, takes both back, and sends nothing. Who would be left
+    /// out.
+    ///
+    /// # Errors
+    /// As [`MailClient::send`], without its unknown outcome.
+    pub async fn try_envelope(
+        &self,
+        context: &CallContext<'_>,
+        mail: &Mail,
+    ) -> Result<Vec<RefusedRecipient>, AdapterError> {
+        let mut session = self.ready(context, &mail.server).await?;
+        let refused = session.envelope(mail).await?;
+        session.reset().await?;
+        session.quit().await;
+        Ok(refused)
     }
 
     /// A session that is logged in.

@@ -114,16 +114,30 @@ impl Session {
         mail: &Mail,
         permit: &dyn SendPermit,
     ) -> Result<Accepted, AdapterError> {
-        let sender = format!("MAIL FROM:<{}>{}", mail.from, self.parameters(mail)?);
-        let reply = self.ask(&sender).await?;
-        positive(reply, Stage::Sender)?;
-        let refused = self.recipients(&mail.to).await?;
+        let refused = self.envelope(mail).await?;
         let reply = self.ask("DATA").await?;
         if reply.code != 354 {
             return Err(refusal(&reply, Stage::Data));
         }
         let reply = self.message(mail.message.bytes(), permit).await?;
         Ok(Accepted { reply, refused })
+    }
+
+    /// Names sender and recipients. Who is left out.
+    pub(super) async fn envelope(
+        &mut self,
+        mail: &Mail,
+    ) -> Result<Vec<RefusedRecipient>, AdapterError> {
+        let sender = format!("MAIL FROM:<{}>{}", mail.from, self.parameters(mail)?);
+        let reply = self.ask(&sender).await?;
+        positive(reply, Stage::Sender)?;
+        self.recipients(&mail.to).await
+    }
+
+    /// Takes the envelope back: nothing is sent.
+    pub(super) async fn reset(&mut self) -> Result<(), AdapterError> {
+        let reply = self.ask("RSET").await?;
+        positive(reply, Stage::Hello).map(drop)
     }
 
     /// What MAIL says of the message, where the server can take it at all.
