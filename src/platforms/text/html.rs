@@ -316,7 +316,10 @@ fn escape(here: Here, made: &mut String) {
     }
 }
 
-fn escaped(text: &str) -> String {
+/// A text as it stands between tags, and in an attribute: it opens none and ends none. What XML has
+/// no place for is left out.
+#[must_use]
+pub fn escaped(text: &str) -> String {
     let mut made = String::with_capacity(text.len());
     for c in text.chars() {
         let here = Here {

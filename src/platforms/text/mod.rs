@@ -43,7 +43,7 @@ pub use adf::is_cut;
 pub use bounds::head;
 pub use fit::{Max, fit, one_line, title};
 pub use gsm::{ascii_punctuation, segments};
-pub use html::Allowed;
+pub use html::{Allowed, escaped};
 pub use markdown::Dialect;
 pub use marker::{Marker, harmless_label};
 pub use mrkdwn::{cut, escape};
