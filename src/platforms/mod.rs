@@ -18,6 +18,7 @@ mod context;
 mod descriptor;
 mod driver;
 mod egress;
+pub mod email;
 mod error;
 pub(crate) mod file;
 mod guard;
@@ -86,6 +87,7 @@ pub use texts::off_runtime;
 #[must_use]
 pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
     match platform {
+        Platform::Email => Some(&email::DESCRIPTOR),
         Platform::Jira => Some(&jira::DESCRIPTOR),
         Platform::Slack => Some(&slack::DESCRIPTOR),
         Platform::Webhook => Some(&webhook::DESCRIPTOR),
@@ -95,7 +97,6 @@ pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
         | Platform::Salesforce
         | Platform::Hubspot
         | Platform::Teams
-        | Platform::Email
         | Platform::Sms
         | Platform::Zoom
         | Platform::Asana
@@ -130,6 +131,7 @@ fn adapter_of(
     credentials: &Credentials,
 ) -> Result<Box<dyn Adapter>, AdapterError> {
     Ok(match integration.platform {
+        Some(Platform::Email) => Box::new(email::Email::connect(integration, credentials)?),
         Some(Platform::Jira) => Box::new(jira::Jira::connect(integration, credentials)?),
         Some(Platform::Slack) => Box::new(slack::Slack::connect(integration, credentials)?),
         Some(Platform::Webhook) => Box::new(webhook::Webhook::connect(integration, credentials)?),
@@ -140,7 +142,6 @@ fn adapter_of(
             | Platform::Salesforce
             | Platform::Hubspot
             | Platform::Teams
-            | Platform::Email
             | Platform::Sms
             | Platform::Zoom
             | Platform::Asana
