@@ -13,6 +13,7 @@ use ticketwire::domain::{
     HealthStatus, Integration, IntegrationId, IntegrationStatus, OrganizationId, Priority,
     TicketCategory, TicketId, TicketPatch, TicketStatus, TicketView, UserRef,
 };
+use ticketwire::platforms::mail::MailClient;
 use ticketwire::platforms::{
     self, AccessToken, AdapterError, CallContext, DedupKey, Driver, EgressPolicy, ErrorClass, File,
     HttpClient, Operation, Receipt, Response, SendPermit, TokenSource,
@@ -51,6 +52,7 @@ pub(crate) fn class(error: &AdapterError) -> &'static str {
 pub(crate) struct Bench {
     pub(crate) sandbox: Sandbox,
     pub(crate) client: HttpClient,
+    pub(crate) mail: MailClient,
 }
 
 struct Free;
@@ -139,7 +141,11 @@ impl Bench {
             .await
             .unwrap();
         let client = HttpClient::new(here(), Duration::from_millis(800), 4).unwrap();
-        Self { sandbox, client }
+        Self {
+            sandbox,
+            client,
+            mail: mail_client(here()),
+        }
     }
 
     /// At a fresh site.
@@ -151,7 +157,7 @@ impl Bench {
 
     /// At an address.
     pub(crate) fn connect_to<'b>(&'b self, row: &'b Row, site: &str, url: &str) -> Connected<'b> {
-        let driver = adapter(row, url);
+        let driver = adapter(row, &self.places(row, url));
         let tokens = Tokens::default();
         *tokens.driver.lock().unwrap() = Some(Arc::clone(&driver));
         Connected {
@@ -165,6 +171,33 @@ impl Bench {
     }
 }
 
+/// Sends mails there; a step may take three seconds on a busy machine.
+pub(crate) fn mail_client(egress: EgressPolicy) -> MailClient {
+    MailClient::new(egress, Duration::from_secs(3), &[]).unwrap()
+}
+
+impl Bench {
+    /// What stands for places in a row's settings and credentials.
+    fn places(&self, row: &Row, base_url: &str) -> Vec<(&'static str, String)> {
+        let url = url::Url::parse(base_url).unwrap();
+        let mut mail_port = url.port_or_known_default().unwrap();
+        let site = url.path_segments().unwrap().next_back().unwrap_or_default();
+        if row.is_mail() && mail_port == self.sandbox.addr().port() {
+            mail_port = self.sandbox.smtp().port();
+            let settings = serde_json::json!({ "requires_auth": row.logs_in() });
+            let address = format!("{}/{site}", row.platform);
+            self.sandbox.configure(&address, settings).unwrap();
+        }
+        let site = if site.is_empty() { "nobody" } else { site };
+        vec![
+            ("{base}", base_url.to_owned()),
+            ("{site}", site.to_owned()),
+            ("{smtp_host}", url.host_str().unwrap().to_owned()),
+            ("{smtp_port}", mail_port.to_string()),
+        ]
+    }
+}
+
 /// This machine's own addresses, in the clear, too.
 pub(crate) fn here() -> EgressPolicy {
     EgressPolicy {
@@ -173,9 +206,13 @@ pub(crate) fn here() -> EgressPolicy {
     }
 }
 
-fn adapter(row: &Row, base_url: &str) -> Arc<Driver> {
+fn adapter(row: &Row, places: &[(&str, String)]) -> Arc<Driver> {
     let object = |value: &serde_json::Value| {
-        let text = value.to_string().replace("{base}", base_url);
+        let text = places
+            .iter()
+            .fold(value.to_string(), |text, (name, place)| {
+                text.replace(name, place)
+            });
         serde_json::from_str::<Map<_, _>>(&text).unwrap()
     };
     let integration = Integration {
@@ -188,7 +225,7 @@ fn adapter(row: &Row, base_url: &str) -> Arc<Driver> {
         enabled: true,
         status: IntegrationStatus::Active,
         auth_type: row.auth_type,
-        base_url: Some(base_url.into()),
+        base_url: Some(places[0].1.clone()),
         api_version: None,
         settings: object(&row.settings),
         credentials_sealed: None,
@@ -217,6 +254,7 @@ impl Connected<'_> {
         let deadline = Instant::now() + Duration::from_secs(5);
         let strangers = platforms::strangers(Some(self.row.platform));
         CallContext::new(&self.bench.client, deadline, &Free, &self.tokens, strangers)
+            .mailing(&self.bench.mail)
     }
 
     /// The item exists from now on.

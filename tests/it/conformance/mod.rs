@@ -15,13 +15,20 @@ use ticketwire::domain::Platform;
 use ticketwire::platforms::{self, HttpClient, Protection, TestKind};
 use ticketwire::sandbox::Fault;
 
-use self::bench::{Bench, Connected, class, here};
+use self::bench::{Bench, Connected, class, here, mail_client};
 pub(crate) use self::row::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 
 /// Every row of every platform.
 fn all_rows() -> Vec<Row> {
     let platforms = Platform::ALL.iter().copied();
     platforms.flat_map(crate::platforms::rows).collect()
+}
+
+/// Those that answer with a status of HTTP.
+fn rows_over_http() -> Vec<Row> {
+    let mut rows = all_rows();
+    rows.retain(|row| !row.is_mail());
+    rows
 }
 
 /// Does something for each row, all at once.
@@ -98,6 +105,9 @@ async fn every_operation_works_where_nothing_is_wrong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_blocked() {
     let bench = Bench::new().await;
+    let mut strict = here();
+    strict.allow.clear();
+    let mail = mail_client(strict.clone());
     for row in all_rows() {
         let gone = bench.connect_to(&row, "none", "http://127.0.0.1:1");
         let error = gone.perform(Act::Create).await.unwrap_err();
@@ -109,11 +119,10 @@ async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_block
             "http://[::1]:9",
             "http://localhost:9",
         ] {
-            let mut strict = here();
-            strict.allow.clear();
+            let strict = strict.clone();
             let client = HttpClient::new(strict, std::time::Duration::from_millis(800), 1).unwrap();
             let site = bench.connect_to(&row, "none", address);
-            let mut context = site.context();
+            let mut context = site.context().mailing(&mail);
             context.client = &client;
             let error = site
                 .with(Act::Create, async |create| {
@@ -263,7 +272,10 @@ async fn every_check_of_an_integration_can_pass_and_fail() {
             };
             assert!(fine, "{} {check}: {report:?}", row.name);
         }
-        let refused = Fault::status(401).times(0);
+        if !row.logs_in() {
+            return;
+        }
+        let refused = row.refusal().times(0);
         bench.sandbox.inject(&site.site, refused).unwrap();
         let error = site
             .driver
@@ -321,7 +333,7 @@ async fn a_token_is_fetched_once_and_again_when_it_is_refused() {
 
         bench
             .sandbox
-            .inject(&site.site, Fault::status(401).times(1))
+            .inject(&site.site, row.refusal().times(1))
             .unwrap();
         site.perform(Act::Comment).await.unwrap();
 

@@ -14,7 +14,8 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) platform: Platform,
     pub(crate) auth_type: AuthType,
-    /// `{base}` in them is the address of the site.
+    /// `{base}` in them is the address of the site, `{site}` its name; `{smtp_host}` and
+    /// `{smtp_port}` are where it takes mail.
     pub(crate) credentials: Value,
     pub(crate) settings: Value,
     /// What it does in this mode. Everything else has to be refused.
@@ -128,6 +129,25 @@ impl Row {
     /// A site of this platform.
     pub(crate) fn site(&self, name: &str) -> String {
         format!("{}/{name}-{}", self.platform, self.name)
+    }
+
+    /// Whether it is a mail that is sent, and a reply with a code of its own that comes back.
+    pub(crate) fn is_mail(&self) -> bool {
+        self.platform == Platform::Email
+    }
+
+    /// Whether it asks who we are.
+    pub(crate) fn logs_in(&self) -> bool {
+        !(self.is_mail() && self.auth_type == AuthType::Custom)
+    }
+
+    /// The refusal of a credential. Behind mail is a token endpoint, too, which has no 535.
+    pub(crate) fn refusal(&self) -> Fault {
+        if self.is_mail() {
+            Fault::new(FaultKind::Stranger)
+        } else {
+            Fault::status(401)
+        }
     }
 
     pub(crate) fn steps(&self, act: Act) -> Option<&Steps> {

@@ -1,5 +1,6 @@
 //! What is peculiar to each platform, end to end, and its rows of the conformance suite.
 
+mod email;
 mod jira;
 mod jira_settings;
 mod slack;
@@ -13,6 +14,7 @@ use crate::conformance::Row;
 /// compile, and one whose adapter is written has to have some.
 pub(crate) fn rows(platform: Platform) -> Vec<Row> {
     match platform {
+        Platform::Email => email::rows(),
         Platform::Jira => jira::rows(),
         Platform::Slack => slack::rows(),
         Platform::Webhook => webhook::rows(),
@@ -22,7 +24,6 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         | Platform::Salesforce
         | Platform::Hubspot
         | Platform::Teams
-        | Platform::Email
         | Platform::Sms
         | Platform::Zoom
         | Platform::Asana
