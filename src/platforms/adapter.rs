@@ -110,6 +110,9 @@ pub struct Known {
     pub found: Map<String, Value>,
     /// Fields that the platform refused, in its names with its reasons. The driver sets them for the second try.
     pub without: BTreeMap<String, String>,
+    /// What an earlier look-up found and the platform refused a moment ago: it is to be looked up anew. The driver sets it
+    /// for the second try.
+    pub again: Option<&'static str>,
     /// For the receipt's details: what was left out.
     pub details: Map<String, Value>,
     /// What `prepare` has set already, and stays set where the planned request fails.
@@ -187,7 +190,7 @@ pub struct Unfinished {
 #[async_trait]
 pub trait Adapter: Send + Sync {
     /// Looks up what `plan` needs, and does what may be repeated without a trace: uploads, fields that are set before a
-    /// reply. `known` is empty, or says in `without` what the platform refused a moment ago.
+    /// reply. `known` is empty, or says in `without` or `again` what the platform refused a moment ago.
     async fn prepare(
         &self,
         _: &CallContext<'_>,
@@ -206,7 +209,8 @@ pub trait Adapter: Send + Sync {
     /// What the answer says. Pure.
     ///
     /// # Errors
-    /// The classified refusal; [`AdapterError::without`] where the request is worth sending once more without some fields.
+    /// The classified refusal; [`AdapterError::without`] where the request is worth sending once more without some fields,
+    /// [`AdapterError::again`] where it is after another look-up.
     fn read(
         &self,
         operation: &Operation<'_>,

@@ -67,6 +67,8 @@ pub struct AdapterError {
     /// Fields that the platform refused, in its names with its reasons: the request made nothing, and is worth sending once
     /// more without them.
     pub without: Option<Box<BTreeMap<String, String>>>,
+    /// What was looked up and is refused: the request made nothing, and is worth sending once more after another look.
+    pub again: Option<&'static str>,
 }
 
 impl AdapterError {
@@ -81,6 +83,7 @@ impl AdapterError {
             budget: None,
             done: None,
             without: None,
+            again: None,
         }
     }
 
@@ -130,6 +133,13 @@ impl AdapterError {
     #[must_use]
     pub fn worth_it_without(mut self, fields: BTreeMap<String, String>) -> Self {
         self.without = Some(Box::new(fields));
+        self
+    }
+
+    /// Says that the request is worth sending once more after this was looked up anew.
+    #[must_use]
+    pub const fn worth_another_look(mut self, what: &'static str) -> Self {
+        self.again = Some(what);
         self
     }
 

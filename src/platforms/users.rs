@@ -87,9 +87,16 @@ impl Users {
         let Some(email) = email.filter(|email| !email.is_empty()) else {
             return Ok(None);
         };
-        let name = format!("user {}", email.to_lowercase());
+        let name = remembered_as(email);
         let found = context.recall(name, LIFE, search(email.to_owned())).await?;
         Ok(found.as_ref().clone())
+    }
+
+    /// Forgets what a search found of somebody, as the platform has refused it.
+    pub fn forget(context: &CallContext<'_>, who: &UserRef) {
+        if let Some(email) = who.email.as_deref() {
+            context.forget(&remembered_as(email.trim()));
+        }
     }
 
     /// The id or address of ours that an account belongs to by the setting.
@@ -98,6 +105,11 @@ impl Users {
         let found = self.accounts.iter().find(|(_, account)| *account == theirs);
         found.map(|(ours, _)| ours.as_str())
     }
+}
+
+/// What the account that was found for an address is called in the memory.
+fn remembered_as(email: &str) -> String {
+    format!("user {}", email.to_lowercase())
 }
 
 /// An id as we write it, or an e-mail address in lower case.

@@ -101,7 +101,7 @@ impl Driver {
         Ok(receipt)
     }
 
-    /// Prepares, sends the planned request, and once more without what the platform refused.
+    /// Prepares, sends the planned request, and once more without what the platform refused, or after another look-up.
     async fn steps(
         &self,
         context: &CallContext<'_>,
@@ -112,6 +112,13 @@ impl Driver {
             Ok(receipt) => return Ok(receipt),
             Err(error) => error,
         };
+        if let Some(what) = first.again {
+            let known = Known {
+                again: Some(what),
+                ..Known::default()
+            };
+            return self.make(context, operation, known).await;
+        }
         let Some(without) = first.without.as_deref().cloned() else {
             return Err(first);
         };

@@ -255,6 +255,10 @@ impl Adapter for Scripted {
             let refused = BTreeMap::from([("priority".to_owned(), "is unknown".to_owned())]);
             return Err(AdapterError::field("priority", "is unknown").worth_it_without(refused));
         }
+        if answer.status == 422 && known.again.is_none() {
+            let refused = AdapterError::field("assigned_to_id", "is unknown");
+            return Err(refused.worth_another_look("the assignee"));
+        }
         answer.check(Effect::Create, "making it")?;
         Ok(Receipt {
             external_id: Some("made-1".into()),
@@ -376,6 +380,20 @@ async fn a_step_before_the_making_request_leaves_no_doubt() {
 
     assert_eq!(error.class, ErrorClass::Transient { retry_after: None });
     assert_eq!(stage.requests().await, 0);
+}
+
+#[tokio::test]
+async fn what_was_looked_up_and_is_refused_is_looked_up_once_more() {
+    for (answers, is_made) in [([422, 201], true), ([422, 422], false)] {
+        let stage = Stage::of(Script::default(), &answers).await;
+
+        let result = stage.perform().await;
+
+        assert_eq!(result.is_ok(), is_made, "{result:?}");
+        // Nothing was left out of it.
+        assert!(result.is_err() || result.unwrap().details.is_empty());
+        assert_eq!(stage.requests().await, 2);
+    }
 }
 
 #[tokio::test]
