@@ -10,7 +10,7 @@
 //! here: anything about how Ticketwire talks to the platform. The fakes are written from the
 //! platforms' sheets alone, so that a misreading in an adapter is not repeated by its test.
 //!
-//! Limits: 1000 sites, 16 MiB a request, and what each fake states (Jira: 200 000 issues and 256 MiB a site, the
+//! Limits: 10 000 sites, 16 MiB a request, and what each fake states (Jira: 200 000 issues and 256 MiB a site, the
 //! oldest are forgotten first).
 
 mod answer;
@@ -60,7 +60,7 @@ pub use fault::{DelayAt, Fault, FaultKind};
 pub use ledger::{CallCount, CallRecord, Ledger, LedgerComment, LedgerFile, LedgerIssue};
 
 /// Sites kept; a further one is refused.
-const SITES_MAX: usize = 1_000;
+const SITES_MAX: usize = 10_000;
 /// Largest request body taken.
 const BODY_MAX: usize = 16 * 1024 * 1024;
 /// How long [`Sandbox::stop`] waits for connections to end by themselves.
