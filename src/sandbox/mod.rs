@@ -32,6 +32,7 @@ mod site;
 mod slack;
 mod smtp;
 mod webhook;
+mod zendesk;
 
 use std::collections::HashMap;
 use std::future::IntoFuture;
@@ -72,7 +73,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
     match platform {
         Platform::Jira => fake(jira::Jira::new(site)),
         Platform::Servicenow => None,
-        Platform::Zendesk => None,
+        Platform::Zendesk => fake(zendesk::Zendesk::default()),
         Platform::Freshdesk => None,
         Platform::Salesforce => None,
         Platform::Hubspot => None,
