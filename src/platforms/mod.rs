@@ -43,6 +43,7 @@ mod texts;
 pub mod tokens;
 pub mod users;
 pub mod webhook;
+pub mod zendesk;
 
 use std::sync::Arc;
 
@@ -91,8 +92,8 @@ pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
         Platform::Jira => Some(&jira::DESCRIPTOR),
         Platform::Slack => Some(&slack::DESCRIPTOR),
         Platform::Webhook => Some(&webhook::DESCRIPTOR),
+        Platform::Zendesk => Some(&zendesk::DESCRIPTOR),
         Platform::Servicenow
-        | Platform::Zendesk
         | Platform::Freshdesk
         | Platform::Salesforce
         | Platform::Hubspot
@@ -135,9 +136,9 @@ fn adapter_of(
         Some(Platform::Jira) => Box::new(jira::Jira::connect(integration, credentials)?),
         Some(Platform::Slack) => Box::new(slack::Slack::connect(integration, credentials)?),
         Some(Platform::Webhook) => Box::new(webhook::Webhook::connect(integration, credentials)?),
+        Some(Platform::Zendesk) => Box::new(zendesk::Zendesk::connect(integration, credentials)?),
         Some(
             platform @ (Platform::Servicenow
-            | Platform::Zendesk
             | Platform::Freshdesk
             | Platform::Salesforce
             | Platform::Hubspot

@@ -81,6 +81,8 @@ fn modes() -> Vec<Mode> {
             .collect()
     };
     let (jira_oauth, mut slack_oauth) = (oauth("jira"), oauth("slack"));
+    let (desk_token, desk_oauth) = (canary("desk-token"), oauth("desk"));
+    let desk = |auth_type: &str, credentials: Value| json!({ "platform_name": "zendesk", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": {} });
     slack_oauth[0] = WORD.into();
     let key = |name: &str| format!("whsec_{}", STANDARD.encode(plain_canary(name)));
     let (signing, previous) = (key("Signing"), key("Previous"));
@@ -153,6 +155,24 @@ fn modes() -> Vec<Mode> {
                 "headers": { "X-Api-Key": header }, "basic_user": "bot", "basic_password": basic } }),
             &[&header, &basic],
             &[&signing, &previous],
+        ),
+        mode(
+            "zendesk-api-key",
+            desk(
+                "api_key",
+                json!({ "email": "bot@example.test", "api_token": desk_token }),
+            ),
+            &[&desk_token],
+            &[],
+        ),
+        mode(
+            "zendesk-oauth2",
+            desk(
+                "oauth2",
+                json!({ "client_id": "client", "client_secret": desk_oauth[0], "refresh_token": desk_oauth[1] }),
+            ),
+            &desk_oauth.iter().take(3).collect::<Vec<_>>(),
+            &[&desk_oauth[3]],
         ),
     ];
     // No request needs it, but the platform signs with it.
@@ -286,6 +306,9 @@ fn successes(say: &mut dyn FnMut() -> String) -> String {
         "transitions": [{ "id": say(), "name": say(), "to": status }],
         "issues": [{ "id": say(), "key": say(), "fields": { "summary": say(), "status": status, "updated": say() } }],
         "comments": [{ "id": say(), "properties": [] }], "messages": [{ "ts": say() }], "nextPageToken": say(),
+        "ticket": { "id": 1, "status": say(), "subject": say() }, "audit": { "events": [] }, "tickets": [], "audits": [],
+        "end_of_stream": true, "after_cursor": say(),
+        "users": [], "upload": { "token": say(), "attachment": { "id": 1 } },
         "issueTypes": [{ "id": "10001", "name": say() }], "permissions": { (say()): { "havePermission": say() } },
     })
     .to_string()
@@ -525,7 +548,8 @@ impl Cat {
             .entry(row.name.to_owned())
             .or_default()
             .push_str(request);
-        let of_token = thing == "token" || thing.ends_with("oauth.v2.access");
+        let of_token =
+            thing == "token" || thing.ends_with("oauth.v2.access") || thing == "oauth/tokens";
         let count = {
             let key = format!(
                 "{mode} {way} {method} {thing} {}",
@@ -578,7 +602,9 @@ impl Cat {
                 let received = forms(secret)
                     .iter()
                     .any(|form| requests.contains(form.trim_end_matches('=')))
-                    || requests.contains(&STANDARD.encode(format!("bot:{secret}")));
+                    || ["bot", "bot@example.test/token"].iter().any(|user| {
+                        requests.contains(&STANDARD.encode(format!("{user}:{secret}")))
+                    });
                 assert!(received, "{} was never sent its {secret}", mode.name);
             }
             for (index, secret) in mode.secrets.iter().enumerate() {
@@ -604,8 +630,13 @@ fn sound(thing: &str, at: &str) -> String {
     if thing.ends_with("attachments") {
         return json!([{ "id": "7", "filename": "a.txt", "size": 3 }]).to_string();
     }
+    if thing.ends_with("users/me") {
+        return json!({ "user": { "id": 1, "name": "bot", "role": "admin" } }).to_string();
+    }
     let status = json!({ "name": "Open", "statusCategory": { "key": "new" } });
     json!({
+        "ticket": { "id": 1 }, "tickets": [], "audits": [], "tags": [], "end_of_stream": true,
+        "upload": { "token": "u", "attachment": { "id": 1 } },
         "ok": true, "id": "1", "key": "SUP-1", "ts": "1.000001", "bot_id": "B1", "user": "bot", "team": "T", "accountId": "a",
         "channel": if thing.ends_with("conversations.info") { json!({ "id": "C1", "is_member": true }) } else { json!("C1") },
         "permalink": "https://x.example/archives/C1/p1000001", "upload_url": format!("{at}/upload"), "file_id": "F1",
@@ -771,7 +802,11 @@ async fn use_all(world: &World, cat: &Cat, integrations: &[(usize, usize, Uuid)]
             "integration.test",
             json!({ "integration_id": integration, "test_types": tests, "auto_activate_on_success": true }),
         );
-        if cat.modes[*mode].name.starts_with("jira") {
+        let syncs = ["jira", "zendesk"];
+        if syncs
+            .iter()
+            .any(|name| cat.modes[*mode].name.starts_with(name))
+        {
             send(
                 "integration.sync",
                 json!({ "integration_id": integration, "sync_type": "full" }),

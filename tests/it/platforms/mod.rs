@@ -5,6 +5,7 @@ mod jira;
 mod jira_settings;
 mod slack;
 mod webhook;
+mod zendesk;
 
 use ticketwire::domain::Platform;
 
@@ -18,8 +19,8 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Jira => jira::rows(),
         Platform::Slack => slack::rows(),
         Platform::Webhook => webhook::rows(),
+        Platform::Zendesk => zendesk::rows(),
         Platform::Servicenow
-        | Platform::Zendesk
         | Platform::Freshdesk
         | Platform::Salesforce
         | Platform::Hubspot
