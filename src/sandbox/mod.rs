@@ -20,6 +20,7 @@ mod control;
 mod email;
 mod fake;
 mod fault;
+mod github;
 mod jira;
 #[cfg_attr(
     not(test),
@@ -84,7 +85,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         Platform::Zoom => None,
         Platform::Asana => None,
         Platform::Trello => None,
-        Platform::Github => None,
+        Platform::Github => fake(github::GitHub::default()),
         Platform::Webhook => fake(webhook::Receiver::default()),
     }
 }
