@@ -47,7 +47,7 @@ pub(crate) async fn http_body(
     let address = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!(
-        "{method} {} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Basic YTpi\r\n\
+        "{method} {} HTTP/1.1\r\nHost: test\r\nUser-Agent: test\r\nConnection: close\r\nAuthorization: Basic YTpi\r\n\
          Content-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}",
         &url[url::Position::BeforePath..],
         body.len()
