@@ -21,6 +21,7 @@ mod egress;
 pub mod email;
 mod error;
 pub(crate) mod file;
+pub mod github;
 mod guard;
 mod http;
 pub mod inbound;
@@ -89,6 +90,7 @@ pub use texts::off_runtime;
 pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
     match platform {
         Platform::Email => Some(&email::DESCRIPTOR),
+        Platform::Github => Some(&github::DESCRIPTOR),
         Platform::Jira => Some(&jira::DESCRIPTOR),
         Platform::Slack => Some(&slack::DESCRIPTOR),
         Platform::Webhook => Some(&webhook::DESCRIPTOR),
@@ -101,8 +103,7 @@ pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
         | Platform::Sms
         | Platform::Zoom
         | Platform::Asana
-        | Platform::Trello
-        | Platform::Github => None,
+        | Platform::Trello => None,
     }
 }
 
@@ -133,6 +134,7 @@ fn adapter_of(
 ) -> Result<Box<dyn Adapter>, AdapterError> {
     Ok(match integration.platform {
         Some(Platform::Email) => Box::new(email::Email::connect(integration, credentials)?),
+        Some(Platform::Github) => Box::new(github::GitHub::connect(integration, credentials)?),
         Some(Platform::Jira) => Box::new(jira::Jira::connect(integration, credentials)?),
         Some(Platform::Slack) => Box::new(slack::Slack::connect(integration, credentials)?),
         Some(Platform::Webhook) => Box::new(webhook::Webhook::connect(integration, credentials)?),
@@ -146,8 +148,7 @@ fn adapter_of(
             | Platform::Sms
             | Platform::Zoom
             | Platform::Asana
-            | Platform::Trello
-            | Platform::Github),
+            | Platform::Trello),
         ) => {
             return Err(AdapterError::unsupported(format!(
                 "this version of Ticketwire has no adapter for {platform} yet"

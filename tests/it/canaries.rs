@@ -74,6 +74,7 @@ fn modes() -> Vec<Mode> {
     };
     let (token, password, pat) = (canary("api-token"), WORD.to_owned(), canary("pat"));
     let (bot, hook) = (canary("xoxb-bot"), plain_canary("Hook"));
+    let github = canary("github-pat");
     let oauth = |name: &str| -> Vec<String> {
         ["client-secret", "refresh-token", "access-of", "refresh-of"]
             .iter()
@@ -146,6 +147,13 @@ fn modes() -> Vec<Mode> {
                 json!({ "webhook_url": format!("{{at}}/services/T0/B0/{hook}") }),
             ),
             &[&hook],
+            &[],
+        ),
+        mode(
+            "github-token",
+            json!({ "platform_name": "github", "auth_type": "bearer", "base_url": "{at}", "credentials": { "token": github },
+                    "settings": { "owner": "octo", "repository": "support", "attachments": "commit" } }),
+            &[&github],
             &[],
         ),
         mode(
@@ -575,7 +583,7 @@ impl Cat {
             return Some(Reply::Whole(
                 200,
                 String::new(),
-                sound(thing, &self.at(mode, way)),
+                sound(method, thing, &self.at(mode, way)),
             ));
         }
         let heard = &mut *heard;
@@ -623,7 +631,10 @@ impl Cat {
 }
 
 /// What a platform that behaves answers, whatever it is.
-fn sound(thing: &str, at: &str) -> String {
+fn sound(method: &str, thing: &str, at: &str) -> String {
+    if thing.starts_with("repos/") {
+        return sound_github(method, thing);
+    }
     if thing.contains("/hook") || thing == "hook" {
         return "{}".into();
     }
@@ -643,6 +654,19 @@ fn sound(thing: &str, at: &str) -> String {
         "fields": { "status": status, "attachment": [] }, "issues": [], "comments": [], "messages": [], "values": [],
         "transitions": [{ "id": "1", "name": "Done", "to": { "name": "Done", "statusCategory": { "key": "done" } } }],
         "issueTypes": [{ "id": "10001", "name": "Task" }],
+    })
+    .to_string()
+}
+
+/// The same of GitHub, whose ids are numbers.
+fn sound_github(method: &str, thing: &str) -> String {
+    let is_list = method == "GET" && (thing.ends_with("/issues") || thing.ends_with("/comments"));
+    if is_list || thing.ends_with("/labels") || thing.ends_with("/assignees") {
+        return "[]".into();
+    }
+    json!({
+        "id": 1, "number": 1, "html_url": "https://x.example/octo/support/issues/1", "title": "t", "body": "b", "state": "open",
+        "content": { "html_url": "https://x.example/f" }, "has_issues": true, "permissions": { "push": true },
     })
     .to_string()
 }
@@ -802,7 +826,7 @@ async fn use_all(world: &World, cat: &Cat, integrations: &[(usize, usize, Uuid)]
             "integration.test",
             json!({ "integration_id": integration, "test_types": tests, "auto_activate_on_success": true }),
         );
-        let syncs = ["jira", "zendesk"];
+        let syncs = ["jira", "zendesk", "github"];
         if syncs
             .iter()
             .any(|name| cat.modes[*mode].name.starts_with(name))

@@ -1,6 +1,7 @@
 //! What is peculiar to each platform, end to end, and its rows of the conformance suite.
 
 mod email;
+mod github;
 mod jira;
 mod jira_settings;
 mod slack;
@@ -16,6 +17,7 @@ use crate::conformance::Row;
 pub(crate) fn rows(platform: Platform) -> Vec<Row> {
     match platform {
         Platform::Email => email::rows(),
+        Platform::Github => github::rows(),
         Platform::Jira => jira::rows(),
         Platform::Slack => slack::rows(),
         Platform::Webhook => webhook::rows(),
@@ -28,7 +30,6 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         | Platform::Sms
         | Platform::Zoom
         | Platform::Asana
-        | Platform::Trello
-        | Platform::Github => Vec::new(),
+        | Platform::Trello => Vec::new(),
     }
 }
