@@ -12,6 +12,7 @@
 //! type without a word. Every answer is compared with what was sent, and the receipt says what was
 //! dropped.
 
+mod inbound;
 mod item;
 mod labels;
 mod reader;
@@ -40,9 +41,9 @@ use super::tokens::{Client, ClientAuth, Grant, OauthFlow, RsaKey};
 use super::users::Users;
 use super::{
     Adapter, AdapterError, Auth, BaseUrl, CallContext, CheckReport, CustomFields, Deletes,
-    Descriptor, Effect, ErrorClass, Exception, Facts, HostSuffix, Known, Member, Mode, Operation,
-    OperationKind, Pages, Plan, Prepared, Protection, Reader, Receipt, Response, Scope, Shape,
-    Strangers, TestKind, TicketFacts, TokenFlow,
+    Descriptor, Effect, ErrorClass, Exception, Facts, HostSuffix, Inbound, Known, Member, Mode,
+    Operation, OperationKind, Pages, Plan, Prepared, Protection, Reader, Receipt, Response, Scope,
+    Shape, Strangers, TestKind, TicketFacts, TokenFlow,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
@@ -809,6 +810,10 @@ impl Adapter for GitHub {
     }
 
     fn reader(&self) -> Option<&dyn Reader> {
+        Some(self)
+    }
+
+    fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
     }
 
