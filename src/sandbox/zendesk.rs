@@ -367,7 +367,7 @@ impl Tabled for Zendesk {
     }
 
     fn lines(&self, label: Option<&str>) -> (Vec<LedgerIssue>, u64) {
-        let (mut lines, evicted) = self.tickets.ledger(label, |ticket| line(ticket));
+        let (mut lines, evicted) = self.tickets.ledger(label, line);
         lines.retain(|line| line.status != "deleted");
         (lines, evicted)
     }

@@ -537,7 +537,7 @@ impl Zendesk {
                 if update.members.is_empty() && !update.tags.is_empty() {
                     self.add_tags(id, &update.tags)?
                 } else {
-                    self.change(id, update.members, Effect::Idempotent)?
+                    self.change(id, &update.members, Effect::Idempotent)?
                 }
             }
             Operation::Status {
@@ -555,7 +555,7 @@ impl Zendesk {
                     members.insert("metadata".into(), json!({ MARK: key.marker }));
                     effect = Effect::Create;
                 }
-                self.change(address(ticket)?, members, effect)?
+                self.change(address(ticket)?, &members, effect)?
             }
             Operation::Assign {
                 ticket, assignee, ..
@@ -563,7 +563,7 @@ impl Zendesk {
                 let looked_up = assignee.map(|person| json!({ "lookup": person.email }));
                 let account = known.found.get(FOUND_ACCOUNT).cloned().or(looked_up);
                 let members = Map::from_iter([("assignee_id".to_owned(), json!(account))]);
-                self.change(address(ticket)?, members, Effect::Idempotent)?
+                self.change(address(ticket)?, &members, Effect::Idempotent)?
             }
             Operation::Comment {
                 ticket,
@@ -578,7 +578,7 @@ impl Zendesk {
                     ),
                     ("metadata".to_owned(), json!({ MARK: key.marker })),
                 ]);
-                self.change(address(ticket)?, members, Effect::Create)?
+                self.change(address(ticket)?, &members, Effect::Create)?
             }
             Operation::Attach { ticket, file, key } => {
                 let token = known.text(FOUND_TOKEN);
@@ -591,7 +591,7 @@ impl Zendesk {
                     ("comment".to_owned(), comment),
                     ("metadata".to_owned(), metadata),
                 ]);
-                self.change(address(ticket)?, members, Effect::Create)?
+                self.change(address(ticket)?, &members, Effect::Create)?
             }
             Operation::Delete { .. } => return Err(AdapterError::closes()),
         };
@@ -729,7 +729,7 @@ impl Zendesk {
     fn change(
         &self,
         id: &str,
-        members: Map<String, Value>,
+        members: &Map<String, Value>,
         effect: Effect,
     ) -> Result<Request, AdapterError> {
         let request = self.api.request(Method::PUT, &["tickets", id], effect)?;
