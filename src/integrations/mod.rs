@@ -5,10 +5,10 @@
 //! what is to be written, and what is answered. So a command can write it in the transaction that
 //! settles it, and a person at once.
 //!
-//! - [`create`] makes one.
-//! - [`update`] changes what is mentioned.
+//! - [`create()`] makes one.
+//! - [`update()`] changes what is mentioned.
 //! - [`set_enabled`] and [`delete`] turn it on, off, and away.
-//! - [`run_checks`] asks the platform, and [`test`] says what the answers make of the integration.
+//! - [`run_checks`] asks the platform, and [`test()`] says what the answers make of the integration.
 //! - [`open_credentials`] opens what is stored, and [`connect`] builds its adapter.
 //!
 //! `integration.sync` is not among them: it is a command's alone, with pages, retries and a budget.
