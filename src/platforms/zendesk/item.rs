@@ -172,30 +172,17 @@ impl Zendesk {
                     }
                 }
                 self.find_status(context, ticket.status, &mut known).await?;
-                let chosen = self.chosen(context, &ticket.custom_fields).await?;
-                if !chosen.unmapped.is_empty() {
-                    let unmapped = json!(chosen.unmapped);
-                    known
-                        .details
-                        .insert("unmapped_custom_fields".into(), unmapped);
-                }
-                if !chosen.unfit.is_empty() {
-                    let unfit = json!(chosen.unfit);
-                    known.details.insert("refused_custom_fields".into(), unfit);
-                }
-                known
-                    .found
-                    .insert(FOUND_FIELDS.into(), chosen.values.into());
+                self.find_fields(context, &ticket.custom_fields, &mut known)
+                    .await?;
             }
             Operation::Update { patch, .. } => {
-                let custom = patch.custom_fields.as_ref();
                 let none = Map::new();
-                let chosen = self.chosen(context, custom.unwrap_or(&none)).await?;
-                let values = all_fit(chosen)?;
-                known.found.insert(FOUND_FIELDS.into(), values.into());
+                let custom = patch.custom_fields.as_ref().unwrap_or(&none);
+                self.find_fields(context, custom, &mut known).await?;
                 if self.update(patch, &known)?.is_empty() {
+                    known.details.extend(unsaid(patch));
                     return Ok(Prepared::Done(Receipt {
-                        details: unsaid(patch),
+                        details: known.details,
                         ..Receipt::default()
                     }));
                 }
@@ -418,6 +405,27 @@ impl Zendesk {
         Ok(words::choose(&self.fields, custom, Some(&fields)))
     }
 
+    /// Finds what custom fields are at Zendesk. Those that have no place there, or a value that does
+    /// not fit, are left out and said.
+    async fn find_fields(
+        &self,
+        context: &CallContext<'_>,
+        custom: &Map<String, Value>,
+        known: &mut Known,
+    ) -> Result<(), AdapterError> {
+        let chosen = self.chosen(context, custom).await?;
+        let details = &mut known.details;
+        if !chosen.unmapped.is_empty() {
+            details.insert("unmapped_custom_fields".into(), json!(chosen.unmapped));
+        }
+        if !chosen.unfit.is_empty() {
+            details.insert("refused_custom_fields".into(), json!(chosen.unfit));
+        }
+        let values = chosen.values;
+        known.found.insert(FOUND_FIELDS.into(), values.into());
+        Ok(())
+    }
+
     /// The bytes of a file. One that no comment takes up is forgotten: the token by which one does,
     /// and the file's id.
     async fn upload(
@@ -465,25 +473,6 @@ fn other_key(key: &DedupKey<'_>) -> Result<String, AdapterError> {
             key.marker,
             key.received_at.timestamp_micros()
         )),
-    }
-}
-
-/// The values of an update, all of which must find their place.
-fn all_fit(chosen: Chosen) -> Result<Vec<Value>, AdapterError> {
-    let unmapped = chosen.unmapped.into_iter().map(|name| {
-        let fault = "has no counterpart in the integration's custom_fields_mapping";
-        (name, fault.to_owned())
-    });
-    let faults = chosen.unfit.into_iter().chain(unmapped);
-    let fields: std::collections::BTreeMap<String, String> = faults
-        .map(|(name, fault)| (format!("custom_fields.{name}"), fault))
-        .collect();
-    match fields.first_key_value() {
-        None => Ok(chosen.values),
-        Some((name, fault)) => {
-            let text = format!("{name} {fault}");
-            Err(AdapterError::new(ErrorClass::Validation { fields }, text))
-        }
     }
 }
 
