@@ -30,6 +30,9 @@ pub(crate) const MARKER: &str = "tkt-9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10";
 pub(crate) const COMMAND: &str = "cmd-9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a11";
 const TICKET: &str = "9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10";
 
+/// How long a request may take: half of what an attempt has.
+const TIMEOUT: Duration = Duration::from_millis(2_500);
+
 /// A class by name, so that a table can hold it.
 pub(crate) fn class(error: &AdapterError) -> &'static str {
     match error.class {
@@ -140,7 +143,7 @@ impl Bench {
         let sandbox = ticketwire::sandbox::start(([127, 0, 0, 1], 0).into())
             .await
             .unwrap();
-        let client = HttpClient::new(here(), Duration::from_millis(800), 4).unwrap();
+        let client = HttpClient::new(here(), TIMEOUT, 4).unwrap();
         Self {
             sandbox,
             client,
