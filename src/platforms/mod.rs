@@ -4,8 +4,7 @@
 //! adapter: it sends the request, bounds what goes in and comes out, and takes secrets out of it. What follows from an
 //! error's class is the pipeline's business.
 //!
-//! **A new platform** is (1) `platforms/<name>/`, (2) a variant of [`Platform`], (3) the arms in [`fn@descriptor`] and
-//! `adapter_of`, (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
+//! **A new platform** is (1) `platforms/<name>/`, (2) a variant of [`Platform`], (3) the arm in `entry`, (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
 
 mod adapter;
 pub mod api;
@@ -85,16 +84,27 @@ pub use receipt::Receipt;
 pub use scope::Scope;
 pub use texts::off_runtime;
 
-/// A platform's facts, or `None` where its adapter is not written yet (`unsupported_platform`).
-#[must_use]
-pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
+/// How an adapter is built from an integration and its opened credentials.
+type Connect = fn(&Integration, &Credentials) -> Result<Box<dyn Adapter>, AdapterError>;
+
+/// A platform's facts, and how its adapter is built; `None` where that is not written yet.
+fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
+    macro_rules! of {
+        ($module:ident :: $adapter:ident) => {{
+            let connect: Connect = |integration, credentials| {
+                let adapter = $module::$adapter::connect(integration, credentials)?;
+                Ok(Box::new(adapter))
+            };
+            Some((&$module::DESCRIPTOR, connect))
+        }};
+    }
     match platform {
-        Platform::Email => Some(&email::DESCRIPTOR),
-        Platform::Github => Some(&github::DESCRIPTOR),
-        Platform::Jira => Some(&jira::DESCRIPTOR),
-        Platform::Slack => Some(&slack::DESCRIPTOR),
-        Platform::Webhook => Some(&webhook::DESCRIPTOR),
-        Platform::Zendesk => Some(&zendesk::DESCRIPTOR),
+        Platform::Email => of!(email::Email),
+        Platform::Github => of!(github::GitHub),
+        Platform::Jira => of!(jira::Jira),
+        Platform::Slack => of!(slack::Slack),
+        Platform::Webhook => of!(webhook::Webhook),
+        Platform::Zendesk => of!(zendesk::Zendesk),
         Platform::Servicenow
         | Platform::Freshdesk
         | Platform::Salesforce
@@ -105,6 +115,12 @@ pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
         | Platform::Asana
         | Platform::Trello => None,
     }
+}
+
+/// A platform's facts, or `None` where its adapter is not written yet (`unsupported_platform`).
+#[must_use]
+pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
+    entry(platform).map(|(facts, _)| facts)
 }
 
 /// How a platform shows that it answered a stranger, for its integrations' [`CallContext`].
@@ -132,33 +148,13 @@ fn adapter_of(
     integration: &Integration,
     credentials: &Credentials,
 ) -> Result<Box<dyn Adapter>, AdapterError> {
-    Ok(match integration.platform {
-        Some(Platform::Email) => Box::new(email::Email::connect(integration, credentials)?),
-        Some(Platform::Github) => Box::new(github::GitHub::connect(integration, credentials)?),
-        Some(Platform::Jira) => Box::new(jira::Jira::connect(integration, credentials)?),
-        Some(Platform::Slack) => Box::new(slack::Slack::connect(integration, credentials)?),
-        Some(Platform::Webhook) => Box::new(webhook::Webhook::connect(integration, credentials)?),
-        Some(Platform::Zendesk) => Box::new(zendesk::Zendesk::connect(integration, credentials)?),
-        Some(
-            platform @ (Platform::Servicenow
-            | Platform::Freshdesk
-            | Platform::Salesforce
-            | Platform::Hubspot
-            | Platform::Teams
-            | Platform::Sms
-            | Platform::Zoom
-            | Platform::Asana
-            | Platform::Trello),
-        ) => {
-            return Err(AdapterError::unsupported(format!(
-                "this version of Ticketwire has no adapter for {platform} yet"
-            )));
-        }
-        None => {
-            return Err(AdapterError::unsupported(format!(
-                "{:?} is not a platform",
-                integration.platform_name
-            )));
-        }
-    })
+    let platform = integration.platform.ok_or_else(|| {
+        let name = &integration.platform_name;
+        AdapterError::unsupported(format!("{name:?} is not a platform"))
+    })?;
+    let (_, connect) = entry(platform).ok_or_else(|| {
+        let text = format!("this version of Ticketwire has no adapter for {platform} yet");
+        AdapterError::unsupported(text)
+    })?;
+    connect(integration, credentials)
 }
