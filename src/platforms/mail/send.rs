@@ -1,7 +1,6 @@
 //! The way to mail servers. A name is looked up once, each of its addresses is vetted, and what is
 //! connected to is one of those.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -206,7 +205,15 @@ impl MailClient {
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| AdapterError::field("settings.smtp_host", "is not a host name"))?;
         let time = limit.left().min(CONNECT_TIMEOUT);
-        let connector = TlsConnector::from(Arc::clone(&self.tls));
+        // What a machine trusts is read from its disk, once.
+        let client = self.clone();
+        let tls = tokio::task::spawn_blocking(move || client.tls()).await;
+        let tls = tls.map_err(|error| error.to_string());
+        let tls = tls.and_then(|made| made.map_err(|error| error.to_string()));
+        let connector = TlsConnector::from(tls.map_err(|error| {
+            let text = "TLS cannot be set up on this machine";
+            AdapterError::new(ErrorClass::Internal, text).with_internal(error)
+        })?);
         match tokio::time::timeout(time, connector.connect(name, wire)).await {
             Ok(Ok(tls)) => Ok(Box::new(tls)),
             Ok(Err(error)) => Err(tls_trouble(host, &error)),
