@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
 use super::change::{ChangePage, ExternalItem, Facts, ItemRef, SyncFrom, TicketFacts};
@@ -186,6 +187,9 @@ pub struct Unfinished {
     pub error: AdapterError,
 }
 
+/// What sets the rest of an item.
+pub type Finishing<'a> = BoxFuture<'a, Result<(), Box<Unfinished>>>;
+
 /// One platform in one integration: settings and credentials, parsed once into types. Called by a [`super::Driver`] alone.
 #[async_trait]
 pub trait Adapter: Send + Sync {
@@ -218,14 +222,15 @@ pub trait Adapter: Send + Sync {
         answer: &Response,
     ) -> Result<Receipt, AdapterError>;
 
-    /// What belongs to an item that is surely there, made or adopted. Every step is idempotent.
-    async fn finish(
-        &self,
-        _: &CallContext<'_>,
-        _: &Operation<'_>,
-        _: &mut Receipt,
-    ) -> Result<(), Box<Unfinished>> {
-        Ok(())
+    /// What belongs to an item that is surely there, made or adopted: `None` where that is nothing.
+    /// Every step is idempotent.
+    fn finish<'a>(
+        &'a self,
+        _: &'a CallContext<'_>,
+        _: &'a Operation<'_>,
+        _: &'a mut Receipt,
+    ) -> Option<Finishing<'a>> {
+        None
     }
 
     /// Looks for what an earlier attempt of unknown outcome may have made. `None` is "not seen", which proves nothing

@@ -165,13 +165,9 @@ impl Redact for Receipt {
     }
 }
 
-impl Redact for (Receipt, Option<Box<Unfinished>>) {
+impl Redact for Box<Unfinished> {
     fn redact(&mut self, redaction: &Redaction) {
-        let (receipt, unfinished) = self;
-        receipt.redact(redaction);
-        if let Some(unfinished) = unfinished {
-            unfinished.error.redact(redaction);
-        }
+        self.error.redact(redaction);
     }
 }
 

@@ -51,8 +51,8 @@ use crate::domain::{Integration, Platform};
 use crate::secrets::Credentials;
 
 pub use adapter::{
-    Adapter, CheckReport, Known, KnownItem, PartlyDone, Plan, PlatformField, Prepared, Protection,
-    Reader, Unfinished,
+    Adapter, CheckReport, Finishing, Known, KnownItem, PartlyDone, Plan, PlatformField, Prepared,
+    Protection, Reader, Unfinished,
 };
 pub use change::{
     Actor, Change, ChangeKind, ChangePage, ExternalComment, ExternalFile, ExternalItem, Facts,

@@ -66,7 +66,7 @@ impl CallContext<'_> {
     /// target is not allowed.
     pub async fn send(&self, planned: impl Into<Planned>) -> Result<Response, AdapterError> {
         match planned.into() {
-            Planned::Http(request) => self.send_request(*request).await,
+            Planned::Http(request) => self.send_request(&request).await,
             Planned::Mail(mail) => {
                 // Hardly ever run, it would be most of what each attempt keeps room for.
                 let sent = Box::pin(self.mail()?.send(self, &mail));

@@ -4,11 +4,13 @@
 mod written;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -93,7 +95,9 @@ impl Driver {
         let context = &self.counting(context);
         let texts = Texts::of(operation, self.text_max);
         let cut = texts.operation(operation);
-        let done = self.guarded(texts.len(), self.steps(context, &cut)).await?;
+        let done = self
+            .guarded(texts.len(), Box::pin(self.steps(context, &cut)))
+            .await?;
         let mut receipt = bounds::receipt(done, operation.kind() == OperationKind::Create)?;
         for (field, said) in &texts.cut {
             receipt.details.entry(field).or_insert(said.clone());
@@ -185,21 +189,18 @@ impl Driver {
     ) -> Option<Box<Unfinished>> {
         let context = &self.counting(context);
         let operation = &self.as_platform_knows(*operation);
-        let mut finished = receipt.clone();
-        let work = async {
-            let unfinished = self.adapter.finish(context, operation, &mut finished).await;
-            Ok((finished, unfinished.err()))
-        };
-        let result = self.guarded(0, work).await;
-        let bounded = result.and_then(|(finished, unfinished)| {
-            let finished = bounds::receipt(finished, operation.kind() == OperationKind::Create)?;
-            Ok((finished, unfinished))
-        });
-        match bounded {
-            Ok((finished, unfinished)) => {
-                *receipt = finished;
-                unfinished
-            }
+        let id = receipt.external_id.clone();
+        let work = self.adapter.finish(context, operation, receipt)?;
+        let redaction = self.redaction();
+        let work = work.map(|finished| Ok(finished.err()));
+        let finished = self.guarded_by(&redaction, 0, Box::pin(work)).await;
+        receipt.redact(&redaction);
+        // Whatever else is set, the item is the one that was made.
+        receipt.external_id = id;
+        let makes_item = operation.kind() == OperationKind::Create;
+        let bounded = bounds::receipt(std::mem::take(receipt), makes_item);
+        match bounded.map(|bounded| *receipt = bounded).and(finished) {
+            Ok(unfinished) => unfinished,
             Err(error) => Some(Box::new(Unfinished { patch: None, error })),
         }
     }
@@ -239,7 +240,7 @@ impl Driver {
         &self,
         operation: &Operation<'_>,
         bytes: usize,
-        found: impl Future<Output = Result<Option<Receipt>, AdapterError>> + Send,
+        found: BoxFuture<'_, Result<Option<Receipt>, AdapterError>>,
     ) -> Result<Option<Receipt>, AdapterError> {
         let found = self.guarded(bytes, found).await?;
         found
@@ -460,25 +461,34 @@ impl Driver {
     async fn guarded<T: Redact>(
         &self,
         bytes: usize,
-        call: impl Future<Output = Result<T, AdapterError>> + Send,
+        // In a box from the beginning: each layer around it would move all of it.
+        call: BoxFuture<'_, Result<T, AdapterError>>,
     ) -> Result<T, AdapterError> {
-        let redaction = self.redaction();
-        let call = Box::pin(redacting(&redaction, call));
+        self.guarded_by(&self.redaction(), bytes, call).await
+    }
+
+    async fn guarded_by<T: Redact>(
+        &self,
+        redaction: &Redaction,
+        bytes: usize,
+        call: BoxFuture<'_, Result<T, AdapterError>>,
+    ) -> Result<T, AdapterError> {
+        let call = pin!(redacting(redaction, call));
         let call = AssertUnwindSafe(OffRuntime::new(call, bytes));
         match call.catch_unwind().await {
             Ok(Ok(mut value)) => {
-                value.redact(&redaction);
+                value.redact(redaction);
                 Ok(value)
             }
             Ok(Err(mut error)) => {
-                error.redact(&redaction);
+                error.redact(redaction);
                 let done = error.done.take();
                 let done = done.and_then(|done| bounds::receipt(*done, false).ok());
                 error.done = done.map(Box::new);
                 Err(bounds::error(error))
             }
             // Whoever catches it logs its text.
-            Err(panic) => resume_unwind(without(&redaction, panic)),
+            Err(panic) => resume_unwind(without(redaction, panic)),
         }
     }
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::super::{
-    AccessToken, Auth, DedupKey, Effect, EgressPolicy, HttpClient, PartlyDone, SendPermit,
-    Strangers, TokenSource,
+    AccessToken, Auth, DedupKey, Effect, EgressPolicy, Finishing, HttpClient, PartlyDone,
+    SendPermit, Strangers, TokenSource,
 };
 use super::*;
 use crate::domain::{
@@ -266,18 +266,20 @@ impl Adapter for Scripted {
         })
     }
 
-    async fn finish(
-        &self,
-        _: &CallContext<'_>,
-        _: &Operation<'_>,
-        receipt: &mut Receipt,
-    ) -> Result<(), Box<Unfinished>> {
-        if self.script.finish {
+    fn finish<'a>(
+        &'a self,
+        _: &'a CallContext<'_>,
+        _: &'a Operation<'_>,
+        receipt: &'a mut Receipt,
+    ) -> Option<Finishing<'a>> {
+        let finished = if self.script.finish {
             let error = AdapterError::new(ErrorClass::RateLimited { retry_after: None }, "later");
-            return Err(Box::new(Unfinished { patch: None, error }));
-        }
-        receipt.external_url = Some("https://x.example/made-1".into());
-        Ok(())
+            Err(Box::new(Unfinished { patch: None, error }))
+        } else {
+            receipt.external_url = Some("https://x.example/made-1".into());
+            Ok(())
+        };
+        Some(Box::pin(async move { finished }))
     }
 
     async fn check(&self, _: &CallContext<'_>, _: TestKind) -> Result<CheckReport, AdapterError> {

@@ -57,17 +57,17 @@ impl CallContext<'_> {
     /// request would have done; [`ErrorClass::Egress`] where the target is not allowed.
     pub(in crate::platforms) async fn send_request(
         &self,
-        request: Request,
+        request: &Request,
     ) -> Result<Response, AdapterError> {
         if !request.is_granted() {
             self.client.egress.check(&request.url)?;
         }
-        redact::learn_request(&request);
+        redact::learn_request(request);
         let mut token = match request.auth {
-            Auth::OAuth => Some(self.token_for(&request).await?),
+            Auth::OAuth => Some(self.token_for(request).await?),
             Auth::None | Auth::Basic { .. } | Auth::Bearer(_) | Auth::Header(..) => None,
         };
-        let (mut asked, mut response) = self.follow(&request, token.as_ref()).await?;
+        let (mut asked, mut response) = self.follow(request, token.as_ref()).await?;
         // What a stranger made is not made again.
         let as_stranger =
             || response.status != 201 && self.strangers.sign(&response.headers).is_some();
@@ -76,9 +76,9 @@ impl CallContext<'_> {
         {
             // A fresh token is tried once. What was refused for its token had no effect.
             token = Some(self.token(Some(&stale.secret)).await?);
-            (asked, response) = self.follow(&request, token.as_ref()).await?;
+            (asked, response) = self.follow(request, token.as_ref()).await?;
         }
-        let asked = asked.as_deref().unwrap_or(&request);
+        let asked = asked.as_deref().unwrap_or(request);
         self.strangers.judge(asked, &response)?;
         self.note_budget(&response);
         Ok(response)

@@ -36,9 +36,9 @@ use super::members::{Members, url};
 use super::path::below;
 use super::tokens::{Client, ClientAuth, Grant, OauthFlow};
 use super::{
-    Adapter, AdapterError, Auth, CallContext, CheckReport, Effect, Facts, Inbound, Known,
-    Operation, OperationKind, Plan, Prepared, Protection, Reader, Receipt, Response, TestKind,
-    TicketFacts, TokenFlow, Unfinished,
+    Adapter, AdapterError, Auth, CallContext, CheckReport, Effect, Facts, Finishing, Inbound,
+    Known, Operation, OperationKind, Plan, Prepared, Protection, Reader, Receipt, Response,
+    TestKind, TicketFacts, TokenFlow,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
@@ -167,18 +167,20 @@ impl Adapter for Slack {
     }
 
     /// The page of a new message. A failure costs the link and nothing else.
-    async fn finish(
-        &self,
-        context: &CallContext<'_>,
-        operation: &Operation<'_>,
-        receipt: &mut Receipt,
-    ) -> Result<(), Box<Unfinished>> {
-        if let (Operation::Create { .. }, Way::Bot(bot)) = (operation, &self.way)
-            && let Some(message) = MessageRef::remembered(&receipt.external_ref)
-        {
+    fn finish<'a>(
+        &'a self,
+        context: &'a CallContext<'_>,
+        operation: &'a Operation<'_>,
+        receipt: &'a mut Receipt,
+    ) -> Option<Finishing<'a>> {
+        let (Operation::Create { .. }, Way::Bot(bot)) = (operation, &self.way) else {
+            return None;
+        };
+        let message = MessageRef::remembered(&receipt.external_ref)?;
+        Some(Box::pin(async move {
             receipt.external_url = bot.permalink(context, &message).await;
-        }
-        Ok(())
+            Ok(())
+        }))
     }
 
     async fn look_up(

@@ -39,9 +39,9 @@ use crate::platforms::tokens::{Client, ClientAuth, Grant, OauthFlow};
 use crate::platforms::users::Users;
 use crate::platforms::{
     Adapter, AdapterError, Auth, BaseUrl, CallContext, CheckReport, CustomFields, Deletes,
-    Descriptor, ErrorClass, Exception, Facts, Inbound, Known, Member, Mode, Operation,
+    Descriptor, ErrorClass, Exception, Facts, Finishing, Inbound, Known, Member, Mode, Operation,
     OperationKind, Pages, Plan, Prepared, Protection, Reader, Receipt, Response, Scope,
-    Shape as MemberShape, Strangers, TestKind, TicketFacts, TokenFlow, Unfinished,
+    Shape as MemberShape, Strangers, TestKind, TicketFacts, TokenFlow,
 };
 use crate::secrets::Credentials;
 
@@ -513,13 +513,13 @@ impl Adapter for Zendesk {
         self.receipt_of(operation, known, answer)
     }
 
-    async fn finish(
-        &self,
-        context: &CallContext<'_>,
-        operation: &Operation<'_>,
-        _: &mut Receipt,
-    ) -> Result<(), Box<Unfinished>> {
-        self.set_tags(context, operation).await
+    fn finish<'a>(
+        &'a self,
+        context: &'a CallContext<'_>,
+        operation: &'a Operation<'_>,
+        _: &'a mut Receipt,
+    ) -> Option<Finishing<'a>> {
+        Some(Box::pin(self.set_tags(context, operation)))
     }
 
     async fn look_up(
