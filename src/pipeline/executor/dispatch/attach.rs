@@ -89,9 +89,6 @@ impl Run<'_> {
         files: &[Attachment],
         receipt: &mut Receipt,
     ) {
-        if files.is_empty() {
-            return;
-        }
         let mut ticket = self.ticket_view();
         ticket.external_id.clone_from(&receipt.external_id);
         ticket.external_url.clone_from(&receipt.external_url);
