@@ -223,9 +223,15 @@ fn length_fault(field: &str, text: &str, max: usize) -> Option<Answer> {
 }
 
 impl GitHub {
-    /// Where the repository is for people.
+    /// Where the repository is for people: behind `/repos`, an Enterprise server's below `/api/v3`.
     fn page(call: &Call, path: &str) -> String {
-        format!("{}/o/r/{path}", call.base)
+        let mut named = call
+            .segments
+            .iter()
+            .skip_while(|part| *part != "repos")
+            .skip(1);
+        let mut name = || named.next().map_or("_", String::as_str);
+        format!("{}/{}/{}/{path}", call.base, name(), name())
     }
 
     /// What keeps every request about issues from being done.

@@ -152,7 +152,7 @@ async fn an_issue_lives_from_its_creation_to_its_end() {
     let made = world.succeeds(create).await;
     let result = &made["data"]["result"]["integration_result"];
     assert_eq!(result["external_ticket_id"], "1", "{made:#}");
-    let page = format!("{}/o/r/issues/1", world.sandbox.url(SITE));
+    let page = format!("{}/octo/support/issues/1", world.sandbox.url(SITE));
     assert_eq!(result["external_ticket_url"], page.as_str());
     let issue = only(&world);
     assert_eq!(issue.labels, ["bug", "priority: high", "vip"]);
@@ -345,7 +345,7 @@ async fn an_application_puts_files_into_the_repository_by_its_installation_s_tok
         .map(|file| file.name.as_str())
         .collect();
     assert_eq!(names, ["a.txt", "b.txt"], "{event:#}");
-    let folder = format!("/o/r/blob/attachments/{ticket}/cmd-{attach}-");
+    let folder = format!("/octo/support/blob/attachments/{ticket}/cmd-{attach}-");
     let places = issue
         .attachments
         .iter()
