@@ -1,6 +1,6 @@
 //! `ticketwire demo`
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{SecondsFormat, Utc};
@@ -10,21 +10,40 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::events::summary;
+use super::events::detail;
 use super::{Context, Failed, failed, output};
 use crate::app::{self, RunOptions};
 use crate::broker::{self, From};
 use crate::config::Config;
-use crate::sandbox::{self, Fault};
+use crate::domain::Platform;
+use crate::sandbox::{self, Example, Fault, Sandbox};
 use crate::{secrets, telemetry};
 
-/// Shows the main job on real RabbitMQ and PostgreSQL against the sandbox: commands go in, Jira issues and result
-/// events come out, one of them after injected faults. Uses a prefix of its own and a database that was migrated.
+/// Shows the main job on real RabbitMQ and PostgreSQL against the sandbox: commands go in, items and result events come
+/// out, one of them after an answer was lost. Uses a prefix of its own and a database that was migrated.
 #[derive(Args)]
-pub(super) struct Demo {}
+#[command(after_help = "Examples:
+  ticketwire demo                       three tickets on Jira
+  ticketwire demo --platform zendesk    the same at Zendesk
+  ticketwire demo --platform all        a ticket on every platform")]
+pub(super) struct Demo {
+    /// The platform that is shown, or `all`
+    #[arg(long, value_name = "NAME", default_value = "jira")]
+    platform: String,
+}
 
 /// Longest the demo waits for its events.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// When an empty look-up proves that nothing was made. The platforms' own are up to minutes.
+const SETTLE_AFTER: Duration = Duration::from_secs(2);
+/// The site of the sandbox.
+const SITE: &str = "demo";
+/// The tickets of one platform; of all together, each gets the first.
+const TITLES: [&str; 3] = [
+    "Login page returns 500",
+    "Export hangs at 99 %",
+    "Please add dark mode",
+];
 
 impl Demo {
     /// Lets the worker's log go to a file: on the terminal it would stand in the middle of the story.
@@ -41,34 +60,8 @@ impl Demo {
         let sandbox = sandbox::start(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .map_err(failed)?;
-        let mut config = context.config.clone();
-        let loopback = "127.0.0.0/8"
-            .parse()
-            .map_err(|_| Failed::Operation("no loopback network".into()))?;
-        config.amqp.prefix = format!("ticketwire-demo-{}", std::process::id());
-        config.http.listen = None;
-        config.egress.allow.push(loopback);
-        config.egress.allow_http = true;
-        config.dispatch.settle_after = Some(Duration::from_secs(2));
-        config.retry.schedule = vec![Duration::from_secs(1); 5];
-        if config.secrets.keys.is_empty() {
-            config.secrets.keys = vec![secrets::generate("demo").into()];
-        }
-        let say = |text: &str| -> Result<(), Failed> {
-            if context.json {
-                Ok(())
-            } else {
-                Ok(output::line(text)?)
-            }
-        };
-        say(&format!(
-            "The sandbox stands in for Jira at {}.",
-            sandbox.url("demo")
-        ))?;
-        if let Some(path) = telemetry::log_file() {
-            say(&format!("The worker's log goes to {}.", path.display()))?;
-        }
-
+        let parts = self.parts(&sandbox)?;
+        let config = config_of(context)?;
         let stop = CancellationToken::new();
         let mut worker = tokio::task::spawn(app::run(
             config.clone(),
@@ -81,104 +74,16 @@ impl Demo {
         let connection = broker::connect_tool(&config.amqp.url, &topology)
             .await
             .map_err(failed)?;
-        let shown = async {
-            let organization = Uuid::new_v4();
-            let command = |command_type: &str, id: Uuid, data: &Value| {
-                json!({
-                    "specversion": "1.0", "id": id, "source": "/demo", "type": command_type,
-                    "time": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
-                    "organizationid": organization, "data": data,
-                })
-                .to_string()
-            };
-            say("\n1. An integration is created and tested.")?;
-            let data = json!({
-                "name": "Demo Jira", "platform_name": "jira", "auth_type": "api_key",
-                "base_url": sandbox.url("demo"), "settings": { "project_key": "SUP" },
-                "credentials": { "email": "bot@example.test", "api_token": "demo-token" },
-            });
-            let body = command("integration.create", Uuid::now_v7(), &data);
-            let created = ask(&connection, &topology, context, "integration.create", &body).await?;
-            let integration = created["data"]["result"]["integration_id"].clone();
-            let body = command(
-                "integration.test",
-                Uuid::now_v7(),
-                &json!({ "integration_id": integration }),
-            );
-            ask(&connection, &topology, context, "integration.test", &body).await?;
-
-            say(
-                "\n2. Three tickets and a comment on the first. One create's answer is lost: Jira makes the issue, and \
-                 the connection breaks before it says so.",
-            )?;
-            let fault: Fault = serde_json::from_value(
-                json!({ "kind": "reset_after_store", "operation": "create_issue", "times": 1 }),
-            )
-            .map_err(failed)?;
-            sandbox.inject("demo", fault).map_err(failed)?;
-            let titles = [
-                "Login page returns 500",
-                "Export hangs at 99 %",
-                "Please add dark mode",
-            ];
-            let mut expected = HashSet::new();
-            let mut first_ticket = Uuid::nil();
-            for (index, title) in titles.iter().enumerate() {
-                let ticket = Uuid::new_v4();
-                if index == 0 {
-                    first_ticket = ticket;
-                }
-                let id = Uuid::now_v7();
-                expected.insert(id.to_string());
-                let data = json!({
-                    "ticket_id": ticket, "title": title, "description": "Seen by **three** customers.\n\n- again and again",
-                    "category": "bug", "priority": "high", "integration_id": integration,
-                });
-                let body = command("ticket.create", id, &data);
-                publish(&connection, &topology, context, "ticket.create", id, &body).await?;
-            }
-            let id = Uuid::now_v7();
-            expected.insert(id.to_string());
-            let data = json!({ "ticket_id": first_ticket, "body": "We are looking into it." });
-            publish(
-                &connection,
-                &topology,
-                context,
-                "ticket.comment",
-                id,
-                &command("ticket.comment", id, &data),
-            )
-            .await?;
-            wait_for(&connection, &topology, context, &mut expected).await?;
-
-            let ledger = sandbox.ledger("demo");
-            say(
-                "\n3. What Jira holds: each ticket once, the lost answer adopted and not repeated.",
-            )?;
-            for issue in &ledger.issues {
-                say(&format!(
-                    "   {}  {}  ({})",
-                    issue.key,
-                    issue.summary,
-                    counted(issue.comments.len(), "comment")
-                ))?;
-            }
-            if ledger.issues.len() != titles.len() {
-                return Err(Failed::Operation(format!(
-                    "Jira holds {} issues, not {}",
-                    ledger.issues.len(),
-                    titles.len()
-                )));
-            }
-            if context.json {
-                output::json(&json!({ "issues": ledger.issues.len(), "ok": true }))?;
-            }
-            say("\nDone: 3 tickets, 3 issues, 1 comment, nothing lost, nothing doubled.")?;
-            say(&next_steps(&config, organization))
+        let story = Story {
+            context,
+            sandbox: &sandbox,
+            connection: &connection,
+            topology: &topology,
+            organization: Uuid::new_v4(),
         };
         // A worker that ends by itself has said why; its error is the demo's.
         let shown = tokio::select! {
-            shown = shown => shown,
+            shown = story.tell(parts, &config) => shown,
             ended = &mut worker => {
                 return Err(match ended {
                     Ok(Err(error)) => failed(error),
@@ -195,6 +100,348 @@ impl Demo {
             .map_err(failed)?;
         shown?;
         ended.map_err(failed)
+    }
+
+    /// What is shown: a platform with three tickets, or a ticket on each.
+    fn parts(&self, sandbox: &Sandbox) -> Result<Vec<Part>, Failed> {
+        let part = |platform, titles| {
+            let example = sandbox.example(platform, SITE)?;
+            Some(Part {
+                platform,
+                example,
+                titles,
+            })
+        };
+        if self.platform.eq_ignore_ascii_case("all") {
+            let all = Platform::ALL.iter();
+            return Ok(all
+                .filter_map(|platform| part(*platform, &TITLES[..1]))
+                .collect());
+        }
+        let platform = Platform::parse(&self.platform.to_lowercase()).ok_or_else(|| {
+            Failed::Usage(format!(
+                "--platform {:?}: must be all, or one of {}",
+                self.platform,
+                Platform::names()
+            ))
+        })?;
+        let part = part(platform, &TITLES[..]).ok_or_else(|| {
+            Failed::Usage(format!("the adapter of {platform} is not written yet"))
+        })?;
+        Ok(vec![part])
+    }
+}
+
+/// The configuration of the demo's worker.
+fn config_of(context: &Context) -> Result<Config, Failed> {
+    let mut config = context.config.clone();
+    let loopback = "127.0.0.0/8"
+        .parse()
+        .map_err(|_| Failed::Operation("no loopback network".into()))?;
+    config.amqp.prefix = format!("ticketwire-demo-{}", std::process::id());
+    config.http.listen = None;
+    config.egress.allow.push(loopback);
+    config.egress.allow_http = true;
+    config.dispatch.settle_after = Some(SETTLE_AFTER);
+    config.retry.schedule = vec![Duration::from_secs(1); 5];
+    if config.secrets.keys.is_empty() {
+        config.secrets.keys = vec![secrets::generate("demo").into()];
+    }
+    Ok(config)
+}
+
+/// A platform, and its tickets.
+struct Part {
+    platform: Platform,
+    example: Example,
+    titles: &'static [&'static str],
+}
+
+/// A command whose final event is waited for.
+struct Sent {
+    id: Uuid,
+    platform: Platform,
+    /// Of a create, the title.
+    title: Option<&'static str>,
+}
+
+struct Story<'a> {
+    context: &'a Context,
+    sandbox: &'a Sandbox,
+    connection: &'a broker::Connection,
+    topology: &'a broker::Topology,
+    organization: Uuid,
+}
+
+impl Story<'_> {
+    async fn tell(&self, parts: Vec<Part>, config: &Config) -> Result<(), Failed> {
+        let names: Vec<&str> = parts.iter().map(|part| part.example.name).collect();
+        let names = names.join(", ");
+        self.say(&format!(
+            "The sandbox at http://{} stands in for {names}.",
+            self.sandbox.addr()
+        ))?;
+        if let Some(path) = telemetry::log_file() {
+            self.say(&format!("The worker's log goes to {}.", path.display()))?;
+        }
+        self.say(&format!(
+            "An empty look-up counts as proof after {} s (dispatch.settle_after), so that the demo is short.",
+            SETTLE_AFTER.as_secs()
+        ))?;
+
+        let one = parts.len() == 1;
+        self.say(if one {
+            "\n1. An integration is created and tested."
+        } else {
+            "\n1. An integration with each is created and tested."
+        })?;
+        let mut integrations = Vec::new();
+        for part in &parts {
+            integrations.push(self.integrate(part).await?);
+        }
+
+        let lost = parts.iter().any(|part| part.example.creates.is_some());
+        self.say(match (one, lost) {
+            (true, true) => {
+                "\n2. Three tickets, a comment on the first, then its status. One answer is lost:\n   \
+                 the item is made, and the connection breaks before the platform says so."
+            }
+            (true, false) => {
+                "\n2. Three tickets, a comment on the first, then its status. No answer is lost: what\n   \
+                 was sent here cannot be found again (settings.on_unknown says what happens then)."
+            }
+            (false, _) => {
+                "\n2. A ticket on each, a comment, then a status. Where an item can be found again, the\n   \
+                 answer to its create is lost: the item is made, and the connection breaks."
+            }
+        })?;
+        let mut sent = Vec::new();
+        for (part, integration) in parts.iter().zip(&integrations) {
+            sent.extend(self.send(part, integration).await?);
+        }
+        let events = self.wait_for(&sent).await?;
+
+        self.say(if lost {
+            "\n3. What the platforms hold: each ticket once, and what a lost answer told of was found."
+        } else {
+            "\n3. What the platform holds: each ticket once."
+        })?;
+        let mut rows = Vec::new();
+        for part in &parts {
+            rows.extend(self.held(part, &sent, &events)?);
+        }
+        let items = rows.len();
+        if self.context.json {
+            output::json(&json!({ "issues": items, "ok": true }))?;
+        } else {
+            output::table(&["PLATFORM", "ITEM", "TITLE", "COMMENTS", "LINK"], &rows)?;
+        }
+        let comments = counted(parts.len(), "comment");
+        self.say(&format!(
+            "\nDone: {}, {}, {comments}, nothing lost, nothing doubled.",
+            counted(items, "ticket"),
+            counted(items, "item"),
+        ))?;
+        self.say(&next_steps(config, self.organization))
+    }
+
+    fn say(&self, text: &str) -> Result<(), Failed> {
+        if self.context.json {
+            return Ok(());
+        }
+        Ok(output::line(text)?)
+    }
+
+    fn command(&self, command_type: &str, id: Uuid, data: &Value) -> String {
+        json!({
+            "specversion": "1.0", "id": id, "source": "/demo", "type": command_type,
+            "time": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
+            "organizationid": self.organization, "data": data,
+        })
+        .to_string()
+    }
+
+    /// Makes and tests an integration.
+    async fn integrate(&self, part: &Part) -> Result<Value, Failed> {
+        let created = self
+            .ask(part, "integration.create", &part.example.data)
+            .await?;
+        let integration = created["data"]["result"]["integration_id"].clone();
+        let data = json!({ "integration_id": integration });
+        self.ask(part, "integration.test", &data).await?;
+        Ok(integration)
+    }
+
+    async fn ask(&self, part: &Part, command_type: &str, data: &Value) -> Result<Value, Failed> {
+        let body = self.command(command_type, Uuid::now_v7(), data);
+        let answer = broker::call(
+            self.connection,
+            self.topology,
+            command_type,
+            &body,
+            PATIENCE,
+        )
+        .await
+        .map_err(failed)?;
+        let event: Value = serde_json::from_str(&answer).map_err(failed)?;
+        let outcome = event["data"]["outcome"].as_str().unwrap_or_default();
+        let text = format!("   {command_type} {} {outcome}", part.platform);
+        output::line(if self.context.json { &answer } else { &text })?;
+        if outcome == "succeeded" {
+            return Ok(event);
+        }
+        let why = event["data"]["error"]["message"].as_str();
+        Err(Failed::Operation(why.unwrap_or("it failed").to_owned()))
+    }
+
+    /// Sends a platform's commands, and lets the first create's answer be lost.
+    async fn send(&self, part: &Part, integration: &Value) -> Result<Vec<Sent>, Failed> {
+        let Part {
+            platform,
+            example,
+            titles,
+        } = part;
+        if let Some(creates) = example.creates {
+            let fault = json!({ "kind": "reset_after_store", "operation": creates, "times": 1 });
+            let fault: Fault = serde_json::from_value(fault).map_err(failed)?;
+            let site = format!("{platform}/{SITE}");
+            self.sandbox.inject(&site, fault).map_err(failed)?;
+        }
+        let mut sent = Vec::new();
+        let first = Uuid::new_v4();
+        for (number, title) in titles.iter().enumerate() {
+            let ticket = if number == 0 { first } else { Uuid::new_v4() };
+            let data = json!({
+                "ticket_id": ticket, "title": title, "integration_id": integration,
+                "description": "Seen by **three** customers.\n\n- again and again",
+                "category": "bug", "priority": "high",
+            });
+            let id = self.publish("ticket.create", &data).await?;
+            sent.push(Sent {
+                id,
+                platform: *platform,
+                title: Some(title),
+            });
+        }
+        let comment = json!({ "ticket_id": first, "body": "We are looking into it." });
+        let status = json!({ "ticket_id": first, "status": "in_progress" });
+        for (command_type, data) in [("ticket.comment", comment), ("ticket.status", status)] {
+            let id = self.publish(command_type, &data).await?;
+            sent.push(Sent {
+                id,
+                platform: *platform,
+                title: None,
+            });
+        }
+        Ok(sent)
+    }
+
+    async fn publish(&self, command_type: &str, data: &Value) -> Result<Uuid, Failed> {
+        let id = Uuid::now_v7();
+        let body = self.command(command_type, id, data);
+        broker::publish_one(self.connection, self.topology, command_type, &body)
+            .await
+            .map_err(failed)?;
+        let what = data["title"].as_str().or(data["body"].as_str());
+        let what = what.or(data["status"].as_str()).unwrap_or_default();
+        self.say(&format!("   → {command_type}  {what}"))?;
+        Ok(id)
+    }
+
+    /// Reads the events log until every command has its final event, showing what belongs to them.
+    async fn wait_for(&self, sent: &[Sent]) -> Result<HashMap<String, Value>, Failed> {
+        let wanted: Vec<String> = sent.iter().map(|sent| sent.id.to_string()).collect();
+        let mut ended: HashMap<String, Value> = HashMap::new();
+        let reading = broker::tail(
+            self.connection,
+            self.topology,
+            From::First,
+            Some(PATIENCE),
+            |key, body| {
+                let event: Value = serde_json::from_str(body).unwrap_or(Value::Null);
+                let id = event["data"]["command_id"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                if !wanted.contains(&id) || ended.contains_key(&id) {
+                    return true;
+                }
+                let text = format!("   ← {key}  {}", detail(&event));
+                if output::line(if self.context.json { body } else { &text }).is_err() {
+                    return false;
+                }
+                if event["data"]["outcome"] != "deferred" {
+                    ended.insert(id, event);
+                }
+                ended.len() < wanted.len()
+            },
+        );
+        reading.await.map_err(failed)?;
+        let missing = wanted.len() - ended.len();
+        if missing > 0 {
+            let text = format!(
+                "{} have no result after {PATIENCE:?}",
+                counted(missing, "command")
+            );
+            return Err(Failed::Operation(text));
+        }
+        let unsuccessful = ended
+            .values()
+            .find(|event| event["data"]["outcome"] != "succeeded");
+        if let Some(event) = unsuccessful {
+            let why = event["data"]["error"]["message"]
+                .as_str()
+                .unwrap_or("it failed");
+            return Err(Failed::Operation(why.to_owned()));
+        }
+        Ok(ended)
+    }
+
+    /// What a platform holds: a row a ticket.
+    fn held(
+        &self,
+        part: &Part,
+        sent: &[Sent],
+        events: &HashMap<String, Value>,
+    ) -> Result<Vec<Vec<String>>, Failed> {
+        let items = self
+            .sandbox
+            .ledger(&format!("{}/{SITE}", part.platform))
+            .issues;
+        let mut rows = Vec::new();
+        let creates = sent.iter().filter(|sent| sent.platform == part.platform);
+        for (id, title) in creates.filter_map(|sent| Some((sent.id.to_string(), sent.title?))) {
+            let result = &events[&id]["data"]["result"]["integration_result"];
+            let text = |name: &str| result[name].as_str().unwrap_or("-").to_owned();
+            let of_ticket: Vec<_> = items
+                .iter()
+                .filter(|item| item.summary.contains(title))
+                .collect();
+            // A mail is never changed: what happens to its ticket is told by further ones.
+            let comments = if part.platform == Platform::Email {
+                of_ticket
+                    .iter()
+                    .filter(|item| item.summary.starts_with("Re:"))
+                    .count()
+            } else {
+                if of_ticket.len() != 1 {
+                    return Err(Failed::Operation(format!(
+                        "{} holds {title:?} {} times",
+                        part.example.name,
+                        of_ticket.len()
+                    )));
+                }
+                of_ticket.iter().map(|item| item.comments.len()).sum()
+            };
+            rows.push(vec![
+                part.platform.to_string(),
+                text("external_ticket_id"),
+                title.to_owned(),
+                comments.to_string(),
+                text("external_ticket_url"),
+            ]);
+        }
+        Ok(rows)
     }
 }
 
@@ -218,104 +465,9 @@ fn next_steps(config: &Config, organization: Uuid) -> String {
     format!(
         "\nNext, with the same DATABASE_URL:\n   \
          ticketwire command list                   the ledger; `command show ID` has every attempt and what it met\n   \
-         ticketwire ticket list                    the tickets, with their Jira keys\n   \
+         ticketwire ticket list                    the tickets, with the platforms' ids\n   \
          ticketwire sandbox, ticketwire run        the same by hand: README.md, \"Five minutes\"\n\
          The queues are gone. The demo's rows stay in the database {database}; they go with\n   \
          ticketwire erase --organization {organization}"
     )
-}
-
-async fn publish(
-    connection: &broker::Connection,
-    topology: &broker::Topology,
-    context: &Context,
-    command_type: &str,
-    id: Uuid,
-    body: &str,
-) -> Result<(), Failed> {
-    broker::publish_one(connection, topology, command_type, body)
-        .await
-        .map_err(failed)?;
-    if context.json {
-        Ok(())
-    } else {
-        Ok(output::line(&format!("   → {command_type} {id}"))?)
-    }
-}
-
-async fn ask(
-    connection: &broker::Connection,
-    topology: &broker::Topology,
-    context: &Context,
-    command_type: &str,
-    body: &str,
-) -> Result<Value, Failed> {
-    let answer = broker::call(connection, topology, command_type, body, PATIENCE)
-        .await
-        .map_err(failed)?;
-    let event: Value = serde_json::from_str(&answer).map_err(failed)?;
-    let text = format!(
-        "   {} {}",
-        command_type,
-        event["data"]["outcome"].as_str().unwrap_or_default()
-    );
-    output::line(&if context.json { answer } else { text })?;
-    if event["data"]["outcome"] == "succeeded" {
-        Ok(event)
-    } else {
-        Err(Failed::Operation(
-            event["data"]["error"]["message"]
-                .as_str()
-                .unwrap_or("it failed")
-                .to_owned(),
-        ))
-    }
-}
-
-/// Reads the events log until every command has its final event, showing what belongs to them.
-async fn wait_for(
-    connection: &broker::Connection,
-    topology: &broker::Topology,
-    context: &Context,
-    expected: &mut HashSet<String>,
-) -> Result<(), Failed> {
-    let mut wanted: HashSet<String> = expected.clone();
-    let reading = broker::tail(
-        connection,
-        topology,
-        From::First,
-        Some(PATIENCE),
-        |key, body| {
-            let event: Value = serde_json::from_str(body).unwrap_or(Value::Null);
-            let id = event["data"]["command_id"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            if !wanted.contains(&id) {
-                return true;
-            }
-            let text = if context.json {
-                body.to_owned()
-            } else {
-                format!("   ← {}", summary(key, body))
-            };
-            if output::line(&text).is_err() {
-                return false;
-            }
-            if event["data"]["outcome"] != "deferred" {
-                wanted.remove(&id);
-                expected.remove(&id);
-            }
-            !wanted.is_empty()
-        },
-    );
-    reading.await.map_err(failed)?;
-    if expected.is_empty() {
-        Ok(())
-    } else {
-        Err(Failed::Operation(format!(
-            "{} commands have no result after {PATIENCE:?}",
-            expected.len()
-        )))
-    }
 }

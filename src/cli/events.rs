@@ -66,6 +66,18 @@ pub(super) fn summary(key: &str, body: &str) -> String {
     let event: Value = serde_json::from_str(body).unwrap_or(Value::Null);
     let data = &event["data"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    format!(
+        "{}  {key}  {}  {}",
+        text(&event["time"]),
+        text(&data["command_id"]),
+        detail(&event)
+    )
+}
+
+/// What an event says came of its command: the item, or the error and when it is tried again.
+pub(super) fn detail(event: &Value) -> String {
+    let data = &event["data"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let detail = match (
         &data["error"],
         data["result"]["integration_result"]["external_ticket_id"].as_str(),
@@ -74,15 +86,9 @@ pub(super) fn summary(key: &str, body: &str) -> String {
         (Value::Null, None) => String::new(),
         (error, _) => format!("{}: {}", text(&error["code"]), text(&error["message"])),
     };
-    let retry = data["retry_at"]
-        .as_str()
-        .map(|at| format!(" (again at {at})"))
-        .unwrap_or_default();
-    format!(
-        "{}  {key}  {}  {detail}{retry}",
-        text(&event["time"]),
-        text(&data["command_id"])
-    )
+    let retry = data["retry_at"].as_str();
+    let retry = retry.map_or_else(String::new, |at| format!(" (again at {at})"));
+    format!("{detail}{retry}")
 }
 
 /// Whether a routing key matches a topic pattern, as RabbitMQ matches it.

@@ -18,6 +18,7 @@ mod call;
 mod connection;
 mod control;
 mod email;
+mod example;
 mod fake;
 mod fault;
 mod github;
@@ -58,6 +59,7 @@ use connection::{Connection, ResettableListener};
 use fake::Fake;
 use site::Site;
 
+pub use example::Example;
 pub use fault::{DelayAt, Fault, FaultKind};
 pub use ledger::{CallCount, CallRecord, Ledger, LedgerComment, LedgerFile, LedgerIssue};
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
+use ticketwire::domain::Platform;
+use ticketwire::platforms::descriptor;
 
 use crate::support::{World, http_get, output, wait_for};
 
@@ -362,11 +364,7 @@ async fn the_demo_shows_the_main_job_and_exits_0() {
     let out = String::from_utf8_lossy(&shown.stdout);
     let err = String::from_utf8_lossy(&shown.stderr);
     assert_eq!(shown.status.code(), Some(0), "{out}\n{err}");
-    assert!(out.contains("3 tickets, 3 issues"), "{out}");
-    assert!(
-        out.contains("(1 comment)") && out.contains("(0 comments)"),
-        "{out}"
-    );
+    assert!(out.contains("3 tickets, 3 items, 1 comment"), "{out}");
     // The story stands alone; what the worker logged is where it says.
     assert_eq!(err, "");
     let log = out
@@ -386,6 +384,34 @@ async fn the_demo_shows_the_main_job_and_exits_0() {
     let gone = world.cli(&["erase", "--yes", "--organization", erase.unwrap()]);
     assert_eq!(gone["erased"], true, "{gone}");
     assert!(out.contains("ticketwire command list"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_shows_a_ticket_on_every_platform_that_has_an_adapter() {
+    let world = World::new().await;
+    let environment = world.environment();
+    let demo = ["demo", "--platform", "all"];
+
+    let shown = tokio::task::spawn_blocking(move || output(&environment, &demo))
+        .await
+        .unwrap();
+    let odd = output(&world.environment(), &["demo", "--platform", "jirra"]);
+
+    let out = String::from_utf8_lossy(&shown.stdout);
+    let err = String::from_utf8_lossy(&shown.stderr);
+    assert_eq!(shown.status.code(), Some(0), "{out}\n{err}");
+    let rows = out.lines().skip_while(|line| !line.starts_with("PLATFORM"));
+    let rows: Vec<&str> = rows.skip(1).take_while(|line| !line.is_empty()).collect();
+    for platform in Platform::ALL {
+        let there = descriptor(*platform).is_some();
+        let row = rows.iter().find(|row| row.starts_with(platform.as_str()));
+        assert_eq!(row.is_some(), there, "{platform}: {out}");
+    }
+    let log = out
+        .lines()
+        .find_map(|line| line.strip_prefix("The worker's log goes to "));
+    std::fs::remove_file(log.unwrap().trim_end_matches('.')).unwrap();
+    assert_eq!(odd.status.code(), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,96 @@
+//! An integration with each fake platform, as `integration.create` takes it. The demo uses it, and
+//! so can anybody who tries the sandbox by hand.
+
+use serde_json::{Value, json};
+
+use super::Sandbox;
+use crate::domain::Platform;
+
+/// An integration that a site of the sandbox lets in.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// How people call the platform.
+    pub name: &'static str,
+    /// What `integration.create` takes.
+    pub data: Value,
+    /// The request that makes an item, by the fake's name. `None` where an item whose answer was
+    /// lost can be neither found again nor recognised by the platform.
+    pub creates: Option<&'static str>,
+}
+
+impl Sandbox {
+    /// An integration with this site of a platform; `None` where the platform has no fake yet.
+    #[must_use]
+    pub fn example(&self, platform: Platform, site: &str) -> Option<Example> {
+        let base = self.url(&format!("{platform}/{site}"));
+        let (name, auth_type, settings, credentials, creates) = match platform {
+            Platform::Jira => (
+                "Jira",
+                "api_key",
+                json!({ "project_key": "SUP" }),
+                json!({ "email": "bot@example.test", "api_token": "demo-token" }),
+                Some("create_issue"),
+            ),
+            Platform::Zendesk => (
+                "Zendesk",
+                "api_key",
+                json!({}),
+                json!({ "email": "bot@example.test", "api_token": "demo-token" }),
+                Some("create_ticket"),
+            ),
+            Platform::Github => (
+                "GitHub",
+                "bearer",
+                json!({ "owner": "octo", "repository": "support" }),
+                json!({ "token": "demo-token" }),
+                Some("create_issue"),
+            ),
+            Platform::Slack => (
+                "Slack",
+                "bearer",
+                json!({ "channel": "C0SUPPORT" }),
+                json!({ "bot_token": "xoxb-demo-token" }),
+                Some("chat.postMessage"),
+            ),
+            Platform::Email => (
+                "e-mail",
+                "basic",
+                json!({
+                    "smtp_host": "127.0.0.1", "smtp_port": self.smtp().port(), "security": "none",
+                    "from_address": "support@example.com", "to": ["ops@example.net"],
+                }),
+                json!({ "username": site, "password": "demo-password" }),
+                None,
+            ),
+            Platform::Webhook => (
+                "the webhook's receiver",
+                "custom",
+                json!({}),
+                json!({ "signing_secret": "whsec_ZGVtby1zZWNyZXQtb2YtdGhlLXNhbmRib3g=" }),
+                Some("deliver"),
+            ),
+            Platform::Servicenow
+            | Platform::Freshdesk
+            | Platform::Salesforce
+            | Platform::Hubspot
+            | Platform::Teams
+            | Platform::Sms
+            | Platform::Zoom
+            | Platform::Asana
+            | Platform::Trello => return None,
+        };
+        let mut data = json!({
+            "name": format!("Demo {platform}"), "platform_name": platform, "auth_type": auth_type,
+            "settings": settings, "credentials": credentials,
+        });
+        // Where these are, their settings or their grants say.
+        if !matches!(platform, Platform::Email | Platform::Salesforce) {
+            data["base_url"] = base.into();
+        }
+        Some(Example {
+            name,
+            data,
+            creates,
+        })
+    }
+}
