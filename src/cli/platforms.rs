@@ -12,11 +12,19 @@ use crate::platforms::{BaseUrl, Descriptor, Exception, Member, Mode, OperationKi
 pub(super) struct Platforms {
     /// One platform, in full
     name: Option<String>,
+    /// The table of all as Markdown: README.md has it
+    #[arg(long, conflicts_with = "name")]
+    markdown: bool,
 }
+
+/// What a cell of the table says.
+const LEGEND: &str =
+    "● done  ◐ with an exception  – not possible: `ticketwire platforms NAME` says why";
 
 impl Platforms {
     pub(super) fn execute(self, context: &Context) -> Result<(), Failed> {
         match self.name {
+            None if self.markdown => markdown(),
             None => list(context),
             Some(name) => {
                 let platform = Platform::parse(&name.to_lowercase()).ok_or_else(|| {
@@ -39,27 +47,98 @@ fn list(context: &Context) -> Result<(), Failed> {
             .collect();
         return Ok(output::json(&all.into())?);
     }
+    let mut header = vec!["PLATFORM", "BY"];
+    header.extend(ABILITIES.iter().map(|(_, short)| *short));
+    header.push("A LOST ANSWER");
     let rows: Vec<Vec<String>> = Platform::ALL
         .iter()
-        .map(|platform| {
-            let modes = descriptor(*platform).map_or(&[][..], |facts| facts.modes);
-            let mut protections: Vec<&str> = modes.iter().map(|mode| mode.protection).collect();
-            protections.dedup();
-            vec![
-                platform.to_string(),
-                platform.category().to_string(),
-                if modes.is_empty() {
-                    "not written yet".to_owned()
-                } else {
-                    protections.join(" · ")
-                },
-            ]
-        })
+        .flat_map(|platform| rows(*platform))
         .collect();
-    Ok(output::table(
-        &["PLATFORM", "CATEGORY", "DUPLICATE PROTECTION"],
-        &rows,
-    )?)
+    output::table(&header, &rows)?;
+    output::line("")?;
+    Ok(output::line(LEGEND)?)
+}
+
+/// The same as Markdown.
+fn markdown() -> Result<(), Failed> {
+    let mut header = vec!["platform", "signs in by"];
+    header.extend(ABILITIES.iter().map(|(long, _)| *long));
+    header.push("a lost answer");
+    output::line(&format!("| {} |", header.join(" | ")))?;
+    output::line(&format!("|{}", " --- |".repeat(header.len())))?;
+    for row in Platform::ALL.iter().flat_map(|platform| rows(*platform)) {
+        output::line(&format!("| {} |", row.join(" | ")))?;
+    }
+    output::line("")?;
+    Ok(output::line(LEGEND)?)
+}
+
+/// What a platform may be able to do, in words and as the head of a narrow column. The last is to
+/// be read back: `integration.sync`, `.fields`.
+const ABILITIES: [(&str, &str); 8] = [
+    ("create", "CR"),
+    ("update", "UP"),
+    ("status", "ST"),
+    ("assign", "AS"),
+    ("comment", "CO"),
+    ("attach", "AT"),
+    ("delete", "DE"),
+    ("sync", "SY"),
+];
+
+/// A row for each way to use a platform that differs from the others in what it can do.
+fn rows(platform: Platform) -> Vec<Vec<String>> {
+    let modes = descriptor(platform).map_or(&[][..], |facts| facts.modes);
+    let mut found: Vec<(Vec<&str>, Vec<&str>, &str)> = Vec::new();
+    for mode in modes {
+        let cells = cells(mode);
+        // The sentence begins with its kind.
+        let protection = mode
+            .protection
+            .split([':', ',', ';'])
+            .next()
+            .unwrap_or_default();
+        let auth_type = mode.auth_type.as_str();
+        match found
+            .iter_mut()
+            .find(|row| (&row.1, row.2) == (&cells, protection))
+        {
+            Some(row) if row.0.contains(&auth_type) => {}
+            Some(row) => row.0.push(auth_type),
+            None => found.push((vec![auth_type], cells, protection)),
+        }
+    }
+    if found.is_empty() {
+        let nothing = vec!["–"; ABILITIES.len()];
+        found.push((vec!["not written yet"], nothing, ""));
+    }
+    found
+        .into_iter()
+        .map(|(auth_types, cells, protection)| {
+            let mut row = vec![platform.to_string(), auth_types.join(", ")];
+            row.extend(cells.into_iter().map(str::to_owned));
+            row.push(protection.to_owned());
+            row
+        })
+        .collect()
+}
+
+fn cells(mode: &Mode) -> Vec<&'static str> {
+    let reads = if mode.cannot_read.is_some() {
+        "–"
+    } else {
+        "●"
+    };
+    let does = OperationKind::ALL.iter().map(|kind| {
+        if mode.cannot(*kind).is_some() {
+            "–"
+        } else if mode.except.iter().any(|exception| exception.kind == *kind) {
+            "◐"
+        } else {
+            "●"
+        }
+    });
+    does.chain([reads]).collect()
 }
 
 fn show(context: &Context, platform: Platform) -> Result<(), Failed> {

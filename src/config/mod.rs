@@ -269,7 +269,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Every key with its built-in default, as it would be written; the table of the README is tested against it.
+/// Every key with its built-in default, as it would be written; `docs/configuration.md` is tested against it.
 pub const KEYS: [(&str, &str); 37] = [
     (
         "database.url",

@@ -2,8 +2,10 @@
 
 mod cycles;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use crate::support::output;
 
 /// The room a file is in: the first part of its path under `src/`.
 fn room(file: &Path) -> String {
@@ -186,17 +188,34 @@ fn statements_live_in_the_store() {
 }
 
 #[test]
-fn every_setting_is_in_the_default_file_and_the_readme() {
+fn every_setting_is_in_the_default_file_and_the_documentation() {
     let defaults = std::fs::read_to_string(root().join("config/default.toml")).unwrap();
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     for (key, _) in ticketwire::config::KEYS {
         let name = key.rsplit('.').next().unwrap();
         assert!(
             defaults.contains(&format!("{name} = ")),
             "{key} in config/default.toml"
         );
-        assert!(readme.contains(&format!("`{key}`")), "{key} in README.md");
+        assert!(
+            page.contains(&format!("`{key}`")),
+            "{key} in docs/configuration.md"
+        );
     }
+}
+
+#[test]
+fn the_readme_s_table_of_platforms_is_what_the_program_says() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let begin = "<!-- ticketwire platforms --markdown -->\n";
+    let (_, table) = readme.split_once(begin).unwrap();
+    let (table, _) = table.split_once("<!-- end -->").unwrap();
+
+    let said = output(&BTreeMap::new(), &["platforms", "--markdown"]);
+
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.contains("| jira | "), "{said}");
+    assert_eq!(table.trim(), said.trim(), "copy it into README.md");
 }
 
 #[test]
