@@ -190,10 +190,13 @@ async fn what_was_made_is_found_by_its_mark_and_nothing_else_is() {
         let found = site.look_up(act).await.unwrap();
         let found = found.unwrap_or_else(|| panic!("{name} {act:?} is not found"));
         assert_eq!(found.external_id, made.external_id, "{name} {act:?}");
-        assert_eq!(
-            found.external_comment_id, made.external_comment_id,
-            "{name} {act:?}"
-        );
+        // Some platforms name a comment only where it is read.
+        if made.external_comment_id.is_some() {
+            assert_eq!(
+                found.external_comment_id, made.external_comment_id,
+                "{name} {act:?}"
+            );
+        }
         // A file has no mark: it is known by its name and size.
         if !matches!(act, Act::Create | Act::Attach) {
             let other = site
