@@ -30,6 +30,7 @@ mod jira;
 mod kit;
 mod ledger;
 mod mime;
+mod servicenow;
 mod site;
 mod slack;
 mod smtp;
@@ -75,7 +76,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
     match platform {
         Platform::Jira => fake(jira::Jira::new(site)),
-        Platform::Servicenow => None,
+        Platform::Servicenow => fake(servicenow::ServiceNow::default()),
         Platform::Zendesk => fake(zendesk::Zendesk::default()),
         Platform::Freshdesk => None,
         Platform::Salesforce => None,
