@@ -37,6 +37,7 @@ mod planned;
 pub mod rate;
 mod receipt;
 mod scope;
+pub mod servicenow;
 pub mod slack;
 pub mod text;
 mod texts;
@@ -102,11 +103,11 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Email => of!(email::Email),
         Platform::Github => of!(github::GitHub),
         Platform::Jira => of!(jira::Jira),
+        Platform::Servicenow => of!(servicenow::ServiceNow),
         Platform::Slack => of!(slack::Slack),
         Platform::Webhook => of!(webhook::Webhook),
         Platform::Zendesk => of!(zendesk::Zendesk),
-        Platform::Servicenow
-        | Platform::Freshdesk
+        Platform::Freshdesk
         | Platform::Salesforce
         | Platform::Hubspot
         | Platform::Teams

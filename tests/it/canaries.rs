@@ -183,6 +183,38 @@ fn modes() -> Vec<Mode> {
             &[&desk_oauth[3]],
         ),
     ];
+    let now = |auth_type: &str, credentials: Value| json!({ "platform_name": "servicenow", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": { "close_code": "Done" } });
+    let (now_password, now_key, now_oauth) =
+        (canary("now-password"), canary("now-key"), oauth("now"));
+    let mut by_client = now(
+        "oauth2",
+        json!({ "client_id": "client", "client_secret": now_oauth[0] }),
+    );
+    // A client has no refresh token: its second secret is what deliveries are signed with.
+    by_client["webhook_secret"] = json!(now_oauth[1]);
+    modes.extend([
+        mode(
+            "servicenow-basic",
+            now(
+                "basic",
+                json!({ "username": "bot", "password": now_password }),
+            ),
+            &[&now_password],
+            &[],
+        ),
+        mode(
+            "servicenow-api-key",
+            now("api_key", json!({ "api_key": now_key })),
+            &[&now_key],
+            &[],
+        ),
+        Mode {
+            name: "servicenow-oauth2",
+            data: by_client,
+            sent: vec![now_oauth[0].clone(), now_oauth[2].clone()],
+            secrets: now_oauth,
+        },
+    ]);
     // No request needs it, but the platform signs with it.
     for mode in modes
         .iter_mut()
@@ -556,8 +588,8 @@ impl Cat {
             .entry(row.name.to_owned())
             .or_default()
             .push_str(request);
-        let of_token =
-            thing == "token" || thing.ends_with("oauth.v2.access") || thing == "oauth/tokens";
+        let of_token = ["token", "oauth/tokens", "oauth_token.do"].contains(&thing)
+            || thing.ends_with("oauth.v2.access");
         let count = {
             let key = format!(
                 "{mode} {way} {method} {thing} {}",
@@ -635,6 +667,9 @@ fn sound(method: &str, thing: &str, at: &str) -> String {
     if thing.starts_with("repos/") {
         return sound_github(method, thing);
     }
+    if thing.starts_with("api/now/") {
+        return sound_servicenow(method, thing);
+    }
     if thing.contains("/hook") || thing == "hook" {
         return "{}".into();
     }
@@ -669,6 +704,16 @@ fn sound_github(method: &str, thing: &str) -> String {
         "content": { "html_url": "https://x.example/f" }, "has_issues": true, "permissions": { "push": true },
     })
     .to_string()
+}
+
+/// The same of ServiceNow, which shows what was set.
+fn sound_servicenow(method: &str, thing: &str) -> String {
+    if method == "GET" && !thing.contains("/incident/") {
+        return json!({ "result": [] }).to_string();
+    }
+    let row = json!({ "sys_id": "d71f7935c0a8016700802b64c67c11c6", "number": "INC1", "state": "6",
+                      "short_description": "changed" });
+    json!({ "result": row }).to_string()
 }
 
 // --- the test ---
@@ -826,7 +871,7 @@ async fn use_all(world: &World, cat: &Cat, integrations: &[(usize, usize, Uuid)]
             "integration.test",
             json!({ "integration_id": integration, "test_types": tests, "auto_activate_on_success": true }),
         );
-        let syncs = ["jira", "zendesk", "github"];
+        let syncs = ["jira", "zendesk", "github", "servicenow"];
         if syncs
             .iter()
             .any(|name| cat.modes[*mode].name.starts_with(name))

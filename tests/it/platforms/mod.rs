@@ -4,6 +4,7 @@ mod email;
 mod github;
 mod jira;
 mod jira_settings;
+mod servicenow;
 mod slack;
 mod webhook;
 mod zendesk;
@@ -19,11 +20,11 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Email => email::rows(),
         Platform::Github => github::rows(),
         Platform::Jira => jira::rows(),
+        Platform::Servicenow => servicenow::rows(),
         Platform::Slack => slack::rows(),
         Platform::Webhook => webhook::rows(),
         Platform::Zendesk => zendesk::rows(),
-        Platform::Servicenow
-        | Platform::Freshdesk
+        Platform::Freshdesk
         | Platform::Salesforce
         | Platform::Hubspot
         | Platform::Teams
