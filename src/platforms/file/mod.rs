@@ -13,7 +13,14 @@ use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization as _;
 use url::Url;
 
+use super::text::one_line;
+
 pub(crate) use self::fetching::{fetch, unfetched};
+
+/// Characters of a file's name that stand in the name that it is kept under.
+const KEPT_NAME_MAX: usize = 100;
+/// Hexadecimal digits of a file's digest in that name.
+const DIGEST: usize = 8;
 
 /// A file, ready to be sent.
 #[derive(Debug, Clone)]
@@ -104,6 +111,24 @@ impl File {
             url: None,
             content: Content::Memory(bytes),
         }
+    }
+
+    /// What it is called by where it is kept: whose it is, and what is in it.
+    pub(super) fn key(&self, marker: &str) -> String {
+        let digest: String = self.sha256.chars().take(DIGEST).collect();
+        format!("{marker}-{digest}")
+    }
+
+    /// A name to keep it under: the same over all attempts, and never that of another file.
+    pub(super) fn kept_name(&self, marker: &str) -> String {
+        let fits = |c: char| c.is_alphanumeric() || "._- ()".contains(c);
+        let name = one_line(&self.name);
+        let kept = name.chars().map(|c| if fits(c) { c } else { '_' });
+        let kept: Vec<char> = kept.collect();
+        // The end says what kind of file it is.
+        let from = kept.len().saturating_sub(KEPT_NAME_MAX);
+        let kept: String = kept[from..].iter().collect();
+        format!("{}-{kept}", self.key(marker))
     }
 
     /// Whether a server may have kept this file under that name.

@@ -4,9 +4,10 @@
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::item::{Comment, Issue, User, moment, unmarked};
+use super::item::{Comment, Issue, User, moment};
 use super::{GitHub, state};
 use crate::platforms::inbound::{Handshake, Hit, Hooks, Inbound, Reply, Scheme};
+use crate::platforms::text::Marker;
 use crate::platforms::{Actor, AdapterError, Change, ChangeKind, ExternalComment, Facts, Needs};
 
 /// The id of a delivery; the same when it is sent again by hand.
@@ -63,7 +64,7 @@ fn actor(user: User) -> Actor {
 }
 
 fn before(from: Option<Was>) -> Option<String> {
-    from?.from.map(|text| unmarked(&text).to_owned())
+    from?.from.map(|text| Marker::without(&text).to_owned())
 }
 
 /// What happened to an issue; `None` where nothing that we follow did.
@@ -162,7 +163,7 @@ fn external(comment: Comment, before: Option<String>) -> ExternalComment {
     let created_at = moment(comment.created_at.as_deref());
     ExternalComment {
         id: comment.id(),
-        body: unmarked(comment.text()).to_owned(),
+        body: Marker::without(comment.text()).to_owned(),
         before,
         public: Some(true),
         created_at: created_at.map(|at| at.low),

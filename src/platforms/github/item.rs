@@ -14,10 +14,6 @@ use crate::platforms::{
     AdapterError, ErrorClass, ExternalItem, Facts, File, Holder, ItemRef, Known, Moment, Receipt,
 };
 
-/// Characters of a file's name that are kept in a repository: a name there has 255 bytes at most.
-const FILE_NAME_MAX: usize = 100;
-/// Digits of a file's digest that tell two files of one command apart.
-const DIGEST: usize = 8;
 /// Where the receipt tells what GitHub dropped.
 const DROPPED: &str = "dropped_by_github";
 const WHY_DROPPED: &str =
@@ -234,7 +230,7 @@ impl Issue {
         let own = self.labels();
         Facts {
             title: Some(self.title.clone()),
-            description: Some(unmarked(self.body.as_deref().unwrap_or_default()).to_owned()),
+            description: Some(Marker::without(self.body.as_deref().unwrap_or_default()).to_owned()),
             status: Some(self.word(labels)),
             status_class: Some(self.state.clone()),
             priority: labels.priority_label(&own).map(str::to_owned),
@@ -270,12 +266,6 @@ pub(super) fn before(at: DateTime<Utc>, seconds: i64) -> String {
         .to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A text without the mark at its end.
-pub(super) fn unmarked(text: &str) -> &str {
-    let end = Marker::find(text).and_then(|_| text.rfind("<!-- "));
-    end.map_or(text, |end| text[..end].trim_end())
-}
-
 /// A title, and the whole of it where it had to be cut.
 pub(super) fn title_of(text: &str) -> (String, Option<String>) {
     title(text, Max::Chars(TITLE_MAX))
@@ -302,24 +292,6 @@ fn escaped(name: &str) -> String {
         escaped.push(c);
     }
     escaped
-}
-
-/// What a file is called by in the repository and in its comment: whose it is, and what is in it.
-pub(super) fn file_key(marker: &str, file: &File) -> String {
-    let digest: String = file.sha256.chars().take(DIGEST).collect();
-    format!("{marker}-{digest}")
-}
-
-/// A file's name in the repository: the same over all attempts, and never that of another file.
-pub(super) fn file_name(marker: &str, file: &File) -> String {
-    let fits = |c: char| c.is_alphanumeric() || "._- ()".contains(c);
-    let name = one_line(&file.name);
-    let kept = name.chars().map(|c| if fits(c) { c } else { '_' });
-    let kept: Vec<char> = kept.collect();
-    // The end says what kind of file it is.
-    let from = kept.len().saturating_sub(FILE_NAME_MAX);
-    let kept: String = kept[from..].iter().collect();
-    format!("{}-{kept}", file_key(marker, file))
 }
 
 /// The organization's usual type for a category.
@@ -404,7 +376,7 @@ impl GitHub {
     pub(super) fn described(&self, ticket: &TicketView) -> String {
         let marker = format!("tkt-{}", ticket.id);
         let body = self.body_of(ticket, &marker, &mut Map::new());
-        unmarked(&body).to_owned()
+        Marker::without(&body).to_owned()
     }
 
     /// What a new issue is made of, and what could not be carried over.
@@ -501,7 +473,7 @@ impl GitHub {
             (_, Some(address)) => address.to_owned(),
             // Where it will be is said when it is put there.
             (Some(branch), None) => {
-                let name = file_key(marker, file);
+                let name = file.key(marker);
                 format!("https://lookup.invalid/{branch}/{name}")
             }
             (None, None) => {
@@ -564,8 +536,8 @@ mod tests {
             !body.contains("@octocat") && !body.contains("#12"),
             "{body}"
         );
-        assert_eq!(unmarked("a\n\n<!-- cmd-9 -->"), "a");
-        assert_eq!(unmarked("a <!-- b -->"), "a <!-- b -->");
+        assert_eq!(Marker::without("a\n\n<!-- cmd-9 -->"), "a");
+        assert_eq!(Marker::without("a <!-- b -->"), "a <!-- b -->");
         let long = text(&"x@y ".repeat(30_000), "cmd-9");
         assert!(long.chars().count() <= BODY_MAX && long.ends_with("<!-- cmd-9 -->"));
     }
@@ -576,10 +548,10 @@ mod tests {
         let mut file = File::of_bytes("a/../[x](y) @octocat #1.txt", "text/plain", bytes);
         file.url = Some("https://files.example.test/a b?x=1&y=(2)".parse().unwrap());
 
-        let name = file_name("cmd-1", &file);
+        let name = file.kept_name("cmd-1");
         assert_eq!(name, "cmd-1-2cf24dba-a_..__x_(y) _octocat _1.txt");
         let long = File::of_bytes(&"x".repeat(500), "text/plain", Bytes::new());
-        assert!(file_name("cmd-1", &long).len() < 255);
+        assert!(long.kept_name("cmd-1").len() < 255);
         let link = format!("[{}](<{}>)", escaped(&file.name), file.url.unwrap());
         let made = text(&link, "cmd-1");
         assert_eq!(made.replace("\\]", "").matches("](").count(), 1, "{made}");

@@ -746,7 +746,7 @@ impl Adapter for GitHub {
             }
             Operation::Attach { ticket, file, key } => {
                 // All files of a command have the same mark.
-                let name = item::file_key(key.marker, file);
+                let name = file.key(key.marker);
                 let known = Known::rehearsal();
                 let linked = match self.branch {
                     Some(_) => None,

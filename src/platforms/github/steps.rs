@@ -260,7 +260,7 @@ impl GitHub {
         struct Put {
             content: item::Content,
         }
-        let (folder, name) = (ticket.id.to_string(), item::file_name(marker, file));
+        let (folder, name) = (ticket.id.to_string(), file.kept_name(marker));
         let path = self.at(&["contents", &folder, &name]);
         let mut request = self.api.set(Method::PUT, &path)?;
         let message = format!("Ticket {}: a file", ticket.id);

@@ -50,6 +50,17 @@ impl<'a> Marker<'a> {
         })
     }
 
+    /// The text before the marker that it ends with; all of it where it ends with none.
+    #[must_use]
+    pub fn without(text: &str) -> &str {
+        let before = Marker::find(text).and_then(|marker| {
+            let before = &text[..text.rfind(marker)?];
+            let mut begins = [LINE.0, COMMENT.0].into_iter();
+            begins.find_map(|begin| before.strip_suffix(begin))
+        });
+        before.map_or(text, str::trim_end)
+    }
+
     /// The marker of an item among its labels, if one is there.
     #[must_use]
     pub fn among<'b>(labels: impl IntoIterator<Item = &'b str>) -> Option<&'b str> {
@@ -160,6 +171,20 @@ mod tests {
             "text\n\n<!-- cmd-1 -->\n",
         ] {
             assert_eq!(Marker::find(text), Some("cmd-1"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_comes_back_without_its_marker() {
+        for (text, without) in [
+            ("a\n[ref:cmd-1]", "a"),
+            ("a\n\n<!-- cmd-1 -->\n", "a"),
+            ("[ref:cmd-1]", ""),
+            ("cmd-1 a\n[ref:cmd-1]", "cmd-1 a"),
+            ("a <!-- b -->", "a <!-- b -->"),
+            ("[ref:cmd-1] a", "[ref:cmd-1] a"),
+        ] {
+            assert_eq!(Marker::without(text), without, "{text}");
         }
     }
 
