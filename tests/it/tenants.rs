@@ -8,19 +8,6 @@ use crate::support::{Message, World, command, wait_for};
 const FOREIGN_NAME: &str = "Xenia Fremd";
 const FOREIGN_MAIL: &str = "xenia@other.test";
 
-/// A user of an organization, who may be another's.
-async fn user(world: &World, organization: Uuid, name: &str, mail: &str) -> Uuid {
-    let id = Uuid::new_v4();
-    let known = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, created_at, updated_at, is_deleted) \
-                 VALUES ($1, 'other', true, 'UTC', 'free', now(), now(), false) ON CONFLICT DO NOTHING";
-    world.query(known, &[&organization]).await;
-    let sql = "INSERT INTO users (id, email, full_name, is_active, is_verified, is_admin, role, login_count, \
-               failed_login_attempts, timezone, language, organization_id, created_at, updated_at, is_deleted) \
-               VALUES ($1, $2, $3, true, true, false, (enum_range(NULL::userrole))[1], '0', '0', 'UTC', 'en', $4, now(), now(), false)";
-    world.query(sql, &[&id, &mail, &name, &organization]).await;
-    id
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_elses_people_are_known_to_an_organizations_platform() {
     let world = World::new().await;
@@ -38,8 +25,10 @@ async fn nobody_elses_people_are_known_to_an_organizations_platform() {
         }))
         .await;
     let other = Uuid::new_v4();
-    let foreign = user(&world, other, FOREIGN_NAME, FOREIGN_MAIL).await;
-    let own = user(&world, world.organization, "Olga Own", "olga@own.test").await;
+    let foreign = world.user(other, FOREIGN_NAME, FOREIGN_MAIL).await;
+    let own = world
+        .user(world.organization, "Olga Own", "olga@own.test")
+        .await;
     let data = |extra: Value| {
         let mut data = json!({ "title": "t", "description": "d", "integration_id": hook });
         let extra = extra.as_object().unwrap().clone();
@@ -237,7 +226,7 @@ async fn another_organizations_integration_is_answered_as_one_that_does_not_exis
                 DO UPDATE SET open_until = excluded.open_until";
     world.query(open, &[&world.integration]).await;
     let stranger = Uuid::new_v4();
-    user(&world, stranger, "Own", "own@stranger.test").await;
+    world.user(stranger, "Own", "own@stranger.test").await;
     let nothing = Uuid::new_v4();
     let of = |integration: Uuid| {
         [

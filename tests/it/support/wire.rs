@@ -43,11 +43,22 @@ pub(crate) async fn http_body(
     media_type: &str,
     body: &str,
 ) -> (u16, serde_json::Value) {
+    http_as("Basic YTpi", method, url, media_type, body).await
+}
+
+/// The same with a credential.
+pub(crate) async fn http_as(
+    authorization: &str,
+    method: &str,
+    url: &str,
+    media_type: &str,
+    body: &str,
+) -> (u16, serde_json::Value) {
     let url: url::Url = url.parse().unwrap();
     let address = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!(
-        "{method} {} HTTP/1.1\r\nHost: test\r\nUser-Agent: test\r\nConnection: close\r\nAuthorization: Basic YTpi\r\n\
+        "{method} {} HTTP/1.1\r\nHost: test\r\nUser-Agent: test\r\nConnection: close\r\nAuthorization: {authorization}\r\n\
          Content-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}",
         &url[url::Position::BeforePath..],
         body.len()

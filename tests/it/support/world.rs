@@ -210,6 +210,19 @@ impl World {
         .unwrap()
     }
 
+    /// A user of an organization, who may be another's.
+    pub(crate) async fn user(&self, organization: Uuid, name: &str, mail: &str) -> Uuid {
+        let id = Uuid::new_v4();
+        let known = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, created_at, updated_at, is_deleted) \
+                     VALUES ($1, 'other', true, 'UTC', 'free', now(), now(), false) ON CONFLICT DO NOTHING";
+        self.query(known, &[&organization]).await;
+        let sql = "INSERT INTO users (id, email, full_name, is_active, is_verified, is_admin, role, login_count, \
+                   failed_login_attempts, timezone, language, organization_id, created_at, updated_at, is_deleted) \
+                   VALUES ($1, $2, $3, true, true, false, (enum_range(NULL::userrole))[1], '0', '0', 'UTC', 'en', $4, now(), now(), false)";
+        self.query(sql, &[&id, &mail, &name, &organization]).await;
+        id
+    }
+
     // --- the producer's side ---
 
     /// Publishes a command under a new id and returns that.
