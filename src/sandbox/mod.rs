@@ -22,6 +22,7 @@ mod example;
 mod fake;
 mod fault;
 mod github;
+mod hubspot;
 mod jira;
 #[cfg_attr(
     not(test),
@@ -80,7 +81,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         Platform::Zendesk => fake(zendesk::Zendesk::default()),
         Platform::Freshdesk => None,
         Platform::Salesforce => None,
-        Platform::Hubspot => None,
+        Platform::Hubspot => fake(hubspot::HubSpot::default()),
         Platform::Slack => fake(slack::Slack::default()),
         Platform::Teams => None,
         Platform::Email => fake(email::Mailbox::default()),
