@@ -23,6 +23,7 @@ pub(crate) mod file;
 pub mod github;
 mod guard;
 mod http;
+pub mod hubspot;
 pub mod inbound;
 pub mod jira;
 pub mod mail;
@@ -102,6 +103,7 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
     match platform {
         Platform::Email => of!(email::Email),
         Platform::Github => of!(github::GitHub),
+        Platform::Hubspot => of!(hubspot::HubSpot),
         Platform::Jira => of!(jira::Jira),
         Platform::Servicenow => of!(servicenow::ServiceNow),
         Platform::Slack => of!(slack::Slack),
@@ -109,7 +111,6 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Zendesk => of!(zendesk::Zendesk),
         Platform::Freshdesk
         | Platform::Salesforce
-        | Platform::Hubspot
         | Platform::Teams
         | Platform::Sms
         | Platform::Zoom

@@ -38,6 +38,13 @@ impl Sandbox {
                 json!({ "email": "bot@example.test", "api_token": "demo-token" }),
                 Some("create_ticket"),
             ),
+            Platform::Hubspot => (
+                "HubSpot",
+                "bearer",
+                json!({ "unique_property": "external_ticket_id" }),
+                json!({ "access_token": "demo-token" }),
+                Some("upsert_ticket"),
+            ),
             Platform::Github => (
                 "GitHub",
                 "bearer",
@@ -72,7 +79,6 @@ impl Sandbox {
             Platform::Servicenow
             | Platform::Freshdesk
             | Platform::Salesforce
-            | Platform::Hubspot
             | Platform::Teams
             | Platform::Sms
             | Platform::Zoom

@@ -84,6 +84,8 @@ fn modes() -> Vec<Mode> {
     let (jira_oauth, mut slack_oauth) = (oauth("jira"), oauth("slack"));
     let (desk_token, desk_oauth) = (canary("desk-token"), oauth("desk"));
     let desk = |auth_type: &str, credentials: Value| json!({ "platform_name": "zendesk", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": {} });
+    let (crm_token, crm_oauth) = (canary("crm-token"), oauth("crm"));
+    let crm = |auth_type: &str, credentials: Value, settings: Value| json!({ "platform_name": "hubspot", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": settings });
     slack_oauth[0] = WORD.into();
     let key = |name: &str| format!("whsec_{}", STANDARD.encode(plain_canary(name)));
     let (signing, previous) = (key("Signing"), key("Previous"));
@@ -181,6 +183,22 @@ fn modes() -> Vec<Mode> {
             ),
             &desk_oauth.iter().take(3).collect::<Vec<_>>(),
             &[&desk_oauth[3]],
+        ),
+        mode(
+            "hubspot-key",
+            crm("bearer", json!({ "access_token": crm_token }), json!({})),
+            &[&crm_token],
+            &[],
+        ),
+        mode(
+            "hubspot-oauth2",
+            crm(
+                "oauth2",
+                json!({ "client_id": "client", "client_secret": crm_oauth[0], "refresh_token": crm_oauth[1] }),
+                json!({ "unique_property": "external_ticket_id" }),
+            ),
+            &crm_oauth.iter().take(3).collect::<Vec<_>>(),
+            &[&crm_oauth[3]],
         ),
     ];
     let now = |auth_type: &str, credentials: Value| json!({ "platform_name": "servicenow", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": { "close_code": "Done" } });
@@ -338,7 +356,7 @@ fn errors(say: &mut dyn FnMut() -> String) -> String {
 fn successes(say: &mut dyn FnMut() -> String) -> String {
     let (id, key) = (say(), say());
     let status = json!({ "name": say(), "statusCategory": { "key": "new" } });
-    json!({
+    let mut all = json!({
         "ok": true, "id": id, "key": key, "self": say(), "url": format!("https://x.example/{}", say()), "channel": say(), "ts": say(),
         "permalink": say(), "upload_url": "http://127.0.0.1:9/x", "file_id": say(), "bot_id": say(), "user": say(), "team": say(),
         "accountId": say(), "displayName": say(), "timeZone": say(), "version": say(), "baseUrl": say(), "deploymentType": say(),
@@ -350,8 +368,17 @@ fn successes(say: &mut dyn FnMut() -> String) -> String {
         "end_of_stream": true, "after_cursor": say(),
         "users": [], "upload": { "token": say(), "attachment": { "id": 1 } },
         "issueTypes": [{ "id": "10001", "name": say() }], "permissions": { (say()): { "havePermission": say() } },
-    })
-    .to_string()
+    });
+    // One `json!` takes no more members.
+    let more = json!({
+        "results": [{ "id": say(), "label": say(), "name": say(), "properties": { (say()): say(), "hs_note_body": say() },
+                      "stages": [{ "id": say(), "label": say(), "metadata": { "ticketState": say() } }] }],
+        "portalId": 1, "uiDomain": say(), "properties": { "external_ticket_id": say(), (say()): say() },
+    });
+    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+        all.extend(more);
+    }
+    all.to_string()
 }
 
 fn long(say: &mut dyn FnMut() -> String, before: usize) -> String {
@@ -588,8 +615,14 @@ impl Cat {
             .entry(row.name.to_owned())
             .or_default()
             .push_str(request);
-        let of_token = ["token", "oauth/tokens", "oauth_token.do"].contains(&thing)
-            || thing.ends_with("oauth.v2.access");
+        let of_token = thing.ends_with("oauth.v2.access")
+            || [
+                "token",
+                "oauth/tokens",
+                "oauth_token.do",
+                "oauth/2026-03/token",
+            ]
+            .contains(&thing);
         let count = {
             let key = format!(
                 "{mode} {way} {method} {thing} {}",
@@ -670,6 +703,12 @@ fn sound(method: &str, thing: &str, at: &str) -> String {
     if thing.starts_with("api/now/") {
         return sound_servicenow(method, thing);
     }
+    if ["crm/", "files/", "account-info/"]
+        .iter()
+        .any(|begin| thing.starts_with(begin))
+    {
+        return sound_hubspot(thing);
+    }
     if thing.contains("/hook") || thing == "hook" {
         return "{}".into();
     }
@@ -714,6 +753,26 @@ fn sound_servicenow(method: &str, thing: &str) -> String {
     let row = json!({ "sys_id": "d71f7935c0a8016700802b64c67c11c6", "number": "INC1", "state": "6",
                       "short_description": "changed" });
     json!({ "result": row }).to_string()
+}
+
+/// The same of HubSpot, whose lists are all called alike.
+fn sound_hubspot(thing: &str) -> String {
+    let name = thing.rsplit('/').next().unwrap_or_default();
+    let stage = |id: &str, state: &str| json!({ "id": id, "label": id, "metadata": { "ticketState": state } });
+    let results = if thing.contains("/pipelines/") {
+        json!([{ "id": "0", "label": "Support", "stages": [stage("1", "OPEN"), stage("4", "CLOSED")] }])
+    } else if thing.contains("/properties/") {
+        json!([{ "name": "external_ticket_id", "label": "Id", "type": "string", "hasUniqueValue": true }])
+    } else if name == "upsert" {
+        json!([{ "id": "1", "new": true }])
+    } else {
+        json!([])
+    };
+    json!({
+        "id": "1", "portalId": 1, "uiDomain": "app.hubspot.com", "results": results,
+        "properties": { "external_ticket_id": name, "subject": "t" },
+    })
+    .to_string()
 }
 
 // --- the test ---
@@ -871,7 +930,7 @@ async fn use_all(world: &World, cat: &Cat, integrations: &[(usize, usize, Uuid)]
             "integration.test",
             json!({ "integration_id": integration, "test_types": tests, "auto_activate_on_success": true }),
         );
-        let syncs = ["jira", "zendesk", "github", "servicenow"];
+        let syncs = ["jira", "zendesk", "github", "servicenow", "hubspot"];
         if syncs
             .iter()
             .any(|name| cat.modes[*mode].name.starts_with(name))

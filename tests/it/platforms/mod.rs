@@ -2,6 +2,7 @@
 
 mod email;
 mod github;
+mod hubspot;
 mod jira;
 mod jira_settings;
 mod servicenow;
@@ -19,6 +20,7 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
     match platform {
         Platform::Email => email::rows(),
         Platform::Github => github::rows(),
+        Platform::Hubspot => hubspot::rows(),
         Platform::Jira => jira::rows(),
         Platform::Servicenow => servicenow::rows(),
         Platform::Slack => slack::rows(),
@@ -26,7 +28,6 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Zendesk => zendesk::rows(),
         Platform::Freshdesk
         | Platform::Salesforce
-        | Platform::Hubspot
         | Platform::Teams
         | Platform::Sms
         | Platform::Zoom
