@@ -76,8 +76,14 @@ impl Sandbox {
                 json!({ "signing_secret": "whsec_ZGVtby1zZWNyZXQtb2YtdGhlLXNhbmRib3g=" }),
                 Some("deliver"),
             ),
-            Platform::Servicenow
-            | Platform::Freshdesk
+            Platform::Servicenow => (
+                "ServiceNow",
+                "basic",
+                json!({ "close_code": "Duplicate" }),
+                json!({ "username": "bot", "password": "demo-password" }),
+                Some("create_incident"),
+            ),
+            Platform::Freshdesk
             | Platform::Salesforce
             | Platform::Teams
             | Platform::Sms
