@@ -24,8 +24,8 @@ const WORDS_MAX: usize = 300;
 /// Messages of a list that count.
 const MESSAGES_MAX: usize = 5;
 /// Where platforms put what they say to a person, the most telling first: Jira, then what is usual (RFC 9457's `detail`,
-/// OAuth's `error_description`). A place may hold a text, or a list of texts or of objects with one.
-const PLACES: [&str; 12] = [
+/// OAuth's `error_description`), Salesforce's list. A place may hold a text, or a list of texts or of objects with one.
+const PLACES: [&str; 13] = [
     "/errorMessages",
     "/error/message",
     "/message",
@@ -38,6 +38,7 @@ const PLACES: [&str; 12] = [
     "/title",
     "/error",
     "/reason",
+    "/0/message",
 ];
 
 /// An answer: any status; the whole body, capped.
@@ -343,6 +344,7 @@ mod tests {
             r#"{"error": "No such list"}"#,
             r#"{"errorMessages": [], "detail": " No such\nlist "}"#,
             r#"{"errors": [{"code": 3, "detail": "No such list"}]}"#,
+            r#"[{"errorCode": "X", "message": "No such list"}]"#,
         ];
         for body in usual {
             assert_eq!(words(body).as_deref(), Some("No such list"), "{body}");
