@@ -31,6 +31,7 @@ mod jira;
 mod kit;
 mod ledger;
 mod mime;
+mod salesforce;
 mod servicenow;
 mod site;
 mod slack;
@@ -80,7 +81,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         Platform::Servicenow => fake(servicenow::ServiceNow::default()),
         Platform::Zendesk => fake(zendesk::Zendesk::default()),
         Platform::Freshdesk => None,
-        Platform::Salesforce => None,
+        Platform::Salesforce => fake(salesforce::Salesforce::default()),
         Platform::Hubspot => fake(hubspot::HubSpot::default()),
         Platform::Slack => fake(slack::Slack::default()),
         Platform::Teams => None,
