@@ -260,10 +260,17 @@ impl Connected<'_> {
             .mailing(&self.bench.mail)
     }
 
-    /// The item exists from now on.
+    /// The item exists from now on, with all that belongs to it.
     pub(crate) async fn created(mut self) -> Self {
-        let made = self.perform(Act::Create).await;
-        self.is_made(made.unwrap());
+        let mut made = self.perform(Act::Create).await.unwrap();
+        let unfinished = self
+            .with(Act::Create, async |operation| {
+                let context = self.context();
+                self.driver.complete(&context, operation, &mut made).await
+            })
+            .await;
+        assert!(unfinished.is_none(), "{}: {unfinished:?}", self.row.name);
+        self.is_made(made);
         self
     }
 
