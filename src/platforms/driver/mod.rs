@@ -195,8 +195,13 @@ impl Driver {
         let work = work.map(|finished| Ok(finished.err()));
         let finished = self.guarded_by(&redaction, 0, Box::pin(work)).await;
         receipt.redact(&redaction);
-        // Whatever else is set, the item is the one that was made.
-        receipt.external_id = id;
+        // Whatever else is set, the item is the one that was made. What people call it may come last.
+        let name = receipt.external_id.take();
+        let name = name.filter(|name| id.is_some() && bounds::id_fault(name).is_none());
+        receipt.external_id = match finished {
+            Ok(None) => name.or(id),
+            Ok(Some(_)) | Err(_) => id,
+        };
         let makes_item = operation.kind() == OperationKind::Create;
         let bounded = bounds::receipt(std::mem::take(receipt), makes_item);
         match bounded.map(|bounded| *receipt = bounded).and(finished) {
