@@ -37,6 +37,7 @@ mod path;
 mod planned;
 pub mod rate;
 mod receipt;
+pub mod salesforce;
 mod scope;
 pub mod servicenow;
 pub mod slack;
@@ -111,6 +112,13 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Zendesk => of!(zendesk::Zendesk),
         Platform::Freshdesk
         | Platform::Salesforce
+        Platform::Salesforce => of!(salesforce::Salesforce),
+        Platform::Slack => of!(slack::Slack),
+        Platform::Webhook => of!(webhook::Webhook),
+        Platform::Zendesk => of!(zendesk::Zendesk),
+        Platform::Servicenow
+        | Platform::Freshdesk
+        | Platform::Hubspot
         | Platform::Teams
         | Platform::Sms
         | Platform::Zoom

@@ -85,6 +85,16 @@ impl Sandbox {
             ),
             Platform::Freshdesk
             | Platform::Salesforce
+            Platform::Salesforce => (
+                "Salesforce",
+                "oauth2",
+                json!({ "login_url": base, "external_id_field": "External_Ticket_Id__c" }),
+                json!({ "client_id": "demo", "client_secret": "demo-secret" }),
+                Some("upsert_case"),
+            ),
+            Platform::Servicenow
+            | Platform::Freshdesk
+            | Platform::Hubspot
             | Platform::Teams
             | Platform::Sms
             | Platform::Zoom

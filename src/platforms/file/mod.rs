@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use md5::Md5;
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization as _;
 use url::Url;
@@ -134,6 +135,28 @@ impl File {
     /// Whether a server may have kept this file under that name.
     pub(super) fn is_kept_as(&self, theirs: &str) -> bool {
         canonical(&self.name) == canonical(theirs)
+    }
+
+    /// MD5 of its bytes, in lower-case hexadecimal: what some platforms tell of a file.
+    ///
+    /// # Errors
+    /// Where the temporary file cannot be read.
+    pub(super) fn md5(&self) -> std::io::Result<String> {
+        let mut hash = Md5::new();
+        match &self.content {
+            Content::Memory(bytes) => hash.update(bytes),
+            Content::Disk(file) => {
+                let mut file = file.reopen()?;
+                loop {
+                    let read = read_full(&mut file)?;
+                    if read.is_empty() {
+                        break;
+                    }
+                    hash.update(read);
+                }
+            }
+        }
+        Ok(hex::encode(hash.finalize()))
     }
 
     /// All its bytes, for a transport that needs them at once.

@@ -5,6 +5,7 @@ mod github;
 mod hubspot;
 mod jira;
 mod jira_settings;
+mod salesforce;
 mod servicenow;
 mod slack;
 mod webhook;
@@ -28,6 +29,13 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Zendesk => zendesk::rows(),
         Platform::Freshdesk
         | Platform::Salesforce
+        Platform::Salesforce => salesforce::rows(),
+        Platform::Slack => slack::rows(),
+        Platform::Webhook => webhook::rows(),
+        Platform::Zendesk => zendesk::rows(),
+        Platform::Servicenow
+        | Platform::Freshdesk
+        | Platform::Hubspot
         | Platform::Teams
         | Platform::Sms
         | Platform::Zoom
