@@ -83,6 +83,7 @@ fn modes() -> Vec<Mode> {
     };
     let (jira_oauth, mut slack_oauth) = (oauth("jira"), oauth("slack"));
     let (desk_token, desk_oauth) = (canary("desk-token"), oauth("desk"));
+    let (force_oauth, force_hook) = (oauth("force"), canary("force-hook"));
     let desk = |auth_type: &str, credentials: Value| json!({ "platform_name": "zendesk", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": {} });
     let (crm_token, crm_oauth) = (canary("crm-token"), oauth("crm"));
     let crm = |auth_type: &str, credentials: Value, settings: Value| json!({ "platform_name": "hubspot", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": settings });
@@ -199,6 +200,14 @@ fn modes() -> Vec<Mode> {
             ),
             &crm_oauth.iter().take(3).collect::<Vec<_>>(),
             &[&crm_oauth[3]],
+        ),
+        mode(
+            "salesforce-oauth2",
+            json!({ "platform_name": "salesforce", "auth_type": "oauth2", "settings": { "login_url": "{at}" },
+                    "webhook_secret": force_hook, "credentials": {
+                "client_id": "client", "client_secret": force_oauth[0], "refresh_token": force_oauth[1] } }),
+            &force_oauth.iter().take(3).collect::<Vec<_>>(),
+            &[&force_oauth[3], &force_hook],
         ),
     ];
     let now = |auth_type: &str, credentials: Value| json!({ "platform_name": "servicenow", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": { "close_code": "Done" } });
@@ -378,6 +387,11 @@ fn successes(say: &mut dyn FnMut() -> String) -> String {
     if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
         all.extend(more);
     }
+    all["done"] = true.into();
+    for name in ["Id", "CaseNumber", "Status"] {
+        all[name] = say().into();
+    }
+    all["records"] = json!([{ "Id": say(), "Description": say(), "CommentBody": say() }]);
     all.to_string()
 }
 
@@ -615,14 +629,8 @@ impl Cat {
             .entry(row.name.to_owned())
             .or_default()
             .push_str(request);
-        let of_token = thing.ends_with("oauth.v2.access")
-            || [
-                "token",
-                "oauth/tokens",
-                "oauth_token.do",
-                "oauth/2026-03/token",
-            ]
-            .contains(&thing);
+        let token_paths = ["token", "oauth.v2.access", "oauth/tokens", "oauth_token.do"];
+        let of_token = token_paths.iter().any(|end| thing.ends_with(end));
         let count = {
             let key = format!(
                 "{mode} {way} {method} {thing} {}",
@@ -638,7 +646,8 @@ impl Cat {
                 return Some(Reply::Whole(
                     200,
                     String::new(),
-                    json!({ "ok": true, "access_token": access, "refresh_token": refresh, "expires_in": 3600 }).to_string(),
+                    json!({ "ok": true, "access_token": access, "refresh_token": refresh, "expires_in": 3600,
+                            "instance_url": self.at(mode, way) }).to_string(),
                 ));
             }
         } else if (request.contains("a sound create") && count == 1)
@@ -708,6 +717,16 @@ fn sound(method: &str, thing: &str, at: &str) -> String {
         .any(|begin| thing.starts_with(begin))
     {
         return sound_hubspot(thing);
+    }
+    if thing.starts_with("services/data/") {
+        let values =
+            ["New", "Working", "Closed"].map(|value| json!({ "value": value, "active": true }));
+        let status = json!({ "name": "Status", "picklistValues": values, "createable": true, "updateable": true });
+        let subject = json!({ "name": "Subject", "createable": true, "updateable": true });
+        let description = json!({ "name": "Description", "createable": true, "updateable": true });
+        return json!({ "id": "500xx0000001026AAA", "success": true, "done": true, "records": [], "CaseNumber": "00001026",
+                       "fields": [status, subject, description] })
+        .to_string();
     }
     if thing.contains("/hook") || thing == "hook" {
         return "{}".into();
@@ -930,7 +949,14 @@ async fn use_all(world: &World, cat: &Cat, integrations: &[(usize, usize, Uuid)]
             "integration.test",
             json!({ "integration_id": integration, "test_types": tests, "auto_activate_on_success": true }),
         );
-        let syncs = ["jira", "zendesk", "github", "servicenow", "hubspot"];
+        let syncs = [
+            "jira",
+            "zendesk",
+            "github",
+            "servicenow",
+            "hubspot",
+            "salesforce",
+        ];
         if syncs
             .iter()
             .any(|name| cat.modes[*mode].name.starts_with(name))
