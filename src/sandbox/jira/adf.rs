@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 /// Nesting allowed; Jira's own limit is not published.
 const DEPTH_MAX: usize = 60;
 
-/// Counts the characters of text in a well-formed document.
+/// Counts the characters of text in a well-formed document, as Java counts them.
 ///
 /// # Errors
 /// Where and why it is not well-formed.
@@ -173,7 +173,7 @@ fn text(node: &Map<String, Value>, parent: &str, place: &str) -> Result<usize, S
         Some(Value::Array(list)) => marks(list, place)?,
         Some(_) => return Err(format!("{place}: marks must be an array")),
     }
-    Ok(text.chars().count())
+    Ok(text.encode_utf16().count())
 }
 
 fn marks(list: &[Value], place: &str) -> Result<(), String> {

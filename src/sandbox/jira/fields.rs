@@ -1,4 +1,4 @@
-//! What a create or an edit may set: Jira's validation, all faults at once.
+//! What a create or an edit may set: Jira's validation, all faults of a stage at once.
 
 use serde_json::{Map, Value, json};
 
@@ -6,6 +6,7 @@ use super::super::answer::Answer;
 use super::adf;
 use super::settings::{CustomField, FieldKind, Settings};
 use super::version::Version;
+use crate::domain::has_ink;
 
 /// Characters of text in a description, comment or multi-line field (sheet §8).
 const TEXT_MAX: usize = 32_767;
@@ -38,9 +39,13 @@ impl Errors {
         );
     }
 
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.fields.is_empty()
+    }
+
     /// A refusal, if anything is wrong.
     pub(super) fn refusal(self) -> Option<Answer> {
-        if self.messages.is_empty() && self.fields.is_empty() {
+        if self.is_empty() {
             return None;
         }
         let mut body = json!({"errorMessages": self.messages, "errors": self.fields});
@@ -83,18 +88,42 @@ pub(super) fn check(
     errors: &mut Errors,
 ) -> Changes {
     let mut changes = Changes::default();
-    for (name, value) in fields {
-        if settings.fields_not_on_screen.contains(name) {
+    if creating {
+        changes.project = project(fields, errors);
+        changes.issue_type = issue_type(settings, fields, errors);
+    }
+    if errors.is_empty() {
+        on_screen(settings, fields, creating, errors);
+    }
+    if errors.is_empty() {
+        values(settings, version, fields, &mut changes, errors);
+        if creating {
+            require(settings, fields, errors);
+        }
+    }
+    changes
+}
+
+/// Fields of the system that a screen may have.
+const SYSTEM: [&str; 5] = ["summary", "description", "labels", "priority", "assignee"];
+
+fn on_screen(
+    settings: &Settings,
+    fields: &Map<String, Value>,
+    creating: bool,
+    errors: &mut Errors,
+) {
+    for name in fields.keys() {
+        let is_known = SYSTEM.contains(&name.as_str())
+            || (creating && matches!(name.as_str(), "project" | "issuetype" | "parent"))
+            || settings.custom_fields.iter().any(|field| field.id == *name)
+            // A required field need not be declared: it is then a text field.
+            || settings.required_fields.contains(name);
+        if !is_known || settings.fields_not_on_screen.contains(name) {
             errors.not_on_screen(name);
-            continue;
         }
         match name.as_str() {
-            "project" if creating => match value.get("key").and_then(Value::as_str) {
-                Some(key) if project_exists(key) => changes.project = Some(key.to_owned()),
-                _ => errors.field("project", "valid project is required"),
-            },
-            "issuetype" if creating => changes.issue_type = issue_type(settings, value, errors),
-            "parent" if creating => {}
+            "project" | "issuetype" | "parent" => {}
             "summary" => changes.summary = summary(value, errors),
             "description" => {
                 if long_text(version, name, value, errors) {
@@ -104,34 +133,29 @@ pub(super) fn check(
             "labels" => changes.labels = labels(value, errors),
             "priority" => changes.priority = priority(settings, value, errors),
             "assignee" => changes.assignee = assignee(settings, version, value, errors),
-            _ => match settings.custom_fields.iter().find(|f| f.id == *name) {
-                Some(field) => {
-                    if custom(version, field, value, errors) {
-                        changes.custom.insert(name.clone(), value.clone());
-                    }
-                }
-                // A required field need not be declared: it is then a text field.
-                None if settings.required_fields.contains(name) => {
+            _ => {
+                let declared = settings.custom_fields.iter().find(|f| f.id == *name);
+                if declared.is_none_or(|field| custom(version, field, value, errors)) {
                     changes.custom.insert(name.clone(), value.clone());
+    }
+}
+
+fn values(
+    settings: &Settings,
+    version: Version,
+    fields: &Map<String, Value>,
+    changes: &mut Changes,
+    errors: &mut Errors,
+) {
+    for (name, value) in fields {
                 }
-                None => errors.not_on_screen(name),
-            },
+            }
         }
     }
-    if creating {
-        require(settings, fields, errors);
-    }
-    changes
 }
 
 fn require(settings: &Settings, fields: &Map<String, Value>, errors: &mut Errors) {
     let given = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
-    if !given("project") {
-        errors.field("project", "valid project is required");
-    }
-    if !given("issuetype") {
-        errors.field("issuetype", "Specify a valid issue type");
-    }
     if !given("summary") {
         errors.field("summary", "You must specify a summary of the issue.");
     }
@@ -188,11 +212,11 @@ fn summary(value: &Value, errors: &mut Errors) -> Option<String> {
     let why = match value.as_str() {
         None if value.is_null() => "You must specify a summary of the issue.",
         None => "Operation value must be a string",
-        Some(text) if text.trim().is_empty() => "You must specify a summary of the issue.",
+        Some(text) if !has_ink(text) => "You must specify a summary of the issue.",
         Some(text) if text.contains(['\n', '\r']) => {
             "The summary is invalid because it contains newline characters."
         }
-        Some(text) if text.chars().count() > SUMMARY_MAX => "Summary can't exceed 255 characters.",
+        Some(text) if utf16(text) > SUMMARY_MAX => "Summary can't exceed 255 characters.",
         Some(text) => return Some(text.to_owned()),
     };
     errors.field("summary", why);
@@ -219,7 +243,7 @@ pub(super) fn long_text(version: Version, name: &str, value: &Value, errors: &mu
             );
             return false;
         }
-        Version::V3 => match adf::check(value) {
+        (true, value) => match adf::check(value) {
             Ok(characters) => characters,
             Err(note) if name == "comment" => {
                 errors.field(name, "Comment body is not valid!");
@@ -272,7 +296,7 @@ pub(super) fn label(value: &Value, errors: &mut Errors) -> Option<String> {
         Some(text) if text.contains(char::is_whitespace) => {
             format!("The label '{text}' contains spaces which is invalid.")
         }
-        Some(text) if text.chars().count() > LABEL_MAX => {
+        Some(text) if utf16(text) > LABEL_MAX => {
             "The label is too long: the limit is 255 characters.".to_owned()
         }
         Some(text) => return Some(text.to_owned()),
@@ -334,7 +358,7 @@ fn custom(version: Version, field: &CustomField, value: &Value, errors: &mut Err
     let why = match field.kind {
         FieldKind::Textarea => return long_text(version, &field.id, value, errors),
         FieldKind::Text => match value.as_str() {
-            Some(text) if text.chars().count() <= 255 => return true,
+            Some(text) if utf16(text) <= 255 => return true,
             Some(_) => {
                 "The entered text is too long. It exceeds the allowed limit of 255 characters."
             }

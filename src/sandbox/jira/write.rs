@@ -437,7 +437,7 @@ fn properties(given: Option<&Value>, errors: &mut Errors) -> Map<String, Value> 
 }
 
 fn check_property(key: &str, value: &Value, errors: &mut Errors) {
-    if key.is_empty() || key.chars().count() > PROPERTY_KEY_MAX {
+    if key.is_empty() || fields::utf16(key) > PROPERTY_KEY_MAX {
         errors.message("The property key must be 1 to 255 characters long.");
     }
     if value.to_string().len() > PROPERTY_BYTES_MAX {
