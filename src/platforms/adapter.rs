@@ -109,10 +109,10 @@ pub struct KnownItem {
 pub struct Known {
     /// Answers by name.
     pub found: Map<String, Value>,
-    /// Fields that the platform refused, in its names with its reasons. The driver sets them for the second try.
+    /// Fields that the platform refused, in its names with its reasons. The driver sets them for the next try.
     pub without: BTreeMap<String, String>,
     /// What an earlier look-up found and the platform refused a moment ago: it is to be looked up anew. The driver sets it
-    /// for the second try.
+    /// for the next try.
     pub again: Option<&'static str>,
     /// For the receipt's details: what was left out.
     pub details: Map<String, Value>,

@@ -64,8 +64,8 @@ pub struct AdapterError {
     pub budget: Option<Scope>,
     /// What was done before it failed, where the operation has more than one step. It stays done.
     pub done: Option<Box<Receipt>>,
-    /// Fields that the platform refused, in its names with its reasons: the request made nothing, and is worth sending once
-    /// more without them.
+    /// Fields that the platform refused, in its names with its reasons: the request made nothing, and is worth sending
+    /// without them.
     pub without: Option<Box<BTreeMap<String, String>>>,
     /// What was looked up and is refused: the request made nothing, and is worth sending once more after another look.
     pub again: Option<&'static str>,

@@ -16,6 +16,8 @@ const THEIRS_MAX: usize = 255;
 pub trait Word: Copy + PartialEq + 'static {
     /// What one of them is called.
     const WHAT: &'static str;
+    /// Whether an item can do without: then null says that it is not sent.
+    const OPTIONAL: bool;
     /// The word with this spelling.
     fn of(text: &str) -> Option<Self>;
     /// All of them, for messages.
@@ -23,9 +25,10 @@ pub trait Word: Copy + PartialEq + 'static {
 }
 
 macro_rules! word {
-    ($type:ty, $what:literal) => {
+    ($type:ty, $what:literal, $optional:literal) => {
         impl Word for $type {
             const WHAT: &'static str = $what;
+            const OPTIONAL: bool = $optional;
             fn of(text: &str) -> Option<Self> {
                 Self::parse(text)
             }
@@ -36,9 +39,9 @@ macro_rules! word {
     };
 }
 
-word!(TicketStatus, "status");
-word!(Priority, "priority");
-word!(TicketCategory, "category");
+word!(TicketStatus, "status", false);
+word!(Priority, "priority", true);
+word!(TicketCategory, "category", true);
 
 /// Words of ours and what they are there: a setting, and the defaults behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +52,8 @@ pub struct Mapping<T: 'static> {
 }
 
 impl<T: Word> Mapping<T> {
-    /// The mapping of the setting `name` (an object: ours → theirs), with these behind it.
+    /// The mapping of the setting `name` (an object: ours → theirs), with these behind it. Null in
+    /// the place of theirs takes away what is behind: the word is not sent.
     ///
     /// # Errors
     /// Validation of `settings.<name>`: a word that is none of ours, a value that is no text.
@@ -58,10 +62,14 @@ impl<T: Word> Mapping<T> {
         name: &str,
         defaults: &'static [(T, &'static str)],
     ) -> Result<Self, AdapterError> {
-        let mut pairs = Vec::new();
+        let (mut pairs, mut silent) = (Vec::new(), Vec::new());
         let mut faults = BTreeMap::new();
         for (ours, theirs) in members.object(name)?.into_iter().flatten() {
             let word = T::of(ours);
+            if let Some(word) = word.filter(|_| T::OPTIONAL && theirs.is_null()) {
+                silent.push(word);
+                continue;
+            }
             let theirs = theirs_of(theirs);
             match (word, theirs) {
                 (Some(word), Some(theirs)) => pairs.push((word, theirs)),
@@ -79,7 +87,7 @@ impl<T: Word> Mapping<T> {
             }
         }
         refuse(faults)?;
-        let has = |word: &T| pairs.iter().any(|(known, _)| known == word);
+        let has = |word: &T| silent.contains(word) || pairs.iter().any(|(known, _)| known == word);
         let behind: Vec<(T, String)> = defaults
             .iter()
             .filter(|(word, _)| !has(word))
@@ -333,6 +341,26 @@ mod tests {
         assert_eq!(own.back("Working"), None);
         assert_eq!(own.back("4"), Some(TicketStatus::Pending));
         assert_eq!(own.back("Closed"), Some(TicketStatus::Cancelled));
+    }
+
+    #[test]
+    fn null_keeps_a_word_to_ourselves_where_an_item_can_do_without() {
+        static LEVELS: [(Priority, &str); 2] = [(Priority::Low, "Low"), (Priority::High, "High")];
+        let settings = json!({ "priority_map": { "high": null }, "status_map": { "open": null } });
+
+        let priorities = with_members(&settings, &json!({}), |members| {
+            Mapping::of(members, "priority_map", &LEVELS)
+        });
+
+        let priorities: Mapping<Priority> = priorities.unwrap();
+        assert_eq!(priorities.out(Priority::High), None);
+        assert_eq!(priorities.back("High"), None);
+        assert_eq!(priorities.out(Priority::Low), Some("Low"));
+        let refused = status(&settings).unwrap_err();
+        assert!(
+            refused.public.starts_with("settings.status_map.open"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod written;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -29,6 +30,8 @@ use crate::secrets::{Credentials, Reach, Redactors};
 
 /// The member of a receipt's details that names the fields which the platform refused and the worker left out.
 const DROPPED_FIELDS: &str = "dropped_fields";
+/// Refusals of a request after which it is sent once more: platforms name one field after the other.
+const REPAIRS_MAX: usize = 4;
 
 /// One integration, connected to its platform. Whatever it returns is bounded and holds no secret.
 pub struct Driver {
@@ -105,36 +108,37 @@ impl Driver {
         Ok(receipt)
     }
 
-    /// Prepares, sends the planned request, and once more without what the platform refused, or after another look-up.
+    /// Prepares and sends the planned request: again without what the platform refuses, one refusal after the other, and
+    /// once after another look-up.
     async fn steps(
         &self,
         context: &CallContext<'_>,
         operation: &Operation<'_>,
     ) -> Result<Receipt, AdapterError> {
         let operation = &self.as_platform_knows(*operation);
-        let first = match self.make(context, operation, Known::default()).await {
-            Ok(receipt) => return Ok(receipt),
-            Err(error) => error,
-        };
-        if let Some(what) = first.again {
-            let known = Known {
-                again: Some(what),
+        let mut known = Known::default();
+        let mut was_looked_up = false;
+        let mut repairs = 0..REPAIRS_MAX;
+        loop {
+            let without = known.without.clone();
+            let error = match self.make(context, operation, known).await {
+                Ok(receipt) => return Ok(dropping(receipt, &without)),
+                Err(error) => error,
+            };
+            let again = error.again.filter(|_| !was_looked_up);
+            let refused = error.without.as_deref().into_iter().flatten();
+            let refused = refused.filter(|(name, _)| !without.contains_key(*name));
+            let more: BTreeMap<_, _> = refused.map(|(n, why)| (n.clone(), why.clone())).collect();
+            if (again.is_none() && more.is_empty()) || repairs.next().is_none() {
+                return Err(error);
+            }
+            was_looked_up |= again.is_some();
+            known = Known {
+                without: without.into_iter().chain(more).collect(),
+                again,
                 ..Known::default()
             };
-            return self.make(context, operation, known).await;
         }
-        let Some(without) = first.without.as_deref().cloned() else {
-            return Err(first);
-        };
-        let known = Known {
-            without: without.clone(),
-            ..Known::default()
-        };
-        let mut receipt = self.make(context, operation, known).await?;
-        receipt
-            .details
-            .insert(DROPPED_FIELDS.into(), json!(without));
-        Ok(receipt)
     }
 
     async fn make(
@@ -152,7 +156,7 @@ impl Driver {
         let made = async {
             let plan = self.adapter.plan(operation, &known)?;
             let began = Instant::now();
-            let answer = context.send(plan.request).await?;
+            let answer = context.send(request).await?;
             let mut receipt = self.adapter.read(operation, &known, &answer)?;
             if receipt.written.is_none() {
                 receipt.written = written::written(&answer, began.elapsed());
@@ -504,6 +508,16 @@ fn harmless(mut error: AdapterError) -> AdapterError {
         error.class = ErrorClass::Transient { retry_after: None };
     }
     error
+/// A receipt that says what was left out of the request.
+fn dropping(mut receipt: Receipt, without: &BTreeMap<String, String>) -> Receipt {
+    if !without.is_empty() {
+        receipt
+            .details
+            .insert(DROPPED_FIELDS.into(), json!(without));
+    }
+    receipt
+}
+
 }
 
 /// The flow of the adapter within, whose tokens are secrets from the moment they are known.

@@ -204,7 +204,12 @@ struct Script {
     sets_before: bool,
     /// Whether `finish` fails.
     finish: bool,
+    /// How many fields are refused, one after the other.
+    fields: usize,
 }
+
+/// What a scripted platform refuses.
+const FIELDS: [&str; 6] = ["type", "priority", "one", "two", "three", "four"];
 
 /// An adapter with one request, whose answers a server gives.
 struct Scripted {
@@ -251,9 +256,14 @@ impl Adapter for Scripted {
         known: &Known,
         answer: &Response,
     ) -> Result<Receipt, AdapterError> {
-        if answer.status == 400 && known.without.is_empty() {
-            let refused = BTreeMap::from([("priority".to_owned(), "is unknown".to_owned())]);
-            return Err(AdapterError::field("priority", "is unknown").worth_it_without(refused));
+        if answer.status == 400 {
+            // One field after the other, as platforms do; then the last one for ever.
+            let name = FIELDS[known
+                .without
+                .len()
+                .min(self.script.fields.saturating_sub(1))];
+            let refused = BTreeMap::from([(name.to_owned(), "is unknown".to_owned())]);
+            return Err(AdapterError::field(name, "is unknown").worth_it_without(refused));
         }
         if answer.status == 422 && known.again.is_none() {
             let refused = AdapterError::field("assigned_to_id", "is unknown");
@@ -445,24 +455,32 @@ async fn an_item_that_is_there_is_finished_whoever_made_it() {
 }
 
 #[tokio::test]
-async fn what_the_platform_refuses_is_left_out_once() {
-    let stage = Stage::of(Script::default(), &[400, 201]).await;
+async fn what_the_platform_refuses_is_left_out_one_refusal_after_the_other() {
+    let stage = async |fields, answers: &[u16]| {
+        let script = Script {
+            fields,
+            ..Script::default()
+        };
+        Stage::of(script, answers).await
+    };
+    let two = stage(2, &[400, 400, 201]).await;
 
-    let made = stage.perform().await.unwrap();
+    let made = two.perform().await.unwrap();
 
-    assert_eq!(
-        made.details["dropped_fields"],
-        json!({ "priority": "is unknown" })
-    );
-    assert_eq!(stage.requests().await, 2);
+    let dropped = json!({ "priority": "is unknown", "type": "is unknown" });
+    assert_eq!(made.details["dropped_fields"], dropped);
+    assert_eq!(two.requests().await, 3);
 
-    let stage = Stage::of(Script::default(), &[400, 400]).await;
-    let error = stage.perform().await.unwrap_err();
-    assert!(
-        matches!(error.class, ErrorClass::Validation { .. }),
-        "{error:?}"
-    );
-    assert_eq!(stage.requests().await, 2, "not a third time");
+    // What is left out and refused again is refused; and there is an end to it.
+    for (fields, sent) in [(1, 2), (2, 3), (6, 5)] {
+        let stage = stage(fields, &[400; 6]).await;
+        let error = stage.perform().await.unwrap_err();
+        assert!(
+            matches!(error.class, ErrorClass::Validation { .. }),
+            "{error:?}"
+        );
+        assert_eq!(stage.requests().await, sent, "{fields} fields");
+    }
 }
 
 #[tokio::test]

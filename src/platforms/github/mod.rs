@@ -671,7 +671,7 @@ impl Adapter for GitHub {
         match operation {
             Operation::Create { ticket, key } => {
                 let made = self.api.take(answer, Effect::Create, "creating the issue");
-                let issue: Issue = made.map_err(|error| worth_less(error, known))?;
+                let issue: Issue = made.map_err(worth_less)?;
                 let (sent, _) = self.create_body(ticket, key.marker, known);
                 Ok(issue.receipt(&sent))
             }
@@ -885,7 +885,7 @@ impl Adapter for GitHub {
 
 /// A create that was refused for what it can do without made nothing, and is worth sending once
 /// more.
-fn worth_less(error: AdapterError, known: &Known) -> AdapterError {
+fn worth_less(error: AdapterError) -> AdapterError {
     let ErrorClass::Validation { fields } = &error.class else {
         return error;
     };
@@ -902,9 +902,7 @@ fn worth_less(error: AdapterError, known: &Known) -> AdapterError {
     });
     let without: Option<std::collections::BTreeMap<_, _>> = without.collect();
     match without {
-        Some(without) if !without.is_empty() && known.without.is_empty() => {
-            error.worth_it_without(without)
-        }
+        Some(without) if !without.is_empty() => error.worth_it_without(without),
         Some(_) | None => error,
     }
 }

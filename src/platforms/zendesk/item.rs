@@ -673,8 +673,8 @@ impl Zendesk {
         if let Some(title) = &patch.title {
             put("subject", words::subject(title).0.into());
         }
-        if let Some(priority) = patch.priority {
-            put("priority", json!(self.priorities.out(priority)));
+        if let Some(priority) = patch.priority.and_then(|own| self.priorities.out(own)) {
+            put("priority", priority.into());
         }
         if let Some(category) = patch.category {
             put("type", json!(self.kinds.out(category)));
