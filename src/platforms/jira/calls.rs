@@ -9,6 +9,10 @@ use super::super::{AdapterError, CallContext, Effect, ErrorClass, Request, Respo
 use super::facts::{ERRORS, RATE};
 use super::{Jira, Version};
 
+/// What to do about a project without labels.
+const NO_LABELS: &str = "put the field Labels on the screen that creates them, as a lost create is \
+                         found again by a label";
+
 /// A number of Jira's: of an issue, of an issue type. It becomes a part of an address later, so an
 /// answer with another id cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -119,7 +123,7 @@ impl Jira {
             {
                 *fields = std::mem::take(fields)
                     .into_iter()
-                    .map(|(name, fault)| (self.our_field(name), fault))
+                    .map(|(name, fault)| self.our_fault(name, fault, effect))
                     .collect();
                 let is_too_long = |text: &String| text.contains("CONTENT_LIMIT_EXCEEDED");
                 if said.texts.iter().any(is_too_long) {
@@ -142,11 +146,18 @@ impl Jira {
         Err(error)
     }
 
-    /// A field of Jira's by our name; the table has named those of the system.
-    fn our_field(&self, theirs: String) -> String {
+    /// A fault of a field of Jira's by our name; the table has named those of the system.
+    fn our_fault(&self, theirs: String, fault: String, effect: Effect) -> (String, String) {
         match self.fields.ours(&theirs) {
-            Some(ours) => format!("custom_fields.{ours}"),
-            None => theirs,
+            Some(ours) => (format!("custom_fields.{ours}"), fault),
+            // A new issue has labels whether its ticket has tags or not.
+            None if theirs == "tags" && effect == Effect::Create => {
+                let why = format!(
+                    "names a project whose issues cannot be created with labels; {NO_LABELS}: {fault}"
+                );
+                ("settings.project_key".to_owned(), why)
+            }
+            None => (theirs, fault),
         }
     }
 }

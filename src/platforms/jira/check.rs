@@ -3,9 +3,7 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::super::{
-    AdapterError, CallContext, CheckReport, Effect, ErrorClass, Known, Receipt, Response,
-};
+use super::super::{AdapterError, CallContext, CheckReport, Effect, ErrorClass, Receipt, Response};
 use super::Jira;
 use super::meta::chosen;
 use crate::domain::TicketCategory;
@@ -122,7 +120,7 @@ impl Jira {
             "labels": [label],
         } });
         let answer = context.send(self.create_request(&body)?).await?;
-        let made = self.read_created(&answer, &Known::default())?;
+        let made = self.read_created(&answer)?;
         let key = made.external_id.clone().unwrap_or_default();
         let message = match self.delete(context, &made).await {
             Ok(()) => format!("created the test issue {key} and deleted it"),

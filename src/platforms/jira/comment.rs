@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::super::{AdapterError, CallContext, DedupKey, Effect, Receipt, Request, Response};
+use super::super::{AdapterError, CallContext, DedupKey, Effect, Plan, Receipt, Response};
 use super::Jira;
 use super::item::PROPERTY;
 use super::words::moment;
@@ -47,15 +47,17 @@ enum Seen {
 }
 
 impl Jira {
-    pub(super) fn comment_request(
+    /// A comment with the text of a field of ours.
+    pub(super) fn plan_comment(
         &self,
         issue: &str,
-        body: &str,
+        (field, body): (&str, &str),
         public: bool,
         marker: &str,
-    ) -> Result<Request, AdapterError> {
+    ) -> Result<Plan, AdapterError> {
+        let mut left_out = Map::new();
         let mut properties = vec![json!({ "key": PROPERTY, "value": { "mark": marker } })];
-        let mut comment = json!({ "body": self.text(body).0 });
+        let mut comment = json!({ "body": self.noted_text(field, body, &mut left_out) });
         match self.internal_comments.as_deref() {
             _ if public => {}
             Some("service_desk") => {
@@ -72,7 +74,10 @@ impl Jira {
         }
         comment["properties"] = properties.into();
         let path = ["issue", issue, "comment"];
-        Ok(self.api.make(Method::POST, &path)?.json(&comment))
+        Ok(Plan {
+            request: self.api.make(Method::POST, &path)?.json(&comment).into(),
+            left_out,
+        })
     }
 
     pub(super) fn read_comment(&self, answer: &Response) -> Result<Receipt, AdapterError> {

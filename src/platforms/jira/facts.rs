@@ -298,8 +298,11 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             "status of ours → name of the status to lead to",
         )
         .shaped(Shape::Object),
-        Member::optional("priority_map", "priority of ours → name of the priority")
-            .shaped(Shape::Object),
+        Member::optional(
+            "priority_map",
+            "priority of ours → name of the priority; null: it is not sent",
+        )
+        .shaped(Shape::Object),
         Member::optional("category_map", "category of ours → name of the issue type")
             .shaped(Shape::Object),
         Member::optional(

@@ -16,12 +16,14 @@ use super::facts::{ERRORS, TEXT_MAX};
 use super::{Jira, Version};
 use crate::domain::{TicketCategory, TicketPatch, TicketView, UserRef};
 
-/// Longest summary, one line (Jira's limit).
+/// Longest summary, one line (Jira's limit). It counts as Java does: UTF-16 code units.
 const SUMMARY_MAX: usize = 255;
 /// Characters that are read for a document, and that a text of a Data Center may have.
 const READ_MAX: usize = 32_767;
 /// Longest label.
 const LABEL_MAX: usize = 255;
+/// The field with our marker.
+const LABELS: &str = "labels";
 /// The issue and comment property that says whose it is.
 pub(super) const PROPERTY: &str = "ticket-dispatch";
 /// What [`Known`] calls the account of an assignee.
@@ -58,7 +60,17 @@ pub(super) fn is_address(text: &str) -> bool {
 
 /// A title as a summary; the whole title where it had to be cut.
 pub(super) fn summary(text: &str) -> (String, Option<String>) {
-    title(text, Max::Chars(SUMMARY_MAX))
+    title(text, Max::Utf16(SUMMARY_MAX))
+}
+
+/// What is said of a title that had to be cut.
+fn title_cut(is_described: bool) -> Value {
+    let rest = if is_described {
+        "; the description begins with all of it"
+    } else {
+        ": a change of the title alone leaves the description as it is"
+    };
+    format!("cut to {SUMMARY_MAX} characters{rest}").into()
 }
 
 /// The description that an issue is created with: it begins with a title that had to be cut.
@@ -92,26 +104,70 @@ fn is_droppable(name: &str) -> bool {
     matches!(name, "assignee" | "priority" | "issuetype") || name.starts_with("customfield_")
 }
 
+/// Whether an edit may do without a field. The marker is on the issue already.
+fn is_droppable_later(name: &str) -> bool {
+    name == LABELS || is_droppable(name)
+}
+
+/// Adds to a refusal what it is worth trying without, where only such fields are refused. A 400 has
+/// changed nothing. Jira may refuse one field after the other: the issue type, then what is on no
+/// screen, then what is not allowed.
+fn worth_less(
+    error: AdapterError,
+    answer: &Response,
+    is_droppable: fn(&str) -> bool,
+) -> AdapterError {
+    let said = ERRORS.said(answer);
+    let is_about_fields = answer.status == 400 && said.texts.is_empty() && !said.fields.is_empty();
+    if is_about_fields && said.fields.iter().all(|(name, _)| is_droppable(name)) {
+        error.worth_it_without(said.fields.into_iter().collect())
+    } else {
+        error
+    }
+}
+
 impl Jira {
-    /// A text in the version's own shape, and whether its markup found room there.
-    pub(super) fn text(&self, markdown: &str) -> (Value, bool) {
-        let cut = if markdown.len() <= TEXT_MAX {
-            Cow::Borrowed(markdown)
+    /// A text in the version's own shape, and what is said of it where not all of it is in there.
+    pub(super) fn text(&self, markdown: &str) -> (Value, Option<String>) {
+        let (kept, is_short) = if markdown.len() <= TEXT_MAX {
+            (Cow::Borrowed(markdown), true)
         } else {
-            Cow::Owned(fit(markdown, Max::Chars(TEXT_MAX), None).0)
+            let (kept, is_short) = fit(markdown, Max::Utf16(TEXT_MAX), None);
+            (Cow::Owned(kept), is_short)
         };
-        let document = Document::parse(&cut, READ_MAX);
-        match self.version {
+        let document = Document::parse(&kept, READ_MAX);
+        let (made, is_whole) = match self.version {
             Version::V3 => {
                 let document = document.adf();
                 let is_whole = !is_cut(&document);
                 (document, is_whole)
             }
             Version::V2 => {
-                let (text, is_whole) = document.wiki(Max::Chars(READ_MAX), None);
+                let (text, is_whole) = document.wiki(Max::Utf16(READ_MAX), None);
                 (text.into(), is_whole)
             }
+        };
+        let said = if is_short {
+            let text = "cut: its markup is longer than a document of Jira";
+            (!is_whole).then(|| text.to_owned())
+        } else {
+            Some(format!("cut to {TEXT_MAX} characters"))
+        };
+        (made, said)
+    }
+
+    /// A text of `field`, which is said to be cut where it is.
+    pub(super) fn noted_text(
+        &self,
+        field: &str,
+        markdown: &str,
+        left_out: &mut Map<String, Value>,
+    ) -> Value {
+        let (made, said) = self.text(markdown);
+        if let Some(said) = said {
+            left_out.entry(field).or_insert(said.into());
         }
+        made
     }
 
     pub(super) async fn prepare_create(
@@ -147,23 +203,19 @@ impl Jira {
     ) -> Result<Plan, AdapterError> {
         let mut left_out = Map::new();
         let description = description(&ticket.title, &ticket.description);
-        if description.len() > TEXT_MAX && description.chars().count() > TEXT_MAX {
-            let text = format!("cut to {TEXT_MAX} characters");
-            left_out.insert("description".into(), text.into());
-        }
-        let (description, is_whole) = self.text(&description);
-        if !is_whole {
-            let text = "cut: its markup is longer than a document of Jira";
-            left_out.entry("description").or_insert(text.into());
+        let description = self.noted_text("description", &description, &mut left_out);
+        let (line, whole) = summary(&ticket.title);
+        if whole.is_some() {
+            left_out.insert("title".into(), title_cut(true));
         }
         let issue_type = match known.found.get(ISSUE_TYPE) {
             Some(id) => json!({ "id": id }),
             None => json!({ "name": self.issue_type(ticket.category) }),
         };
         let mut fields = Map::from_iter([
-            ("summary".to_owned(), summary(&ticket.title).0.into()),
+            ("summary".to_owned(), line.into()),
             ("description".to_owned(), description),
-            ("labels".to_owned(), json!(labels(ticket, marker))),
+            (LABELS.to_owned(), json!(labels(ticket, marker))),
         ]);
         if let Some(priority) = self.priorities.out(ticket.priority) {
             fields.insert("priority".into(), json!({ "name": priority }));
@@ -192,25 +244,33 @@ impl Jira {
 
     /// What was created; where only fields are refused that it can do without, it is worth sending
     /// once more.
-    pub(super) fn read_created(
-        &self,
-        answer: &Response,
-        known: &Known,
-    ) -> Result<Receipt, AdapterError> {
+    pub(super) fn read_created(&self, answer: &Response) -> Result<Receipt, AdapterError> {
         let made = self.take(answer, Effect::Create, "creating the issue");
-        let made: Made = made.map_err(|error| {
-            let said = ERRORS.said(answer);
-            // A 400 made nothing.
-            let is_about_fields =
-                answer.status == 400 && said.texts.is_empty() && !said.fields.is_empty();
-            let droppable = said.fields.iter().all(|(name, _)| is_droppable(name));
-            if is_about_fields && droppable && known.without.is_empty() {
-                error.worth_it_without(said.fields.into_iter().collect())
-            } else {
-                error
-            }
-        })?;
+        let made: Made = made.map_err(|error| worth_less(error, answer, is_droppable))?;
         Ok(self.receipt(made))
+    }
+
+    /// What was changed; it is worth sending once more where something is left to change.
+    pub(super) fn read_updated(
+        &self,
+        ticket: &TicketView,
+        patch: &TicketPatch,
+        known: &Known,
+        answer: &Response,
+    ) -> Result<Receipt, AdapterError> {
+        let Err(error) = self.judge(answer, Effect::Idempotent, "updating the issue") else {
+            return Ok(Receipt::default());
+        };
+        let error = worth_less(error, answer, is_droppable_later);
+        let mut less = known.clone();
+        less.without
+            .extend(error.without.as_deref().cloned().unwrap_or_default());
+        let (fields, labels) = self.edits(ticket, patch, &less, &mut Map::new());
+        let is_nothing = fields.is_empty() && labels.is_empty();
+        Err(AdapterError {
+            without: error.without.filter(|_| !is_nothing),
+            ..error
+        })
     }
 
     fn receipt(&self, made: Made) -> Receipt {
@@ -266,25 +326,65 @@ impl Jira {
         Ok(Prepared::Go(known))
     }
 
-    /// Labels are added, and those of other categories removed; labels that people gave in Jira stay.
     pub(super) fn plan_update(
         &self,
-        issue: &str,
+        ticket: &TicketView,
         patch: &TicketPatch,
         known: &Known,
     ) -> Result<Plan, AdapterError> {
-        let (mut fields, mut left_out) = (Map::new(), Map::new());
-        if let Some(title) = &patch.title {
-            fields.insert("summary".into(), summary(title).0.into());
+        let mut left_out = Map::new();
+        let (fields, labels) = self.edits(ticket, patch, known, &mut left_out);
+        let mut body = Map::new();
+        // Urgency and department have no field in Jira; an empty edit is taken and changes nothing.
+        if !fields.is_empty() || labels.is_empty() {
+            body.insert("fields".into(), fields.into());
         }
-        if let Some(description) = &patch.description {
-            fields.insert("description".into(), self.text(description).0);
+        if !labels.is_empty() {
+            body.insert("update".into(), json!({ LABELS: labels }));
+        }
+        let request = self
+            .api
+            .set(Method::PUT, &["issue", address(ticket)?])?
+            .json(&body.into());
+        Ok(Plan {
+            request: request.into(),
+            left_out,
+        })
+    }
+
+    /// The fields that a change sets, and the labels that it adds and removes, without those that the
+    /// screen refused. Labels of other categories go; those that people gave in Jira stay.
+    fn edits(
+        &self,
+        ticket: &TicketView,
+        patch: &TicketPatch,
+        known: &Known,
+        left_out: &mut Map<String, Value>,
+    ) -> (Map<String, Value>, Vec<Value>) {
+        let mut fields = Map::new();
+        if let Some(title) = &patch.title {
+            let (line, whole) = summary(title);
+            fields.insert("summary".into(), line.into());
+            if whole.is_some() {
+                left_out.insert("title".into(), title_cut(patch.description.is_some()));
+            }
+        }
+        if let Some(text) = &patch.description {
+            let title = patch.title.as_ref().unwrap_or(&ticket.title);
+            let text = self.noted_text("description", &description(title, text), left_out);
+            fields.insert("description".into(), text);
         }
         if let Some(priority) = patch.priority.and_then(|level| self.priorities.out(level)) {
             fields.insert("priority".into(), json!({ "name": priority }));
         }
         if let Some(custom) = &patch.custom_fields {
-            fields.extend(self.custom(custom, known, &mut left_out));
+            fields.extend(self.custom(custom, known, left_out));
+        }
+        for name in known.without.keys().filter(|name| is_droppable_later(name)) {
+            fields.remove(name);
+        }
+        if known.without.contains_key(LABELS) {
+            return (fields, Vec::new());
         }
         let others = patch.category.into_iter().flat_map(|category| {
             let others = TicketCategory::ALL
@@ -297,23 +397,7 @@ impl Jira {
             .map(|own| json!({ "add": category_label(own) }));
         let tags = patch.tags.iter().flatten();
         let tags = tags.map(|tag| json!({ "add": label(tag) }));
-        let labels: Vec<Value> = others.chain(category).chain(tags).collect();
-        let mut body = Map::new();
-        // Urgency and department have no field in Jira; an empty edit is taken and changes nothing.
-        if !fields.is_empty() || labels.is_empty() {
-            body.insert("fields".into(), fields.into());
-        }
-        if !labels.is_empty() {
-            body.insert("update".into(), json!({ "labels": labels }));
-        }
-        let request = self
-            .api
-            .set(Method::PUT, &["issue", issue])?
-            .json(&body.into());
-        Ok(Plan {
-            request: request.into(),
-            left_out,
-        })
+        (fields, others.chain(category).chain(tags).collect())
     }
 
     pub(super) async fn prepare_assign(

@@ -109,25 +109,27 @@ impl Adapter for Jira {
     fn plan(&self, operation: &Operation<'_>, known: &Known) -> Result<Plan, AdapterError> {
         let (ticket, marker) = (operation.ticket(), operation.key().marker);
         let issue = || address(ticket);
-        let request = match *operation {
-            Operation::Create { .. } => return self.plan_create(ticket, marker, known),
-            Operation::Update { patch, .. } => return self.plan_update(issue()?, patch, known),
+        match *operation {
+            Operation::Create { .. } => self.plan_create(ticket, marker, known),
+            Operation::Update { patch, .. } => self.plan_update(ticket, patch, known),
             Operation::Status {
                 status,
                 resolution_summary,
                 ..
             } => {
                 let summary = meaning(resolution_summary);
-                self.status_request(issue()?, status, summary, known, marker)?
+                self.plan_status(issue()?, status, summary, known, marker)
             }
-            Operation::Assign { assignee, .. } => self.assign_request(issue()?, assignee, known)?,
+            Operation::Assign { assignee, .. } => {
+                let request = self.assign_request(issue()?, assignee, known)?;
+                Ok(request.into())
+            }
             Operation::Comment { body, public, .. } => {
-                self.comment_request(issue()?, body, public, marker)?
+                self.plan_comment(issue()?, ("body", body), public, marker)
             }
-            Operation::Attach { file, .. } => self.attach_request(issue()?, file)?,
-            Operation::Delete { .. } => return Err(AdapterError::closes()),
-        };
-        Ok(request.into())
+            Operation::Attach { file, .. } => Ok(self.attach_request(issue()?, file)?.into()),
+            Operation::Delete { .. } => Err(AdapterError::closes()),
+        }
     }
 
     fn read(
@@ -141,8 +143,10 @@ impl Adapter for Jira {
             Ok(Receipt::default())
         };
         match operation {
-            Operation::Create { .. } => self.read_created(answer, known),
-            Operation::Update { .. } => set("updating the issue"),
+            Operation::Create { .. } => self.read_created(answer),
+            Operation::Update { ticket, patch, .. } => {
+                self.read_updated(ticket, patch, known, answer)
+            }
             Operation::Status { .. } if status::found(known).is_some() => {
                 set("changing the status")?;
                 Ok(status::moved(known))

@@ -140,23 +140,36 @@ impl Jira {
     }
 
     /// The transition that was found, or the comment that follows one.
-    pub(super) fn status_request(
+    pub(super) fn plan_status(
         &self,
         issue: &str,
         status: TicketStatus,
         summary: Option<&str>,
         known: &Known,
         marker: &str,
-    ) -> Result<Request, AdapterError> {
-        match (found(known), summary) {
-            (None, Some(summary)) => self.comment_request(issue, summary, true, marker),
+    ) -> Result<Plan, AdapterError> {
+        let request = match (found(known), summary) {
+            (None, Some(summary)) => {
+                return self.plan_comment(issue, ("resolution_summary", summary), true, marker);
+            }
             (Some(body), _) => self.transition_request(issue, body),
             // Which transition leads there is looked up when it is done; here it stands for itself.
             (None, None) => {
                 let body = json!({ "transition": { "lookup": status } });
                 self.transition_request(issue, &body)
             }
-        }
+        };
+        request.map(Plan::from)
+    }
+
+    /// What the answer to a transition says.
+    pub(super) fn read_moved(
+        &self,
+        known: &Known,
+        answer: &Response,
+    ) -> Result<Receipt, AdapterError> {
+        self.judge_transition(answer)?;
+        Ok(moved(known))
     }
 
     fn transition_request(&self, issue: &str, body: &Value) -> Result<Request, AdapterError> {

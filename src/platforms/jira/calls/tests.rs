@@ -49,6 +49,23 @@ fn faults_have_our_names_and_all_that_jira_says_is_passed_on() {
 }
 
 #[test]
+fn a_project_without_labels_is_named_by_its_setting_where_it_is_no_tag_that_is_refused() {
+    let body = json!({ "errors": { "labels": "Field 'labels' cannot be set." } });
+    let fields = |effect| match refused(400, &body, effect).class {
+        ErrorClass::Validation { fields } => fields,
+        class => panic!("{class:?}"),
+    };
+
+    let create = fields(Effect::Create);
+    assert!(
+        create["settings.project_key"].contains("put the field Labels on the screen"),
+        "{create:?}"
+    );
+    let edit = fields(Effect::Idempotent);
+    assert_eq!(edit["tags"], "Field 'labels' cannot be set.");
+}
+
+#[test]
 fn a_text_that_is_too_long_is_the_description_and_words_are_said_of_any_refusal() {
     let too_long = json!({ "errorMessages": ["CONTENT_LIMIT_EXCEEDED"], "errors": {} });
     let error = refused(400, &too_long, Effect::Idempotent);

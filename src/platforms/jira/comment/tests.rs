@@ -68,8 +68,8 @@ fn a_listing_that_cannot_be_relied_upon_proves_nothing() {
 fn an_internal_comment_is_restricted_or_refused() {
     let body = |settings: &Value| {
         let jira = connected(Version::V3, settings, &json!({}));
-        let request = jira.comment_request("10001", "b", false, MARKER)?;
-        Ok::<_, AdapterError>(sent(&request.into()))
+        let plan = jira.plan_comment("10001", ("body", "b"), false, MARKER)?;
+        Ok::<_, AdapterError>(sent(&plan))
     };
 
     let desk = body(&json!({ "internal_comments": "service_desk" })).unwrap();

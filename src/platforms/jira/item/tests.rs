@@ -2,8 +2,17 @@ use serde_json::json;
 
 use super::super::tests::{answer, connected, sent, ticket};
 use super::*;
+use crate::domain::Priority;
 
 const MARKER: &str = "tkt-00000000-0000-0000-0000-000000000001";
+
+/// The ticket of an issue.
+fn bound() -> TicketView {
+    TicketView {
+        external_id: Some("SUP-1".into()),
+        ..ticket()
+    }
+}
 
 #[test]
 fn a_long_title_is_cut_to_one_line_and_kept_whole_elsewhere() {
@@ -14,6 +23,52 @@ fn a_long_title_is_cut_to_one_line_and_kept_whole_elsewhere() {
     assert_eq!(line.chars().count(), 255);
     assert_eq!(full.unwrap().len(), 399);
     assert_eq!(summary("two\nlines"), ("two lines".into(), None));
+    // Jira counts as Java does.
+    let (line, full) = summary(&"\u{1f600}".repeat(200));
+    assert_eq!(
+        (line.chars().count(), line.encode_utf16().count()),
+        (128, 255)
+    );
+    assert!(full.is_some());
+}
+
+#[test]
+fn what_is_cut_is_said_and_a_title_is_whole_where_there_is_a_description() {
+    let jira = connected(Version::V3, &json!({}), &json!({}));
+    let long = "word ".repeat(80);
+    let emoji = "\u{1f600}".repeat(20_000);
+    let new = TicketView {
+        title: long.clone(),
+        description: emoji.clone(),
+        ..ticket()
+    };
+    let patch = |description: Option<&str>| TicketPatch {
+        title: Some(long.clone()),
+        description: description.map(str::to_owned),
+        ..TicketPatch::default()
+    };
+    let known = Known::default();
+    let said = |plan: &Plan, field: &str| plan.left_out.get(field).cloned().unwrap_or_default();
+
+    let create = jira.plan_create(&new, MARKER, &known).unwrap();
+    let both = jira
+        .plan_update(&bound(), &patch(Some("d")), &known)
+        .unwrap();
+    let title = jira.plan_update(&bound(), &patch(None), &known).unwrap();
+    let comment = jira
+        .plan_comment("1", ("body", &emoji), true, MARKER)
+        .unwrap();
+
+    for plan in [&create, &both] {
+        let text = said(plan, "title").to_string();
+        assert!(text.contains("begins with all of it"), "{text}");
+        let shown = sent(plan)["fields"]["description"].to_string();
+        assert!(shown.contains(long.trim_end()), "{shown}");
+    }
+    assert!(said(&title, "title").to_string().contains("cut to 255"));
+    assert!(sent(&title)["fields"].get("description").is_none());
+    assert_eq!(said(&create, "description"), "cut to 32000 characters");
+    assert_eq!(said(&comment, "body"), "cut to 32000 characters");
 }
 
 #[test]
@@ -76,7 +131,7 @@ fn a_create_does_without_what_was_refused_but_never_without_its_marker() {
 fn a_refusal_of_what_it_can_do_without_is_worth_another_try() {
     let jira = connected(Version::V3, &json!({}), &json!({}));
     let without = |body: Value| {
-        let read = jira.read_created(&answer(400, &body), &Known::default());
+        let read = jira.read_created(&answer(400, &body));
         let without = read.unwrap_err().without;
         without.map(|names| names.keys().cloned().collect::<Vec<_>>())
     };
@@ -99,7 +154,7 @@ fn an_answer_whose_id_is_no_number_is_of_unknown_outcome() {
     let jira = connected(Version::V3, &json!({}), &json!({}));
     let read = |id: &str| {
         let body = json!({ "id": id, "key": "SUP-1" });
-        jira.read_created(&answer(201, &body), &Known::default())
+        jira.read_created(&answer(201, &body))
     };
 
     let made = read("10001").unwrap();
@@ -145,7 +200,7 @@ fn custom_fields_mean_the_same_to_a_create_and_an_update() {
     };
 
     let create = jira.plan_create(&created, MARKER, &known).unwrap();
-    let update = jira.plan_update("10001", &patch, &known).unwrap();
+    let update = jira.plan_update(&bound(), &patch, &known).unwrap();
 
     for plan in [create, update] {
         let fields = &sent(&plan)["fields"];
@@ -175,7 +230,7 @@ fn an_update_adds_labels_and_takes_away_those_of_other_categories_alone() {
 
     let body = sent(
         &jira
-            .plan_update("10001", &patch, &Known::default())
+            .plan_update(&bound(), &patch, &Known::default())
             .unwrap(),
     );
 
@@ -185,4 +240,34 @@ fn an_update_adds_labels_and_takes_away_those_of_other_categories_alone() {
     assert!(labels.contains(&json!({ "add": "a-b" })));
     assert!(!labels.contains(&json!({ "remove": "category-billing" })));
     assert!(body.get("fields").is_none(), "{body}");
+}
+
+#[test]
+fn an_update_does_without_what_is_refused_as_long_as_something_is_left() {
+    let jira = connected(Version::V3, &json!({}), &json!({}));
+    let patch = |title: Option<&str>| TicketPatch {
+        title: title.map(str::to_owned),
+        priority: Some(Priority::Low),
+        tags: Some(vec!["vip".into()]),
+        ..TicketPatch::default()
+    };
+    let refusal = answer(
+        400,
+        &json!({ "errors": { "priority": "No.", "labels": "No." } }),
+    );
+    let without = |patch: &TicketPatch| {
+        let read = jira.read_updated(&bound(), patch, &Known::default(), &refusal);
+        read.unwrap_err().without.map(|names| *names)
+    };
+
+    let known = Known {
+        without: without(&patch(Some("New"))).unwrap(),
+        ..Known::default()
+    };
+    let plan = jira.plan_update(&bound(), &patch(Some("New")), &known);
+    assert_eq!(
+        sent(&plan.unwrap()),
+        json!({ "fields": { "summary": "New" } })
+    );
+    assert_eq!(without(&patch(None)), None, "nothing would be changed");
 }
