@@ -46,6 +46,15 @@ impl Planned {
         }
     }
 
+    /// The same, where a lost answer could not be found out about.
+    #[must_use]
+    pub fn unrepeatable(mut self) -> Self {
+        if let Self::Http(request) = &mut self {
+            request.is_unrepeatable = request.effect == Effect::Create;
+        }
+        self
+    }
+
     /// The request, of what goes over HTTP.
     #[must_use]
     pub const fn http(&self) -> Option<&Request> {

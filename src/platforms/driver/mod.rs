@@ -155,6 +155,12 @@ impl Driver {
         let done = known.done.take();
         let made = async {
             let plan = self.adapter.plan(operation, &known)?;
+            let request = match self.adapter.protection_of(operation) {
+                Protection::None => plan.request.unrepeatable(),
+                Protection::Native | Protection::Key { .. } | Protection::Lookup { .. } => {
+                    plan.request
+                }
+            };
             let began = Instant::now();
             let answer = context.send(request).await?;
             let mut receipt = self.adapter.read(operation, &known, &answer)?;

@@ -503,3 +503,44 @@ async fn what_was_set_before_stays_set_where_the_making_request_fails() {
     let made = stage.perform().await.unwrap();
     assert_eq!(json!(made.details), json!({ "set": true }));
 }
+
+/// A server that keeps connections open, and closes one as its second request comes: as if it had
+/// been about to.
+async fn closing_when_asked_again() -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                let asked = stream.read(&mut buffer).await.unwrap_or(0);
+                if asked > 0 {
+                    let answer = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
+                    stream.write_all(answer).await.unwrap();
+                    // Whatever comes is not answered.
+                    let _ignored = stream.read(&mut buffer).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_nobody_could_find_out_about_goes_over_no_connection_that_was_idle() {
+    let mut stage = Stage::of(Script::default(), &[]).await;
+    let address = closing_when_asked_again().await;
+    let adapter = Scripted {
+        url: format!("http://{address}/").parse().unwrap(),
+        script: Script::default(),
+        without: std::sync::Mutex::default(),
+    };
+    let credentials = Credentials::new(serde_json::Map::new());
+    stage.driver = Driver::new(Ok(Box::new(adapter)), &integration(), &credentials).unwrap();
+
+    for number in 0..3 {
+        let made = stage.perform().await;
+        assert!(made.is_ok(), "request {number}: {made:?}");
+    }
+}

@@ -140,9 +140,9 @@ impl CallContext<'_> {
             .client
             .request_timeout
             .min(self.deadline.saturating_duration_since(Instant::now()));
-        let prepared = self.prepare(request, None)?;
+        let (client, prepared) = (self.client.of(request)?, self.prepare(request, None)?);
         self.permit.check(limit)?;
-        match tokio::time::timeout(limit, self.client.client.execute(prepared)).await {
+        match tokio::time::timeout(limit, client.execute(prepared)).await {
             Ok(Ok(answer)) => {
                 if !answer.status().is_success() {
                     let wait = response::retry_after(answer.headers(), Utc::now());
@@ -203,6 +203,7 @@ impl CallContext<'_> {
         token: Option<&AccessToken>,
     ) -> Result<Response, Verdict<Again>> {
         let fail = |error| Verdict::Final(Again::Error(error));
+        let client = self.client.of(request).map_err(fail)?;
         let prepared = self.prepare(request, token).map_err(fail)?;
         failpoint(match request.effect {
             Effect::Read => "before_read",
@@ -219,7 +220,7 @@ impl CallContext<'_> {
             return Err(fail(AdapterError::new(ErrorClass::Timeout, text)));
         }
         self.permit.check(limit).map_err(fail)?;
-        let transfer = self.transfer(prepared, request, place);
+        let transfer = self.transfer(client.execute(prepared), request, place);
         match tokio::time::timeout(limit, transfer).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(trouble(request, &error)),
@@ -306,11 +307,11 @@ impl CallContext<'_> {
 
     async fn transfer(
         &self,
-        prepared: reqwest::Request,
+        executing: impl Future<Output = Result<reqwest::Response, reqwest::Error>>,
         request: &Request,
         place: Option<SemaphorePermit<'_>>,
     ) -> Result<Response, reqwest::Error> {
-        let mut executing = pin!(self.client.client.execute(prepared));
+        let mut executing = pin!(executing);
         let in_time = tokio::time::timeout(STARTING, &mut executing).await;
         drop(place);
         let mut answer = match in_time {

@@ -89,6 +89,9 @@ pub struct Request {
     pub auth: Auth,
     /// What it does if it arrives.
     pub effect: Effect,
+    /// Whether nobody could find out what became of it: then it does not go over a connection that
+    /// was idle, which the server may be closing at this moment.
+    pub is_unrepeatable: bool,
     /// Whether the URL is itself a credential: nobody is shown more of it than its host.
     pub url_is_secret: bool,
     /// Where a redirect may lead; empty: none is followed.
@@ -121,6 +124,7 @@ impl Request {
             body: Body::Empty,
             auth,
             effect,
+            is_unrepeatable: false,
             url_is_secret: false,
             redirects_to: &[],
             body_max: BODY_MAX,
