@@ -312,7 +312,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         .shaped(Shape::Object),
         Member::optional(
             "transition_fields",
-            "fields that a transition demands, with their values as Jira takes them",
+            "fields that a transition demands, with their values as Jira takes them; comment may be a \
+             text",
         )
         .shaped(Shape::Object),
         Member::optional(

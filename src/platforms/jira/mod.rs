@@ -148,8 +148,7 @@ impl Adapter for Jira {
                 self.read_updated(ticket, patch, known, answer)
             }
             Operation::Status { .. } if status::found(known).is_some() => {
-                set("changing the status")?;
-                Ok(status::moved(known))
+                self.read_moved(known, answer)
             }
             Operation::Status { .. } => Ok(summary_details(self.read_comment(answer)?)),
             Operation::Assign { .. } => set("assigning the issue"),

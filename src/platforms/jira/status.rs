@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::{
-    AdapterError, CallContext, Effect, Facts, Known, PartlyDone, Prepared, Receipt, Request,
+    AdapterError, CallContext, Effect, ErrorClass, Facts, Known, PartlyDone, Plan, Prepared,
+    Receipt, Request, Response,
 };
 use super::Jira;
 use crate::domain::TicketStatus;
@@ -19,6 +20,9 @@ use crate::domain::TicketStatus;
 const TRANSITION: &str = "transition";
 /// What [`Known`] calls the status that it leads to: its name and its category.
 const LEADS_TO: &str = "leads_to";
+/// Fields of a transition that are sent otherwise than others.
+const RESOLUTION: &str = "resolution";
+const COMMENT: &str = "comment";
 /// Where the receipt of a status says what became of its summary.
 const SUMMARY_COMMENT: &str = "resolution_comment";
 
@@ -70,7 +74,7 @@ pub(super) fn found(known: &Known) -> Option<&Value> {
 }
 
 /// The receipt of a transition: the status that it has led to.
-pub(super) fn moved(known: &Known) -> Receipt {
+fn moved(known: &Known) -> Receipt {
     let to = known.found.get(LEADS_TO);
     let said = |at: usize| to.and_then(|to| to[at].as_str()).map(str::to_owned);
     Receipt {
@@ -126,7 +130,7 @@ impl Jira {
                 }
                 let request = self.transition_request(issue, &body)?;
                 let answer = context.send(request).await?;
-                self.judge(&answer, Effect::Idempotent, "changing the status")?;
+                self.judge_transition(&answer)?;
                 receipt
             }
         };
@@ -212,6 +216,7 @@ impl Jira {
         let open: Transitions = self.ask(context, request, what).await?;
         if let Some(chosen) = self.choose(&open.transitions, status) {
             let body = self.transition_body(chosen, status);
+            demanded(chosen, &body)?;
             return Ok(Way::Transition(chosen.clone(), body));
         }
         if self.is_called(&current.name, status) {
@@ -295,39 +300,89 @@ impl Jira {
         best.or_else(|| fitting.first()).copied()
     }
 
-    /// What is posted: the configured fields that the transition has, and a resolution.
+    /// What is posted: the configured fields that the transition has, and a resolution. An issue that
+    /// is opened again loses the one it has. Where the transition has no such field, the workflow sees
+    /// to it: nothing else can.
     fn transition_body(&self, transition: &Transition, wanted: TicketStatus) -> Value {
         let own = self.transition_fields.iter();
         let own = own.filter(|(name, _)| transition.fields.contains_key(*name));
         let mut fields: Map<String, Value> = own
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        if let Some(name) = resolution(transition, wanted) {
-            fields
-                .entry("resolution")
-                .or_insert(json!({ "name": name }));
+        if let Some(field) = transition.fields.get(RESOLUTION) {
+            let resolution = match category(wanted) {
+                "done" => resolution(field, wanted).map(|name| json!({ "name": name })),
+                _ => (!is_required(field)).then_some(Value::Null),
+            };
+            if let Some(resolution) = resolution {
+                fields.entry(RESOLUTION).or_insert(resolution);
+            }
         }
         let mut body = json!({ "transition": { "id": transition.id } });
+        // A comment is no field, but an edit.
+        if let Some(comment) = fields.remove(COMMENT) {
+            let comment = match comment {
+                Value::String(text) => self.text(&text).0,
+                document => document,
+            };
+            body["update"] = json!({ COMMENT: [{ "add": { "body": comment } }] });
+        }
         if !fields.is_empty() {
             body["fields"] = fields.into();
         }
         body
     }
+
+    /// What a refusal of a transition means. A validator of the workflow may demand what the
+    /// transition does not list.
+    fn judge_transition(&self, answer: &Response) -> Result<(), AdapterError> {
+        let judged = self.judge(answer, Effect::Idempotent, "changing the status");
+        judged.map_err(|mut error| {
+            if matches!(error.class, ErrorClass::Validation { .. }) {
+                let hint = "; settings.transition_fields can give what a transition demands";
+                error.public.push_str(hint);
+            }
+            error
+        })
+    }
 }
 
-/// The resolution to send: only where the transition lists the field, and only a value it allows.
-fn resolution(transition: &Transition, wanted: TicketStatus) -> Option<&str> {
-    let allowed = transition.fields.get("resolution")?["allowedValues"].as_array();
-    let allowed = allowed.into_iter().flatten();
+/// Whether a field of a transition is demanded.
+fn is_required(field: &Value) -> bool {
+    field["required"] == true && field["hasDefaultValue"] != true
+}
+
+/// Refuses to send a transition that lacks what it demands: Jira would refuse it for good.
+fn demanded(transition: &Transition, body: &Value) -> Result<(), AdapterError> {
+    let is_sent = |name: &str| {
+        let sent = body["fields"].get(name).or(body["update"].get(name));
+        sent.is_some_and(|value| !value.is_null())
+    };
+    let fields = transition.fields.iter();
+    let missing = fields.filter(|(name, field)| is_required(field) && !is_sent(name));
+    let missing: Vec<String> = missing
+        .map(|(id, field)| format!("{} ({id})", field["name"].as_str().unwrap_or("a field")))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let fault = format!(
+        "lacks what the transition {:?} to {:?} demands: {}",
+        transition.name,
+        transition.to.name,
+        missing.join(", ")
+    );
+    Err(AdapterError::field("settings.transition_fields", fault))
+}
+
+/// The resolution of an issue that is done: a value that the transition allows.
+fn resolution(field: &Value, wanted: TicketStatus) -> Option<&str> {
+    let allowed = field["allowedValues"].as_array().into_iter().flatten();
     let allowed: Vec<&str> = allowed.filter_map(|value| value["name"].as_str()).collect();
-    let preferred: &[&str] = match wanted {
-        TicketStatus::Cancelled => &["Won't Do", "Declined", "Cancelled", "Won't Fix"],
-        TicketStatus::New
-        | TicketStatus::Open
-        | TicketStatus::InProgress
-        | TicketStatus::Pending
-        | TicketStatus::Resolved
-        | TicketStatus::Closed => &["Done", "Fixed", "Resolved"],
+    let preferred: &[&str] = if wanted == TicketStatus::Cancelled {
+        &["Won't Do", "Declined", "Cancelled", "Won't Fix"]
+    } else {
+        &["Done", "Fixed", "Resolved"]
     };
     let chosen = preferred.iter().find(|name| allowed.contains(name));
     chosen.or_else(|| allowed.first()).copied()

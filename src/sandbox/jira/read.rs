@@ -232,7 +232,8 @@ impl Jira {
                     "hasScreen": screens && transition.resolutions().is_some(), "isAvailable": true,
                 });
                 if with_fields && screens {
-                    shown["fields"] = transition_fields(transition);
+                    let demanded = &self.common.settings.transition_required;
+                    shown["fields"] = transition_fields(transition, demanded);
                 } else if with_fields {
                     shown["fields"] = json!({});
                 }
@@ -426,21 +427,31 @@ fn status(status: Status) -> Value {
     json!({"id": status.id(), "name": status.name(), "statusCategory": {"key": status.category()}})
 }
 
-fn transition_fields(transition: Transition) -> Value {
+fn transition_fields(transition: Transition, demanded: &[String]) -> Value {
     let Some((offered, required)) = transition.resolutions() else {
         return json!({});
     };
     let allowed: Vec<_> = offered.iter().map(|name| json!({"name": name})).collect();
-    json!({"resolution": {
+    let mut fields = json!({"resolution": {
         "required": required, "name": "Resolution", "key": "resolution", "operations": ["set"],
         "schema": {"type": "resolution", "system": "resolution"}, "allowedValues": allowed,
-    }})
+    }});
+    for name in demanded {
+        fields[name] = json!({
+            "required": true, "hasDefaultValue": false, "name": name, "key": name,
+            "operations": ["set"], "schema": {"type": "string"},
+        });
+    }
+    fields
 }
 
-fn person(user: &Person, version: Version, settings: &Settings) -> Value {
-    let mut shown = match version {
-        Version::V3 => json!({"accountId": user.account_id, "accountType": "atlassian"}),
-        Version::V2 => json!({"name": user.account_id, "key": user.account_id}),
+fn person(user: &Person, version: Version, base: &str, settings: &Settings) -> Value {
+    let id = &user.account_id;
+    let mut shown = if version.is_cloud {
+        let link = format!("{base}/rest/api/3/user?accountId={id}");
+        json!({"self": link, "accountId": id, "accountType": "atlassian"})
+    } else {
+        json!({"self": format!("{base}/rest/api/2/user?username={id}"), "name": id, "key": id})
     };
     shown["displayName"] = user.display_name.clone().into();
     shown["active"] = true.into();

@@ -34,6 +34,8 @@ pub(in crate::sandbox) struct Settings {
     pub(super) transition_screens: bool,
     /// Whether `expand=properties` shows the properties of comments.
     pub(super) comment_properties: bool,
+    /// Fields that the screens of transitions demand beside a resolution: texts.
+    pub(super) transition_required: Vec<String>,
     /// Whether who is not let in is answered as a stranger (an empty list, "not found", and a header that tells), not 401.
     pub(super) answers_strangers: bool,
     /// If not empty, only these are accepted: `user:secret` for Basic, the token for Bearer.
@@ -70,6 +72,7 @@ impl Default for Settings {
             credentials: Vec::new(),
             access_token_seconds: 3600,
             custom_fields: vec![
+            transition_required: Vec::new(),
                 field("customfield_10010", "Customer", FieldKind::Text, &[]),
                 field("customfield_10011", "Steps", FieldKind::Textarea, &[]),
                 field(

@@ -180,8 +180,18 @@ impl Jira {
             }
             (transition.to == Status::Done).then(|| "Done".to_owned())
         };
+        let demanded = &self.common.settings.transition_required;
+        let demanded: &[String] = if has_screen { demanded } else { &[] };
         for name in fields.keys().filter(|name| *name != "resolution") {
-            errors.not_on_screen(name);
+            if !demanded.contains(name) {
+                errors.not_on_screen(name);
+            }
+        }
+        let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
+        for name in demanded {
+            if !fields.get(name).is_some_and(is_text) {
+                errors.field(name, format!("{name} is required."));
+            }
         }
         let mut comments = Vec::new();
         let adds = body.pointer("/update/comment").and_then(Value::as_array);

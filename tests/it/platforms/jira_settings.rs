@@ -141,6 +141,44 @@ async fn custom_fields_are_sent_as_jira_takes_them_and_asked_about_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_transition_demands_is_named_and_can_be_configured() {
+    let world = World::new().await;
+    let screen = json!({ "transition_required": ["customfield_10010"] });
+    world.sandbox.configure(SITE, screen).unwrap();
+    let worker = world.worker().await;
+    let id = integration(&world, json!({ "settings": {} })).await;
+    let (create, ticket) = world.create_at(id, "To be resolved").await;
+    world.succeeds(create).await;
+    let resolve = async || {
+        let data = json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": "so" });
+        world.publish("ticket.status", data).await
+    };
+
+    let failed = world.fails(resolve().await, "validation_failed").await;
+    let fault = failed["data"]["error"]["fields"]["settings.transition_fields"].as_str();
+    assert!(
+        fault.is_some_and(|fault| fault.contains("(customfield_10010)")),
+        "{failed:#}"
+    );
+    let sent = || {
+        world
+            .sandbox
+            .ledger(SITE)
+            .count("transition_issue")
+            .received
+    };
+    assert_eq!(sent(), 0);
+    let settings = json!({ "transition_fields": { "customfield_10010": "ACME" } });
+    let data = json!({ "integration_id": id, "settings": settings });
+    let update = world.publish("integration.update", data).await;
+    world.succeeds(update).await;
+
+    world.succeeds(resolve().await).await;
+    assert_eq!((only(&world).status.as_str(), sent()), ("Done", 1));
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_test_leaves_nothing_behind_or_says_what() {
     let world = World::new().await;
     let worker = world.worker().await;

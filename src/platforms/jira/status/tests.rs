@@ -97,7 +97,47 @@ fn a_transition_gets_the_fields_that_it_has() {
         body,
         json!({ "transition": { "id": "0" }, "fields": fields })
     );
+    // One that is opened again keeps no resolution.
+    for status in [TicketStatus::Open, TicketStatus::InProgress] {
+        let body = jira(&json!({})).transition_body(&open[0], status);
+        assert_eq!(body["fields"], json!({ "resolution": null }), "{status}");
+    }
     let own = json!({ "transition_fields": { "resolution": { "name": "Duplicate" } } });
     let body = jira(&own).transition_body(&open[0], TicketStatus::Resolved);
     assert_eq!(body["fields"]["resolution"]["name"], "Duplicate");
+}
+
+#[test]
+fn what_a_transition_demands_and_nothing_fills_is_named_before_it_is_sent() {
+    let mut open = transitions(&[("Finish", "Done", "done")]);
+    open[0].fields = json!({
+        "resolution": { "required": true, "name": "Resolution", "allowedValues": [{ "name": "Done" }] },
+        "customfield_10001": { "required": true, "name": "Root cause" },
+        "customfield_10002": { "required": true, "name": "Team", "hasDefaultValue": true },
+        "comment": { "required": true, "name": "Comment" },
+    })
+    .as_object()
+    .unwrap()
+    .clone();
+    let faults = |settings: &Value, status| {
+        let body = jira(settings).transition_body(&open[0], status);
+        let judged = demanded(&open[0], &body);
+        judged.map_err(|error| error.public).map(|()| body)
+    };
+
+    let lacking = faults(&json!({}), TicketStatus::Resolved).unwrap_err();
+    assert_eq!(
+        lacking,
+        "settings.transition_fields lacks what the transition \"Finish\" to \"Done\" demands: \
+         Comment (comment), Root cause (customfield_10001)"
+    );
+    let all = json!({ "transition_fields": { "comment": "By **us**", "customfield_10001": "x" } });
+    let body = faults(&all, TicketStatus::Resolved).unwrap();
+    assert_eq!(body["fields"]["customfield_10001"], "x");
+    assert_eq!(body["update"]["comment"][0]["add"]["body"]["type"], "doc");
+    let reopened = faults(&all, TicketStatus::Open).unwrap_err();
+    assert!(
+        reopened.ends_with("demands: Resolution (resolution)"),
+        "{reopened}"
+    );
 }
