@@ -1,5 +1,7 @@
 //! The checks of `integration.test`.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -15,6 +17,12 @@ const PERMISSIONS: [&str; 5] = [
     "EDIT_ISSUES",
     "TRANSITION_ISSUES",
     "ADD_COMMENTS",
+];
+/// What it can do without, and what is refused then. Many projects let nobody assign, or take no
+/// files: tickets are made there all the same.
+const USEFUL: [(&str, &str); 2] = [
+    ("ASSIGN_ISSUES", "issues cannot be assigned"),
+    ("CREATE_ATTACHMENTS", "files cannot be attached"),
 ];
 
 fn report(message: impl Into<String>) -> CheckReport {
@@ -74,7 +82,9 @@ impl Jira {
         context: &CallContext<'_>,
     ) -> Result<CheckReport, AdapterError> {
         let key = self.project_key.as_str();
-        let permissions = PERMISSIONS.join(",");
+        let useful = USEFUL.iter().map(|(name, _)| *name);
+        let asked: Vec<&str> = PERMISSIONS.into_iter().chain(useful).collect();
+        let permissions = asked.join(",");
         let query = [("projectKey", key), ("permissions", &permissions)];
         let answer = context
             .send(self.reading(&["mypermissions"], &query)?)
@@ -88,13 +98,24 @@ impl Jira {
             return Err(AdapterError::field("settings.project_key", fault).with_status(404));
         }
         let body: Value = self.take(&answer, Effect::Read, "reading the permissions")?;
-        let has = |name: &&str| body["permissions"][*name]["havePermission"] == true;
+        let has = |name: &str| body["permissions"][name]["havePermission"] == true;
         let lacking: Vec<&str> = PERMISSIONS.into_iter().filter(|name| !has(name)).collect();
         if !lacking.is_empty() {
             let text = format!("the account lacks {} in project {key}", lacking.join(", "));
             return Err(AdapterError::new(ErrorClass::Permission, text));
         }
-        let mut report = report("all permissions are there");
+        let lacking: BTreeMap<&str, &str> =
+            USEFUL.into_iter().filter(|(name, _)| !has(name)).collect();
+        let mut report = report(if lacking.is_empty() {
+            "all permissions are there".to_owned()
+        } else {
+            let lacking = lacking.iter().map(|(name, why)| format!("{why} ({name})"));
+            let lacking = lacking.collect::<Vec<_>>().join(", ");
+            format!("issues can be made and changed, but {lacking}: the account lacks permissions")
+        });
+        if !lacking.is_empty() {
+            report.details.insert("lacking".into(), json!(lacking));
+        }
         let types = match self.read_issue_types(context).await {
             Ok(types) => types,
             // An older Data Center has no such page.

@@ -82,7 +82,9 @@ impl Jira {
             let has = !ADMIN_PERMISSIONS.contains(&key)
                 && (caller.may_write || READ_PERMISSIONS.contains(&key));
             permissions.insert(
+            let lacking = &self.common.settings.lacks_permissions;
                 key.to_owned(),
+                && !lacking.iter().any(|own| own == key)
                 json!({"id": index.to_string(), "key": key, "name": key, "type": "PROJECT", "havePermission": has}),
             );
         }

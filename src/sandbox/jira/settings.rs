@@ -42,6 +42,8 @@ pub(in crate::sandbox) struct Settings {
     pub(super) credentials: Vec<String>,
     /// Life of an access token made by `/oauth/token`.
     pub(super) access_token_seconds: i64,
+    /// Permissions that no account has.
+    pub(super) lacks_permissions: Vec<String>,
     /// Custom fields.
     pub(super) custom_fields: Vec<CustomField>,
 }
@@ -74,6 +76,7 @@ impl Default for Settings {
             custom_fields: vec![
             transition_required: Vec::new(),
                 field("customfield_10010", "Customer", FieldKind::Text, &[]),
+            lacks_permissions: Vec::new(),
                 field("customfield_10011", "Steps", FieldKind::Textarea, &[]),
                 field(
                     "customfield_10012",

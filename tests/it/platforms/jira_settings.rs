@@ -235,6 +235,39 @@ async fn a_project_that_is_not_there_is_a_fault_of_its_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_test_asks_for_every_permission_that_operations_need() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let id = integration(&world, json!({ "settings": {} })).await;
+    let test = async |lacking: Value| {
+        let lacking = json!({ "lacks_permissions": lacking });
+        world.sandbox.configure(SITE, lacking).unwrap();
+        let data = json!({ "integration_id": id, "test_types": ["permissions"] });
+        let test = world.publish("integration.test", data).await;
+        world.succeeds(test).await["data"]["result"]["tests"][0].clone()
+    };
+
+    let whole = test(json!([])).await;
+    assert_eq!(whole["message"], "all permissions are there", "{whole:#}");
+    let some = test(json!(["ASSIGN_ISSUES", "CREATE_ATTACHMENTS"])).await;
+    let lacking = json!({
+        "ASSIGN_ISSUES": "issues cannot be assigned",
+        "CREATE_ATTACHMENTS": "files cannot be attached",
+    });
+    assert_eq!(some["details"]["lacking"], lacking, "{some:#}");
+    assert!(
+        some["message"]
+            .as_str()
+            .unwrap()
+            .contains("(ASSIGN_ISSUES)")
+    );
+    assert_eq!(some["success"], true, "tickets can be made all the same");
+    let none = test(json!(["EDIT_ISSUES"])).await;
+    assert_eq!(none["success"], false, "{none:#}");
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_whose_id_leads_elsewhere_is_not_believed() {
     let world = World::new().await;
     let worker = world.worker().await;
