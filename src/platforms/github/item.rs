@@ -266,6 +266,11 @@ pub(super) fn before(at: DateTime<Utc>, seconds: i64) -> String {
         .to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// What is said of a title that had to be cut.
+fn title_cut() -> Value {
+    format!("cut to {TITLE_MAX} characters; the description begins with all of it").into()
+}
+
 /// A title, and the whole of it where it had to be cut.
 pub(super) fn title_of(text: &str) -> (String, Option<String>) {
     title(text, Max::Chars(TITLE_MAX))
@@ -389,9 +394,7 @@ impl GitHub {
         let mut left_out = Map::new();
         let (title, overflow) = title_of(&ticket.title);
         if overflow.is_some() {
-            let text =
-                format!("cut to {TITLE_MAX} characters; the description begins with all of it");
-            left_out.insert("title".into(), text.into());
+            left_out.insert("title".into(), title_cut());
         }
         let mut body = Map::from_iter([
             ("title".to_owned(), Value::from(title)),
@@ -434,6 +437,9 @@ impl GitHub {
         if let Some(text) = &patch.title {
             let (line, overflow) = title_of(text);
             is_longer = overflow.is_some();
+            if is_longer {
+                left_out.insert("title".into(), title_cut());
+            }
             change.insert("title".into(), line.into());
         }
         let custom = patch.custom_fields.as_ref();

@@ -126,7 +126,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     text_max: Some(16_000),
     limits: &[
         "about 1 message a second and channel; update and look-up 50 a minute",
-        "description and comment 9,000 characters, title 150",
+        "description and comment 9,000 characters; of a longer title 150 are the heading, and all of it stands below",
         "apps that are distributed but not in Slack's marketplace may look up once a minute only",
         "a sync sees new messages; edits and deletions of older ones are not listed",
     ],

@@ -483,6 +483,11 @@ fn unsaid(patch: &TicketPatch) -> Map<String, Value> {
         let text = "left out: Zendesk keeps a ticket's first comment as it was written";
         left_out.insert("description".into(), text.into());
     }
+    let title = patch.title.as_deref();
+    if title.is_some_and(|title| words::subject(title).1.is_some()) {
+        let text = format!("cut to {} characters", words::SUBJECT_MAX);
+        left_out.insert("title".into(), text.into());
+    }
     for (name, is_said) in [
         ("urgency", patch.urgency.is_some()),
         ("department", patch.department.is_some()),
@@ -676,8 +681,8 @@ impl Zendesk {
         if let Some(priority) = patch.priority.and_then(|own| self.priorities.out(own)) {
             put("priority", priority.into());
         }
-        if let Some(category) = patch.category {
-            put("type", json!(self.kinds.out(category)));
+        if let Some(kind) = patch.category.and_then(|own| self.kinds.out(own)) {
+            put("type", kind.into());
         }
         let none = Map::new();
         let custom = patch.custom_fields.as_ref().unwrap_or(&none);
