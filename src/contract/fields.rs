@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::domain::{WireEnum, shown};
+use crate::domain::{WireEnum, has_ink, shown};
 
 /// What is wrong, by field.
 pub type Faults = BTreeMap<String, String>;
@@ -154,6 +154,26 @@ impl<'a> Fields<'a> {
                 None
             }
         }
+    }
+
+    /// An optional text of at most `max` characters of which a person sees something: no platform
+    /// takes another as a title.
+    pub fn visible(&mut self, name: &str, max: usize) -> Option<String> {
+        let text = self.text(name, 1, max)?;
+        if has_ink(&text) {
+            return Some(text);
+        }
+        self.fault(name, "must have a visible character");
+        None
+    }
+
+    /// The same where it is required; empty after a fault.
+    pub fn required_visible(&mut self, name: &str, max: usize) -> String {
+        if !self.require(name, "") {
+            self.map.remove(name);
+            return String::new();
+        }
+        self.visible(name, max).unwrap_or_default()
     }
 
     /// A required text of `min` to `max` characters; empty after a fault.

@@ -125,7 +125,7 @@ impl IntegrationTest {
 }
 
 pub(super) fn create(f: &mut Fields<'_>) -> IntegrationCreate {
-    let name = f.required_text("name", 1, 255);
+    let name = f.required_visible("name", 255);
     let platform: Option<Platform> = f.required_choice("platform_name");
     let category: Option<IntegrationCategory> = f.choice("integration_category");
     if let (Some(platform), Some(category)) = (platform, category)

@@ -126,7 +126,7 @@ pub(super) fn read(f: &mut Fields<'_>) -> IntegrationUpdate {
     let flag = |f: &mut Fields<'_>, name: &str| f.has(name).then(|| f.boolean(name, false));
     IntegrationUpdate {
         integration_id: integration_id(f),
-        name: f.text("name", 1, 255),
+        name: f.visible("name", 255),
         category: f.choice("integration_category"),
         auth_type: f.choice("auth_type"),
         credentials: f.object("credentials"),

@@ -15,7 +15,7 @@ use crate::domain::{
 pub struct TicketCreate {
     /// The ticket; `None`: derived from the command's id.
     pub ticket_id: Option<TicketId>,
-    /// 1–500 characters.
+    /// 1–500 characters, one of them visible.
     pub title: String,
     /// Markdown.
     pub description: String,
@@ -139,7 +139,7 @@ pub(super) fn create(f: &mut Fields<'_>) -> TicketCreate {
     f.require("description", "");
     TicketCreate {
         ticket_id: f.uuid("ticket_id").map(TicketId::new),
-        title: f.required_text("title", 1, 500),
+        title: f.required_visible("title", 500),
         description: f.text("description", 0, TEXT_MAX).unwrap_or_default(),
         category: category(f).unwrap_or(TicketCategory::General),
         priority: priority(f, "priority").unwrap_or(Priority::Medium),
@@ -157,7 +157,7 @@ pub(super) fn create(f: &mut Fields<'_>) -> TicketCreate {
 }
 
 pub(super) fn ai_create(f: &mut Fields<'_>) -> TicketAiCreate {
-    let user_input = f.required_text("user_input", 1, TEXT_MAX);
+    let user_input = f.required_visible("user_input", TEXT_MAX);
     let conversation = f.value("conversation_context", || {
         let turn = json!({
             "type": "object", "required": ["content"],
@@ -188,7 +188,7 @@ pub(super) fn update(f: &mut Fields<'_>) -> TicketUpdate {
     let update = TicketUpdate {
         ticket_id: ticket_id(f),
         patch: TicketPatch {
-            title: f.text("title", 1, 500),
+            title: f.visible("title", 500),
             description: f.text("description", 0, TEXT_MAX),
             category: category(f),
             priority: priority(f, "priority"),

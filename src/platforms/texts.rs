@@ -9,12 +9,29 @@ use std::task::{Context, Poll};
 use serde_json::{Map, Value};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::text::head;
-use super::{Operation, OperationKind};
-use crate::domain::TicketView;
+use super::text::{head, shows_nothing};
+use super::{AdapterError, Operation, OperationKind};
+use crate::domain::{TicketView, has_ink};
 
 /// Bytes of text from which on rendering is worth a thread of its own.
 const LONG: usize = 4 << 10;
+
+/// The title of a ticket whose own shows nothing.
+const UNTITLED: &str = "(no title)";
+
+/// Refuses a comment that would show nothing: platforms refuse it, or post an empty one.
+pub(super) fn speaks(
+    operation: &Operation<'_>,
+    text_max: Option<usize>,
+) -> Result<(), AdapterError> {
+    match operation {
+        Operation::Comment { body, .. } if shows_nothing(body, text_max.unwrap_or(usize::MAX)) => {
+            let fault = "shows nothing: there is no visible character in it; give it a text";
+            Err(AdapterError::field("body", fault))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// A text of an operation, cut.
 pub(super) struct Texts<'a> {
@@ -32,6 +49,13 @@ impl<'a> Texts<'a> {
             body: body_of(operation),
             cut: Map::new(),
         };
+        // No command brings such a title, but a row of another application may have one.
+        if !has_ink(&operation.ticket().title) {
+            UNTITLED.clone_into(&mut texts.ticket.to_mut().title);
+        }
+        let is_summary = operation.kind() == OperationKind::Status;
+        let text_read = text_max.unwrap_or(usize::MAX);
+        texts.body = (texts.body).filter(|body| !is_summary || !shows_nothing(body, text_read));
         let Some(text_max) = text_max else {
             return texts;
         };
@@ -157,6 +181,26 @@ mod tests {
 
     use super::*;
 
+    fn ticket() -> TicketView {
+        TicketView {
+            id: crate::domain::TicketId::new(uuid::Uuid::nil()),
+            title: "t".into(),
+            description: String::new(),
+            status: crate::domain::TicketStatus::New,
+            priority: crate::domain::Priority::Low,
+            urgency: crate::domain::Priority::Low,
+            category: crate::domain::TicketCategory::General,
+            department: None,
+            assigned_to: None,
+            created_by: None,
+            tags: Vec::new(),
+            custom_fields: Map::new(),
+            external_id: None,
+            external_url: None,
+            external_ref: Map::new(),
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn long_work_leaves_the_threads_to_others() {
         let neighbour = tokio::spawn(async {
@@ -204,21 +248,8 @@ mod tests {
     #[test]
     fn a_text_is_cut_to_what_the_platform_shows_and_that_is_said() {
         let ticket = TicketView {
-            id: crate::domain::TicketId::new(uuid::Uuid::nil()),
-            title: String::new(),
             description: "\u{e9}".repeat(30),
-            status: crate::domain::TicketStatus::New,
-            priority: crate::domain::Priority::Low,
-            urgency: crate::domain::Priority::Low,
-            category: crate::domain::TicketCategory::General,
-            department: None,
-            assigned_to: None,
-            created_by: None,
-            tags: Vec::new(),
-            custom_fields: Map::new(),
-            external_id: None,
-            external_url: None,
-            external_ref: Map::new(),
+            ..ticket()
         };
         let key = super::super::DedupKey {
             marker: "m",
@@ -246,5 +277,62 @@ mod tests {
         assert_eq!((said.body, said.cut.len()), (Some(&body[..20]), 1));
         assert_eq!(said.cut["body"], "cut to 20 characters");
         assert_eq!((whole.body, whole.cut.len()), (Some(&body[..]), 0));
+    }
+
+    #[test]
+    fn what_shows_nothing_is_no_title_no_summary_and_no_comment() {
+        let ticket = TicketView {
+            title: "\u{a0}\u{200b}".into(),
+            ..ticket()
+        };
+        let ticket = &ticket;
+        let key = super::super::DedupKey {
+            marker: "m",
+            received_at: chrono::Utc::now(),
+        };
+        let status = |summary| Operation::Status {
+            ticket,
+            status: crate::domain::TicketStatus::Resolved,
+            resolution_summary: Some(summary),
+            key,
+        };
+        let comment = |body| Operation::Comment {
+            ticket,
+            body,
+            public: true,
+            key,
+        };
+
+        let create = Operation::Create { ticket, key };
+        assert_eq!(Texts::of(&create, None).ticket.title, "(no title)");
+        for nothing in [
+            "[]()",
+            "&nbsp;",
+            "\u{200b}",
+            "```\n \n```",
+            "> \n",
+            "- \n- &#8203;",
+        ] {
+            assert_eq!(
+                Texts::of(&status(nothing), Some(9_000)).body,
+                None,
+                "{nothing:?}"
+            );
+            let refused = speaks(&comment(nothing), Some(9_000)).unwrap_err();
+            assert!(
+                refused.public.starts_with("body shows nothing"),
+                "{nothing:?}"
+            );
+        }
+        for text in [
+            "a",
+            "[](https://x.example)",
+            "![](https://x.example)",
+            "---",
+            "**b**",
+        ] {
+            assert_eq!(Texts::of(&status(text), None).body, Some(text));
+            assert!(speaks(&comment(text), None).is_ok(), "{text:?}");
+        }
     }
 }

@@ -190,6 +190,19 @@ fn cases(world: &World) -> Vec<Case> {
         json!({ "title": "a\u{0}b", "description": "d" }),
         ("title", "NUL"),
     );
+    for (kind, field, mut rest) in [
+        ("ticket.create", "title", json!({ "description": "d" })),
+        ("ticket.update", "title", json!({ "ticket_id": ticket })),
+        ("ticket.ai_create", "user_input", json!({})),
+        (
+            "integration.create",
+            "name",
+            json!({ "platform_name": "jira" }),
+        ),
+    ] {
+        rest[field] = "\u{a0} \u{200b}".into();
+        data("nothing to see", kind, rest, (field, "visible character"));
+    }
     data(
         "a title of another type",
         "ticket.create",

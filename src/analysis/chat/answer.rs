@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::request;
 use crate::analysis::{AnalysisError, rules, text};
-use crate::domain::{AnalyserKind, Analysis, AnalysisInput, Priority, TicketCategory};
+use crate::domain::{AnalyserKind, Analysis, AnalysisInput, Priority, TicketCategory, has_ink};
 
 /// Characters at most; the prompt asks for less.
 const TITLE_MAX: usize = 500;
@@ -97,7 +97,7 @@ fn analysis(
     let original = rules::description(input);
     Ok(Analysis {
         title: Some(text::one_line(text(fields, "title", TITLE_MAX)?))
-            .filter(|title| !title.is_empty())
+            .filter(|title| has_ink(title))
             .ok_or("title must not be empty")?,
         description: match (summary.is_empty(), original.is_empty()) {
             (true, _) => original,

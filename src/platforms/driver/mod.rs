@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::guard::{Redact, redactor, secrets, without};
 use super::http::redact::{Learned, Redaction, cleaned, learn, redacting};
 use super::rate::RateHeaders;
-use super::texts::{OffRuntime, Texts, off_runtime};
+use super::texts::{OffRuntime, Texts, off_runtime, speaks};
 use super::{
     Adapter, AdapterError, CallContext, ChangePage, CheckReport, Deletes, ErrorClass, ExternalItem,
     Facts, ItemRef, Known, KnownItem, Mode, Operation, OperationKind, Plan, PlatformField,
@@ -317,13 +317,13 @@ impl Driver {
         }
     }
 
-    /// Whether the mode has this operation at all.
+    /// Whether the mode has this operation at all, and there is something to it.
     fn supports(&self, operation: &Operation<'_>) -> Result<(), AdapterError> {
         let done_as = self.as_platform_knows(*operation).kind();
         let mut kinds = [operation.kind(), done_as].into_iter();
         match kinds.find_map(|kind| self.mode?.cannot(kind)) {
             Some(why) => Err(AdapterError::unsupported(why)),
-            None => Ok(()),
+            None => speaks(operation, self.text_max),
         }
     }
 
@@ -508,12 +508,6 @@ impl Driver {
     }
 }
 
-/// What a step before the planned request met. Whatever became of such a step, it may be repeated without a trace.
-fn harmless(mut error: AdapterError) -> AdapterError {
-    if error.class == ErrorClass::Unknown {
-        error.class = ErrorClass::Transient { retry_after: None };
-    }
-    error
 /// A receipt that says what was left out of the request.
 fn dropping(mut receipt: Receipt, without: &BTreeMap<String, String>) -> Receipt {
     if !without.is_empty() {
@@ -524,6 +518,12 @@ fn dropping(mut receipt: Receipt, without: &BTreeMap<String, String>) -> Receipt
     receipt
 }
 
+/// What a step before the planned request met. Whatever became of such a step, it may be repeated without a trace.
+fn harmless(mut error: AdapterError) -> AdapterError {
+    if error.class == ErrorClass::Unknown {
+        error.class = ErrorClass::Transient { retry_after: None };
+    }
+    error
 }
 
 /// The flow of the adapter within, whose tokens are secrets from the moment they are known.

@@ -216,7 +216,7 @@ pub(super) static ERRORS: ErrorTable = ErrorTable {
         says(&["external_channel_migrating", "team_added_to_org", "org_login_required"])
             .means(Means::Later(secs(3_600)))
             .advice("the workspace or channel is being moved"),
-        says(&["no_text"]).field("title").advice("is empty for Slack"),
+        says(&["no_text"]).advice("there is nothing to see in the message"),
         says(&["msg_too_long", "msg_blocks_too_long"])
             .field("description")
             .advice("is longer than Slack takes"),

@@ -50,6 +50,8 @@ pub use mrkdwn::{cut, escape};
 pub use pieces::{calm, pieces};
 pub use ranges::{Format, Range};
 
+use crate::domain::has_ink;
+
 /// A text, parsed. Lists, quotes and marks stand inside each other eight deep at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
@@ -130,6 +132,36 @@ impl Document {
     pub const fn is_whole(&self) -> bool {
         self.whole
     }
+
+    /// Whether a person would see nothing of it, in whatever format. Platforms refuse such a text, or
+    /// show an empty one.
+    #[must_use]
+    pub fn shows_nothing(&self) -> bool {
+        show_nothing(&self.blocks)
+    }
+}
+
+fn show_nothing(blocks: &[Block]) -> bool {
+    blocks.iter().all(|block| match block {
+        Block::Paragraph(line) | Block::Heading(_, line) => is_empty(line),
+        Block::Code { text, .. } => !has_ink(text),
+        Block::Quote(inner) => show_nothing(inner),
+        Block::List { items, .. } => items.iter().all(|item| show_nothing(&item.blocks)),
+        Block::Table(table) => {
+            let mut cells = table.head.iter().chain(table.rows.iter().flatten());
+            cells.all(|cell| is_empty(cell))
+        }
+        Block::Rule => false,
+    })
+}
+
+/// Whether a person would see nothing of a text. Most texts show at their beginning that they are
+/// some, and need not be read.
+#[must_use]
+pub fn shows_nothing(markdown: &str, characters_max: usize) -> bool {
+    let begin = markdown.trim_start().chars().next();
+    !begin.is_some_and(char::is_alphanumeric)
+        && Document::parse(markdown, characters_max).shows_nothing()
 }
 
 /// The sign of a task.
@@ -149,7 +181,7 @@ fn leads(href: &str) -> bool {
 /// Whether nothing of this can be seen.
 fn is_empty(inlines: &[Inline]) -> bool {
     inlines.iter().all(|inline| match inline {
-        Inline::Text(text) | Inline::Code(text) => text.trim().is_empty(),
+        Inline::Text(text) | Inline::Code(text) => !has_ink(text),
         Inline::Break => true,
         Inline::Strong(inner) | Inline::Emphasis(inner) | Inline::Strike(inner) => is_empty(inner),
         Inline::Link { href, label, .. } => href.is_empty() && is_empty(label),

@@ -9,6 +9,7 @@
 use super::fit::Max;
 use super::sink::{Here, Sink};
 use super::{Block, Document, Inline, Item, Table, is_empty, leads, table, task_sign};
+use crate::domain::is_blank;
 
 /// A fence of a code block.
 pub(super) const FENCE: &str = "```";
@@ -49,20 +50,6 @@ pub fn cut(text: &str, max: usize) -> String {
     let mut sink = Sink::new(Max::Chars(max), "…", String::new());
     sink.prose(text, |here, made| escape_into(here.c, made));
     sink.finish(true).0
-}
-
-/// Whether a character leaves no ink: white space of any width, none included. Runs of them are one
-/// blank to a reader.
-pub(super) fn is_blank(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-                | '\u{180b}'..='\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
-                | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}'
-                | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-        )
-        || c.is_control()
 }
 
 impl Document {

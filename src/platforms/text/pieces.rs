@@ -2,12 +2,8 @@
 //! escaped.
 
 use super::marker::JOINER;
-use super::mrkdwn::{FENCE, is_blank};
-
-/// Whether a text has nothing to see in it; Slack refuses such a section.
-pub(super) fn shows_nothing(text: &str) -> bool {
-    text.chars().all(is_blank)
-}
+use super::mrkdwn::FENCE;
+use crate::domain::has_ink;
 
 /// Cuts mrkdwn into at most `count` pieces of at most `max` characters, at line ends where it can;
 /// whether that is all. A code block that is cut is closed and opened again.
@@ -33,7 +29,7 @@ pub fn pieces(text: &str, max: usize, count: usize) -> (Vec<String>, bool) {
         let mut piece = rest[..end].trim_end().to_owned();
         let mut next = rest[end..].trim_start_matches('\n').to_owned();
         // Slack refuses a section that shows nothing.
-        if shows_nothing(&piece) {
+        if !has_ink(&piece) {
             rest = next.trim_start().to_owned();
             continue;
         }

@@ -13,7 +13,9 @@ use futures_util::future::{Either, select, select_all};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 use ticketwire::domain::Platform;
-use ticketwire::platforms::{self, HttpClient, Protection, TestKind};
+use ticketwire::platforms::{
+    self, DedupKey, ErrorClass, HttpClient, Operation, Protection, TestKind,
+};
 use ticketwire::sandbox::Fault;
 
 use self::bench::{Bench, Connected, class, here, mail_client};
@@ -110,6 +112,47 @@ async fn every_operation_works_where_nothing_is_wrong() {
                 steps.act
             );
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_that_shows_nothing_is_refused_and_a_title_that_does_is_none() {
+    let bench = Bench::new().await;
+    for_each_row(&bench, &all_rows(), async |bench, row| {
+        let site = bench.connect(row);
+        let mut ticket = site.ticket.clone();
+        ticket.title = "\u{a0}\u{200b}".into();
+        let key = DedupKey {
+            marker: "tkt-untitled",
+            received_at: chrono::Utc::now(),
+        };
+        let create = Operation::Create {
+            ticket: &ticket,
+            key,
+        };
+        let made = site.driver.perform(&site.context(), &create).await;
+        assert!(made.is_ok(), "{}: {made:?}", row.name);
+        if row.steps(Act::Comment).is_none() {
+            return;
+        }
+        let before = bench.sandbox.ledger(&site.site).recent.len();
+        for body in ["[]()", "&nbsp;", "\u{200b}"] {
+            let comment = Operation::Comment {
+                ticket: &ticket,
+                body,
+                public: true,
+                key,
+            };
+            let refused = site.driver.perform(&site.context(), &comment).await;
+            let fields = match refused.unwrap_err().class {
+                ErrorClass::Validation { fields } => fields,
+                class => panic!("{}: {class:?}", row.name),
+            };
+            assert!(fields.contains_key("body"), "{}: {fields:?}", row.name);
+        }
+        let after = bench.sandbox.ledger(&site.site).recent.len();
+        assert_eq!(after, before, "{}: nothing is sent", row.name);
     })
     .await;
 }

@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
 use super::super::hostile;
-use super::super::pieces::{pieces, shows_nothing};
+use super::super::pieces::pieces;
 use super::*;
+use crate::domain::has_ink;
 
 /// Characters of Markdown that the adapter reads.
 const READ_MAX: usize = 16_000;
@@ -50,7 +51,7 @@ fn what_leaves_no_ink_is_folded_and_a_stray_fence_is_none() {
     assert_eq!(mrkdwn("a\u{3164}\u{200b}\u{a0}b").0, "a b");
     assert!(mrkdwn("[]() &nbsp; \u{2800}").0.is_empty());
     let (texts, whole) = pieces(&format!("a{gap}b"), 3_000, 3);
-    assert!(whole && texts.iter().all(|text| !shows_nothing(text)));
+    assert!(whole && texts.iter().all(|text| has_ink(text)));
     for stray in ["a ``` b", "a ``\\` b", "a ``\\` `b`"] {
         assert!(
             !mrkdwn(stray).0.contains(FENCE),
@@ -106,7 +107,7 @@ proptest! {
         let (made, _) = mrkdwn(&text);
         let (shown, _) = pieces(&made, 3_000, 3);
         prop_assert!(made.len() <= MADE_MAX + MADE_MAX / 2, "{}", made.len());
-        prop_assert!(shown.iter().all(|piece| !shows_nothing(piece) && piece.chars().count() <= 3_000));
+        prop_assert!(shown.iter().all(|piece| has_ink(piece) && piece.chars().count() <= 3_000));
         prop_assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
         let made = mrkdwn(&short).0;
         // A reference is as long as what it refers to, and a wide table says its headings in each row.
