@@ -39,6 +39,7 @@ pub fn create(
         base_url: true,
     };
     let mut faults = platforms::faults(descriptor, &row, &opened.members, &given);
+    faults.extend(platforms::version_fault(&row));
     if let Some(mapping) = &create.custom_fields_mapping {
         faults.extend(platforms::mapping_faults(descriptor, mapping));
     }

@@ -96,6 +96,9 @@ fn recheck(
     )?;
     platforms::trim(&mut write.settings, |name| descriptor.setting(name));
     let next = as_stored(row, change, &write.settings);
+    if next.api_version != row.api_version || next.auth_type != row.auth_type {
+        faults.extend(platforms::version_fault(&next));
+    }
     // What is given as it is stored is not changed, and may be older than a rule.
     let mut settings = write.settings.clone();
     settings.retain(|name, value| row.settings.get(name) != Some(value));

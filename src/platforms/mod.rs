@@ -133,6 +133,18 @@ pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
     entry(platform).map(|(facts, _)| facts)
 }
 
+/// What is wrong with a version of the platform's interface that is given, by its field: one that the
+/// credentials cannot go with. One that is stored is not looked at.
+#[must_use]
+pub fn version_fault(integration: &Integration) -> Option<(String, String)> {
+    if integration.platform != Some(Platform::Jira) {
+        return None;
+    }
+    let given = integration.api_version.as_deref()?;
+    let fault = jira::version_fault(integration.auth_type, given)?;
+    Some(("api_version".to_owned(), fault.to_owned()))
+}
+
 /// How a platform shows that it answered a stranger, for its integrations' [`CallContext`].
 #[must_use]
 pub fn strangers(platform: Option<Platform>) -> &'static Strangers {

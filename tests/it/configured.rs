@@ -56,6 +56,12 @@ fn cases() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ),
         (
             "jira",
+            json!({ "api_version": "2" }),
+            "api_version",
+            "credentials of Cloud",
+        ),
+        (
+            "jira",
             json!({ "credentials": { "email": "bot@example.test", "api_token": format!("{HIDDEN}\r\nX: y") } }),
             "credentials.api_token",
             "line break",
@@ -254,16 +260,23 @@ async fn older_rows_go_on_and_can_be_changed_in_something_else() {
     let id = world.integration;
     world
         .query(
-            "UPDATE integrations SET settings = settings || '{\"colour\": \"red\", \"api_token\": \"old\"}' WHERE id = $1",
+            "UPDATE integrations SET api_version = '2', settings = settings || '{\"colour\": \"red\", \"api_token\": \"old\"}' WHERE id = $1",
             &[&id],
         )
         .await;
 
     let (create, _) = world.create("With settings of another time").await;
     world.succeeds(create).await;
+    // The version of a Data Center, with credentials of Cloud: those say which site it is.
+    let paths = world.jira().recent.into_iter().map(|call| call.path);
+    let paths: Vec<String> = paths.filter(|path| path.contains("/issue")).collect();
+    assert!(
+        !paths.is_empty() && paths.iter().all(|path| path.contains("/rest/api/3/")),
+        "{paths:?}"
+    );
     // All of them again, as a form would send them.
     let settings = json!({ "colour": "red", "default_issue_type": "Task " });
-    let update = json!({ "integration_id": id, "settings": settings });
+    let update = json!({ "integration_id": id, "settings": settings, "api_version": "2" });
     let update = world.publish("integration.update", update).await;
     world.succeeds(update).await;
     let row = world.integration_row(id).await;

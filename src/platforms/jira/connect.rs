@@ -43,16 +43,12 @@ impl Jira {
     ) -> Result<Self, AdapterError> {
         let members = Members::new(Platform::Jira, integration, credentials);
         let (auth, cloud) = auth(integration.auth_type, &members)?;
-        let version = match integration.api_version.as_deref() {
-            Some("2") => Version::V2,
-            Some("3") => Version::V3,
-            Some(_) => {
-                let fault = "must be 2 or 3 for jira";
-                return Err(AdapterError::field("api_version", fault));
-            }
-            None if cloud => Version::V3,
-            None => Version::V2,
-        };
+        // The credentials say what the site is. A stored number may be older than its check.
+        let version = if cloud { Version::V3 } else { Version::V2 };
+        if !matches!(integration.api_version.as_deref(), None | Some("2" | "3")) {
+            let fault = "must be 2 or 3 for jira";
+            return Err(AdapterError::field("api_version", fault));
+        }
         let own = integration.base_url.clone();
         let site = own.or_else(|| credentials.text("url"));
         let site = site.map(|base| parse("base_url", &base)).transpose()?;
@@ -90,6 +86,23 @@ impl Jira {
             users: Users::of(&members)?,
             flow,
         })
+    }
+}
+
+/// What is wrong with a version of the interface that is given for credentials of this kind: Cloud
+/// has removed from version 2 what we need, and Data Center has no version 3.
+pub(in crate::platforms) fn version_fault(
+    auth_type: AuthType,
+    given: &str,
+) -> Option<&'static str> {
+    match (auth_type, given) {
+        (AuthType::ApiKey | AuthType::Oauth2, "2") => {
+            Some("is of Data Center, and these are credentials of Cloud, which has 3: leave it out")
+        }
+        (AuthType::Bearer | AuthType::Basic, "3") => {
+            Some("is of Cloud, and these are credentials of Data Center, which has 2: leave it out")
+        }
+        _ => None,
     }
 }
 
