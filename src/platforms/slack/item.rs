@@ -294,9 +294,15 @@ impl Bot {
             upload_url: Url,
             file_id: String,
         }
-        let size = file.size.to_string();
-        let request = self.api.get(&["files.getUploadURLExternal"])?;
-        let request = request.query([("filename", file.name.as_str()), ("length", &size)]);
+        // A place that nothing is put into is forgotten: asking changes nothing.
+        let path = ["files.getUploadURLExternal"];
+        let request = self.api.request(Method::POST, &path, Effect::Read)?;
+        let form = [
+            ("filename", file.name.clone()),
+            ("length", file.size.to_string()),
+        ];
+        let form = form.map(|(name, value)| (name.to_owned(), value.into()));
+        let request = request.form(form.into());
         let upload: Upload = (self.api)
             .ask(context, request, "asking for an upload")
             .await?;

@@ -167,6 +167,9 @@ impl Slack {
         };
         Answer::json(
             200,
+        if call.method == "GET" {
+            return refuse("invalid_arguments");
+        }
             json!({ "ok": true, "channel": id, "ts": ts, "message": { "ts": ts } }),
         )
         .effective()
@@ -279,6 +282,13 @@ impl Slack {
 
     fn update(&mut self, hit: &Hit<'_>) -> Answer {
         let arguments = &Arguments::of(hit.call);
+        // `chat.postMessage` alone knows them.
+        if ["unfurl_links", "unfurl_media"]
+            .iter()
+            .any(|name| arguments.0.contains_key(*name))
+        {
+            return refuse("invalid_arguments");
+        }
         let (channel, ts) = (arguments.text("channel"), arguments.text("ts"));
         if let Err(refusal) = writable(channel) {
             return refusal;
