@@ -24,6 +24,7 @@ mod destinations;
 mod doctor;
 mod erase;
 mod faults;
+mod foreign;
 mod keys;
 mod kill_loop;
 mod legacy;

@@ -79,7 +79,32 @@ pub(super) fn project_exists(key: &str) -> bool {
         && characters.all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Checks the `fields` of a create or an edit.
+/// The id of a project: its key as a number, so that nothing need be kept of it.
+pub(super) fn project_id(key: &str) -> u64 {
+    let digit = |number: u64, letter: u8| {
+        let digit = u64::from(letter.checked_sub(FIRST_LETTER)?);
+        number.checked_mul(64)?.checked_add(digit)
+    };
+    key.bytes().try_fold(1, digit).unwrap_or(1)
+}
+
+/// What stands before every letter of a key.
+const FIRST_LETTER: u8 = b'0' - 1;
+
+/// The key of the project with this id.
+pub(super) fn project_of(id: &str) -> Option<String> {
+    let mut number: u64 = id.parse().ok()?;
+    let mut key = Vec::new();
+    while number > 1 {
+        key.push(u8::try_from(number % 64).ok()? + FIRST_LETTER);
+        number /= 64;
+    }
+    key.reverse();
+    String::from_utf8(key).ok()
+}
+
+/// Checks the `fields` of a create or an edit. Jira refuses in turn: a project or an issue type that is none, then what
+/// is on no screen, then what is missing or no value.
 pub(super) fn check(
     settings: &Settings,
     version: Version,
@@ -122,6 +147,17 @@ fn on_screen(
         if !is_known || settings.fields_not_on_screen.contains(name) {
             errors.not_on_screen(name);
         }
+    }
+}
+
+fn values(
+    settings: &Settings,
+    version: Version,
+    fields: &Map<String, Value>,
+    changes: &mut Changes,
+    errors: &mut Errors,
+) {
+    for (name, value) in fields {
         match name.as_str() {
             "project" | "issuetype" | "parent" => {}
             "summary" => changes.summary = summary(value, errors),
@@ -137,17 +173,6 @@ fn on_screen(
                 let declared = settings.custom_fields.iter().find(|f| f.id == *name);
                 if declared.is_none_or(|field| custom(version, field, value, errors)) {
                     changes.custom.insert(name.clone(), value.clone());
-    }
-}
-
-fn values(
-    settings: &Settings,
-    version: Version,
-    fields: &Map<String, Value>,
-    changes: &mut Changes,
-    errors: &mut Errors,
-) {
-    for (name, value) in fields {
                 }
             }
         }
@@ -200,8 +225,31 @@ fn named_or_numbered(names: &[String], value: &Value, id: fn(usize) -> String) -
         .map(|(_, own)| own.clone())
 }
 
-fn issue_type(settings: &Settings, value: &Value, errors: &mut Errors) -> Option<String> {
-    let found = named_or_numbered(&settings.issue_types, value, issue_type_id);
+/// How long a text is to Jira, which counts as Java does.
+pub(super) fn utf16(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+fn project(fields: &Map<String, Value>, errors: &mut Errors) -> Option<String> {
+    let given = fields.get("project");
+    let text = |name: &str| given.and_then(|project| project.get(name).and_then(Value::as_str));
+    let key = text("key").map(str::to_owned);
+    let key = key.or_else(|| project_of(text("id")?));
+    let key = key.filter(|key| project_exists(key));
+    if key.is_none() {
+        errors.field("project", "valid project is required");
+    }
+    key
+}
+
+fn issue_type(
+    settings: &Settings,
+    fields: &Map<String, Value>,
+    errors: &mut Errors,
+) -> Option<String> {
+    let given = fields.get("issuetype");
+    let found =
+        given.and_then(|kind| named_or_numbered(&settings.issue_types, kind, issue_type_id));
     if found.is_none() {
         errors.field("issuetype", "Specify a valid issue type");
     }
@@ -228,15 +276,13 @@ pub(super) fn long_text(version: Version, name: &str, value: &Value, errors: &mu
     if value.is_null() {
         return true;
     }
-    let characters = match version {
-        Version::V2 => match value.as_str() {
-            Some(text) => text.chars().count(),
-            None => {
-                errors.field(name, "Operation value must be a string");
-                return false;
-            }
-        },
-        Version::V3 if !value.is_object() => {
+    let characters = match (version.has_documents, value) {
+        (false, Value::String(text)) => utf16(text),
+        (false, _) => {
+            errors.field(name, "Operation value must be a string");
+            return false;
+        }
+        (true, value) if !value.is_object() => {
             errors.field(
                 name,
                 "Operation value must be an Atlassian Document (see the Atlassian Document Format)",
@@ -258,12 +304,12 @@ pub(super) fn long_text(version: Version, name: &str, value: &Value, errors: &mu
         },
     };
     if characters > TEXT_MAX {
-        match version {
-            Version::V2 => errors.field(
-                name,
-                "The entered text is too long. It exceeds the allowed limit of 32,767 characters.",
-            ),
-            Version::V3 => errors.message("CONTENT_LIMIT_EXCEEDED"),
+        if version.is_cloud {
+            errors.message("CONTENT_LIMIT_EXCEEDED");
+        } else {
+            let text =
+                "The entered text is too long. It exceeds the allowed limit of 32,767 characters.";
+            errors.field(name, text);
         }
         return false;
     }
@@ -325,9 +371,10 @@ pub(super) fn assignee(
         return Some(None);
     }
     let member = |name: &str| value.get(name);
-    let given = match version {
-        Version::V2 => member("name"),
-        Version::V3 => member("accountId").or_else(|| member("id")),
+    let given = if version.is_cloud {
+        member("accountId").or_else(|| member("id"))
+    } else {
+        member("name")
     };
     match given {
         Some(Value::Null) => return Some(None),

@@ -1,8 +1,10 @@
-//! Jira: Cloud REST v3, and Data Center's v2 under the same site. Written from the sheet `platforms/jira.md`.
+//! Jira: Cloud REST v3, and Data Center's v2 under the same site; with `deployment: cloud`, Cloud's v2 too. Written from the sheet `platforms/jira.md`.
 //!
 //! | | |
 //! | --- | --- |
 //! | credentials | anything non-empty; secret `…wrong` → 401, `…forbidden` → 403 on writes; or the list `credentials` |
+//! | deployment | Cloud by version 3 and Data Center by version 2, or the one that `deployment` says |
+//! | refusals | in turn: project and issue type, then what is on no screen, then what is missing or no value |
 //! | projects | every key of capitals, digits, `_` from two characters, but `NOPE` |
 //! | people | the list `users`, and `known+NAME@example.test` = account `sandbox:NAME` |
 //! | workflow | To Do → In Progress → Done (resolution required), and Cancelled (resolution optional); without screens (`transition_screens`) a comment in a transition is dropped |
@@ -30,7 +32,7 @@ use super::call::Call;
 use super::fake::Fake;
 use super::kit::{Common, Hit, Place, Refusal, Route, Tabled, route, view};
 use super::ledger::LedgerIssue;
-use settings::Settings;
+use settings::{Deployment, Settings};
 use store::Store;
 use version::Version;
 
@@ -44,40 +46,50 @@ pub(super) struct Jira {
 impl Tabled for Jira {
     type Settings = Settings;
 
+    // `latest` is version 2 (unconfirmed of Cloud).
     #[rustfmt::skip] // one line a route
     const ROUTES: &'static [Route<Self>] = &[
         route("POST", "/oauth/token", "token", Self::token).open(),
         view("GET", "/oauth/token/accessible-resources", "accessible_resources",
             Self::accessible_resources).open(),
-        view("GET", "/rest/api/2|3/serverInfo", "server_info", Self::server_info).open(),
-        view("GET", "/rest/api/2|3/myself", "myself", Self::myself),
-        view("GET", "/rest/api/2|3/mypermissions", "my_permissions", Self::my_permissions),
-        view("GET", "/rest/api/2|3/issue/createmeta/*/issuetypes", "createmeta_issue_types",
+        view("GET", "/rest/api/2|3|latest/serverInfo", "server_info", Self::server_info).open(),
+        view("GET", "/rest/api/2|3|latest/myself", "myself", Self::myself),
+        view("GET", "/rest/api/2|3|latest/mypermissions", "my_permissions", Self::my_permissions),
+        view("GET", "/rest/api/2|3|latest/issue/createmeta/*/issuetypes", "createmeta_issue_types",
             Self::issue_types),
-        view("GET", "/rest/api/2|3/issue/createmeta/*/issuetypes/*", "createmeta_fields",
+        view("GET", "/rest/api/2|3|latest/issue/createmeta/*/issuetypes/*", "createmeta_fields",
             Self::create_fields),
-        view("GET", "/rest/api/2|3/project/*", "get_project", Self::project),
+        view("GET", "/rest/api/2|3|latest/project", "list_projects", Self::projects),
+        view("GET", "/rest/api/2|3|latest/project/search", "search_projects",
+            Self::search_projects),
+        view("GET", "/rest/api/2|3|latest/project/*", "get_project", Self::project),
+        view("GET", "/rest/api/2|3|latest/field", "list_fields", Self::fields),
+        view("GET", "/rest/api/2|3|latest/issuetype", "list_issue_types", Self::all_issue_types),
+        view("GET", "/rest/api/2|3|latest/status", "list_statuses", Self::statuses),
+        view("GET", "/rest/api/2|3|latest/priority", "list_priorities", Self::all_priorities),
         view("GET", "/rest/api/3/priority/search", "priorities", Self::priorities),
-        view("GET", "/rest/api/2|3/attachment/meta", "attachment_meta", Self::attachment_meta),
-        view("GET", "/rest/api/2|3/user/assignable/search", "assignable_users",
+        view("GET", "/rest/api/2|3|latest/attachment/meta", "attachment_meta", Self::attachment_meta),
+        view("GET", "/rest/api/2|3|latest/user/assignable/search", "assignable_users",
             Self::assignable_users),
-        route("POST", "/rest/api/2|3/issue", "create_issue", Self::create),
-        view("GET", "/rest/api/2|3/issue/*", "get_issue", Self::get),
-        route("PUT", "/rest/api/2|3/issue/*", "update_issue", Self::update),
-        route("DELETE", "/rest/api/2|3/issue/*", "delete_issue", Self::delete),
-        route("PUT", "/rest/api/2|3/issue/*/assignee", "assign_issue", Self::assign),
-        view("GET", "/rest/api/2|3/issue/*/transitions", "get_transitions", Self::transitions),
-        route("POST", "/rest/api/2|3/issue/*/transitions", "transition_issue", Self::transition),
-        route("POST", "/rest/api/2|3/issue/*/comment", "add_comment", Self::add_comment),
-        view("GET", "/rest/api/2|3/issue/*/comment", "list_comments", Self::comments),
-        route("POST", "/rest/api/2|3/issue/*/attachments", "attach_file", Self::attach),
-        view("GET", "/rest/api/2|3/issue/*/properties/*", "get_property", Self::property),
-        route("PUT", "/rest/api/2|3/issue/*/properties/*", "set_property", Self::set_property),
+        view("GET", "/rest/api/2|3|latest/user/search", "search_users", Self::users),
+        route("POST", "/rest/api/2|3|latest/issue", "create_issue", Self::create),
+        view("GET", "/rest/api/2|3|latest/issue/*", "get_issue", Self::get),
+        route("PUT", "/rest/api/2|3|latest/issue/*", "update_issue", Self::update),
+        route("DELETE", "/rest/api/2|3|latest/issue/*", "delete_issue", Self::delete),
+        route("PUT", "/rest/api/2|3|latest/issue/*/assignee", "assign_issue", Self::assign),
+        view("GET", "/rest/api/2|3|latest/issue/*/transitions", "get_transitions", Self::transitions),
+        route("POST", "/rest/api/2|3|latest/issue/*/transitions", "transition_issue", Self::transition),
+        route("POST", "/rest/api/2|3|latest/issue/*/comment", "add_comment", Self::add_comment),
+        view("GET", "/rest/api/2|3|latest/issue/*/comment", "list_comments", Self::comments),
+        view("GET", "/rest/api/2|3|latest/issue/*/comment/*", "get_comment", Self::one_comment),
+        route("POST", "/rest/api/2|3|latest/issue/*/attachments", "attach_file", Self::attach),
+        view("GET", "/rest/api/2|3|latest/issue/*/properties/*", "get_property", Self::property),
+        route("PUT", "/rest/api/2|3|latest/issue/*/properties/*", "set_property", Self::set_property),
         route("POST", "/rest/api/3/bulk/issues/move", "move_issues", Self::move_issues),
-        view("POST", "/rest/api/3/search/jql", "search", Self::search),
-        view("POST", "/rest/api/2/search", "search", Self::search),
-        view("POST", "/rest/api/3/search", "search", Self::removed_search),
-        view("GET", "/rest/api/2|3/search", "search", Self::removed_search),
+        view("GET", "/rest/api/2|3|latest/search/jql", "search", Self::search_by_token),
+        view("POST", "/rest/api/2|3|latest/search/jql", "search", Self::search_by_token),
+        view("GET", "/rest/api/2|3|latest/search", "search", Self::search_by_number),
+        view("POST", "/rest/api/2|3|latest/search", "search", Self::search_by_number),
     ];
     const CREDENTIALS: &'static [Place] = &[Place::Basic, Place::Bearer];
 
@@ -123,6 +135,11 @@ impl Tabled for Jira {
     }
 
     fn objection(&self, hit: &Hit<'_>) -> Option<Answer> {
+        let version = self.version(hit.call);
+        if version.has_documents && self.common.settings.deployment == Deployment::DataCenter {
+            let uri = format!("{}{}", hit.call.base, hit.call.path);
+            return Some(error(404, &format!("null for uri: {uri}")));
+        }
         let has_body = hit.call.method == "POST" || hit.call.method == "PUT";
         let takes_json = has_body && hit.operation != "attach_file";
         (takes_json && !hit.call.declares_json()).then(|| {
@@ -134,9 +151,10 @@ impl Tabled for Jira {
     }
 
     fn finish(&self, hit: &Hit<'_>, answer: Answer) -> Answer {
-        let name = match Version::of(hit.call) {
-            Version::V2 => "X-AUSERNAME",
-            Version::V3 => "X-AACCOUNTID",
+        let name = if self.version(hit.call).is_cloud {
+            "X-AACCOUNTID"
+        } else {
+            "X-AUSERNAME"
         };
         answer
             .header("X-Seraph-LoginReason", "OK")
@@ -165,6 +183,11 @@ impl Jira {
         }
     }
 
+    /// What answers a request.
+    fn version(&self, call: &Call) -> Version {
+        Version::of(call, self.common.settings.deployment)
+    }
+
     /// The account behind every credential.
     fn account_id(&self) -> String {
         format!("sandbox-account:{}", self.site)
@@ -172,12 +195,12 @@ impl Jira {
 
     /// What Jira says to whom it does not know: what a stranger may see, and that is nothing.
     fn strange(&self, call: &Call) -> Answer {
-        let version = Version::of(call);
-        let answer = match (self.operation(call), version) {
+        let version = self.version(call);
+        let answer = match (self.operation(call), version.is_cloud) {
             ("server_info", _) => self.info(call),
             ("myself", _) => unauthenticated(),
-            ("search", Version::V3) => Answer::json(200, json!({"issues": [], "isLast": true})),
-            ("search", Version::V2) => Answer::json(
+            ("search", true) => Answer::json(200, json!({"issues": [], "isLast": true})),
+            ("search", false) => Answer::json(
                 200,
                 json!({"issues": [], "startAt": 0, "maxResults": 50, "total": 0}),
             ),
@@ -189,11 +212,12 @@ impl Jira {
             ),
             _ => no_issue(),
         };
-        match version {
-            Version::V3 => answer.header("X-Seraph-LoginReason", "AUTHENTICATED_FAILED"),
-            Version::V2 => answer
+        if version.is_cloud {
+            answer.header("X-Seraph-LoginReason", "AUTHENTICATED_FAILED")
+        } else {
+            answer
                 .header("X-Seraph-LoginReason", "OUT")
-                .header("X-AUSERNAME", "anonymous"),
+                .header("X-AUSERNAME", "anonymous")
         }
     }
 
@@ -205,27 +229,23 @@ impl Jira {
         }
     }
 
-    /// CHANGE-2046; the status is unconfirmed.
-    fn removed_search(&self, _: &Hit<'_>) -> Answer {
-        error(
-            410,
-            "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API.",
-        )
-    }
-
     fn server_info(&self, hit: &Hit<'_>) -> Answer {
         self.info(hit.call)
     }
 
     fn info(&self, call: &Call) -> Answer {
-        let (deployment, release) = match Version::of(call) {
-            Version::V3 => ("Cloud", "1001.0.0-SNAPSHOT"),
-            Version::V2 => ("Server", "10.3.0"),
+        let (deployment, release, numbers) = if self.version(call).is_cloud {
+            ("Cloud", "1001.0.0-SNAPSHOT", [1001, 0, 0])
+        } else {
+            ("Server", "10.3.0", [10, 3, 0])
         };
         let title = format!("Ticketwire sandbox: {}", self.site);
         Answer::json(
             200,
-            json!({"baseUrl": call.base, "version": release, "deploymentType": deployment, "serverTitle": title}),
+            json!({
+                "baseUrl": call.base, "version": release, "versionNumbers": numbers, "deploymentType": deployment,
+                "serverTitle": title,
+            }),
         )
     }
 }

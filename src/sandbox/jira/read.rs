@@ -1,5 +1,7 @@
 //! What changes nothing: issues, comments, transitions, metadata, people.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::super::answer::Answer;
@@ -43,20 +45,21 @@ pub(super) const UPLOAD_MAX: u64 = 10 * 1024 * 1024;
 
 impl Jira {
     pub(super) fn myself(&self, hit: &Hit<'_>) -> Answer {
-        let (version, caller) = (Version::of(hit.call), hit.caller);
+        let (version, caller) = (self.version(hit.call), hit.caller);
         let zone = &self.common.settings.time_zone;
         let name = &caller.name;
         Answer::json(
             200,
-            match version {
-                Version::V3 => json!({
+            if version.is_cloud {
+                json!({
                     "accountId": self.account_id(), "accountType": "atlassian", "emailAddress": name,
                     "displayName": "Ticketwire Sandbox", "active": true, "timeZone": zone,
-                }),
-                Version::V2 => json!({
+                })
+            } else {
+                json!({
                     "name": name, "key": name, "emailAddress": name,
                     "displayName": "Ticketwire Sandbox", "active": true, "timeZone": zone,
-                }),
+                })
             },
         )
     }
@@ -79,12 +82,12 @@ impl Jira {
             if !PERMISSIONS.contains(&key) {
                 return error(400, &format!("Unrecognized permission: '{key}'."));
             }
+            let lacking = &self.common.settings.lacks_permissions;
             let has = !ADMIN_PERMISSIONS.contains(&key)
+                && !lacking.iter().any(|own| own == key)
                 && (caller.may_write || READ_PERMISSIONS.contains(&key));
             permissions.insert(
-            let lacking = &self.common.settings.lacks_permissions;
                 key.to_owned(),
-                && !lacking.iter().any(|own| own == key)
                 json!({"id": index.to_string(), "key": key, "name": key, "type": "PROJECT", "havePermission": has}),
             );
         }
@@ -92,14 +95,82 @@ impl Jira {
     }
 
     pub(super) fn project(&self, hit: &Hit<'_>) -> Answer {
-        let (key, base) = (hit.arg(0), &hit.call.base);
+        let (id_or_key, base) = (hit.arg(0), &hit.call.base);
+        let known = fields::project_of(id_or_key).unwrap_or_else(|| id_or_key.to_owned());
+        let key = known.as_str();
         if !fields::project_exists(key) {
             return error(404, &format!("No project could be found with key '{key}'."));
         }
-        Answer::json(
-            200,
-            json!({"id": "10000", "key": key, "name": key, "self": format!("{base}/rest/api/3/project/{key}")}),
-        )
+        let mut shown = project(key, base);
+        shown["issueTypes"] = self.issue_type_list(base).into();
+        Answer::json(200, shown)
+    }
+
+    /// Those that have issues.
+    pub(super) fn projects(&self, hit: &Hit<'_>) -> Answer {
+        Answer::json(200, self.project_list(&hit.call.base).into())
+    }
+
+    fn project_list(&self, base: &str) -> Vec<Value> {
+        let keys: BTreeSet<&str> = self.store.shelf.all().map(|i| i.project.as_str()).collect();
+        keys.iter().map(|key| project(key, base)).collect()
+    }
+
+    /// The same, in pages.
+    pub(super) fn search_projects(&self, hit: &Hit<'_>) -> Answer {
+        let call = hit.call;
+        let part = paging::page(
+            self.project_list(&call.base),
+            call.number("startAt", 0),
+            call.number("maxResults", 50).min(PAGE_MAX),
+        );
+        let last = part.start + part.items.len() >= part.total;
+        let (start, size, total) = (part.start, part.size, part.total);
+        let shown = json!({"startAt": start, "maxResults": size, "total": total, "isLast": last,
+            "values": part.items});
+        Answer::json(200, shown)
+    }
+
+    fn issue_type_list(&self, base: &str) -> Vec<Value> {
+        let names = self.common.settings.issue_types.iter().enumerate();
+        let shown = names.map(|(index, name)| {
+            let id = issue_type_id(index);
+            let link = format!("{base}/rest/api/2/issuetype/{id}");
+            json!({"self": link, "id": id, "name": name, "subtask": name == "Sub-task", "description": ""})
+        });
+        shown.collect()
+    }
+
+    pub(super) fn all_issue_types(&self, hit: &Hit<'_>) -> Answer {
+        Answer::json(200, self.issue_type_list(&hit.call.base).into())
+    }
+
+    pub(super) fn statuses(&self, _: &Hit<'_>) -> Answer {
+        let shown = Status::ALL.into_iter().map(status);
+        Answer::json(200, shown.collect::<Vec<_>>().into())
+    }
+
+    pub(super) fn all_priorities(&self, hit: &Hit<'_>) -> Answer {
+        let mut shown = named(&self.common.settings.priorities, priority_id);
+        for priority in &mut shown {
+            let id = priority["id"].as_str().unwrap_or_default();
+            priority["self"] = format!("{}/rest/api/2/priority/{id}", hit.call.base).into();
+        }
+        Answer::json(200, shown.into())
+    }
+
+    /// Every field of the site, as queries and clients name it.
+    pub(super) fn fields(&self, hit: &Hit<'_>) -> Answer {
+        let shown = screen(&self.common.settings, self.version(hit.call)).into_iter();
+        let shown = shown.map(|field| {
+            let (id, name) = (field["fieldId"].clone(), field["name"].clone());
+            let custom = id.as_str().is_some_and(|id| id.starts_with("customfield_"));
+            json!({
+                "id": id, "key": id, "name": name, "custom": custom, "orderable": true, "navigable": true,
+                "searchable": true, "clauseNames": [name], "schema": field["schema"],
+            })
+        });
+        Answer::json(200, shown.collect::<Vec<_>>().into())
     }
 
     pub(super) fn issue_types(&self, hit: &Hit<'_>) -> Answer {
@@ -115,13 +186,13 @@ impl Jira {
         });
         Answer::json(
             200,
-            page(call, Version::of(call), "issueTypes", all.collect()),
+            page(call, self.version(call), "issueTypes", all.collect()),
         )
     }
 
     pub(super) fn create_fields(&self, hit: &Hit<'_>) -> Answer {
         let (project, issue_type) = (hit.arg(0), hit.arg(1));
-        let (call, version) = (hit.call, Version::of(hit.call));
+        let (call, version) = (hit.call, self.version(hit.call));
         if !fields::project_exists(project) {
             return error(
                 404,
@@ -157,7 +228,7 @@ impl Jira {
     }
 
     pub(super) fn assignable_users(&self, hit: &Hit<'_>) -> Answer {
-        let (call, version) = (hit.call, Version::of(hit.call));
+        let (call, version) = (hit.call, self.version(hit.call));
         let project = call.param("project");
         let issue = call.param("issueKey").or_else(|| call.param("issueId"));
         match (project, issue) {
@@ -173,9 +244,19 @@ impl Jira {
             }
             _ => {}
         }
-        let query = match version {
-            Version::V3 => call.param("query"),
-            Version::V2 => call.param("username").or_else(|| call.param("query")),
+        self.people_like(call, version, |user| user.assignable)
+    }
+
+    /// Everybody with this in the name or the address.
+    pub(super) fn users(&self, hit: &Hit<'_>) -> Answer {
+        self.people_like(hit.call, self.version(hit.call), |_| true)
+    }
+
+    fn people_like(&self, call: &Call, version: Version, wanted: fn(&Person) -> bool) -> Answer {
+        let query = if version.is_cloud {
+            call.param("query")
+        } else {
+            call.param("username").or_else(|| call.param("query"))
         };
         let users = self
             .common
@@ -184,15 +265,15 @@ impl Jira {
             .like(query.unwrap_or_default());
         let found: Vec<_> = users
             .iter()
-            .filter(|user| user.assignable)
+            .filter(|user| wanted(user))
             .take(call.number("maxResults", 50).min(PAGE_MAX))
-            .map(|user| person(user, version, &self.common.settings))
+            .map(|user| person(user, version, &call.base, &self.common.settings))
             .collect();
         Answer::json(200, found.into())
     }
 
     pub(super) fn get(&self, hit: &Hit<'_>) -> Answer {
-        let (call, version) = (hit.call, Version::of(hit.call));
+        let (call, version) = (hit.call, self.version(hit.call));
         let id_or_key = hit.arg(0);
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
@@ -246,7 +327,7 @@ impl Jira {
     }
 
     pub(super) fn comments(&self, hit: &Hit<'_>) -> Answer {
-        let (call, version) = (hit.call, Version::of(hit.call));
+        let (call, version) = (hit.call, self.version(hit.call));
         let id_or_key = hit.arg(0);
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
@@ -270,6 +351,24 @@ impl Jira {
         Answer::json(
             200,
             json!({"startAt": start, "maxResults": limit, "total": total, "comments": shown}),
+        )
+    }
+
+    pub(super) fn one_comment(&self, hit: &Hit<'_>) -> Answer {
+        let Some(issue) = self.store.find(hit.arg(0)) else {
+            return no_issue();
+        };
+        let found = issue
+            .comments
+            .iter()
+            .find(|own| own.id.to_string() == hit.arg(1));
+        let version = self.version(hit.call);
+        found.map_or_else(
+            || error(404, "Can not find a comment for the id."),
+            |found| {
+                let shown = comment(found, &issue.id, version, &hit.call.base, false);
+                Answer::json(200, shown)
+            },
         )
     }
 
@@ -349,10 +448,7 @@ pub(super) fn render(
         "issuetype",
         &|| json!({"name": issue.issue_type, "subtask": issue.issue_type == "Sub-task"}),
     );
-    show(
-        "project",
-        &|| json!({"id": "10000", "key": issue.project, "name": issue.project}),
-    );
+    show("project", &|| project(&issue.project, base));
     show("priority", &|| {
         issue
             .priority
@@ -370,7 +466,7 @@ pub(super) fn render(
             .assignee
             .as_ref()
             .and_then(|id| settings.people().by_id(id));
-        user.map_or(Value::Null, |user| person(&user, version, settings))
+        user.map_or(Value::Null, |user| person(&user, version, base, settings))
     });
     show("reporter", &|| json!({"displayName": issue.reporter}));
     show("created", &|| date(issue.created).into());
@@ -470,6 +566,12 @@ fn named(names: &[String], id: fn(usize) -> String) -> Vec<Value> {
         .collect()
 }
 
+/// A project; every one has an id of its own.
+fn project(key: &str, base: &str) -> Value {
+    let id = fields::project_id(key).to_string();
+    json!({"id": id, "key": key, "name": key, "self": format!("{base}/rest/api/3/project/{key}")})
+}
+
 /// The fields of the create screen.
 fn screen(settings: &Settings, version: Version) -> Vec<Value> {
     let text = |system: &str| json!({"type": "string", "system": system});
@@ -518,7 +620,7 @@ fn screen(settings: &Settings, version: Version) -> Vec<Value> {
         let required = field["required"] == true || settings.required_fields.contains(&id);
         field["required"] = required.into();
         field["operations"] = json!(["set"]);
-        if version == Version::V3 {
+        if version.is_cloud {
             field["key"] = id.into();
         }
     }
@@ -535,12 +637,11 @@ fn page(call: &Call, version: Version, name: &str, all: Vec<Value>) -> Value {
     let last = part.start + part.items.len() >= part.total;
     let mut page = json!({"startAt": part.start, "maxResults": part.size, "total": part.total});
     let shown = part.items;
-    match version {
-        Version::V3 => page[name] = shown.into(),
-        Version::V2 => {
-            page["values"] = shown.into();
-            page["isLast"] = last.into();
-        }
+    if version.is_cloud {
+        page[name] = shown.into();
+    } else {
+        page["values"] = shown.into();
+        page["isLast"] = last.into();
     }
     page
 }

@@ -12,7 +12,6 @@ use super::super::kit::paging::{cursor, page, start_of};
 use super::super::kit::shelf::indexed_until;
 use super::read::{self, Selection};
 use super::store::Filed;
-use super::version::Version;
 use super::{Jira, bad_json, error, fields};
 
 /// Longest page with fields, and of ids alone.
@@ -22,10 +21,35 @@ const ID_PAGE_MAX: usize = 5_000;
 const ORDER_MAX: usize = 7;
 
 impl Jira {
-    pub(super) fn search(&self, hit: &Hit<'_>) -> Answer {
-        let (call, version) = (hit.call, Version::of(hit.call));
+    /// Cloud's.
+    pub(super) fn search_by_token(&self, hit: &Hit<'_>) -> Answer {
+        if self.version(hit.call).is_cloud {
+            return self.search(hit);
+        }
+        error(
+            404,
+            &format!("null for uri: {}{}", hit.call.base, hit.call.path),
+        )
+    }
+
+    /// Data Center's. Of Cloud it is removed (CHANGE-2046; the status is unconfirmed).
+    pub(super) fn search_by_number(&self, hit: &Hit<'_>) -> Answer {
+        if self.version(hit.call).is_cloud {
+            let text = "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API.";
+            return error(410, text);
+        }
+        self.search(hit)
+    }
+
+    fn search(&self, hit: &Hit<'_>) -> Answer {
+        let (call, version) = (hit.call, self.version(hit.call));
         let now = hit.now;
-        let Some(body) = call.json.as_ref().filter(|body| body.is_object()) else {
+        let asked = (call.method == "GET").then(|| asked_by_query(call));
+        let Some(body) = asked
+            .as_ref()
+            .or(call.json.as_ref())
+            .filter(|body| body.is_object())
+        else {
             return bad_json(call);
         };
         let jql = body.get("jql").and_then(Value::as_str).unwrap_or_default();
@@ -33,7 +57,7 @@ impl Jira {
             Ok(query) => query,
             Err(why) => return error(400, &why),
         };
-        if version == Version::V3 && query.terms.is_empty() {
+        if version.is_cloud && query.terms.is_empty() {
             return error(
                 400,
                 "Unbounded JQL queries are not allowed here. Please add a search restriction to your query.",
@@ -53,13 +77,15 @@ impl Jira {
             None => self.store.shelf.all().filter(found).collect(),
         };
         query.sort(&mut issues);
-        match version {
-            Version::V3 => self.page_by_token(call, body, jql, &issues),
-            Version::V2 => self.page_by_number(call, body, &issues),
+        if version.is_cloud {
+            self.page_by_token(call, body, jql, &issues)
+        } else {
+            self.page_by_number(call, body, &issues)
         }
     }
 
     fn page_by_token(&self, call: &Call, body: &Value, jql: &str, issues: &[&Filed]) -> Answer {
+        let version = self.version(call);
         let selection = selection(body, "id");
         let start = match body.get("nextPageToken").filter(|token| !token.is_null()) {
             None => 0,
@@ -83,7 +109,7 @@ impl Jira {
                     json!({"id": issue.id})
                 } else {
                     let settings = &self.common.settings;
-                    read::render(issue, Version::V3, &call.base, settings, &selection)
+                    read::render(issue, version, &call.base, settings, &selection)
                 }
             })
             .collect();
@@ -95,6 +121,7 @@ impl Jira {
     }
 
     fn page_by_number(&self, call: &Call, body: &Value, issues: &[&Filed]) -> Answer {
+        let version = self.version(call);
         let selection = selection(body, "*navigable");
         let start = number(body, "startAt", 0);
         let limit = number(body, "maxResults", 50).min(1_000);
@@ -102,13 +129,28 @@ impl Jira {
         let shown: Vec<_> = page(issues.iter().copied(), start, limit)
             .items
             .into_iter()
-            .map(|issue| read::render(issue, Version::V2, &call.base, settings, &selection))
+            .map(|issue| read::render(issue, version, &call.base, settings, &selection))
             .collect();
         Answer::json(
             200,
             json!({"startAt": start, "maxResults": limit, "total": issues.len(), "issues": shown}),
         )
     }
+}
+
+/// What a search asks for by its query, as its body would say it.
+fn asked_by_query(call: &Call) -> Value {
+    let lists = call.query.iter().filter(|(name, _)| name == "fields");
+    let fields = lists.flat_map(|(_, list)| list.split(',')).map(str::trim);
+    let fields: Vec<&str> = fields.filter(|name| !name.is_empty()).collect();
+    let mut body = json!({
+        "jql": call.param("jql"), "nextPageToken": call.param("nextPageToken"),
+        "startAt": call.number("startAt", 0), "maxResults": call.number("maxResults", 50),
+    });
+    if !fields.is_empty() {
+        body["fields"] = json!(fields);
+    }
+    body
 }
 
 fn selection(body: &Value, default: &str) -> Selection {

@@ -27,23 +27,25 @@ pub(in crate::sandbox) struct Settings {
     pub(super) hide_emails: bool,
     /// Time zone in `/myself`.
     pub(super) time_zone: String,
+    /// Which of Jira's deployments the site is.
+    pub(super) deployment: Deployment,
     /// Which transitions there are.
     pub(super) workflow: Workflow,
     /// Whether transitions have a screen. Without one they have no fields, a comment that rides along is dropped without
     /// a word, and `Done` sets its resolution itself: a new project of Jira's is so.
     pub(super) transition_screens: bool,
-    /// Whether `expand=properties` shows the properties of comments.
-    pub(super) comment_properties: bool,
     /// Fields that the screens of transitions demand beside a resolution: texts.
     pub(super) transition_required: Vec<String>,
+    /// Whether `expand=properties` shows the properties of comments.
+    pub(super) comment_properties: bool,
     /// Whether who is not let in is answered as a stranger (an empty list, "not found", and a header that tells), not 401.
     pub(super) answers_strangers: bool,
     /// If not empty, only these are accepted: `user:secret` for Basic, the token for Bearer.
     pub(super) credentials: Vec<String>,
-    /// Life of an access token made by `/oauth/token`.
-    pub(super) access_token_seconds: i64,
     /// Permissions that no account has.
     pub(super) lacks_permissions: Vec<String>,
+    /// Life of an access token made by `/oauth/token`.
+    pub(super) access_token_seconds: i64,
     /// Custom fields.
     pub(super) custom_fields: Vec<CustomField>,
 }
@@ -67,16 +69,17 @@ impl Default for Settings {
             known_users: true,
             hide_emails: false,
             time_zone: "Etc/UTC".into(),
+            deployment: Deployment::ByPath,
             workflow: Workflow::Open,
             transition_screens: true,
+            transition_required: Vec::new(),
             comment_properties: true,
             answers_strangers: false,
             credentials: Vec::new(),
+            lacks_permissions: Vec::new(),
             access_token_seconds: 3600,
             custom_fields: vec![
-            transition_required: Vec::new(),
                 field("customfield_10010", "Customer", FieldKind::Text, &[]),
-            lacks_permissions: Vec::new(),
                 field("customfield_10011", "Steps", FieldKind::Textarea, &[]),
                 field(
                     "customfield_10012",
@@ -95,6 +98,18 @@ impl Default for Settings {
             ],
         }
     }
+}
+
+/// Which of Jira's deployments a site is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Deployment {
+    /// Both: version 3 is Cloud's, version 2 Data Center's.
+    ByPath,
+    /// Version 2 is there, too, with text for documents, and without its old search.
+    Cloud,
+    /// There is no version 3.
+    DataCenter,
 }
 
 /// Which transitions there are.

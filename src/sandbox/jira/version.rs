@@ -1,32 +1,37 @@
 //! The two APIs of a site, and where their paths begin.
 
 use super::super::call::Call;
+use super::settings::Deployment;
 
-/// The API version in the path. Data Center has only 2, and is recognised by it.
+/// What answers a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
-    /// Data Center: text bodies, user names.
-    V2,
-    /// Cloud: ADF bodies, account ids.
-    V3,
+pub(super) struct Version {
+    /// Cloud: account ids, the search by token. Data Center: user names, the search by number.
+    pub(super) is_cloud: bool,
+    /// Version 3: texts are documents. Version 2: they are text.
+    pub(super) has_documents: bool,
 }
 
 impl Version {
     /// The version that a request's path names; of one that names none, Cloud's.
-    pub(super) fn of(call: &Call) -> Self {
-        match below(call) {
-            [rest, api, version, ..] if rest == "rest" && api == "api" && version == "2" => {
-                Self::V2
-            }
-            _ => Self::V3,
+    pub(super) fn of(call: &Call, deployment: Deployment) -> Self {
+        let has_documents = match below(call) {
+            [rest, api, version, ..] if rest == "rest" && api == "api" => version == "3",
+            _ => true,
+        };
+        let is_cloud = match deployment {
+            Deployment::ByPath => has_documents,
+            Deployment::Cloud => true,
+            Deployment::DataCenter => false,
+        };
+        Self {
+            is_cloud,
+            has_documents,
         }
     }
 
     pub(super) const fn digit(self) -> u8 {
-        match self {
-            Self::V2 => 2,
-            Self::V3 => 3,
-        }
+        if self.has_documents { 3 } else { 2 }
     }
 }
 

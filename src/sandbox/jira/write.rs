@@ -19,7 +19,7 @@ const PROPERTY_BYTES_MAX: usize = 32_768;
 
 impl Jira {
     pub(super) fn create(&mut self, hit: &Hit<'_>) -> Answer {
-        let (call, version, now) = (hit.call, Version::of(hit.call), hit.now);
+        let (call, version, now) = (hit.call, self.version(hit.call), hit.now);
         let Some(body) = call.json.as_ref().and_then(Value::as_object) else {
             return bad_json(call);
         };
@@ -67,7 +67,7 @@ impl Jira {
     }
 
     pub(super) fn update(&mut self, hit: &Hit<'_>) -> Answer {
-        let (call, version, now) = (hit.call, Version::of(hit.call), hit.now);
+        let (call, version, now) = (hit.call, self.version(hit.call), hit.now);
         let (caller, id_or_key) = (hit.caller, hit.arg(0));
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
@@ -125,7 +125,7 @@ impl Jira {
     }
 
     pub(super) fn assign(&mut self, hit: &Hit<'_>) -> Answer {
-        let (call, version, now) = (hit.call, Version::of(hit.call), hit.now);
+        let (call, version, now) = (hit.call, self.version(hit.call), hit.now);
         let id_or_key = hit.arg(0);
         if self.store.find(id_or_key).is_none() {
             return no_issue();
@@ -147,7 +147,7 @@ impl Jira {
     }
 
     pub(super) fn transition(&mut self, hit: &Hit<'_>) -> Answer {
-        let (call, version, now) = (hit.call, Version::of(hit.call), hit.now);
+        let (call, version, now) = (hit.call, self.version(hit.call), hit.now);
         let (caller, id_or_key) = (hit.caller, hit.arg(0));
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();
@@ -239,7 +239,7 @@ impl Jira {
     }
 
     pub(super) fn add_comment(&mut self, hit: &Hit<'_>) -> Answer {
-        let (call, version, now) = (hit.call, Version::of(hit.call), hit.now);
+        let (call, version, now) = (hit.call, self.version(hit.call), hit.now);
         let (caller, id_or_key) = (hit.caller, hit.arg(0));
         let Some(issue) = self.store.find(id_or_key) else {
             return no_issue();

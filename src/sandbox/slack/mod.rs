@@ -27,6 +27,7 @@ use super::kit::paging::page;
 use super::kit::shelf::indexed_until;
 use super::kit::{self, Access, Common, Hit, Place, Refusal, Route, Tabled, route, view};
 use super::ledger::{LedgerFile, LedgerIssue};
+use crate::domain::has_ink;
 use store::{Message, Posted, Store};
 
 /// The app that every token belongs to.
@@ -79,23 +80,15 @@ struct Arguments(Map<String, Value>);
 
 impl Arguments {
     fn of(call: &Call) -> Self {
-        let mut all: Map<String, Value> = call
-            .query
-            .iter()
-            .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
-            .collect();
-        match &call.json {
-            Some(Value::Object(members)) => all.extend(members.clone()),
-            _ => {
-                for (name, text) in &call.form {
-                    let structured = matches!(name.as_str(), "blocks" | "metadata");
-                    let value = structured
-                        .then(|| serde_json::from_str(text).ok())
-                        .flatten()
-                        .unwrap_or(Value::from(text.as_str()));
-                    all.insert(name.clone(), value);
-                }
-            }
+        // What is no text is JSON there.
+        let texts = call.query.iter().chain(&call.form).map(|(name, text)| {
+            let is_json = matches!(name.as_str(), "blocks" | "metadata" | "files");
+            let value = is_json.then(|| serde_json::from_str(text).ok()).flatten();
+            (name.clone(), value.unwrap_or(Value::from(text.as_str())))
+        });
+        let mut all: Map<String, Value> = texts.collect();
+        if let Some(Value::Object(members)) = &call.json {
+            all.extend(members.clone());
         }
         Self(all)
     }
@@ -167,9 +160,6 @@ impl Slack {
         };
         Answer::json(
             200,
-        if call.method == "GET" {
-            return refuse("invalid_arguments");
-        }
             json!({ "ok": true, "channel": id, "ts": ts, "message": { "ts": ts } }),
         )
         .effective()
@@ -177,6 +167,9 @@ impl Slack {
 
     fn announce(&mut self, hit: &Hit<'_>) -> Answer {
         let call = hit.call;
+        if call.method == "GET" {
+            return refuse("invalid_arguments");
+        }
         let arguments = &Arguments::of(hit.call);
         let (name, length) = (arguments.text("filename"), arguments.text("length"));
         let size = length.parse().unwrap_or(0);
@@ -215,8 +208,11 @@ impl Slack {
         if let Err(refusal) = writable(channel) {
             return refusal;
         }
-        let thread = arguments.text("thread_ts").to_owned();
-        if self.store.get(channel, &thread).is_none() {
+        let thread = arguments.text("thread_ts");
+        let thread = (!thread.is_empty()).then(|| thread.to_owned());
+        if let Some(root) = &thread
+            && self.store.get(channel, root).is_none()
+        {
             return refuse("thread_not_found");
         }
         let wanted = arguments.value("files");
@@ -245,7 +241,7 @@ impl Slack {
         let comment = json!({ "text": arguments.text("initial_comment") });
         let message = Message {
             channel: channel.to_owned(),
-            thread: Some(thread),
+            thread,
             bot_id: self.common.settings.bot_id.clone(),
             mentions: mentions::of(&comment),
             files,
@@ -260,7 +256,7 @@ impl Slack {
     /// The contents of a message, checked as Slack does.
     fn message(&self, arguments: &Arguments) -> Result<Message, Answer> {
         let (text, blocks) = (arguments.text("text"), arguments.value("blocks"));
-        if text.trim().is_empty() && blocks.as_array().is_none_or(Vec::is_empty) {
+        if shows_nothing(text, &blocks) {
             return Err(refuse("no_text"));
         }
         check_blocks(&blocks)?;
@@ -282,6 +278,10 @@ impl Slack {
 
     fn update(&mut self, hit: &Hit<'_>) -> Answer {
         let arguments = &Arguments::of(hit.call);
+        let (channel, ts) = (arguments.text("channel"), arguments.text("ts"));
+        if let Err(refusal) = writable(channel) {
+            return refusal;
+        }
         // `chat.postMessage` alone knows them.
         if ["unfurl_links", "unfurl_media"]
             .iter()
@@ -289,15 +289,14 @@ impl Slack {
         {
             return refuse("invalid_arguments");
         }
-        let (channel, ts) = (arguments.text("channel"), arguments.text("ts"));
-        if let Err(refusal) = writable(channel) {
-            return refusal;
-        }
         let text = arguments.text("text").to_owned();
         if text.chars().count() > UPDATE_TEXT_MAX {
             return refuse("msg_too_long");
         }
         let blocks = arguments.value("blocks");
+        if shows_nothing(&text, &blocks) {
+            return refuse("no_text");
+        }
         if let Err(refusal) = check_blocks(&blocks) {
             return refusal;
         }
@@ -437,7 +436,7 @@ impl Slack {
             return plain(400, "invalid_payload");
         };
         let (text, blocks) = (body["text"].as_str().unwrap_or_default(), &body["blocks"]);
-        if text.is_empty() && blocks.is_null() {
+        if shows_nothing(text, blocks) {
             return plain(400, "no_text");
         }
         if check_blocks(blocks).is_err() {
@@ -478,6 +477,11 @@ fn writable(channel: &str) -> Result<(), Answer> {
     Ok(())
 }
 
+/// Whether a message would be empty.
+fn shows_nothing(text: &str, blocks: &Value) -> bool {
+    !has_ink(text) && blocks.as_array().is_none_or(Vec::is_empty)
+}
+
 /// The limits of Block Kit that an adapter could run into.
 fn check_blocks(blocks: &Value) -> Result<(), Answer> {
     let blocks = match blocks {
@@ -488,7 +492,7 @@ fn check_blocks(blocks: &Value) -> Result<(), Answer> {
     let too_long = |value: &Value, max: usize| {
         value
             .as_str()
-            .is_none_or(|text| text.trim().is_empty() || text.chars().count() > max)
+            .is_none_or(|text| !has_ink(text) || text.chars().count() > max)
     };
     let invalid = |message: &str| Err(explain("invalid_blocks", message));
     if blocks.len() > BLOCKS_MAX {

@@ -1,0 +1,191 @@
+//! Well-known clients of the platforms use the sandbox as their makers' users use the platforms: what it
+//! lacks, or takes and should not, shows here.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{http_get, http_json};
+
+/// The program's own sandbox, as people start it. Killed when dropped.
+struct Sandbox {
+    child: Child,
+    address: std::net::SocketAddr,
+}
+
+impl Sandbox {
+    fn start() -> Self {
+        let any = "127.0.0.1:0";
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ticketwire"))
+            .args(["sandbox", "--json", "--listen", any, "--smtp", any])
+            .args(["--smtps", any])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap();
+        let address = said["listen"].as_str().unwrap().parse().unwrap();
+        Self { child, address }
+    }
+
+    fn url(&self, site: &str) -> String {
+        format!("http://{}/{site}", self.address)
+    }
+
+    async fn configure(&self, site: &str, settings: &Value) {
+        let url = self.url(&format!("_sandbox/{site}/settings"));
+        let (status, said) = http_json("POST", &url, settings).await;
+        assert_eq!(status, 200, "{said}");
+    }
+
+    /// The items of a site.
+    async fn items(&self, site: &str) -> Value {
+        let path = format!("/_sandbox/{site}/ledger");
+        let (status, body) = http_get(self.address, &path).await.unwrap();
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str::<Value>(&body).unwrap()["issues"].clone()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder that `scripts/services test-tools` makes; `None` where it has not, which is a failure in
+/// CI.
+fn installed(folder: &str, list: &str) -> Option<PathBuf> {
+    let folder = root().join("target/foreign").join(folder);
+    let has = std::fs::read(folder.join("installed")).ok();
+    if has == std::fs::read(root().join("tests/foreign").join(list)).ok() {
+        return Some(folder);
+    }
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(
+        !ci,
+        "{list} is not installed: ./scripts/services test-tools"
+    );
+    // Past the test harness, which shows nothing of a test that passes.
+    let text = format!("SKIPPED: {list} IS NOT INSTALLED, SO NO OTHER CLIENT USED THE SANDBOX\n");
+    drop(std::io::stderr().write_all(text.as_bytes()));
+    None
+}
+
+/// Runs a script to its end, which must be a good one: what it saw.
+async fn run(mut command: Command) -> Value {
+    let work = move || {
+        let output = command.output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{command:?}: {err}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+/// Runs a Python script.
+async fn python(script: &str, arguments: &[&str]) -> Option<Value> {
+    let folder = installed("python", "requirements.txt")?;
+    let mut command = Command::new(folder.join("bin/python"));
+    command.arg(root().join("tests/foreign").join(script));
+    command.args(arguments);
+    Some(run(command).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_package_jira_uses_cloud_and_a_data_center() {
+    let sandbox = Sandbox::start();
+    for (deployment, server) in [("cloud", "Cloud"), ("data_center", "Server")] {
+        let site = format!("jira/{deployment}");
+        sandbox
+            .configure(&site, &json!({ "deployment": deployment }))
+            .await;
+
+        let Some(seen) = python("jira_client.py", &[&sandbox.url(&site), deployment]).await else {
+            return;
+        };
+
+        let made = json!({ "key": "SUP-1", "project": "SUP", "type": "Task", "description": "h1. Hello",
+            "customer": "ACME" });
+        let expected = json!({
+            "deployment": server, "me": "Ticketwire Sandbox", "made": made, "projects": ["SUP"],
+            "priorities": ["Highest", "High", "Medium", "Low", "Lowest"], "fields": seen["fields"],
+            "comment": "A *remark*", "comments": 1, "file": ["a.txt", 5],
+            "found": [["SUP-1", "Changed", "Done"]], "latest": "SUP-1",
+            "refused": [400, { "issuetype": "Specify a valid issue type" }],
+        });
+        assert_eq!(seen, expected, "{deployment}");
+        let custom = seen["fields"].as_array().unwrap();
+        assert!(custom.contains(&json!("customfield_10010")), "{custom:?}");
+        let items = sandbox.items(&site).await;
+        assert_eq!(items[0]["assignee"], "sandbox:ann", "{items:#}");
+        assert_eq!(items[0]["labels"], json!(["tkt-foreign", "vip"]));
+        assert_eq!(items.as_array().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_package_slack_sdk_posts_updates_and_uploads() {
+    let sandbox = Sandbox::start();
+    let site = "slack/foreign";
+
+    let Some(seen) = python("slack_client.py", &[&sandbox.url(site)]).await else {
+        return;
+    };
+
+    assert_eq!(seen["me"], "ticketwire");
+    assert!(
+        seen["link"]
+            .as_str()
+            .unwrap()
+            .contains("/archives/C0SUPPORT/p")
+    );
+    assert_eq!(seen["file"], "F000001");
+    assert_eq!(seen["history"], json!(["Hello again"]));
+    assert_eq!(seen["replies"], 3, "root, reply and file: {seen:#}");
+    let refused = json!([
+        "no_text",
+        "no_text",
+        "invalid_arguments",
+        "invalid_arguments"
+    ]);
+    assert_eq!(seen["refused"], refused);
+    let hook = json!([[200, "ok"], [400, "no_text"], [400, "no_text"]]);
+    assert_eq!(seen["hook"], hook);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_package_jira_js_uses_cloud() {
+    let Some(folder) = installed("node", "package.json") else {
+        return;
+    };
+    let sandbox = Sandbox::start();
+    let site = "jira/node";
+    sandbox
+        .configure(site, &json!({ "deployment": "cloud" }))
+        .await;
+    // A module is looked for from where the script is.
+    let script = folder.join("jira_client.mjs");
+    std::fs::copy(root().join("tests/foreign/jira_client.mjs"), &script).unwrap();
+    let mut command = Command::new("node");
+    command.arg(script).arg(sandbox.url(site));
+
+    let seen = run(command).await;
+
+    let expected = json!({
+        "me": "Ticketwire Sandbox", "comment": "In text", "comments": 2, "projects": ["SUP"],
+        "found": [["SUP-1", "Changed", "In Progress"]], "posted": [["SUP-1", "Changed", "In Progress"]],
+        "refused": 410,
+    });
+    assert_eq!(seen, expected);
+}
