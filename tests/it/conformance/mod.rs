@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{Either, select, select_all};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
-use ticketwire::domain::Platform;
+use ticketwire::domain::{Platform, TicketPatch, TicketView};
 use ticketwire::platforms::{
     self, DedupKey, ErrorClass, HttpClient, Operation, Protection, TestKind,
 };
@@ -153,6 +153,47 @@ async fn a_comment_that_shows_nothing_is_refused_and_a_title_that_does_is_none()
         }
         let after = bench.sandbox.ledger(&site.site).recent.len();
         assert_eq!(after, before, "{}: nothing is sent", row.name);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_title_that_is_cut_is_said_or_stands_whole_elsewhere() {
+    let bench = Bench::new().await;
+    let long = format!("{}end", "word ".repeat(99));
+    for_each_row(&bench, &all_rows(), async |bench, row| {
+        for act in [Act::Create, Act::Update] {
+            if row.steps(act).is_none() {
+                continue;
+            }
+            let site = bench.connect(row).ready_for(act).await;
+            let ticket = TicketView {
+                title: long.clone(),
+                ..site.ticket.clone()
+            };
+            let patch = TicketPatch {
+                title: Some(long.clone()),
+                ..TicketPatch::default()
+            };
+            let (ticket, patch) = (&ticket, &patch);
+            let key = DedupKey {
+                marker: "tkt-long",
+                received_at: chrono::Utc::now(),
+            };
+            let operation = match act {
+                Act::Create => Operation::Create { ticket, key },
+                _ => Operation::Update { ticket, patch, key },
+            };
+            let made = site.driver.perform(&site.context(), &operation).await;
+            let made = made.unwrap_or_else(|error| panic!("{} {act:?}: {error:?}", row.name));
+            let shown = serde_json::to_string(&bench.sandbox.ledger(&site.site).issues).unwrap();
+            assert!(
+                shown.contains(&long) || made.details.contains_key("title"),
+                "{} {act:?}: {:?}",
+                row.name,
+                made.details
+            );
+        }
     })
     .await;
 }
