@@ -105,10 +105,16 @@ async fn python(script: &str, arguments: &[&str]) -> Option<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_python_package_jira_uses_cloud_and_a_data_center() {
     let sandbox = Sandbox::start();
-    for (deployment, server) in [("cloud", "Cloud"), ("data_center", "Server")] {
-        let site = format!("jira/{deployment}");
+    let cases = [
+        ("cloud", "cloud", "Cloud"),
+        ("data_center", "data_center", "Server"),
+        // Told by the credentials.
+        ("as_called", "cloud", "Cloud"),
+    ];
+    for (setting, deployment, server) in cases {
+        let site = format!("jira/{setting}");
         sandbox
-            .configure(&site, &json!({ "deployment": deployment }))
+            .configure(&site, &json!({ "deployment": setting }))
             .await;
 
         let Some(seen) = python("jira_client.py", &[&sandbox.url(&site), deployment]).await else {
@@ -124,7 +130,7 @@ async fn the_python_package_jira_uses_cloud_and_a_data_center() {
             "found": [["SUP-1", "Changed", "Done"]], "latest": "SUP-1",
             "refused": [400, { "issuetype": "Specify a valid issue type" }],
         });
-        assert_eq!(seen, expected, "{deployment}");
+        assert_eq!(seen, expected, "{setting}");
         let custom = seen["fields"].as_array().unwrap();
         assert!(custom.contains(&json!("customfield_10010")), "{custom:?}");
         let items = sandbox.items(&site).await;

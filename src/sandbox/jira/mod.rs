@@ -3,7 +3,7 @@
 //! | | |
 //! | --- | --- |
 //! | credentials | anything non-empty; secret `…wrong` → 401, `…forbidden` → 403 on writes; or the list `credentials` |
-//! | deployment | Cloud by version 3 and Data Center by version 2, or the one that `deployment` says |
+//! | deployment | Cloud to version 3 and to who logs in with an address, Data Center to others, or the one that `deployment` says |
 //! | refusals | in turn: project and issue type, then what is on no screen, then what is missing or no value |
 //! | projects | every key of capitals, digits, `_` from two characters, but `NOPE` |
 //! | people | the list `users`, and `known+NAME@example.test` = account `sandbox:NAME` |

@@ -69,7 +69,7 @@ impl Default for Settings {
             known_users: true,
             hide_emails: false,
             time_zone: "Etc/UTC".into(),
-            deployment: Deployment::ByPath,
+            deployment: Deployment::AsCalled,
             workflow: Workflow::Open,
             transition_screens: true,
             transition_required: Vec::new(),
@@ -104,9 +104,9 @@ impl Default for Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Deployment {
-    /// Both: version 3 is Cloud's, version 2 Data Center's.
-    ByPath,
-    /// Version 2 is there, too, with text for documents, and without its old search.
+    /// Both: version 3 is Cloud's, version 2 Data Center's, but to who logs in with an address.
+    AsCalled,
+    /// Its version 2 has text for documents, and not the old search.
     Cloud,
     /// There is no version 3.
     DataCenter,

@@ -19,8 +19,10 @@ impl Version {
             [rest, api, version, ..] if rest == "rest" && api == "api" => version == "3",
             _ => true,
         };
+        // Cloud's accounts log in with their addresses.
+        let is_of_cloud = || call.basic().is_some_and(|(user, _)| user.contains('@'));
         let is_cloud = match deployment {
-            Deployment::ByPath => has_documents,
+            Deployment::AsCalled => has_documents || is_of_cloud(),
             Deployment::Cloud => true,
             Deployment::DataCenter => false,
         };
