@@ -37,9 +37,9 @@ pub(super) struct Keys {
 enum Action {
     /// Print a new key for secrets.keys
     Generate {
-        /// Its name in sealed values
-        #[arg(long, default_value = "k1")]
-        id: String,
+        /// Its name in sealed values; by default the day and a few random digits
+        #[arg(long)]
+        id: Option<String>,
     },
     /// Seal everything anew under the first key
     Rotate(Rotate),
@@ -79,6 +79,9 @@ impl Keys {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
         match self.action {
             Action::Generate { id } => {
+                // Two keys of one ring must not share a name, and people rotate without thinking of one.
+                let today = Utc::now().format("%Y%m%d");
+                let id = id.unwrap_or_else(|| format!("k{today}-{:04x}", rand::random::<u16>()));
                 let key = secrets::generate(&id);
                 KeyRing::parse(&[key.clone().into()]).map_err(Failed::Usage)?;
                 if context.json {
