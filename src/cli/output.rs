@@ -36,8 +36,13 @@ pub fn json(value: &Value) -> Result<(), Closed> {
     write_line(&made)
 }
 
-/// Writes to stderr, where people look and programs do not.
+/// Writes to stderr, where people look and programs do not, as [`shown`].
 pub fn note(text: &str) {
+    progress(&shown(text));
+}
+
+/// Writes a text of our own to stderr as it is: it may move the cursor.
+pub fn progress(text: &str) {
     // Without a stderr there is nobody to tell.
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
