@@ -49,7 +49,7 @@ pub fn raise_descriptors() {
 /// # Errors
 /// The directory, what is wrong with it, and what to do.
 pub fn check_temporary_directory() -> Result<(), String> {
-    tempfile::NamedTempFile::new().map(drop).map_err(|error| {
+    tempfile::tempfile().map(drop).map_err(|error| {
         format!(
             "the temporary directory {} cannot be written to ({error}), so no attachment from a URL can be sent: mend it, or \
              name another one in TMPDIR",

@@ -139,8 +139,8 @@ async fn download(
         .and_then(|text| text.split(';').next())
         .map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty());
-    let spool = tempfile::NamedTempFile::new().map_err(|error| disk(&error))?;
-    let mut writer = tokio::fs::File::from_std(spool.reopen().map_err(|error| disk(&error))?);
+    let spool = tempfile::tempfile().map_err(|error| disk(&error))?;
+    let mut writer = tokio::fs::File::from_std(spool.try_clone().map_err(|error| disk(&error))?);
     let (mut size, mut hash) = (0u64, Sha256::new());
     loop {
         let left = context.deadline.saturating_duration_since(Instant::now());

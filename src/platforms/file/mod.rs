@@ -3,7 +3,8 @@
 
 mod fetching;
 
-use std::io::{Read as _, Seek as _};
+use std::io::Read;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -42,8 +43,8 @@ pub struct File {
 #[derive(Debug, Clone)]
 enum Content {
     Memory(Bytes),
-    /// Removed with the last clone.
-    Disk(Arc<tempfile::NamedTempFile>),
+    /// Without a name: it goes with the last clone, and with a process that is killed.
+    Disk(Arc<std::fs::File>),
 }
 
 /// How the bytes of a file are sent.
@@ -168,7 +169,7 @@ impl File {
             Content::Memory(bytes) => Ok(bytes.clone()),
             Content::Disk(file) => {
                 let mut bytes = Vec::new();
-                file.reopen()?.read_to_end(&mut bytes)?;
+                Reading::of(file).read_to_end(&mut bytes)?;
                 Ok(bytes.into())
             }
         }
@@ -186,7 +187,7 @@ const READ_AT_ONCE: usize = 48 << 10;
 pub(super) fn body_of(pieces: Vec<Piece<'_>>) -> std::io::Result<(reqwest::Body, u64)> {
     enum Source {
         Bytes(Option<Bytes>),
-        Disk(std::fs::File, Coding),
+        Disk(Reading, Coding),
     }
     let (mut sources, mut length) = (Vec::with_capacity(pieces.len()), 0);
     for piece in pieces {
@@ -205,11 +206,7 @@ pub(super) fn body_of(pieces: Vec<Piece<'_>>) -> std::io::Result<(reqwest::Body,
                         Coding::Raw => bytes.clone(),
                         Coding::Base64 => STANDARD.encode(bytes).into(),
                     })),
-                    Content::Disk(file) => {
-                        let mut file = file.reopen()?;
-                        file.rewind()?;
-                        Source::Disk(file, coding)
-                    }
+                    Content::Disk(file) => Source::Disk(Reading::of(file), coding),
                 };
                 (source, size)
             }
@@ -256,8 +253,31 @@ pub(super) fn body_of(pieces: Vec<Piece<'_>>) -> std::io::Result<(reqwest::Body,
     Ok((reqwest::Body::wrap_stream(pieces), length))
 }
 
+/// A file that is read from its beginning. Others may read it meanwhile.
+struct Reading {
+    file: Arc<std::fs::File>,
+    at: u64,
+}
+
+impl Reading {
+    fn of(file: &Arc<std::fs::File>) -> Self {
+        Self {
+            file: Arc::clone(file),
+            at: 0,
+        }
+    }
+}
+
+impl Read for Reading {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += u64::try_from(read).unwrap_or(u64::MAX);
+        Ok(read)
+    }
+}
+
 /// The next bytes of a file: fewer than asked for at its end alone.
-fn read_full(file: &mut std::fs::File) -> std::io::Result<Vec<u8>> {
+fn read_full(file: &mut Reading) -> std::io::Result<Vec<u8>> {
     let mut read = Vec::with_capacity(READ_AT_ONCE);
     let most = u64::try_from(READ_AT_ONCE).unwrap_or(u64::MAX);
     file.take(most).read_to_end(&mut read)?;
@@ -271,8 +291,8 @@ fn len(bytes: &Bytes) -> u64 {
 /// A file in the temporary directory, for tests.
 #[cfg(test)]
 pub(super) fn on_disk(name: &str, media_type: &str, bytes: &[u8]) -> File {
-    let spool = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(spool.path(), bytes).unwrap();
+    let spool = tempfile::tempfile().unwrap();
+    spool.write_all_at(bytes, 0).unwrap();
     File {
         name: name.into(),
         media_type: media_type.into(),
