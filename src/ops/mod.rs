@@ -103,7 +103,8 @@ async fn health(State(status): State<Arc<Status>>) -> Response {
     let database = status.database().await;
     let link = |link: &Link| json!({ "ok": link.is_up(), "generation": link.generation() });
     let broker = status.links.consuming.is_up() && status.links.publishing.is_up();
-    let ok = database.is_ok() && broker;
+    let lease = status.lease.stands();
+    let ok = database.is_ok() && broker && lease;
     let body = json!({
         "status": if ok { "ok" } else { "unavailable" },
         "components": {
@@ -112,7 +113,7 @@ async fn health(State(status): State<Arc<Status>>) -> Response {
                 "ok": broker,
                 "consuming": link(&status.links.consuming), "publishing": link(&status.links.publishing),
             },
-            "lease": { "ok": status.lease.stands() },
+            "lease": { "ok": lease },
             "draining": status.draining.load(Ordering::Acquire),
             "commands_in_memory": status.core.held_count(),
         },
@@ -136,7 +137,7 @@ async fn ready(State(status): State<Arc<Status>>) -> Response {
     } else if !status.links.consuming.is_up() || !status.links.publishing.is_up() {
         Some("RabbitMQ is not connected")
     } else if status.database().await.is_err() {
-        Some("PostgreSQL does not answer")
+        Some("PostgreSQL does not answer, or takes no writes")
     } else {
         None
     };

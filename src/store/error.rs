@@ -25,6 +25,12 @@ pub enum StoreError {
     /// What answers is a pooler that hands connections out by transaction or by statement.
     #[error("{SESSIONLESS}")]
     Sessionless,
+    /// It answers, and takes no writes.
+    #[error(
+        "PostgreSQL takes no writes (it is a standby, or default_transaction_read_only is on): name the primary in \
+         database.url (DATABASE_URL), or turn that off"
+    )]
+    ReadOnly,
     /// Deadlock, serialisation failure or a lost race for a ticket's turn: the same again will do.
     #[error("a transaction has to be repeated")]
     Contention(#[source] tokio_postgres::Error),
@@ -65,6 +71,7 @@ impl StoreError {
             | Self::Timeout(_)
             | Self::NoPlace(_)
             | Self::Sessionless
+            | Self::ReadOnly
             | Self::Contention(_)
             | Self::Unserved(_) => false,
         }
@@ -78,6 +85,7 @@ impl StoreError {
             Self::Timeout(_)
             | Self::NoPlace(_)
             | Self::Sessionless
+            | Self::ReadOnly
             | Self::Contention(_)
             | Self::Refused(_)
             | Self::Unserved(_) => chain(self),
@@ -92,6 +100,7 @@ impl StoreError {
             Self::Timeout(_) => Some(Trouble::Silent),
             Self::NoPlace(_)
             | Self::Sessionless
+            | Self::ReadOnly
             | Self::Contention(_)
             | Self::Refused(_)
             | Self::Unserved(_) => None,
@@ -103,9 +112,11 @@ impl StoreError {
     pub fn needs_a_person(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Unserved(_) | Self::Sessionless => true,
-            Self::Unavailable(_) | Self::Timeout(_) | Self::NoPlace(_) | Self::Contention(_) => {
-                false
-            }
+            Self::Unavailable(_)
+            | Self::Timeout(_)
+            | Self::NoPlace(_)
+            | Self::ReadOnly
+            | Self::Contention(_) => false,
         }
     }
 }
@@ -239,7 +250,9 @@ impl From<StoreError> for HookError {
                 Err(other) => Self::message(other.to_string()),
             },
             StoreError::Sessionless => Self::message(SESSIONLESS),
-            StoreError::Timeout(_) | StoreError::NoPlace(_) => Self::message(error.to_string()),
+            StoreError::Timeout(_) | StoreError::NoPlace(_) | StoreError::ReadOnly => {
+                Self::message(error.to_string())
+            }
         }
     }
 }

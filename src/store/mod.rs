@@ -128,14 +128,20 @@ impl Store {
         Ok(self.pool.get().await?)
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers and takes writes.
     ///
     /// # Errors
-    /// As the connection's.
+    /// [`StoreError::ReadOnly`]; as the connection's.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        const SQL: &str =
+            "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool";
         let client = self.health.get().await?;
-        let result = limited(client.simple_query("SELECT 1")).await;
-        keep_if_sound(client, result).map(|_| ())
+        let result = limited(client.query_one(SQL, &[])).await;
+        let result = result.and_then(|row| match row.get(0) {
+            true => Err(StoreError::ReadOnly),
+            false => Ok(()),
+        });
+        keep_if_sound(client, result)
     }
 
     /// Analyses the tables of the hot path that have grown eightfold since they were last analysed. Autovacuum would too, a
@@ -233,7 +239,11 @@ async fn limited<T>(
 fn keep_if_sound<T>(client: Object, result: Result<T, StoreError>) -> Result<T, StoreError> {
     if matches!(
         &result,
-        Err(StoreError::Unavailable(_) | StoreError::Timeout(_) | StoreError::Unserved(_))
+        // What a session may do was settled when it began.
+        Err(StoreError::Unavailable(_)
+            | StoreError::Timeout(_)
+            | StoreError::Unserved(_)
+            | StoreError::ReadOnly)
     ) {
         drop(Object::take(client));
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use ticketwire::store::connect;
 
-use crate::support::{OwnService, World, services, wait_for};
+use crate::support::{OwnService, World, http_get, services, wait_for};
 
 /// Ends every connection to the world's database.
 async fn terminate_backends(world: &World) {
@@ -63,6 +63,11 @@ async fn a_database_that_takes_no_writes_or_is_locked_is_waited_for_and_blames_n
     terminate_backends(&world).await;
     commands.push(world.create("Into a replica").await.0);
     waits(1).await;
+    wait_for("health to say that nothing can be written", async || {
+        let (status, body) = http_get(worker.address, "/health").await?;
+        (status == 503 && body.contains("takes no writes")).then_some(())
+    })
+    .await;
     let writable = read_only.replace("= on", "= off");
     let client = world.client().await;
     let write_again = "SET default_transaction_read_only = off";
@@ -72,6 +77,11 @@ async fn a_database_that_takes_no_writes_or_is_locked_is_waited_for_and_blames_n
     for command in &commands {
         world.succeeds(*command).await;
     }
+    wait_for("health to be well again", async || {
+        let answer = http_get(worker.address, "/health").await?;
+        (answer.0 == 200).then_some(())
+    })
+    .await;
 
     // Longer than any statement waits for a lock.
     let client = world.client().await;

@@ -33,7 +33,7 @@ async fn look(context: &Context, work: &mut Option<Work>) -> Vec<Finding> {
         Ok((client, _driver)) => client,
         Err(error) => {
             let remedy = match &error {
-                StoreError::Unserved(_) | StoreError::Sessionless => {
+                StoreError::Unserved(_) | StoreError::Sessionless | StoreError::ReadOnly => {
                     "do what it says, then look again"
                 }
                 StoreError::Unavailable(_)
