@@ -1,6 +1,7 @@
 //! What people ask of the ledger: commands, their attempts, counts.
 
 use chrono::{DateTime, Utc};
+use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::holds::Lanes;
@@ -289,55 +290,12 @@ impl Store {
 
     /// The same for a reason, which the history of the attempts keeps: it is a person who decided what came next.
     async fn run_again(&self, ids: &[Uuid], reason: WaitReason) -> Result<Vec<Uuid>, StoreError> {
-        const HISTORY: &str = "UPDATE command_attempts a SET wait_reason = $2, wait_detail = NULL, retry_at = now() \
-             FROM (SELECT id, run, attempt FROM commands WHERE id = ANY($1) \
-                   AND state IN ('deferred', 'failed', 'cancelled') FOR UPDATE) c \
-             WHERE a.command_id = c.id AND a.run = c.run AND a.attempt = c.attempt";
-        let reason = reason.as_str();
         let mut client = self.get().await?;
         let result = async {
             let transaction = limited(client.transaction()).await?;
-            limited(transaction.execute(DETACH, &[&ids])).await?;
-            limited(transaction.execute(HISTORY, &[&ids, &reason])).await?;
-            let deferred = limited(transaction.query(
-                "UPDATE commands SET due_at = now(), retry_at = now(), wait_reason = $2, wait_detail = NULL \
-                 WHERE id = ANY($1) AND state = 'deferred' RETURNING id",
-                &[&ids, &reason],
-            ))
-            .await?;
-            let failed = limited(transaction.query(
-                "UPDATE commands SET state = 'pending', turn = false, due_at = NULL, retry_at = now(), run = run + 1, \
-                 doubt_since = CASE WHEN error_code IN ('outcome_unknown', 'quarantined') \
-                                    THEN COALESCE(doubt_since, finished_at, now()) END, lookups = 0, \
-                 attempt = 0, finished_at = NULL, final_event = NULL, final_key = NULL, error_code = NULL, \
-                 error = NULL, deaths = 0, wait_reason = $2, wait_detail = NULL \
-                 WHERE id = ANY($1) AND state IN ('failed', 'cancelled') \
-                 RETURNING id, organization_id, ticket_id",
-                &[&ids, &reason],
-            ))
-            .await?;
-            let alone: Vec<Uuid> =
-                failed.iter().filter(|row| row.get::<_, Option<Uuid>>(2).is_none()).map(|row| row.get(0)).collect();
-            limited(transaction.execute(
-                "UPDATE commands SET turn = true, due_at = now(), retry_at = NULL WHERE id = ANY($1)",
-                &[&alone],
-            ))
-            .await?;
-            let mut pairs: Vec<(Uuid, Uuid)> =
-                failed.iter().filter_map(|row| Some((row.get(1), row.get::<_, Option<Uuid>>(2)?))).collect();
-            pairs.sort_unstable();
-            pairs.dedup();
-            let (orgs, tickets): (Vec<Uuid>, Vec<Uuid>) = pairs.into_iter().unzip();
-            limited(transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets])).await?;
-            // A person says that it is to be tried now: the pause of its integration is over, and a first request tells.
-            limited(transaction.execute(
-                "UPDATE integration_circuits SET paused_until = now() WHERE paused_until > now() AND integration_id IN \
-                 (SELECT integration_id FROM commands WHERE id = ANY($1) AND integration_id IS NOT NULL)",
-                &[&ids],
-            ))
-            .await?;
+            let changed = run_again(&transaction, ids, reason).await?;
             limited(transaction.commit()).await?;
-            Ok(deferred.iter().chain(failed.iter()).map(|row| row.get(0)).collect())
+            Ok(changed)
         }
         .await;
         keep_if_sound(client, result)
@@ -361,6 +319,68 @@ impl Store {
             result.map(|rows| rows.iter().map(|row| (row.get(0), row.get(1))).collect()),
         )
     }
+}
+
+/// Makes commands run again, in a transaction of the caller's: [`Store::retry_commands`].
+async fn run_again(
+    transaction: &Transaction<'_>,
+    ids: &[Uuid],
+    reason: WaitReason,
+) -> Result<Vec<Uuid>, StoreError> {
+    const HISTORY: &str = "UPDATE command_attempts a SET wait_reason = $2, wait_detail = NULL, retry_at = now() \
+         FROM (SELECT id, run, attempt FROM commands WHERE id = ANY($1) \
+               AND state IN ('deferred', 'failed', 'cancelled') FOR UPDATE) c \
+         WHERE a.command_id = c.id AND a.run = c.run AND a.attempt = c.attempt";
+    let reason = reason.as_str();
+    limited(transaction.execute(DETACH, &[&ids])).await?;
+    limited(transaction.execute(HISTORY, &[&ids, &reason])).await?;
+    let deferred = limited(transaction.query(
+        "UPDATE commands SET due_at = now(), retry_at = now(), wait_reason = $2, wait_detail = NULL \
+         WHERE id = ANY($1) AND state = 'deferred' RETURNING id",
+        &[&ids, &reason],
+    ))
+    .await?;
+    let failed = limited(transaction.query(
+        "UPDATE commands SET state = 'pending', turn = false, due_at = NULL, retry_at = now(), run = run + 1, \
+         doubt_since = CASE WHEN error_code IN ('outcome_unknown', 'quarantined') \
+                            THEN COALESCE(doubt_since, finished_at, now()) END, lookups = 0, \
+         attempt = 0, finished_at = NULL, final_event = NULL, final_key = NULL, error_code = NULL, \
+         error = NULL, deaths = 0, wait_reason = $2, wait_detail = NULL \
+         WHERE id = ANY($1) AND state IN ('failed', 'cancelled') \
+         RETURNING id, organization_id, ticket_id",
+        &[&ids, &reason],
+    ))
+    .await?;
+    let alone: Vec<Uuid> = failed
+        .iter()
+        .filter(|row| row.get::<_, Option<Uuid>>(2).is_none())
+        .map(|row| row.get(0))
+        .collect();
+    limited(transaction.execute(
+        "UPDATE commands SET turn = true, due_at = now(), retry_at = NULL WHERE id = ANY($1)",
+        &[&alone],
+    ))
+    .await?;
+    let mut pairs: Vec<(Uuid, Uuid)> = failed
+        .iter()
+        .filter_map(|row| Some((row.get(1), row.get::<_, Option<Uuid>>(2)?)))
+        .collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let (orgs, tickets): (Vec<Uuid>, Vec<Uuid>) = pairs.into_iter().unzip();
+    limited(transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets])).await?;
+    // A person says that it is to be tried now: the pause of its integration is over, and a first request tells.
+    limited(transaction.execute(
+        "UPDATE integration_circuits SET paused_until = now() WHERE paused_until > now() AND integration_id IN \
+         (SELECT integration_id FROM commands WHERE id = ANY($1) AND integration_id IS NOT NULL)",
+        &[&ids],
+    ))
+    .await?;
+    Ok(deferred
+        .iter()
+        .chain(failed.iter())
+        .map(|row| row.get(0))
+        .collect())
 }
 
 /// The sentence of a stored reason; the bare name where a later version has stored it.
@@ -469,16 +489,23 @@ impl Store {
                 .end_by_hand(id, unknown, Outcome::Succeeded, Some(result), None)
                 .await;
         }
-        let client = self.get().await?;
         let sql = format!(
             "UPDATE commands c SET doubt_since = NULL, lookups = 0, error_code = NULL WHERE c.id = $1 AND ({unknown}) RETURNING c.id"
         );
-        let result = limited(client.query_opt(sql.as_str(), &[&id.uuid()])).await;
-        let found = keep_if_sound(client, result)?.is_some();
-        if found {
-            self.run_again(&[id.uuid()], WaitReason::Resolved).await?;
+        // What a person said and what follows from it stand together: of half of it nobody could be told.
+        let mut client = self.get().await?;
+        let result = async {
+            let transaction = limited(client.transaction()).await?;
+            let found = limited(transaction.query_opt(sql.as_str(), &[&id.uuid()])).await?;
+            if found.is_none() {
+                return Ok(false);
+            }
+            run_again(&transaction, &[id.uuid()], WaitReason::Resolved).await?;
+            limited(transaction.commit()).await?;
+            Ok(true)
         }
-        Ok(found)
+        .await;
+        keep_if_sound(client, result)
     }
 
     async fn end_by_hand(

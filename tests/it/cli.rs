@@ -98,16 +98,30 @@ fn a_closed_pipe_is_no_panic() {
 }
 
 #[test]
-fn a_generated_key_is_one_the_program_takes() {
-    let made = output(&bare(), &["--json", "keys", "generate"]);
-    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
-    let key = made["key"].as_str().unwrap();
-    let keys = json!([key]).to_string();
+fn generated_keys_are_taken_together_as_their_names_differ() {
+    let made = || {
+        let made = output(&bare(), &["--json", "keys", "generate"]);
+        let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let keys = json!([made(), made()]).to_string();
     let environment = BTreeMap::from([("TICKETWIRE__SECRETS__KEYS".to_owned(), keys)]);
     let listed = output(&environment, &["--json", "platforms"]);
     assert!(listed.status.success());
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert!(listed.to_string().contains("jira"));
+}
+
+#[test]
+fn what_goes_to_stderr_steers_no_terminal() {
+    let asked = output(&bare(), &["--config", "\x1b[31m\u{202e}.toml", "platforms"]);
+
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert_eq!(asked.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("\\u{1b}[31m\\u{202e}.toml") && !said.contains(['\x1b', '\u{202e}']),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,6 +161,8 @@ async fn a_command_can_be_sent_followed_shown_cancelled_and_resolved() {
         )
         .await;
     world.state(waiting, "pending").await;
+    let again = world.cli(&["command", "retry", &waiting.to_string()]);
+    assert_eq!(again["under_way"], json!([waiting]), "{again}");
     world.cli(&["command", "cancel", &waiting.to_string()]);
     let event = world.outcome(waiting).await;
     assert_eq!(event["data"]["outcome"], "cancelled", "{event:#}");

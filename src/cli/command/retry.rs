@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::super::{Context, Failed, failed, ids, output};
 use super::Filter;
+use crate::domain::{CommandId, CommandState};
 use crate::store::{Named, Retryable, Store};
 
 /// Groups that a preview lists.
@@ -50,16 +51,25 @@ impl Retry {
             wanted.push(ids::find(store, Named::Command, text).await?);
         }
         let changed = store.retry_commands(&wanted).await.map_err(failed)?;
-        let unchanged: Vec<String> = wanted
-            .iter()
-            .filter(|id| !changed.contains(id))
-            .map(Uuid::to_string)
-            .collect();
+        let (mut under_way, mut unchanged) = (Vec::new(), Vec::new());
+        for id in wanted.iter().filter(|id| !changed.contains(id)) {
+            let found = store.command(CommandId::new(*id)).await.map_err(failed)?;
+            let state = found.and_then(|(row, _)| CommandState::parse(&row.state));
+            match state {
+                Some(CommandState::Pending | CommandState::Running) => under_way.push(*id),
+                Some(_) | None => unchanged.push(id.to_string()),
+            }
+        }
         if context.json {
-            output::json(&json!({ "retried": changed, "not_retried": unchanged }))?;
+            output::json(
+                &json!({ "retried": changed, "under_way": under_way, "not_retried": unchanged }),
+            )?;
         } else {
             for id in &changed {
                 output::line(&format!("{id} runs again"))?;
+            }
+            for id in &under_way {
+                output::line(&format!("{id} is under way already"))?;
             }
         }
         if unchanged.is_empty() {
@@ -138,7 +148,7 @@ impl Retry {
             retried += store.retry_commands(&ids).await.map_err(failed)?.len();
             let done = number * step + part.len();
             if !context.json && std::io::stderr().is_terminal() {
-                output::note(&format!("\x1b[1A\x1b[2K{done} of {}", found.len()));
+                output::progress(&format!("\x1b[1A\x1b[2K{done} of {}", found.len()));
             }
         }
         Ok((retried, false))
