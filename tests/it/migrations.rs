@@ -491,3 +491,41 @@ async fn columns_are_not_renamed_under_a_running_worker() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_has_v6_with_its_former_comment_is_known_again() {
+    let scratch = Scratch::empty().await;
+    scratch.does(&["migrate", "up"]);
+    let former =
+        "UPDATE refinery_schema_history SET checksum = '9547204847140351593' WHERE version = 6";
+    scratch.execute(former).await;
+
+    scratch.does(&["migrate", "up"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_hold_every_text_is_refused_before_anything_is_made() {
+    let mut scratch = Scratch::empty().await;
+    let (_, name) = scratch.url.rsplit_once('/').unwrap();
+    let latin = format!("{name}_latin");
+    let make = format!(
+        "CREATE DATABASE {latin} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
+    );
+    scratch.execute(&make).await;
+    let url = scratch.url.replace(name, &latin);
+    let whole = scratch.environment.insert("DATABASE_URL".into(), url);
+
+    scratch.refuses(
+        &["migrate", "up"],
+        &["LATIN1", "ENCODING 'UTF8'", "nothing was changed"],
+    );
+
+    let status = scratch.does(&["migrate", "status"]);
+    assert!(!status.contains("refinery"), "{status}");
+    let (_, made) = scratch.json(&["migrate", "status"]);
+    assert_eq!(made["applied"], serde_json::json!([]), "{made}");
+    scratch
+        .environment
+        .extend(whole.map(|url| ("DATABASE_URL".into(), url)));
+    scratch.execute(&format!("DROP DATABASE {latin}")).await;
+}

@@ -172,6 +172,19 @@ fn each_library_has_one_home() {
 }
 
 #[test]
+fn statements_are_ascii_so_that_every_database_takes_them() {
+    let mut found = Vec::new();
+    for place in ["migrations", "src", "tests"] {
+        files(&root().join(place), "sql", &mut found);
+    }
+    assert!(found.len() > 20);
+    let other = found
+        .iter()
+        .filter(|path| !std::fs::read(path).unwrap().is_ascii());
+    assert_eq!(other.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
+}
+
+#[test]
 fn statements_live_in_the_store() {
     let mut faults = Vec::new();
     for (path, text) in sources() {

@@ -63,6 +63,13 @@ pub enum MigrateError {
          `?options=-c%20default_transaction_read_only%3Doff` to database.url if it is meant for others"
     )]
     ReadOnly,
+    /// It cannot hold every text.
+    #[error(
+        "the database's encoding is {0}, which cannot hold the texts of tickets; nothing was changed: make one with \
+         `CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'` (move an old one by pg_dump and psql) and name it in \
+         database.url (DATABASE_URL)"
+    )]
+    Encoding(String),
     /// This program has a migration without statements.
     #[error("migration {0} has no statements in this program, which is a bug; it was not applied")]
     NoStatements(i32),
@@ -124,6 +131,7 @@ impl MigrateError {
             | Self::NoSchema(_)
             | Self::Standby
             | Self::ReadOnly
+            | Self::Encoding(_)
             | Self::NoStatements(_)
             | Self::Refused(_) => false,
         }

@@ -85,6 +85,10 @@ const LEDGER: i32 = 3;
 /// The version that renames columns under running workers.
 const FIELD_WORDS: i32 = 9;
 
+/// What refinery wrote of V6 while a comment of it was not ASCII: its statements are the same.
+const FORMER_V6: &str = "UPDATE refinery_schema_history SET checksum = '13754046166576676517' \
+     WHERE version = 6 AND checksum = '9547204847140351593'";
+
 /// refinery's own table, as refinery makes it: made before it, so that it can carry the mark.
 const HISTORY: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history(version INT4 PRIMARY KEY, \
      name VARCHAR(255), applied_on VARCHAR(255), checksum VARCHAR(255))";
@@ -159,6 +163,9 @@ async fn go_up(client: &mut Client) -> Result<Done, MigrateError> {
         .any(|(version, _)| *version == ADOPTION)
     {
         Origin::of(&status.found).write(client).await?;
+    }
+    if holds(&status.applied, SPARSE_VERSION) {
+        client.batch_execute(FORMER_V6).await?;
     }
     let refactor = migrations
         .iter()
@@ -304,7 +311,7 @@ async fn ready(client: &Client) -> Result<Status, MigrateError> {
 /// Refuses where the schema surely cannot be changed over this connection.
 async fn may_change(client: &Client) -> Result<(), MigrateError> {
     const SQL: &str = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool, \
-         current_schema() IS NULL, current_setting('search_path')";
+         current_schema() IS NULL, current_setting('search_path'), current_setting('server_encoding')";
     let row = client.query_one(SQL, &[]).await?;
     if row.get(0) {
         return Err(MigrateError::Standby);
@@ -314,6 +321,10 @@ async fn may_change(client: &Client) -> Result<(), MigrateError> {
     }
     if row.get(2) {
         return Err(MigrateError::NoSchema(row.get(3)));
+    }
+    let encoding: String = row.get(4);
+    if encoding != "UTF8" {
+        return Err(MigrateError::Encoding(encoding));
     }
     Ok(())
 }
