@@ -169,8 +169,10 @@ impl Cli {
         let mut flags = Vec::new();
         for pair in &self.set {
             let (key, value) = pair.split_once('=').ok_or_else(|| {
+                // Without a `=` nobody can tell the value from the key.
+                let key = crate::domain::shown(pair);
                 Failed::Usage(format!(
-                    "--set {pair}: must be of the form section.key=value"
+                    "--set {key}: must be of the form section.key=value"
                 ))
             })?;
             flags.push((key.to_owned(), value.to_owned()));

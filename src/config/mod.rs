@@ -4,6 +4,7 @@
 //! Order, later wins: built-in defaults, `config/default.toml`, the file named by `--config`, the environment
 //! (`TICKETWIRE__SECTION__KEY`; `DATABASE_URL` and `AMQP_URL` as their usual names), flags.
 
+mod database_url;
 mod producers;
 mod read;
 #[cfg(test)]
@@ -19,8 +20,10 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
+pub use self::database_url::DatabaseUrl;
 pub use self::producers::Producers;
 use self::read::{Raw, Reader};
+use crate::domain::shown;
 use crate::secrets::KeyRing;
 
 /// Every setting.
@@ -61,7 +64,8 @@ pub struct Config {
 pub struct Log {
     /// `text` or `json`; default by whether stderr is a terminal.
     pub format: Option<String>,
-    /// In the syntax of `RUST_LOG`. Default `warn,lapin=off,ticketwire=info`.
+    /// In the syntax of `RUST_LOG`; a bare `debug` or `trace` opens this program alone, a library is named for it
+    /// (`tokio_postgres=trace`). Default `warn,lapin=off,ticketwire=info`.
     pub filter: Option<String>,
 }
 
@@ -328,7 +332,7 @@ impl Config {
         }
         reader.environment(&sources.env);
         for (key, value) in &sources.flags {
-            reader.set(key, Raw::text(value, format!("flag --set {key}")));
+            reader.set(key, Raw::text(value, format!("flag --set {}", shown(key))));
         }
         reader.finish()
     }

@@ -9,9 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{
-    Ai, Amqp, Circuit, Config, ConfigError, Database, Dispatch, Egress, Fault, Health, Http, KEYS,
-    Log, Producers, Retention, Retry, Secrets, Worker,
+    Ai, Amqp, Circuit, Config, ConfigError, Database, DatabaseUrl, Dispatch, Egress, Fault, Health,
+    Http, KEYS, Log, Producers, Retention, Retry, Secrets, Worker,
 };
+use crate::domain::shown;
 use crate::secrets::KeyRing;
 
 /// A finished command is remembered at least so long, as the broker may deliver its message again.
@@ -105,6 +106,8 @@ impl Reader {
             self.values.insert(key.to_owned(), raw);
             return;
         }
+        // What stands before the first `=` of a flag with a typo may be the secret itself.
+        let key = shown(key);
         let section = key.split('.').next().unwrap_or_default();
         let near: Vec<&str> = KEYS
             .iter()
@@ -135,11 +138,10 @@ impl Reader {
         let table = match table {
             Ok(table) => table,
             Err(error) => {
-                let fault = format!("cannot be read: {error}");
                 self.faults.push(Fault {
                     key: "config".into(),
                     origin,
-                    fault,
+                    fault: file_fault(&error),
                 });
                 return;
             }
@@ -279,20 +281,54 @@ impl Reader {
         }
     }
 
-    pub(super) fn url(&mut self, key: &str, schemes: &[&str]) -> SecretString {
-        let text = self.text(key);
-        let sound = url::Url::parse(&text)
-            .is_ok_and(|url| schemes.contains(&url.scheme()) && url.host().is_some());
-        // libpq's key=value form has no scheme; the driver takes it as well.
-        let pairs = schemes.contains(&"postgres") && text.contains("host=");
-        if !sound && !pairs {
-            self.fault(
+    /// The database's address, as libpq takes it.
+    fn database_url(&mut self, key: &str) -> SecretString {
+        let text = self.text(key).trim().to_owned();
+        match DatabaseUrl::parse(&text) {
+            Ok(url) => {
+                let parsed = url.driver.expose_secret().parse::<tokio_postgres::Config>();
+                match parsed {
+                    Ok(driver)
+                        if driver.get_hosts().is_empty() && driver.get_hostaddrs().is_empty() =>
+                    {
+                        self.fault(key, "names no host, e.g. postgres://user@host/database");
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        // Its cause names the parameter, not what it is set to.
+                        let cause = std::error::Error::source(&error).map(ToString::to_string);
+                        let cause = cause.unwrap_or_else(|| error.to_string());
+                        self.fault(
+                            key,
+                            format!("is not understood: {cause}; write @ : / ? % in user and password as %40 %3A %2F %3F %25"),
+                        );
+                    }
+                }
+                if let Some(path) = url.root_certificates.filter(|path| !path.is_file()) {
+                    let fault =
+                        format!("has sslrootcert={}, which is no file here", path.display());
+                    self.fault(key, fault);
+                }
+            }
+            Err(fault) => self.fault(key, fault),
+        }
+        text.into()
+    }
+
+    /// The broker's address. What people write raw in a password ends the URL there without a word.
+    fn amqp_url(&mut self, key: &str) -> SecretString {
+        let text = self.text(key).trim().to_owned();
+        let parsed = Url::parse(&text).ok();
+        match parsed.filter(|url| matches!(url.scheme(), "amqp" | "amqps") && url.host().is_some()) {
+            Some(url) if url.fragment().is_some() => {
+                self.fault(key, "has a #, which must be written %23 in user and password");
+            }
+            Some(_) => {}
+            None => self.fault(
                 key,
-                format!(
-                    "must be a URL that begins with {}://",
-                    schemes.join(":// or ")
-                ),
-            );
+                "must be a URL that begins with amqp:// or amqps://; write @ : / ? # % in user and password as %40 %3A %2F \
+                 %3F %23 %25",
+            ),
         }
         text.into()
     }
@@ -300,11 +336,11 @@ impl Reader {
     pub(super) fn build(&mut self) -> Config {
         let config = Config {
             database: Database {
-                url: self.url("database.url", &["postgres", "postgresql"]),
+                url: self.database_url("database.url"),
                 pool_size: self.number("database.pool_size", 2..=200),
             },
             amqp: Amqp {
-                url: self.url("amqp.url", &["amqp", "amqps"]),
+                url: self.amqp_url("amqp.url"),
                 prefix: self.text("amqp.prefix"),
                 prefetch: u16::try_from(self.number("amqp.prefetch", 1..=2000)).unwrap_or(500),
                 max_message_bytes: self.number("amqp.max_message_bytes", 1024..=(16 << 20)),
@@ -526,15 +562,32 @@ impl Reader {
         if let Err(fault) = KeyRing::parse(&[]).and_then(|r| r.with_legacy(encryption_key, None)) {
             self.fault("secrets.legacy_encryption_key", fault);
         }
-        if let Err(error) = config
-            .database
-            .url
-            .expose_secret()
-            .parse::<tokio_postgres::Config>()
-            && !self.faults.iter().any(|fault| fault.key == "database.url")
-        {
-            self.fault("database.url", format!("is not understood: {error}"));
+    }
+}
+
+/// What is wrong with a file, without a line of it: a secret may stand there. The parser's own words follow the lines that
+/// it shows, and quote in ticks and quotation marks.
+fn file_fault(error: &config::ConfigError) -> String {
+    let config::ConfigError::FileParse { cause, .. } = error else {
+        // No place in it is known, only that there is none, or of what type a value is.
+        let text = error.to_string();
+        let kind = text.split(['`', '"']).next().unwrap_or_default();
+        return format!("cannot be read: {}", kind.trim_end());
+    };
+    let text = cause.to_string();
+    let mut lines = text.lines();
+    let place = lines.next().and_then(|first| first.split_once(" at "));
+    let is_quote = |line: &&str| line.contains(" |") || line.trim_start().starts_with('|');
+    let words = lines.filter(|line| !line.is_empty() && !is_quote(line));
+    let kind = words
+        .last()
+        .and_then(|line| line.split(['`', '"', '\'']).next());
+    match (place, kind) {
+        (Some((_, place)), Some(kind)) => {
+            format!("is not valid TOML at {place}: {}", kind.trim_end())
         }
+        (Some((_, place)), None) => format!("is not valid TOML at {place}"),
+        (None, _) => "is not valid TOML".to_owned(),
     }
 }
 

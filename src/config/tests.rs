@@ -145,6 +145,83 @@ fn no_secret_shows_in_debug_or_faults() {
 }
 
 #[test]
+fn a_file_with_a_fault_is_told_by_place_and_kind_and_not_by_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.toml");
+    for (text, place) in [
+        ("[secrets]\nkeys = [\"k1:hunter2=\n", "line 2"),
+        ("[secrets]\nkeys = k1:hunter2\n", "line 2"),
+        ("[http]\ntoken = \"a\"\ntoken = 'hunter2'\n", "line 3"),
+        ("[http]\nhunter2 token = \"hunter2\"\n", "line 2"),
+        ("secrets = \"hunter2\"\n", "must be a section"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = Config::load(&Sources {
+            file: Some(file.clone()),
+            ..Sources::default()
+        });
+        let told = error.unwrap_err().to_string();
+        assert!(told.contains(place) && told.contains("t.toml"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn a_flag_with_a_typo_does_not_show_what_stands_in_it() {
+    let error = Config::load(&Sources {
+        flags: vec![("secrets.keys:k1:n3v3r-sh0wn".into(), "=".into())],
+        ..Sources::default()
+    });
+
+    let told = error.unwrap_err().to_string();
+    assert!(!told.contains("n3v3r"), "{told}");
+}
+
+#[test]
+fn addresses_are_taken_as_people_paste_them_or_refused_by_name() {
+    let fault = |name: &str, text: &str| match load(&[(name, text)]) {
+        Ok(_) => String::new(),
+        Err(error) => error.faults[0].fault.clone(),
+    };
+
+    for (name, text) in [
+        ("DATABASE_URL", "postgres://u:p#w@h/d\n"),
+        (
+            "DATABASE_URL",
+            "postgres://h1:5432,h2:5433/d?sslmode=verify-full",
+        ),
+        ("DATABASE_URL", "host=/run/postgresql dbname=d"),
+        ("AMQP_URL", " amqp://u:p@h/v\n"),
+    ] {
+        assert_eq!(fault(name, text), "", "{text}");
+    }
+    for (name, text, says) in [
+        ("DATABASE_URL", "postgres://u:hunter2@h:port/d", "%40"),
+        ("DATABASE_URL", "postgres:///d", "names no host"),
+        (
+            "DATABASE_URL",
+            "postgres://h/d?sslrootcert=/not/there.pem",
+            "no file",
+        ),
+        (
+            "DATABASE_URL",
+            "postgres://u:hunter2@h/d?sslkey=k",
+            "sslkey",
+        ),
+        ("AMQP_URL", "amqp://u:p@h/v#x", "%23"),
+        ("AMQP_URL", "amqp://u:hunter2#x@h/v", "%23"),
+    ] {
+        let told = fault(name, text);
+        assert!(
+            told.contains(says) && !told.contains("hunter2"),
+            "{text}: {told}"
+        );
+    }
+    let config = load(&[("AMQP_URL", "amqp://u:p@h/v\n")]).unwrap();
+    assert_eq!(config.amqp.url.expose_secret(), "amqp://u:p@h/v");
+}
+
+#[test]
 fn an_endpoint_for_analysis_needs_a_model_and_sound_surroundings() {
     let keys = |env: &[(&str, &str)]| {
         let faults = load(env).unwrap_err().faults;

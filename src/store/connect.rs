@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
@@ -15,6 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::StoreError;
 use super::session::{Session, options_of};
+use crate::config::DatabaseUrl;
 
 /// Longest a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,30 +26,40 @@ const SECOND_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often [`check_sessions`] compares: others may use the same pooler meanwhile.
 const COMPARISONS: usize = 3;
 
-/// The TLS side of connections, with the system's root certificates. Used only where `sslmode` asks for it.
-#[must_use]
-pub fn connector() -> MakeRustlsConnect {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| {
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in rustls_native_certs::load_native_certs().certs {
-            if let Err(error) = roots.add(certificate) {
-                tracing::debug!(error = %error, "skipping a root certificate of the system");
-            }
+/// The TLS side of connections. Used only where `sslmode` asks for it. Without a file of its own, the system's root
+/// certificates are trusted, which are read once.
+fn connector(file: Option<&Path>) -> Result<MakeRustlsConnect, StoreError> {
+    static SYSTEM: OnceLock<ClientConfig> = OnceLock::new();
+    let Some(file) = file else {
+        let config =
+            SYSTEM.get_or_init(|| trusting(rustls_native_certs::load_native_certs().certs));
+        return Ok(MakeRustlsConnect::new(config.clone()));
+    };
+    let certificates = rustls_native_certs::load_certs_from_paths(Some(file), None).certs;
+    if certificates.is_empty() {
+        let text = format!("sslrootcert: {} has no certificate in PEM", file.display());
+        return Err(StoreError::Unavailable(text.into()));
+    }
+    Ok(MakeRustlsConnect::new(trusting(certificates)))
+}
+
+fn trusting(certificates: Vec<CertificateDer<'static>>) -> ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates {
+        if let Err(error) = roots.add(certificate) {
+            tracing::debug!(error = %error, "skipping a root certificate");
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions();
-        let config = match builder {
-            Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
-            // The ring provider supports the default versions; were it otherwise, nothing could be trusted.
-            Err(_) => ClientConfig::builder()
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth(),
-        };
-        Arc::new(config)
-    });
-    MakeRustlsConnect::new(config.as_ref().clone())
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    match builder {
+        Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
+        // The ring provider supports the default versions; were it otherwise, nothing could be trusted.
+        Err(_) => ClientConfig::builder()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth(),
+    }
 }
 
 /// What drives a connection of this module's.
@@ -61,6 +74,7 @@ pub(super) struct Way {
     /// Of the URL: whether sessions are kept there is asked once in a process.
     address: u64,
     config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
     /// `name = value` of the URL's `options`, in its order.
     options: Vec<(String, String)>,
 }
@@ -73,7 +87,9 @@ impl Way {
     /// # Errors
     /// [`StoreError::Unavailable`] where the URL is not understood.
     pub(super) fn to(url: &SecretString, name: &str) -> Result<Self, StoreError> {
-        let mut config: tokio_postgres::Config = url.expose_secret().parse()?;
+        let given = DatabaseUrl::parse(url.expose_secret())
+            .map_err(|fault| StoreError::Unavailable(format!("database.url {fault}").into()))?;
+        let mut config: tokio_postgres::Config = given.driver.expose_secret().parse()?;
         let local = config.get_hosts().iter().all(|host| match host {
             Host::Tcp(name) => {
                 name == "localhost"
@@ -102,6 +118,7 @@ impl Way {
         Ok(Self {
             address: hasher.finish(),
             config,
+            tls: connector(given.root_certificates.as_deref())?,
             options,
         })
     }
@@ -111,9 +128,15 @@ impl Way {
         &self.config
     }
 
+    /// The TLS side of its connections.
+    pub(super) fn tls(&self) -> MakeRustlsConnect {
+        self.tls.clone()
+    }
+
     /// Logs in and sets nothing: the session is as the server and the role have it. Nothing drives the connection yet.
     pub(super) async fn open(&self) -> Result<(Client, Connection), StoreError> {
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT * 2, self.config.connect(connector()));
+        let connected =
+            tokio::time::timeout(CONNECT_TIMEOUT * 2, self.config.connect(self.tls.clone()));
         Ok(connected
             .await
             .map_err(|_| StoreError::Timeout(CONNECT_TIMEOUT * 2))??)
@@ -321,8 +344,16 @@ pub async fn create_database(url: &SecretString) -> Result<(), StoreError> {
         .await?;
     if there.is_none() {
         let quoted = name.replace('"', "\"\"");
+        let usual =
+            "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'template1'";
+        let row = client.query_opt(usual, &[]).await?;
+        // Where the server makes others by default, the locale may not fit: C fits all.
+        let encoding = match row.map(|row| row.get::<_, String>(0)).as_deref() {
+            Some("UTF8") | None => "",
+            Some(_) => " TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'",
+        };
         client
-            .batch_execute(&format!("CREATE DATABASE \"{quoted}\""))
+            .batch_execute(&format!("CREATE DATABASE \"{quoted}\"{encoding}"))
             .await?;
     }
     drop(client);

@@ -44,7 +44,7 @@ use secrecy::SecretString;
 
 pub use circuits::{CircuitChange, CircuitTally};
 pub use claim::Claimed;
-pub use connect::{connect, connector, create_database};
+pub use connect::{connect, create_database};
 pub use dead_letters::{DeadLetter, DeadLetterRow};
 pub use effect::LedgerChange;
 pub use enqueue::{ArrivalOrder, Capacities, Enqueue, Enqueued, NewCommand, Phase2, Repeat};
@@ -195,7 +195,7 @@ impl Store {
 fn pool(way: &Way, session: Session, size: usize, wait: Duration) -> Result<Pool, StoreError> {
     let manager = Manager::from_config(
         way.config().clone(),
-        connector(),
+        way.tls(),
         ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         },

@@ -42,6 +42,14 @@ async fn broker_and_database_are_reached_over_tls_with_a_certificate_that_is_kno
 
     let file = world.marker("authority.pem");
     authority.write(&file);
+    // As libpq is told of an authority, for the database alone.
+    let root = format!("sslmode=verify-full&sslrootcert={}", file.display());
+    url.set_query(Some(&root));
+    world.set("DATABASE_URL", url.as_str());
+    let status = output(&world.environment(), &["migrate", "status"]);
+    assert!(status.status.success(), "{status:?}");
+    url.set_query(Some("sslmode=require"));
+    world.set("DATABASE_URL", url.as_str());
     world.set("SSL_CERT_FILE", file.to_str().unwrap());
     let worker = world.worker().await;
     let (create, _) = world.create("Behind TLS").await;
