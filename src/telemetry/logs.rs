@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How log lines look.
@@ -135,7 +136,7 @@ pub fn init(format: Option<LogFormat>, filter: Option<&str>) {
         LogFormat::Json
     });
     // lapin logs every lost connection as an error of its own; ours say what it means.
-    let filter = EnvFilter::new(filter.unwrap_or("warn,ticketwire=info,lapin=off"));
+    let filter = EnvFilter::new(capped(filter.unwrap_or("warn,ticketwire=info,lapin=off")));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(Lines(Sink::now))
@@ -159,9 +160,65 @@ pub fn init(format: Option<LogFormat>, filter: Option<&str>) {
     }));
 }
 
+/// A filter whose bare `debug` or `trace` is meant of this program: at those levels the drivers log what they send, parameters
+/// of statements and frames with secrets among it. A driver that is named is shown as asked for.
+fn capped(filter: &str) -> String {
+    let directive = |text: &str| match text.trim().parse::<LevelFilter>() {
+        Ok(level) if level > LevelFilter::INFO => format!("info,ticketwire={level}"),
+        Ok(_) | Err(_) => text.to_owned(),
+    };
+    // As EnvFilter separates them.
+    filter
+        .split(',')
+        .map(directive)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    #[test]
+    fn a_filter_of_one_level_opens_this_program_and_no_driver() {
+        static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+        struct Kept;
+        impl Write for Kept {
+            fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+                LINES.lock().unwrap().extend_from_slice(line);
+                Ok(line.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let said = |filter: &str| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_env_filter(EnvFilter::new(capped(filter)))
+                .with_writer(Lines(|| Kept))
+                .finish();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::trace!(target: "ticketwire::store", "ours");
+                tracing::debug!(target: "tokio_postgres::query", "parameters");
+                tracing::info!(target: "rustls", "informed");
+            });
+            String::from_utf8(std::mem::take(&mut LINES.lock().unwrap())).unwrap()
+        };
+
+        for (filter, ours, driver, other) in [
+            ("trace", true, false, true),
+            ("TRACE,rustls=warn", true, false, false),
+            ("debug", false, false, true),
+            ("trace,tokio_postgres=debug", true, true, true),
+            ("warn,ticketwire=trace", true, false, false),
+        ] {
+            let lines = said(filter);
+            let found = ["ours", "parameters", "informed"].map(|word| lines.contains(word));
+            assert_eq!(found, [ours, driver, other], "{filter}: {lines}");
+        }
+    }
 
     struct Stars;
 
