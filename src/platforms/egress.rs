@@ -183,56 +183,78 @@ fn is_public(address: IpAddr) -> bool {
 /// Source: learn.microsoft.com, "What is IP address 168.63.129.16?".
 const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
-/// By the IANA registry of special-purpose addresses.
+/// IPv4 networks that are no place for a platform. "IANA IPv4 Special-Purpose Address Registry" (iana.org), read at its update of 2020-09-04;
+/// those that are globally reachable are anycast services of somebody's own network, and refused, too. Multicast is
+/// from "IPv4 Multicast Address Space Registry".
+const SPECIAL_V4: [(Ipv4Addr, u8); 18] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8),       // this network
+    (Ipv4Addr::new(10, 0, 0, 0), 8),      // private use
+    (Ipv4Addr::new(100, 64, 0, 0), 10),   // shared address space
+    (Ipv4Addr::new(127, 0, 0, 0), 8),     // loopback
+    (Ipv4Addr::new(169, 254, 0, 0), 16),  // link local
+    (Ipv4Addr::new(172, 16, 0, 0), 12),   // private use
+    (Ipv4Addr::new(192, 0, 0, 0), 24),    // IETF protocol assignments
+    (Ipv4Addr::new(192, 0, 2, 0), 24),    // documentation
+    (Ipv4Addr::new(192, 31, 196, 0), 24), // AS112
+    (Ipv4Addr::new(192, 52, 193, 0), 24), // AMT
+    (Ipv4Addr::new(192, 88, 99, 0), 24),  // 6to4 relay anycast, deprecated
+    (Ipv4Addr::new(192, 168, 0, 0), 16),  // private use
+    (Ipv4Addr::new(192, 175, 48, 0), 24), // direct delegation AS112
+    (Ipv4Addr::new(198, 18, 0, 0), 15),   // benchmarking
+    (Ipv4Addr::new(198, 51, 100, 0), 24), // documentation
+    (Ipv4Addr::new(203, 0, 113, 0), 24),  // documentation
+    (Ipv4Addr::new(224, 0, 0, 0), 4),     // multicast
+    (Ipv4Addr::new(240, 0, 0, 0), 4),     // reserved, and limited broadcast
+];
+
+/// What of IPv6 is handed out to the world: "IANA IPv6 Address Space" (iana.org). All else is refused without being named.
+const GLOBAL_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+
+/// What of that is special: "IANA IPv6 Special-Purpose Address Registry" (iana.org), last updated 2024-10-22, and RFC 9780.
+const SPECIAL_V6: [(Ipv6Addr, u8); 4] = [
+    // IETF protocol assignments: Teredo, benchmarking, AMT, AS112, ORCHID, drone identities.
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    // Documentation.
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
+    // Direct delegation AS112.
+    (Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0), 48),
+    // Documentation (RFC 9637).
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+];
+
+/// Prefixes before an IPv4 address, which decides: mapped, IPv4-translated (RFC 2765), NAT64 (RFC 6052), each of 96 bits.
+const BEFORE_V4: [[u16; 6]; 3] = [
+    [0, 0, 0, 0, 0, 0xffff],
+    [0, 0, 0, 0, 0xffff, 0],
+    [0x64, 0xff9b, 0, 0, 0, 0],
+];
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    if address == AZURE_PLATFORM {
-        return false;
-    }
-    let [a, b, c, _] = address.octets();
-    !(a == 0
-        || a == 10
-        || a == 127
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 169 && b == 254)
-        || (a == 172 && (16..32).contains(&b))
-        || (a == 192 && b == 168)
-        || (a == 192 && b == 0 && (c == 0 || c == 2))
-        || (a == 192 && b == 88 && c == 99)
-        || (a == 198 && (b == 18 || b == 19))
-        || (a == 198 && b == 51 && c == 100)
-        || (a == 203 && b == 0 && c == 113)
-        || a >= 224)
+    let bits = address.to_bits();
+    let is_in = |(network, length): &(Ipv4Addr, u8)| {
+        (bits ^ network.to_bits()).leading_zeros() >= u32::from(*length)
+    };
+    address != AZURE_PLATFORM && !SPECIAL_V4.iter().any(is_in)
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let s = address.segments();
-    // Addresses that carry an IPv4 address lead where that leads.
-    if let Some(mapped) = address.to_ipv4_mapped() {
-        return is_public_v4(mapped);
-    }
+    let [a, b, c, d, e, f, g, h] = address.segments();
     let embedded = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         Ipv4Addr::new(a, b, c, d)
     };
-    if s[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
-        return is_public_v4(embedded(s[6], s[7]));
+    if BEFORE_V4.contains(&[a, b, c, d, e, f]) {
+        return is_public_v4(embedded(g, h));
     }
-    // IPv4-translated, RFC 2765.
-    if s[..6] == [0, 0, 0, 0, 0xffff, 0] {
-        return is_public_v4(embedded(s[6], s[7]));
+    // 6to4 (RFC 3056).
+    if a == 0x2002 {
+        return is_public_v4(embedded(b, c));
     }
-    if s[0] == 0x2002 {
-        return is_public_v4(embedded(s[1], s[2]));
-    }
-    !(s[..7] == [0; 7]
-        || s[..4] == [0x100, 0, 0, 0]
-        || (s[0] == 0x2001 && s[1] == 0)
-        || (s[0] == 0x2001 && s[1] == 0xdb8)
-        || s[..6] == [0; 6]
-        || (s[0] & 0xfe00) == 0xfc00
-        || (s[0] & 0xffc0) == 0xfe80
-        || (s[0] & 0xffc0) == 0xfec0
-        || (s[0] & 0xff00) == 0xff00)
+    let bits = address.to_bits();
+    let is_in = |(network, length): &(Ipv6Addr, u8)| {
+        (bits ^ network.to_bits()).leading_zeros() >= u32::from(*length)
+    };
+    is_in(&GLOBAL_V6) && !SPECIAL_V6.iter().any(is_in)
 }
 
 #[cfg(test)]
@@ -279,6 +301,24 @@ mod tests {
             "fec0::1",
             "ff02::1",
             "::127.0.0.1",
+            "192.0.0.9",
+            "192.31.196.1",
+            "192.52.193.1",
+            "192.175.48.1",
+            "64:ff9b:1::1",
+            "100:0:0:1::1",
+            "2001:2::1",
+            "2001:3::1",
+            "2001:1ff::1",
+            "2620:4f:8000::1",
+            "3fff::1",
+            "3fff:fff:ffff::1",
+            "5f00::1",
+            "4000::1",
+            "1000::1",
+            "e000::1",
+            "2002:a00:1::1",
+            "64:ff9b::a00:1",
         ];
         let allowed = [
             "1.1.1.1",
@@ -287,6 +327,15 @@ mod tests {
             "198.20.0.1",
             "2606:4700::1111",
             "::ffff:1.1.1.1",
+            "192.0.1.1",
+            "192.88.98.1",
+            "223.255.255.255",
+            "2001:200::1",
+            "2001:db7::1",
+            "2a00:1450::1",
+            "3ffe::1",
+            "64:ff9b::101:101",
+            "2002:101:101::1",
         ];
 
         for text in refused {
