@@ -15,7 +15,7 @@ use super::ticket::{
     self, TicketAiCreate, TicketAssign, TicketAttach, TicketComment, TicketCreate, TicketSetStatus,
     TicketUpdate,
 };
-use super::{CommandType, Faults, Fields, TicketSearch};
+use super::{Attachment, CommandType, Faults, Fields, TicketSearch};
 use crate::domain::{CommandId, IntegrationId, TicketId};
 
 /// A command's data, validated.
@@ -215,6 +215,17 @@ impl Command {
             Self::Read(ReadCommand::Route(query)) => query.ticket_id,
             Self::Read(ReadCommand::Ticket(ticket)) => Some(*ticket),
             Self::Admin(_) | Self::Read(_) | Self::Unsupported(_) => None,
+        }
+    }
+
+    /// Its files.
+    #[must_use]
+    pub fn attachments(&self) -> &[Attachment] {
+        match self {
+            Self::Ticket(TicketCommand::Create(create)) => &create.attachments,
+            Self::Ticket(TicketCommand::AiCreate(create)) => &create.attachments,
+            Self::Ticket(TicketCommand::Attach(attach)) => &attach.attachments,
+            Self::Ticket(_) | Self::Admin(_) | Self::Read(_) | Self::Unsupported(_) => &[],
         }
     }
 

@@ -148,6 +148,7 @@ pub(in crate::pipeline) fn untouched(job: &Job, state: CommandState) -> Settleme
         events: Vec::new(),
         ticket_insert: None,
         ticket_change: None,
+        forgets_files: false,
         report: None,
     }
 }

@@ -25,6 +25,7 @@ mod doctor;
 mod erase;
 mod faults;
 mod foreign;
+mod forgotten;
 mod keys;
 mod kill_loop;
 mod legacy;

@@ -58,6 +58,8 @@ pub(super) struct Following {
     tickets: Vec<Uuid>,
     finished: Vec<Uuid>,
     parents: Vec<Uuid>,
+    /// Whose files are forgotten.
+    forgetting: Vec<Uuid>,
 }
 
 impl Following {
@@ -70,6 +72,10 @@ impl Following {
             finished: finished().map(|s| s.id.uuid()).collect(),
             parents: finished()
                 .filter_map(|s| s.parent.map(CommandId::uuid))
+                .collect(),
+            forgetting: finished()
+                .filter(|s| s.forgets_files)
+                .map(|s| s.id.uuid())
                 .collect(),
         }
     }
@@ -88,7 +94,7 @@ impl Following {
         let after = Self::prepare(client).await?;
         let params: Params<'_, 4> = [&self.organizations, &self.tickets, &self.finished, &owner];
         let parent_params: Params<'_, 1> = [&self.parents];
-        let (followed, woken) = futures_util::join!(
+        let (followed, woken, forgotten) = futures_util::join!(
             async {
                 if self.tickets.is_empty() && self.finished.is_empty() {
                     return Ok(Vec::new());
@@ -100,9 +106,16 @@ impl Following {
                     return Ok(0);
                 }
                 client.execute(WAKE_PARENTS, &parent_params).await
+            },
+            async {
+                if self.forgetting.is_empty() {
+                    return Ok(0);
+                }
+                client.execute(FORGET_FILES, &[&self.forgetting]).await
             }
         );
         woken?;
+        forgotten?;
         let followed = followed?;
         Ok(Followed {
             replies: followed.iter().filter_map(read_reply).collect(),
@@ -115,6 +128,14 @@ impl Following {
 const WAKE_PARENTS: &str = "UPDATE commands p SET due_at = now(), retry_at = now() \
      WHERE p.id = ANY($1) AND p.state = 'deferred' AND p.due_at IS NOT NULL AND NOT EXISTS \
      (SELECT FROM commands c WHERE c.parent = p.id AND c.state IN ('pending', 'running', 'deferred'))";
+
+/// What a command that has succeeded keeps of its files: names, and addresses without their query, which may be a
+/// signature that still opens the file.
+const FORGET_FILES: &str = "UPDATE commands SET data = jsonb_set(data::jsonb, '{attachments}', \
+     (SELECT jsonb_agg((file - 'content_base64') || CASE WHEN file ? 'url' \
+        THEN jsonb_build_object('url', split_part(file ->> 'url', '?', 1)) ELSE '{}' END ORDER BY number) \
+      FROM jsonb_array_elements(data::jsonb -> 'attachments') WITH ORDINALITY AS f (file, number)))::text \
+     WHERE id = ANY($1) AND state = 'succeeded' AND jsonb_typeof(data::jsonb -> 'attachments') = 'array'";
 
 /// Turns and callers, in one round trip.
 const AFTER: &str = concat!(

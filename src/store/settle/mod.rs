@@ -66,6 +66,8 @@ pub struct Settlement {
     pub ticket_insert: Option<Box<TicketInsert>>,
     /// What it changes of the ticket's row.
     pub ticket_change: Option<Box<TicketChange>>,
+    /// Whether its files are forgotten: it has succeeded, and nothing reads them any more.
+    pub forgets_files: bool,
     /// What is counted once it is committed; `None` where nothing came out.
     pub report: Option<Report>,
 }

@@ -121,6 +121,7 @@ impl Run<'_> {
             events,
             ticket_insert: self.ticket_insert(outcome, receipt),
             ticket_change: is_success.then(|| self.ticket_change(receipt)).flatten(),
+            forgets_files: is_success && !self.job.command.attachments().is_empty(),
             report: Some(self.report(outcome)),
             ..untouched(&self.job, state)
         }
