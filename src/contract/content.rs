@@ -106,7 +106,100 @@ pub fn structured<'a>(raw: &RawMessage<'a>, bytes_max: usize) -> Cow<'a, [u8]> {
             Err(_) => raw.body.into(),
         };
     }
-    plain(raw, bytes_max).unwrap_or(Cow::Borrowed(raw.body))
+    match plain(raw, bytes_max) {
+        Ok(body) => match mended(&body) {
+            Some(mended) => mended.into(),
+            None => body,
+        },
+        Err(_) => Cow::Borrowed(raw.body),
+    }
+}
+
+/// The attributes that tell which command a message is.
+const TELLING: [&str; 3] = ["id", "organizationid", "type"];
+
+/// What a message that cannot be read says of itself all the same, by attribute: up to where it can be read.
+pub(super) fn glimpse(raw: &RawMessage<'_>, bytes_max: usize) -> Vec<(&'static str, String)> {
+    if let Some(attributes) = binary(raw) {
+        let text = |name: &'static str| Some((name, attributes.get(name)?.as_str()?.to_owned()));
+        return TELLING.into_iter().filter_map(text).collect();
+    }
+    let body = plain(raw, bytes_max).unwrap_or(Cow::Borrowed(raw.body));
+    outermost(&body)
+}
+
+/// The telling members of the outermost object, read from left to right as far as it is one.
+fn outermost(body: &[u8]) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let (mut depth, mut key, mut at) = (0usize, None, 0);
+    while let Some(&byte) = body.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' => key = None,
+            b'"' => {
+                let rest = body.get(at..).unwrap_or_default();
+                let Some(end) = end_of_text(rest) else { break };
+                let text = rest.get(..end).unwrap_or_default();
+                at += end + 1;
+                match key.take() {
+                    _ if depth != 1 => {}
+                    Some(name) => found.extend(
+                        String::from_utf8(text.to_vec())
+                            .ok()
+                            .map(|text| (name, text)),
+                    ),
+                    None => key = TELLING.into_iter().find(|name| name.as_bytes() == text),
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Where a text ends whose first quotation mark is read.
+fn end_of_text(rest: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match rest.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The body with U+FFFD in the place of each surrogate without its other half, as a program leaves it that cuts a text
+/// between the two; `None` where there is none.
+fn mended(body: &[u8]) -> Option<Vec<u8>> {
+    let unit = |at: usize| {
+        let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut made = Vec::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(&byte) = body.get(at) {
+        if byte != b'\\' {
+            at += 1;
+            continue;
+        }
+        match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
+            (Some(0xd800..=0xdfff), _) => {
+                made.extend_from_slice(body.get(copied..at).unwrap_or_default());
+                made.extend_from_slice(b"\\ufffd");
+                at += 6;
+                copied = at;
+            }
+            (Some(_) | None, _) => at += 2,
+        }
+    }
+    (copied > 0).then(|| {
+        made.extend_from_slice(body.get(copied..).unwrap_or_default());
+        made
+    })
 }
 
 /// The body as text: unpacked, and without its mark.
@@ -186,7 +279,12 @@ fn with_data(
 }
 
 fn parsed(body: &[u8]) -> Result<Value, Unreadable> {
-    serde_json::from_slice(body).map_err(|error| ("message", message_fault(&error)))
+    serde_json::from_slice(body)
+        .or_else(|error| {
+            let mended = mended(body).ok_or(error)?;
+            serde_json::from_slice(&mended)
+        })
+        .map_err(|error| ("message", message_fault(&error)))
 }
 
 fn content_type<'a>(raw: &RawMessage<'a>) -> Option<&'a str> {
@@ -205,8 +303,15 @@ fn is_json(content_type: &str) -> bool {
 }
 
 fn message_fault(error: &serde_json::Error) -> String {
-    if error.to_string().starts_with("recursion limit exceeded") {
+    let text = error.to_string();
+    if text.starts_with("recursion limit exceeded") {
         return "is nested deeper than 127 levels".into();
+    }
+    if text.starts_with("number out of range") {
+        let (line, column) = (error.line(), error.column());
+        return format!(
+            "has a number that is too large, at line {line} column {column}; send it as text"
+        );
     }
     if error.is_eof() {
         return format!("is not valid JSON: it {}", json_fault(error));
@@ -283,6 +388,77 @@ mod tests {
         let (field, fault) = object(&other, LIMIT).unwrap_err();
         assert_eq!(field, "content_encoding");
         assert!(fault.contains("gzip"), "{fault}");
+    }
+
+    #[test]
+    fn half_a_character_is_replaced_and_nothing_else() {
+        let read = |body: &str| {
+            let raw = RawMessage {
+                body: body.as_bytes(),
+                ..RawMessage::default()
+            };
+            let read = object(&raw, LIMIT).unwrap();
+            let kept: Value = serde_json::from_slice(&structured(&raw, LIMIT)).unwrap();
+            assert_eq!(kept, Value::Object(read.clone()));
+            read["a"].as_str().unwrap().to_owned()
+        };
+
+        for (body, text) in [
+            (r#"{"a":"x\ud83d"}"#, "x\u{fffd}"),
+            (r#"{"a":"\ude00y"}"#, "\u{fffd}y"),
+            (r#"{"a":"\ud83d\ud83d\ude00"}"#, "\u{fffd}😀"),
+            (r#"{"a":"\uD83D\uDE00"}"#, "😀"),
+            (r#"{"a":"\ud83d\u0041"}"#, "\u{fffd}A"),
+            (r#"{"a":"\\ud83d"}"#, "\\ud83d"),
+            (r#"{"a":"\\\ud83d\\"}"#, "\\\u{fffd}\\"),
+        ] {
+            assert_eq!(read(body), text, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_still_says_which_command_it_is() {
+        let seen = |body: &str| {
+            let raw = RawMessage {
+                body: body.as_bytes(),
+                ..RawMessage::default()
+            };
+            assert!(object(&raw, LIMIT).is_err());
+            glimpse(&raw, LIMIT)
+        };
+        let id = ("id", "x".to_owned());
+
+        assert_eq!(
+            seen(r#"{"id": "x", "data": {"title": "cut o"#),
+            [id.clone()]
+        );
+        assert_eq!(
+            seen(r#"{"data": {"id": "y", "n": 1e400}, "source": "id", "type" : "t", "id" : "x"}"#),
+            [("type", "t".to_owned()), id.clone()]
+        );
+        assert_eq!(seen(r#"{"id": ["z"], "id": "x",,}"#), [id]);
+        for body in [
+            "",
+            "\"",
+            "[[{{",
+            r#"{"id": 7, "x": "id": }"#,
+            r#"{"id": "x\"#,
+        ] {
+            assert_eq!(seen(body), [], "{body}");
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_all_others_is_named() {
+        let raw = RawMessage {
+            body: b"{\"a\":1e400}",
+            ..RawMessage::default()
+        };
+
+        let (field, fault) = object(&raw, LIMIT).unwrap_err();
+
+        assert_eq!(field, "message");
+        assert!(fault.contains("number that is too large"), "{fault}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::content::{self, RawMessage};
 use super::fields::{TIME, kind, time_of};
-use super::{Command, CommandType, Faults, Fields};
+use super::{Command, CommandType, Faults, Fields, numbers};
 use crate::domain::{CommandId, ErrorCode, Failure, MASK, OrganizationId, shown};
 
 /// W3C trace context, handed through to the events.
@@ -40,6 +40,8 @@ pub struct Envelope {
     pub correlation_id: Option<String>,
     /// The data as JSON with its members sorted, for storing (after sealing) and for comparing repeats.
     pub data: String,
+    /// The same with its numbers by value, where they were written in another way.
+    pub canonical: Option<String>,
     /// The data, validated.
     pub command: Command,
 }
@@ -85,6 +87,7 @@ impl Envelope {
         let attributes = match read {
             Ok(attributes) => attributes,
             Err((field, fault)) => {
+                known.glimpse(raw, body_bytes_max);
                 let faults = Faults::from([(field.to_owned(), fault)]);
                 return Err(known.reject(raw, ErrorCode::InvalidCommand, faults));
             }
@@ -93,7 +96,13 @@ impl Envelope {
         let read = Attributes::read(Fields::new(attributes, &mut faults), &mut known, raw);
         let command_type = read.command_type.known();
         let mut parsed = None;
+        let mut canonical = None;
         if let (Some(command_type), Some(data)) = (command_type, read.data) {
+            for field in numbers::inexact(&data) {
+                let fault = "is a number that cannot be kept exactly; send it as text";
+                faults.insert(field, fault.into());
+            }
+            canonical = numbers::canonical_members(&data).map(|map| Value::Object(map).to_string());
             match serde_json::to_string(&data) {
                 Ok(text) => {
                     let command = Command::parse(command_type, data, &mut faults);
@@ -118,6 +127,7 @@ impl Envelope {
                     reply_to: known.reply_to,
                     correlation_id: known.correlation_id,
                     data,
+                    canonical,
                     command,
                 })
             }
@@ -200,6 +210,19 @@ impl Known {
             return Err(("reply_to", fault.into()));
         }
         Ok(())
+    }
+
+    /// What a message says of itself that cannot be read as a whole: its sender finds the command by its id.
+    fn glimpse(&mut self, raw: &RawMessage<'_>, body_bytes_max: usize) {
+        for (name, text) in content::glimpse(raw, body_bytes_max) {
+            match name {
+                "id" => self.id = CommandId::parse(&text),
+                "organizationid" => self.organization_id = OrganizationId::parse(&text),
+                _ => {
+                    self.command_type = CommandType::parse(&text).map(|known| known.as_str().into())
+                }
+            }
+        }
     }
 
     fn reject(self, raw: &RawMessage<'_>, code: ErrorCode, fields: Faults) -> Box<Rejection> {

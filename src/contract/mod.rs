@@ -14,6 +14,7 @@ mod integration;
 mod integration_update;
 mod json;
 mod notice;
+mod numbers;
 mod query;
 mod readers;
 pub mod schema;
@@ -34,6 +35,7 @@ pub use integration::{IntegrationCreate, IntegrationSetEnabled, IntegrationSync,
 pub use integration_update::{IntegrationUpdate, PlainChanges};
 pub use json::json_text;
 pub use notice::{Notice, Subject, notice, transition_notices};
+pub use numbers::{canonical, canonical_members};
 pub use query::{IntegrationFields, IntegrationList, ListPosition, RouteQuery};
 pub use ticket::{
     TicketAiCreate, TicketAssign, TicketAttach, TicketComment, TicketCreate, TicketSetStatus,

@@ -63,6 +63,25 @@ fn cases(world: &World) -> Vec<Case> {
         invalid,
         ("message", "nested deeper than 127"),
     );
+    let with_number = |digits: &str| {
+        let number = format!("\"description\":\"d\",\"custom_fields\":{{\"n\":{digits}}}");
+        let text = sound().to_string();
+        let changed = text.replace("\"description\":\"d\"", &number);
+        assert_ne!(changed, text);
+        Message::new("ticket.create", changed)
+    };
+    raw(
+        "a number beyond all others",
+        with_number("1e400"),
+        invalid,
+        ("message", "number that is too large"),
+    );
+    raw(
+        "a number of more than 64 bits",
+        with_number("12345678901234567890123"),
+        invalid,
+        ("custom_fields.n", "send it as text"),
+    );
     let large = format!("\"{}\"", "x".repeat(1_048_577));
     raw(
         "oversized",

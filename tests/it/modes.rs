@@ -108,6 +108,40 @@ async fn the_same_command_in_another_mode_is_a_repeat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_may_write_its_numbers_in_another_way_and_a_text_may_be_cut_within_a_character() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (id, mut command) = create(&world, "Cut TITLE");
+    command["data"]["custom_fields"] = json!({ "n": 1, "list": [-2, 0.5] });
+    let first = command.to_string().replace("TITLE", "\\ud83d");
+    let again = first
+        .replace("\"n\":1", "\"n\":1.0")
+        .replace("[-2,0.5]", "[-2.0,5e-1]");
+    assert_ne!(first, again);
+    let (cut, other) = create(&world, "Never");
+    let torn = &other.to_string()[..other.to_string().len() - 3];
+
+    for body in [&*first, &*again, torn] {
+        world.send(&[Message::new("ticket.create", body)]).await;
+    }
+
+    world.succeeds(id).await;
+    let event = world.outcome(cut).await;
+    assert_eq!(event["data"]["outcome"], "rejected", "{event:#}");
+    assert_eq!(
+        event["organizationid"],
+        world.organization.to_string(),
+        "{event:#}"
+    );
+    world.quiet().await;
+    assert_eq!(world.jira().issues.len(), 1);
+    let title = world.text("SELECT title FROM tickets", &[]).await;
+    assert_eq!(title.as_deref(), Some("Cut \u{fffd}"));
+    assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 1);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_unpacked_is_rejected_and_what_can_be_is_kept_readable() {
     let world = World::new().await;
     let worker = world.worker().await;

@@ -12,8 +12,11 @@ use crate::domain::IntegrationId;
 use crate::pipeline::context::Core;
 use crate::pipeline::lane::lane_of_type;
 use crate::platforms;
-use crate::secrets::{Binding, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER, mask_members};
+use crate::secrets::{Binding, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER, mask, mask_members};
 use crate::store::NewCommand;
+
+/// Members of `webhook.received` in which a platform's tokens and signatures stand.
+const HOOK_MEMBERS: [&str; 3] = ["headers", "body", "query"];
 
 /// A delivery, parsed once.
 pub(in crate::pipeline) struct Arrival {
@@ -157,6 +160,17 @@ fn secret_of(envelope: &Envelope) -> Option<IntegrationId> {
 /// command may have come before under another one. Takes the data out of the envelope.
 fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
     let data = std::mem::take(&mut envelope.data);
+    let (stored, mut digests) = seal_one(ring, envelope, &data);
+    // As it was written is how an earlier version compared it.
+    if let Some(canonical) = envelope.canonical.take() {
+        let (_, by_value) = seal_one(ring, envelope, &canonical);
+        digests.splice(0..0, by_value);
+    }
+    (stored.unwrap_or(data), digests)
+}
+
+/// The same of one way to write it; `None` where it may be stored as it came.
+fn seal_one(ring: &KeyRing, envelope: &Envelope, data: &str) -> (Option<String>, Vec<Vec<u8>>) {
     let digest_of = |data: &str| {
         Sha256::new()
             .chain_update(envelope.command_type.as_str())
@@ -167,24 +181,36 @@ fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
             .to_vec()
     };
     if let Some(id) = secret_of(envelope) {
-        let (stored, compared) = seal_members(ring, envelope, id, &data);
+        let (stored, compared) = seal_members(ring, envelope, id, data);
         let digests = compared.iter().map(|text| digest_of(text));
-        return (stored, digests.collect());
+        return (Some(stored), digests.collect());
     }
+    let without = |hide: &dyn Fn(&mut Map<String, Value>)| {
+        let mut map: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
+        hide(&mut map);
+        Value::Object(map).to_string()
+    };
     match &envelope.command {
         // It fails, so its secrets are not needed any more; they are not kept.
         Command::Unsupported(_) => {
-            let mut map: Map<String, Value> = serde_json::from_str(&data).unwrap_or_default();
-            mask_members(&mut map);
-            let masked = Value::Object(map).to_string();
-            let keyed = keyed_hashes(ring, &data);
+            let masked = without(&|map| {
+                mask_members(map);
+                for member in HOOK_MEMBERS {
+                    if let Some(value) = map.get_mut(member) {
+                        *value = mask(value);
+                    }
+                }
+            });
+            let keyed = keyed_hashes(ring, data);
             let digests = keyed.iter().map(|hash| digest_of(&(masked.clone() + hash)));
-            (masked.clone(), digests.collect())
+            (Some(masked.clone()), digests.collect())
         }
-        Command::Ticket(_) | Command::Admin(_) | Command::Read(_) => {
-            let digest = digest_of(&data);
-            (data, vec![digest])
+        // Whatever a test is given, it is not used; so it is not kept.
+        Command::Admin(AdminCommand::TestIntegration(_)) => {
+            let stored = without(&|map| drop(map.remove("test_data")));
+            (Some(stored), vec![digest_of(data)])
         }
+        Command::Ticket(_) | Command::Admin(_) | Command::Read(_) => (None, vec![digest_of(data)]),
     }
 }
 
