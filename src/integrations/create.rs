@@ -6,7 +6,7 @@ use super::credentials::Opened;
 use super::{Planned, known, refuse_faults, with_warnings};
 use crate::contract::IntegrationCreate;
 use crate::domain::{Failure, Integration, IntegrationId, IntegrationStatus, OrganizationId};
-use crate::platforms::{self, Descriptor, Given};
+use crate::platforms::{self, Descriptor, EgressPolicy, Given};
 use crate::secrets::KeyRing;
 use crate::store::{LedgerChange, NewIntegration};
 
@@ -19,6 +19,7 @@ use crate::store::{LedgerChange, NewIntegration};
 /// that opens or seals the credentials; `validation_failed` with every fault at once, by field.
 pub fn create(
     ring: &KeyRing,
+    egress: &EgressPolicy,
     organization_id: OrganizationId,
     id: IntegrationId,
     create: &IntegrationCreate,
@@ -37,6 +38,7 @@ pub fn create(
         credentials: true,
         settings: &new.settings,
         base_url: true,
+        egress: Some(egress),
     };
     let mut faults = platforms::faults(descriptor, &row, &opened.members, &given);
     faults.extend(platforms::version_fault(&row));

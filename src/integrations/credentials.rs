@@ -202,6 +202,7 @@ pub fn connect(ring: &KeyRing, row: &Integration) -> Result<Arc<Driver>, Failure
                     credentials: false,
                     settings: &Map::new(),
                     base_url: false,
+                    egress: None,
                 };
                 // What the adapter itself said was cleaned of secrets, and goes first.
                 let mut faults: BTreeMap<String, String> = fields.clone();

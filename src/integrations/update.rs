@@ -9,7 +9,7 @@ use super::credentials::{Opened, open_credentials};
 use super::{Door, Planned, known, refuse_faults, with_warnings};
 use crate::contract::IntegrationUpdate;
 use crate::domain::{ErrorCode, Failure, Integration, LifeEvent, Platform};
-use crate::platforms::{self, Given};
+use crate::platforms::{self, EgressPolicy, Given};
 use crate::secrets::KeyRing;
 use crate::store::{IntegrationWrite, LedgerChange, StateChange};
 
@@ -22,6 +22,7 @@ use crate::store::{IntegrationWrite, LedgerChange, StateChange};
 /// `unsupported_platform` where there is no adapter for what changes.
 pub fn update(
     ring: &KeyRing,
+    egress: &EgressPolicy,
     row: &Integration,
     change: &IntegrationUpdate,
     door: Door,
@@ -41,7 +42,7 @@ pub fn update(
             ..door.change(row, LifeEvent::Renew, None, Some("integration.update"))
         },
     };
-    let warnings = recheck(ring, row, change, &mut write)?;
+    let warnings = recheck(ring, egress, row, change, &mut write)?;
     let events = &mut write.transit.events;
     if write.credentials_sealed.is_some() {
         events.push(LifeEvent::NewCredentials);
@@ -77,6 +78,7 @@ pub fn update(
 /// from, it is built from what would then be stored. Returns the warnings.
 fn recheck(
     ring: &KeyRing,
+    egress: &EgressPolicy,
     row: &Integration,
     change: &IntegrationUpdate,
     write: &mut IntegrationWrite,
@@ -106,6 +108,7 @@ fn recheck(
         credentials: change.credentials.is_some(),
         settings: &settings,
         base_url: change.base_url.is_some(),
+        egress: Some(egress),
     };
     let Some(credentials) = &change.credentials else {
         // What is stored goes nowhere that it was not given for.

@@ -12,11 +12,14 @@ use url::Url;
 
 use super::misplaced::{address_fault, is_secret_name, squeezed};
 use super::{
-    BaseUrl, Descriptor, ErrorClass, Member, Mode, ON_AUTH_FAILURE, ON_UNKNOWN, Shape, connect,
+    BaseUrl, Descriptor, EgressPolicy, ErrorClass, Member, Mode, ON_AUTH_FAILURE, ON_UNKNOWN,
+    Shape, connect,
 };
-use crate::domain::{Integration, MASK, OnUnknown, shown};
+use crate::domain::{Integration, MASK, OnUnknown, Platform, shown};
 use crate::secrets::{Credentials, SHORTEST};
 
+/// Nothing that a platform hands out is shorter.
+const SECRET_MIN: usize = 3;
 /// Most rounds in which the adapter is built to find one more fault.
 const ROUNDS_MAX: usize = 16;
 
@@ -29,6 +32,80 @@ pub struct Given<'a> {
     pub settings: &'a Map<String, Value>,
     /// Whether `base_url` is.
     pub base_url: bool,
+    /// The rules by which its addresses are called; `None`: what is not given is not judged by them.
+    pub egress: Option<&'a EgressPolicy>,
+}
+
+impl Given<'_> {
+    /// Whether requests may be sent to an address, as far as that can be told without looking its name up.
+    fn reaches(&self, shape: Shape, value: &Value) -> Result<(), String> {
+        let text = match shape {
+            Shape::Url | Shape::Base => value.as_str(),
+            Shape::Plain
+            | Shape::Password
+            | Shape::User
+            | Shape::Email
+            | Shape::Object
+            | Shape::Switch
+            | Shape::Checked(_) => None,
+        };
+        let url = text.and_then(|text| Url::parse(text).ok());
+        match (self.egress, url) {
+            (Some(egress), Some(url)) => egress.check(&url).map_err(|refused| refused.public),
+            (None, _) | (_, None) => Ok(()),
+        }
+    }
+}
+
+/// With what the paths of a platform's pages begin: an address that is copied from a browser leads to one, and paths of
+/// the API appended to it lead nowhere.
+const fn pages_of(platform: Platform) -> &'static [&'static str] {
+    match platform {
+        Platform::Jira => &[
+            "/browse/",
+            "/secure/",
+            "/projects/",
+            "/issues/",
+            "/jira/software/",
+            "/jira/core/",
+            "/jira/servicedesk/",
+            "/jira/dashboards/",
+            "/jira/your-work/",
+            "/jira/for-you/",
+            "/rest/api/",
+        ],
+        Platform::Zendesk => &["/agent/", "/hc/", "/admin/", "/api/v2/"],
+        Platform::Servicenow => &["/now/", "/nav_to.do/", "/api/now/"],
+        Platform::Freshdesk => &["/a/", "/support/", "/api/v2/"],
+        Platform::Salesforce => &["/lightning/", "/services/data/"],
+        Platform::Hubspot
+        | Platform::Slack
+        | Platform::Teams
+        | Platform::Email
+        | Platform::Sms
+        | Platform::Zoom
+        | Platform::Asana
+        | Platform::Trello
+        | Platform::Github
+        | Platform::Webhook => &[],
+    }
+}
+
+/// Why an address is none of a site, and what it should be.
+fn page_fault(platform: Platform, text: &str) -> Result<(), String> {
+    let Ok(mut url) = Url::parse(text) else {
+        return Ok(());
+    };
+    let path = format!("{}/", url.path().trim_end_matches('/'));
+    let found = pages_of(platform).iter().filter_map(|page| path.find(page));
+    let Some(at) = found.min() else { return Ok(()) };
+    url.set_path(path.get(..at).unwrap_or_default());
+    url.set_query(None);
+    url.set_fragment(None);
+    Err(format!(
+        "is the address of a page, not of the site: give {}",
+        url.as_str().trim_end_matches('/')
+    ))
 }
 
 /// Faults by field; of one field, the first that is found.
@@ -69,12 +146,12 @@ pub fn faults(
         Some(mode) => {
             missing_credentials(descriptor, mode, credentials, &mut found);
             if given.credentials {
-                credential_faults(descriptor, mode, credentials, &mut found);
+                credential_faults(descriptor, mode, credentials, given, &mut found);
             }
         }
     }
-    setting_faults(descriptor, row, credentials, given.settings, &mut found);
-    url_faults(descriptor, row, credentials, given.base_url, &mut found);
+    setting_faults(descriptor, row, credentials, given, &mut found);
+    url_faults(descriptor, row, credentials, given, &mut found);
     if mode.is_some() {
         adapter_faults(descriptor, row, credentials, &mut found);
     }
@@ -120,6 +197,7 @@ fn credential_faults(
     descriptor: &Descriptor,
     mode: &Mode,
     credentials: &Map<String, Value>,
+    given: &Given<'_>,
     found: &mut Found,
 ) {
     let members = || descriptor.credentials_of(mode.auth_type);
@@ -127,12 +205,20 @@ fn credential_faults(
         let field = format!("credentials.{}", shown(name));
         if let Some(member) = members().find(|member| member.name == name) {
             if !value.is_null() {
-                found.judge(field, judge(member, value, true));
+                let judged = judge(member, value, true);
+                found.judge(
+                    field,
+                    judged.and_then(|()| given.reaches(member.shape, value)),
+                );
             }
         } else if let Some(setting) = descriptor.setting(name) {
             // Older producers put settings there; they are taken as what they are.
             if !value.is_null() {
-                found.judge(field, judge_setting(setting, value));
+                let judged = judge_setting(setting, value);
+                found.judge(
+                    field,
+                    judged.and_then(|()| given.reaches(setting.shape, value)),
+                );
             }
         } else if !descriptor.takes_setting(name) {
             let (platform, auth_type) = (descriptor.platform, mode.auth_type);
@@ -152,13 +238,17 @@ fn setting_faults(
     descriptor: &Descriptor,
     row: &Integration,
     credentials: &Map<String, Value>,
-    given: &Map<String, Value>,
+    given: &Given<'_>,
     found: &mut Found,
 ) {
-    for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
+    for (name, value) in given.settings.iter().filter(|(_, value)| !value.is_null()) {
         let field = format!("settings.{}", shown(name));
         if let Some(member) = descriptor.setting(name) {
-            found.judge(field, judge_setting(member, value));
+            let judged = judge_setting(member, value);
+            found.judge(
+                field,
+                judged.and_then(|()| given.reaches(member.shape, value)),
+            );
         } else if descriptor.takes_setting(name) {
             // Judged below, or not acted on.
         } else if descriptor.any_credential(name).is_some() || is_secret_name(name) {
@@ -199,9 +289,10 @@ fn url_faults(
     descriptor: &Descriptor,
     row: &Integration,
     credentials: &Map<String, Value>,
-    is_given: bool,
+    given: &Given<'_>,
     found: &mut Found,
 ) {
+    let is_given = given.base_url;
     let lacks =
         |name: &str| !is_filled(row.settings.get(name)) && !is_filled(credentials.get(name));
     let (is_needed, shape) = match descriptor.base_url {
@@ -228,7 +319,12 @@ fn url_faults(
         }
         Some(text) if is_given => {
             let judged = address_fault(text).map_or(Ok(()), Err);
-            found.judge("base_url", judged.and_then(|()| judge_url(text, shape)));
+            // A page is named first: without it the other faults of a pasted address are gone.
+            let judged = judged
+                .and_then(|()| page_fault(descriptor.platform, text))
+                .and_then(|()| judge_url(text, shape))
+                .and_then(|()| given.reaches(shape, &text.into()));
+            found.judge("base_url", judged);
         }
         None | Some(_) => {}
     }
@@ -413,6 +509,9 @@ fn judge_text(shape: Shape, text: &str, is_secret: bool) -> Result<(), String> {
     }
     let ok = |fits: bool, fault: &str| if fits { Ok(()) } else { Err(fault.to_owned()) };
     match shape {
+        Shape::Plain if is_secret && text.chars().count() < SECRET_MIN => {
+            ok(false, "is too short to be a secret: give the whole of it")
+        }
         Shape::Plain if is_secret => ok(
             text.bytes().all(|byte| byte.is_ascii_graphic()),
             "has a blank or a character beyond ASCII in it, which no HTTP header can carry: copy it anew",

@@ -21,7 +21,7 @@ use crate::pipeline::executor::prepare;
 use crate::pipeline::executor::routing::Routing;
 use crate::pipeline::job::{Job, Organization};
 use crate::pipeline::tokens::TokenCache;
-use crate::platforms::{CallContext, DedupKey, Operation, file};
+use crate::platforms::{CallContext, DedupKey, EgressPolicy, Operation, file};
 use crate::secrets::{KeyRing, mask};
 use crate::store::{
     Enqueued, LoadedIntegration, OutboxKey, OutboxRow, Searched, StoreError, chain,
@@ -364,10 +364,11 @@ pub fn show(ring: &KeyRing, loaded: &LoadedIntegration) -> Value {
 
 /// What a change of an integration would be refused for, or warn of; nothing of it is written.
 async fn rehearse_change(core: &Core, envelope: &Envelope) -> Result<Answer, StoreError> {
+    let egress = EgressPolicy::from(&core.config.egress);
     let planned = match &envelope.command {
         Command::Admin(AdminCommand::CreateIntegration(new)) => {
             let id = envelope.id.created_integration();
-            integrations::create(&core.ring, envelope.organization_id, id, new)
+            integrations::create(&core.ring, &egress, envelope.organization_id, id, new)
         }
         Command::Admin(AdminCommand::UpdateIntegration(change)) => {
             let id = change.integration_id;
@@ -380,7 +381,14 @@ async fn rehearse_change(core: &Core, envelope: &Envelope) -> Result<Answer, Sto
                 || Err(gates::not_found(Some(id))),
                 |own| {
                     let door = Door::Command(envelope.id);
-                    integrations::update(&core.ring, &own.integration, change, door, Utc::now())
+                    integrations::update(
+                        &core.ring,
+                        &egress,
+                        &own.integration,
+                        change,
+                        door,
+                        Utc::now(),
+                    )
                 },
             )
         }

@@ -10,6 +10,7 @@ fn all(settings: &Map<String, Value>) -> Given<'_> {
         credentials: true,
         settings,
         base_url: true,
+        egress: None,
     }
 }
 
@@ -466,6 +467,7 @@ fn what_is_stored_is_judged_by_the_adapter_alone() {
         credentials: false,
         settings: &Map::new(),
         base_url: false,
+        egress: None,
     };
     let jira = descriptor(Platform::Jira).unwrap();
 
@@ -559,4 +561,67 @@ fn on_unknown_is_fail_or_retry_and_fail_where_it_is_not_said() {
     }
     let none = blank(Platform::Slack, AuthType::Custom, &Map::new(), None);
     assert_eq!(none.on_unknown(), OnUnknown::Fail);
+}
+
+#[test]
+fn an_address_is_judged_as_it_will_be_at_sending_and_a_page_is_none_of_a_site() {
+    let strict = EgressPolicy::default();
+    let told = |platform, base_url: &str| {
+        let settings = object(json!({ "project_key": "SUP" }));
+        let row = blank(platform, AuthType::ApiKey, &settings, Some(base_url));
+        let credentials = object(json!({ "email": "a@b.example", "api_token": "t0k3n-123" }));
+        let given = Given {
+            egress: Some(&strict),
+            ..all(&settings)
+        };
+        let found = faults(descriptor(platform).unwrap(), &row, &credentials, &given);
+        found.get("base_url").cloned().unwrap_or_default()
+    };
+
+    for (base_url, says) in [
+        ("https://acme.atlassian.net", ""),
+        ("https://acme.example/jira", ""),
+        ("http://acme.example", "egress.allow_http"),
+        ("https://127.0.0.1:8080", "egress.allow"),
+        ("https://[fd00::1]", "egress.allow"),
+        (
+            "https://acme.atlassian.net/browse/SUP-1",
+            "give https://acme.atlassian.net",
+        ),
+        (
+            "https://acme.atlassian.net/jira/software/c/projects/SUP/boards/1?x=1#y",
+            "give https://acme.atlassian.net",
+        ),
+        (
+            "https://acme.example/jira/secure/Dashboard.jspa",
+            "give https://acme.example/jira",
+        ),
+    ] {
+        let fault = told(Platform::Jira, base_url);
+        assert!(
+            fault.contains(says) && fault.is_empty() == says.is_empty(),
+            "{base_url}: {fault}"
+        );
+        assert!(!fault.contains("browse") && !fault.contains('#'), "{fault}");
+    }
+    let zendesk = told(
+        Platform::Zendesk,
+        "https://acme.zendesk.com/agent/tickets/1",
+    );
+    assert!(
+        zendesk.contains("give https://acme.zendesk.com"),
+        "{zendesk}"
+    );
+}
+
+#[test]
+fn a_token_that_is_too_short_to_be_one_is_refused() {
+    let found = faults_of(
+        Platform::Jira,
+        &json!({ "credentials": { "api_token": "x" } }),
+    );
+    assert!(
+        found["credentials.api_token"].contains("too short"),
+        "{found:?}"
+    );
 }

@@ -453,6 +453,7 @@ fn every_fault_of_the_settings_is_told_with_its_field_at_once() {
             credentials: true,
             settings: &settings,
             base_url: true,
+            egress: None,
         };
         faults(&DESCRIPTOR, &row, &credentials, &given)
     };

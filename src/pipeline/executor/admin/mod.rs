@@ -20,6 +20,7 @@ use crate::pipeline::context::Core;
 use crate::pipeline::executor::gates;
 use crate::pipeline::job::{Job, Organization};
 use crate::pipeline::retry::Next;
+use crate::platforms::EgressPolicy;
 use crate::store::LedgerChange;
 
 pub(in crate::pipeline) use self::test::run_checks;
@@ -105,15 +106,17 @@ async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<Done, Ref
         return refuse(ErrorCode::Internal, &text);
     };
     let door = Door::Command(job.id);
+    let egress = EgressPolicy::from(&core.config.egress);
     match command {
         AdminCommand::CreateIntegration(new) => {
             let id = job.id.created_integration();
-            let planned = integrations::create(&core.ring, job.organization_id, id, new)?;
+            let planned = integrations::create(&core.ring, &egress, job.organization_id, id, new)?;
             Ok(Done::of(None, planned))
         }
         AdminCommand::UpdateIntegration(change) => {
             let handle = gates::owned(job)?;
-            let planned = integrations::update(&core.ring, &handle.row, change, door, now)?;
+            let planned =
+                integrations::update(&core.ring, &egress, &handle.row, change, door, now)?;
             Ok(Done::of(Some(handle), planned))
         }
         AdminCommand::DeleteIntegration(_) => {
