@@ -11,6 +11,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -34,16 +35,49 @@ pub struct Delivery {
     pub generation: u64,
     tag: u64,
     raw: Raw,
+    oversize: Option<Oversize>,
+}
+
+/// A body that is larger than any that is taken: its beginning is kept, and what tells it from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oversize {
+    /// How long it was.
+    pub bytes: usize,
+    /// Of the whole, in hexadecimal.
+    pub sha256: String,
+}
+
+/// So much of it is kept, for its id and for a person to see what it was.
+const BEGINNING: usize = 16 << 10;
+
+/// Lets go of a body that is too large, as soon as it is here: many of them would fill the memory while they wait.
+fn shrunk(body: &mut Vec<u8>, bytes_max: usize) -> Option<Oversize> {
+    if body.len() <= bytes_max {
+        return None;
+    }
+    let oversize = Oversize {
+        bytes: body.len(),
+        sha256: hex::encode(Sha256::digest(&*body)),
+    };
+    body.truncate(BEGINNING.min(bytes_max));
+    body.shrink_to_fit();
+    Some(oversize)
 }
 
 impl Delivery {
+    /// Of a body that was too large to keep.
+    #[must_use]
+    pub const fn oversize(&self) -> Option<&Oversize> {
+        self.oversize.as_ref()
+    }
+
     /// Its routing key.
     #[must_use]
     pub fn routing_key(&self) -> &str {
         self.raw.routing_key.as_str()
     }
 
-    /// Its body.
+    /// Its body; the beginning of it, where it was too large.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.raw.data
@@ -172,6 +206,8 @@ impl Delivery {
 #[derive(Debug)]
 pub struct Consumer {
     shared: Arc<Shared>,
+    /// Larger bodies are let go of on receipt.
+    body_bytes_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -192,9 +228,10 @@ struct Done {
 impl Consumer {
     /// Starts nothing yet: [`Consumer::run`] is the supervisor, to be owned by the caller.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(body_bytes_max: usize) -> Self {
         Self {
             shared: Arc::new(Shared::default()),
+            body_bytes_max,
         }
     }
 
@@ -352,6 +389,7 @@ impl Consumer {
                 intake.clone(),
                 ended.clone(),
                 shared,
+                self.body_bytes_max,
             ));
         }
         let result = tokio::select! {
@@ -424,12 +462,6 @@ impl Consumer {
     }
 }
 
-impl Default for Consumer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[expect(
     clippy::too_many_arguments,
     reason = "one caller, one place to read them"
@@ -445,33 +477,49 @@ async fn read(
     mut intake: watch::Receiver<bool>,
     ended: CancellationToken,
     shared: Arc<Shared>,
+    body_bytes_max: usize,
 ) -> BrokerError {
+    let mut waiting = VecDeque::new();
     loop {
-        // A closed intake (Postgres away, draining) leaves messages with the broker, up to the prefetch.
-        if intake.wait_for(|open| *open).await.is_err() {
-            return BrokerError::Lost("the worker is stopping".into());
-        }
-        let next = tokio::select! {
-            next = stream.next() => next,
-            () = ended.cancelled() => None,
-        };
-        match next {
-            Some(Ok(raw)) => {
-                let delivery = Delivery {
+        tokio::select! {
+            // Taken from the client's buffer at once, also while nothing is handed on: there, bodies are as large as they came.
+            next = stream.next() => match next {
+                Some(Ok(mut raw)) => waiting.push_back(Delivery {
                     source,
                     generation,
                     tag: raw.delivery_tag,
+                    oversize: shrunk(&mut raw.data, body_bytes_max),
                     raw,
-                };
-                shared.outstanding.fetch_add(1, Ordering::AcqRel);
-                if sink.send(delivery).await.is_err() {
-                    return BrokerError::Lost("nobody takes deliveries any more".into());
+                }),
+                Some(Err(error)) => return BrokerError::Amqp(error),
+                None => return BrokerError::Lost(format!("the broker ended the consumer of {queue}")),
+            },
+            // Dropped and begun anew with each delivery that comes: it holds nothing yet.
+            place = place(&mut intake, &sink), if !waiting.is_empty() => match place {
+                Ok(place) => {
+                    if let Some(delivery) = waiting.pop_front() {
+                        shared.outstanding.fetch_add(1, Ordering::AcqRel);
+                        place.send(delivery);
+                    }
                 }
-            }
-            Some(Err(error)) => return BrokerError::Amqp(error),
-            None => return BrokerError::Lost(format!("the broker ended the consumer of {queue}")),
+                Err(error) => return error,
+            },
+            () = ended.cancelled() => return BrokerError::Lost("the session has ended".into()),
         }
     }
+}
+
+/// A place for a delivery. While the intake is closed (Postgres away, draining) there is none, and messages stay with the
+/// broker, up to the prefetch.
+async fn place<'a>(
+    intake: &mut watch::Receiver<bool>,
+    sink: &'a mpsc::Sender<Delivery>,
+) -> Result<mpsc::Permit<'a, Delivery>, BrokerError> {
+    if intake.wait_for(|open| *open).await.is_err() {
+        return Err(BrokerError::Lost("the worker is stopping".into()));
+    }
+    let place = sink.reserve().await;
+    place.map_err(|_| BrokerError::Lost("nobody takes deliveries any more".into()))
 }
 
 async fn close(connection: Connection) {
@@ -546,7 +594,20 @@ fn value_json(value: &AMQPValue) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use super::Prefix;
+    use super::{BEGINNING, Prefix, shrunk};
+
+    #[test]
+    fn of_a_body_that_is_too_large_its_beginning_and_its_digest_are_kept() {
+        let mut body = vec![b'x'; 15 << 20];
+        body[0] = b'{';
+
+        let oversize = shrunk(&mut body, 1 << 20).unwrap();
+
+        assert_eq!((oversize.bytes, oversize.sha256.len()), (15 << 20, 64));
+        assert!(body.len() == BEGINNING && body.capacity() < 2 * BEGINNING);
+        assert!(body.starts_with(b"{x"));
+        assert_eq!(shrunk(&mut vec![b'x'; 1 << 20], 1 << 20), None);
+    }
 
     #[test]
     fn an_acknowledgement_never_runs_ahead_of_an_unfinished_delivery() {

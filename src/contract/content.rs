@@ -20,6 +20,8 @@ pub struct RawMessage<'a> {
     pub routing_key: &'a str,
     /// Its body.
     pub body: &'a [u8],
+    /// Where that is only the beginning, as it was too large: bytes and digest of the whole.
+    pub oversize: Option<(usize, &'a str)>,
     /// AMQP `content_type`.
     pub content_type: Option<&'a str>,
     /// AMQP `content_encoding`.
@@ -40,11 +42,17 @@ impl<'a> RawMessage<'a> {
     /// What tells the message from others under the same routing key: its body, and the attributes that are not in it.
     #[must_use]
     pub fn whole(&self) -> Cow<'a, [u8]> {
-        match binary(self) {
-            None => self.body.into(),
-            Some(attributes) => {
+        match (binary(self), self.oversize) {
+            (None, None) => self.body.into(),
+            (attributes, oversize) => {
                 let mut whole = self.body.to_vec();
-                for (name, value) in attributes {
+                // Neither a name nor a digest holds a zero.
+                whole.extend(
+                    oversize
+                        .into_iter()
+                        .flat_map(|(_, digest)| [b"\0", digest.as_bytes()].concat()),
+                );
+                for (name, value) in attributes.into_iter().flatten() {
                     // Neither a name nor JSON holds a zero.
                     whole.extend(format!("\0{name}\0{value}").into_bytes());
                 }
@@ -209,8 +217,9 @@ fn plain<'a>(raw: &RawMessage<'a>, bytes_max: usize) -> Result<Cow<'a, [u8]>, Un
             format!("has {size} bytes; the limit is {bytes_max} (setting amqp.max_message_bytes)");
         Err(("message", fault))
     };
-    if raw.body.len() > bytes_max {
-        return too_long(&raw.body.len().to_string());
+    let length = raw.oversize.map_or(raw.body.len(), |(bytes, _)| bytes);
+    if length > bytes_max {
+        return too_long(&length.to_string());
     }
     let encoding = raw.content_encoding.unwrap_or_default().trim();
     let mut body = match encoding.to_ascii_lowercase().as_str() {

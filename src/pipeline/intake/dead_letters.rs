@@ -76,8 +76,15 @@ pub(in crate::pipeline) fn letter(
         routing_key: kept::name(delivery.routing_key(), prefix),
         headers: kept::headers(delivery.headers_json(), prefix),
         content_type: delivery.content_type().map(|text| kept::name(text, prefix)),
-        payload: kept::payload(&body),
+        payload: payload_of(delivery, &body),
         fingerprint: DeadLetter::fingerprint(reason, delivery.routing_key(), &raw.whole()),
+    }
+}
+
+fn payload_of(delivery: &Delivery, body: &[u8]) -> String {
+    match delivery.oversize() {
+        Some(over) => kept::beginning(delivery.body(), over.bytes, &over.sha256),
+        None => kept::payload(body),
     }
 }
 
@@ -143,7 +150,7 @@ fn broker_letter(delivery: &Delivery, amqp: &Amqp) -> DeadLetter {
         routing_key: name(delivery.routing_key().to_owned()),
         headers: kept::headers(delivery.headers_json(), prefix),
         content_type: delivery.content_type().map(|text| name(text.to_owned())),
-        payload: kept::payload(&body),
+        payload: payload_of(delivery, &body),
         fingerprint: DeadLetter::fingerprint(&reason, delivery.routing_key(), &raw.whole()),
         reason,
     }

@@ -108,6 +108,14 @@ pub(in crate::pipeline) fn payload(body: &[u8]) -> String {
     text.chars().take(PAYLOAD_MAX).collect()
 }
 
+/// The beginning of a body that was too large, as it may be kept; bytes and digest are of the whole.
+pub(in crate::pipeline) fn beginning(head: &[u8], bytes: usize, digest: &str) -> String {
+    shape(
+        head,
+        &format!("is too large; {bytes} bytes, sha256 {digest}"),
+    )
+}
+
 /// AMQP headers as they may be kept.
 pub(in crate::pipeline) fn headers(given: Value, prefix: &str) -> Value {
     let Value::Object(map) = given else {
@@ -399,9 +407,17 @@ fn without_keys(text: &str, is_url: bool) -> String {
 /// What can be said of a body that is no JSON: how long it is, its digest, where it is at fault, and its shape.
 fn unreadable(body: &[u8], fault: &str) -> String {
     let digest = hex::encode(Sha256::digest(body));
+    shape(
+        body,
+        &format!("{fault}; {} bytes, sha256 {digest}", body.len()),
+    )
+}
+
+/// The contract's words of a text, and masks between them.
+fn shape(body: &[u8], says: &str) -> String {
     let head = body.get(..TEXT_MAX).unwrap_or(body);
     let text = String::from_utf8_lossy(head);
-    let mut kept = format!("{MASK} {fault}; {} bytes, sha256 {digest}: ", body.len());
+    let mut kept = format!("{MASK} {says}: ");
     let is_mark = |c: char| c.is_whitespace() || "{}[],\"'".contains(c);
     let mut word = String::new();
     let put = |word: &mut String, kept: &mut String| {
