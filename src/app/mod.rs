@@ -206,6 +206,7 @@ impl Worker {
         };
         let (publisher, publisher_queue) = Publisher::new();
         let (intake, wanted) = watch::channel(true);
+        let consumer = Consumer::new(config.amqp.max_message_bytes);
         let mut worker = Self {
             config,
             store,
@@ -214,7 +215,7 @@ impl Worker {
             core,
             status,
             publisher,
-            consumer: Arc::new(Consumer::new()),
+            consumer: Arc::new(consumer),
             intake,
             loops: Supervisor::default(),
         };
@@ -419,15 +420,17 @@ impl Parts {
                 "no key in secrets.keys: what needs a credential is refused; `ticketwire keys generate` makes one"
             );
         }
-        let egress = EgressPolicy {
-            allow: config.egress.allow.clone(),
-            allow_http: config.egress.allow_http,
-        };
+        let egress = EgressPolicy::from(&config.egress);
         let request_timeout = config.dispatch.request_timeout;
         let mail = MailClient::new(egress.clone(), request_timeout, &[])
             .map_err(|error| AppError::Mail(error.to_string()))?;
-        let http = HttpClient::new(egress, request_timeout, IDLE_PER_HOST)
-            .map_err(|error| AppError::Http(error.to_string()))?;
+        let http = HttpClient::through(
+            config.egress.proxy.as_ref(),
+            egress,
+            request_timeout,
+            IDLE_PER_HOST,
+        )
+        .map_err(|error| AppError::Http(error.to_string()))?;
         let store = Store::new(
             &config.database.url,
             config.database.pool_size,

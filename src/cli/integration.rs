@@ -213,7 +213,9 @@ async fn update(
         change.webhook_secret = Some(Some(sealed.map_err(refused)?));
     }
     let now = chrono::Utc::now();
-    let planned = integrations::update(&ring, row, &change, BY_HAND, now).map_err(refused)?;
+    let egress = EgressPolicy::from(&context.config.egress);
+    let planned =
+        integrations::update(&ring, &egress, row, &change, BY_HAND, now).map_err(refused)?;
     store.apply_now(&planned.change).await.map_err(failed)?;
     if context.json {
         return Ok(output::json(&planned.result)?);
@@ -244,14 +246,16 @@ async fn add(
         let sealed = integrations::seal_webhook_secret(&ring, organization, id, secret);
         create.webhook_secret = Some(sealed.map_err(refused)?);
     }
-    let planned = integrations::create(&ring, organization, id, &create).map_err(|failure| {
-        // As any other fault of --data.
-        if failure.code == ErrorCode::ValidationFailed {
-            Failed::Usage(listed(&failure.fields))
-        } else {
-            refused(failure)
-        }
-    })?;
+    let egress = EgressPolicy::from(&context.config.egress);
+    let planned =
+        integrations::create(&ring, &egress, organization, id, &create).map_err(|failure| {
+            // As any other fault of --data.
+            if failure.code == ErrorCode::ValidationFailed {
+                Failed::Usage(listed(&failure.fields))
+            } else {
+                refused(failure)
+            }
+        })?;
     store.apply_now(&planned.change).await.map_err(failed)?;
     if context.json {
         return Ok(output::json(&planned.result)?);
@@ -403,11 +407,14 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
     let row = &loaded.integration;
     let adapter = integrations::connect(&context.ring()?, row).map_err(refused)?;
     let config = &context.config;
-    let egress = EgressPolicy {
-        allow: config.egress.allow.clone(),
-        allow_http: config.egress.allow_http,
-    };
-    let client = HttpClient::new(egress, config.dispatch.request_timeout, 4).map_err(failed)?;
+    let egress = EgressPolicy::from(&config.egress);
+    let client = HttpClient::through(
+        config.egress.proxy.as_ref(),
+        egress,
+        config.dispatch.request_timeout,
+        4,
+    )
+    .map_err(failed)?;
     let verdict = integrations::run_checks(&adapter, &checks, || {
         let deadline = Instant::now() + config.dispatch.attempt_timeout;
         let strangers = platforms::strangers(row.platform);

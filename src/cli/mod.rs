@@ -127,9 +127,15 @@ fn failed<E: std::error::Error>(error: E) -> Failed {
     Failed::Operation(crate::store::chain(&error))
 }
 
+/// What is said of a default file that is not read.
+const FOREIGN_FILE: &str = "is not read, as its first line does not name Ticketwire: add \"# Ticketwire\" there, or name the file by \
+     --config, if it is meant";
+
 /// What every subcommand is given.
 struct Context {
     config: Config,
+    /// Where it came from.
+    sources: Sources,
     json: bool,
     /// How this process was configured, so that a child can be alike.
     arguments: Vec<String>,
@@ -177,7 +183,8 @@ impl Cli {
             })?;
             flags.push((key.to_owned(), value.to_owned()));
         }
-        let config = Config::load(&Sources::of_process(self.config.clone(), flags))?;
+        let sources = Sources::of_process(self.config.clone(), flags);
+        let config = Config::load(&sources)?;
         let format = self.log_format.or(match config.log.format.as_deref() {
             Some("json") => Some(LogFormat::Json),
             Some(_) => Some(LogFormat::Text),
@@ -194,7 +201,11 @@ impl Cli {
         for pair in &self.set {
             arguments.extend(["--set".to_owned(), pair.clone()]);
         }
+        if let Some(file) = &sources.foreign_file {
+            tracing::warn!(file = %file.display(), "{FOREIGN_FILE}");
+        }
         let context = Context {
+            sources,
             config,
             json: self.json,
             arguments,

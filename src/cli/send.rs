@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Context, Failed, failed, output};
 use crate::broker;
-use crate::contract::{Envelope, RawMessage};
+use crate::contract::{Envelope, RawMessage, Replies};
 
 /// Publish a command.
 #[derive(Args)]
@@ -60,12 +60,14 @@ impl Send {
             body: body.as_bytes(),
             ..RawMessage::default()
         };
+        let amqp = &context.config.amqp;
+        // Answers come by direct reply-to, if at all.
+        let replies = Replies {
+            own_prefix: &amqp.prefix,
+            allowed: &[],
+        };
         // What the worker would reject is said here, before anything is published.
-        if let Err(rejection) = Envelope::parse(
-            &raw,
-            context.config.amqp.max_message_bytes,
-            &context.config.amqp.prefix,
-        ) {
+        if let Err(rejection) = Envelope::parse(&raw, amqp.max_message_bytes, &replies) {
             return Err(Failed::Usage(rejection.failure.message));
         }
         let topology = context.topology();

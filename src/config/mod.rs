@@ -6,14 +6,16 @@
 
 mod database_url;
 mod producers;
+mod proxy;
 mod read;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{BufRead as _, Read as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -22,6 +24,7 @@ use url::Url;
 
 pub use self::database_url::DatabaseUrl;
 pub use self::producers::Producers;
+pub use self::proxy::Proxy;
 use self::read::{Raw, Reader};
 use crate::domain::shown;
 use crate::secrets::KeyRing;
@@ -144,6 +147,8 @@ pub struct Egress {
     pub allow: Vec<IpNet>,
     /// Whether `http://` targets are allowed. Default false.
     pub allow_http: bool,
+    /// Through which proxy requests to platforms go. Default none.
+    pub proxy: Option<Proxy>,
 }
 
 /// When attempts are made again.
@@ -217,8 +222,10 @@ pub struct Retention {
 /// Where settings come from; the caller reads the environment.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// `config/default.toml`, where it exists.
+    /// `config/default.toml`, where it is this program's.
     pub default_file: Option<PathBuf>,
+    /// The same where it is another program's, and so not read.
+    pub foreign_file: Option<PathBuf>,
     /// The file named by `--config`.
     pub file: Option<PathBuf>,
     /// The environment.
@@ -231,17 +238,46 @@ impl Sources {
     /// The process's own environment and the default file.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
-        let default = PathBuf::from("config/default.toml");
         let env = std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         Self {
-            default_file: default.is_file().then_some(default),
             file,
             env: env.collect(),
             flags,
+            ..Self::default()
+        }
+        .in_directory(Path::new(""))
+    }
+
+    /// With the default file of a directory. Many programs have a `config/default.toml`, and one may stand in anyone's
+    /// directory: ours names us in its first line.
+    fn in_directory(self, directory: &Path) -> Self {
+        let file = directory.join("config/default.toml");
+        let first_line = std::fs::File::open(&file)
+            .and_then(|opened| {
+                let mut line = String::new();
+                std::io::BufReader::new(opened.take(LINE_MAX)).read_line(&mut line)?;
+                Ok(line)
+            })
+            .ok();
+        let is_ours = first_line.map(|line| line.to_lowercase().contains("ticketwire"));
+        Self {
+            default_file: (is_ours == Some(true)).then(|| file.clone()),
+            foreign_file: (is_ours == Some(false)).then_some(file),
+            ..self
         }
     }
+
+    /// The files that are read, in their order.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let files = [&self.default_file, &self.file];
+        files.into_iter().flatten().cloned().collect()
+    }
 }
+
+/// A first line is read so far.
+const LINE_MAX: u64 = 1 << 12;
 
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,7 +310,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Every key with its built-in default, as it would be written; `docs/configuration.md` is tested against it.
-pub const KEYS: [(&str, &str); 37] = [
+pub const KEYS: [(&str, &str); 39] = [
     (
         "database.url",
         "postgres://postgres@127.0.0.1:5432/ticketwire",
@@ -295,6 +331,7 @@ pub const KEYS: [(&str, &str); 37] = [
     ("secrets.legacy_jwt_secret", ""),
     ("egress.allow", "[]"),
     ("egress.allow_http", "false"),
+    ("egress.proxy", ""),
     (
         "retry.schedule",
         r#"["5s","30s","2m","10m","30m","1h","3h","6h","12h"]"#,
@@ -308,6 +345,7 @@ pub const KEYS: [(&str, &str); 37] = [
     ("dispatch.max_attachment_bytes", "26214400"),
     ("health.interval", "5m"),
     ("producers.allow", "[]"),
+    ("producers.reply_to", "[]"),
     ("circuit.failure_threshold", "5"),
     ("circuit.open_for", "30s"),
     ("ai.base_url", ""),

@@ -16,6 +16,7 @@ struct Rule {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Producers {
     rules: Vec<Rule>,
+    reply_to: Vec<String>,
 }
 
 impl Producers {
@@ -58,7 +59,22 @@ impl Producers {
                 types: (*types).to_owned(),
             });
         }
-        Ok(Self { rules })
+        Ok(Self {
+            rules,
+            reply_to: Vec::new(),
+        })
+    }
+
+    /// The same with what the names of queues begin with that may be named as `reply_to`.
+    #[must_use]
+    pub fn answering_in(self, reply_to: Vec<String>) -> Self {
+        Self { reply_to, ..self }
+    }
+
+    /// What the names of queues begin with that may be named as `reply_to`, besides those that the broker names. None: all.
+    #[must_use]
+    pub fn reply_to(&self) -> &[String] {
+        &self.reply_to
     }
 
     /// Whether anybody who can publish is trusted.

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{
     Ai, Amqp, Circuit, Config, ConfigError, Database, DatabaseUrl, Dispatch, Egress, Fault, Health,
-    Http, KEYS, Log, Producers, Retention, Retry, Secrets, Worker,
+    Http, KEYS, Log, Producers, Proxy, Retention, Retry, Secrets, Worker,
 };
 use crate::domain::shown;
 use crate::secrets::KeyRing;
@@ -61,6 +61,8 @@ impl Raw {
 
 pub(super) struct Reader {
     values: BTreeMap<String, Raw>,
+    /// The environment's variables that name proxies.
+    proxies: BTreeMap<String, String>,
     faults: Vec<Fault>,
 }
 
@@ -73,6 +75,7 @@ impl Reader {
         };
         Self {
             values: KEYS.into_iter().map(default).collect(),
+            proxies: BTreeMap::new(),
             faults: Vec::new(),
         }
     }
@@ -178,6 +181,12 @@ impl Reader {
     }
 
     pub(super) fn environment(&mut self, env: &BTreeMap<String, String>) {
+        let of_proxies = env
+            .iter()
+            .filter(|(name, _)| name.to_uppercase().ends_with("_PROXY"));
+        self.proxies = of_proxies
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         for (name, key) in [("DATABASE_URL", "database.url"), ("AMQP_URL", "amqp.url")] {
             if let Some(value) = env.get(name).filter(|value| !value.is_empty()) {
                 self.set(key, Raw::text(value, format!("environment {name}")));
@@ -367,6 +376,7 @@ impl Reader {
             egress: Egress {
                 allow: self.networks(),
                 allow_http: self.boolean("egress.allow_http"),
+                proxy: self.proxy("egress.proxy"),
             },
             retry: Retry {
                 schedule: self.schedule(),
@@ -451,6 +461,16 @@ impl Reader {
         networks
     }
 
+    fn proxy(&mut self, key: &str) -> Option<Proxy> {
+        match Proxy::read(self.text(key).trim(), &self.proxies) {
+            Ok(proxy) => proxy,
+            Err(fault) => {
+                self.fault(key, fault);
+                None
+            }
+        }
+    }
+
     pub(super) fn schedule(&mut self) -> Vec<Duration> {
         let mut schedule = Vec::new();
         for text in self.list("retry.schedule") {
@@ -467,8 +487,13 @@ impl Reader {
 
     pub(super) fn producers(&mut self) -> Producers {
         let texts = self.list("producers.allow");
+        let reply_to = self.list("producers.reply_to");
+        if reply_to.iter().any(|prefix| prefix.trim().is_empty()) {
+            let fault = "has an empty entry, which every queue begins with; leave the list empty to allow any but ours";
+            self.fault("producers.reply_to", fault);
+        }
         match Producers::parse(&texts) {
-            Ok(producers) => producers,
+            Ok(producers) => producers.answering_in(reply_to),
             Err(fault) => {
                 self.fault("producers.allow", fault);
                 Producers::default()

@@ -145,6 +145,26 @@ fn no_secret_shows_in_debug_or_faults() {
 }
 
 #[test]
+fn a_default_file_is_read_where_it_is_ours_and_named_where_it_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = || Sources::default().in_directory(dir.path());
+    assert!(found().files().is_empty() && found().foreign_file.is_none());
+    std::fs::create_dir(dir.path().join("config")).unwrap();
+    let file = dir.path().join("config/default.toml");
+
+    std::fs::write(&file, "# Settings of Rocket\n[amqp]\nprefix = \"theirs\"\n").unwrap();
+    assert_eq!(found().foreign_file.as_ref(), Some(&file));
+    assert_eq!(Config::load(&found()).unwrap().amqp.prefix, "ticketwire");
+
+    std::fs::write(&file, "# Ticketwire\n[amqp]\nprefix = \"ours\"\n").unwrap();
+    assert_eq!(found().files(), [file]);
+    assert!(found().foreign_file.is_none());
+    assert_eq!(Config::load(&found()).unwrap().amqp.prefix, "ours");
+    let shipped = include_str!("../../config/default.toml");
+    assert!(shipped.lines().next().unwrap().contains("Ticketwire"));
+}
+
+#[test]
 fn a_file_with_a_fault_is_told_by_place_and_kind_and_not_by_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("t.toml");

@@ -70,19 +70,18 @@ pub struct Rejection {
 const NAMESPACE_REJECTED: Uuid = Uuid::from_u128(0x7b1f_3e6a_52d4_4a0e_9c57_6f1d_20c8_b94a);
 
 impl Envelope {
-    /// Parses and validates a message. `own_prefix` is `amqp.prefix`: the worker's own queues are no
-    /// reply address.
+    /// Parses and validates a message.
     ///
     /// # Errors
     /// A [`Rejection`] with all faults by field.
     pub fn parse(
         raw: &RawMessage<'_>,
         body_bytes_max: usize,
-        own_prefix: &str,
+        replies: &Replies<'_>,
     ) -> Result<Self, Box<Rejection>> {
         let mut known = Known::of(raw);
         let read = known
-            .check_reply_to(own_prefix)
+            .check_reply_to(replies)
             .and_then(|()| content::object(raw, body_bytes_max));
         let attributes = match read {
             Ok(attributes) => attributes,
@@ -165,6 +164,45 @@ impl Envelope {
     }
 }
 
+/// Which queues a caller may be answered in.
+#[derive(Debug, Clone, Copy)]
+pub struct Replies<'a> {
+    /// `amqp.prefix`: the worker's own queues are none of them.
+    pub own_prefix: &'a str,
+    /// `producers.reply_to`: what their names begin with. Without one, all others are.
+    pub allowed: &'a [String],
+}
+
+/// Queues that the broker gives names to, which nobody else's can have: direct reply-to, and exclusive ones.
+const NAMED_BY_THE_BROKER: [&str; 2] = ["amq.rabbitmq.reply-to", "amq.gen-"];
+
+impl Replies<'_> {
+    /// Why no answer goes there, if none does.
+    fn fault(&self, queue: &str) -> Option<String> {
+        const OWN: [&str; 5] = [
+            ".tickets",
+            ".integrations",
+            ".webhooks",
+            ".dead",
+            ".events.log",
+        ];
+        let rest = queue.strip_prefix(self.own_prefix);
+        if rest.is_some_and(|rest| OWN.contains(&rest)) {
+            return Some("must not be one of the worker's own queues".into());
+        }
+        let listed = self.allowed.iter().map(String::as_str);
+        let mut open = NAMED_BY_THE_BROKER.into_iter().chain(listed);
+        if self.allowed.is_empty() || open.any(|prefix| queue.starts_with(prefix)) {
+            return None;
+        }
+        Some(format!(
+            "may not be answered in (setting producers.reply_to): use direct reply-to (amq.rabbitmq.reply-to), or a queue \
+             whose name begins with {}",
+            self.allowed.join(" or ")
+        ))
+    }
+}
+
 /// What is known of a message that may yet be rejected.
 struct Known {
     id: Option<CommandId>,
@@ -191,25 +229,15 @@ impl Known {
         }
     }
 
-    /// The worker's own queues are no reply address, not even for the rejection.
-    fn check_reply_to(&mut self, own_prefix: &str) -> Result<(), content::Unreadable> {
-        let rest = self
+    /// A queue that may not be answered in gets no rejection either.
+    fn check_reply_to(&mut self, replies: &Replies<'_>) -> Result<(), content::Unreadable> {
+        let fault = self
             .reply_to
             .as_deref()
-            .and_then(|name| name.strip_prefix(own_prefix));
-        let own = [
-            ".tickets",
-            ".integrations",
-            ".webhooks",
-            ".dead",
-            ".events.log",
-        ];
-        if rest.is_some_and(|rest| own.contains(&rest)) {
-            self.reply_to = None;
-            let fault = "must not be one of the worker's own queues";
-            return Err(("reply_to", fault.into()));
-        }
-        Ok(())
+            .and_then(|queue| replies.fault(queue));
+        let Some(fault) = fault else { return Ok(()) };
+        self.reply_to = None;
+        Err(("reply_to", fault))
     }
 
     /// What a message says of itself that cannot be read as a whole: its sender finds the command by its id.
@@ -482,7 +510,38 @@ mod tests {
             content_type: Some("Application/CloudEvents+JSON; charset=utf-8"),
             ..RawMessage::default()
         };
-        Envelope::parse(&raw, 1 << 20, "ticketwire")
+        Envelope::parse(&raw, 1 << 20, &ANY)
+    }
+
+    const ANY: Replies<'static> = Replies {
+        own_prefix: "ticketwire",
+        allowed: &[],
+    };
+
+    #[test]
+    fn answers_go_where_they_may() {
+        let allowed = ["portal.".to_owned()];
+        let listed = Replies {
+            own_prefix: "tw",
+            allowed: &allowed,
+        };
+        for queue in [
+            "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA",
+            "amq.rabbitmq.reply-to",
+            "amq.gen-Xa2",
+            "portal.answers",
+        ] {
+            assert_eq!(listed.fault(queue), None, "{queue}");
+        }
+        for queue in ["billing.jobs", "tw.tickets", "amq.direct", "portal"] {
+            assert!(listed.fault(queue).is_some(), "{queue}");
+        }
+        let open = Replies {
+            allowed: &[],
+            ..listed
+        };
+        assert_eq!(open.fault("billing.jobs"), None);
+        assert!(open.fault("tw.dead").is_some());
     }
 
     #[test]

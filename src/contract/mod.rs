@@ -26,7 +26,7 @@ pub use attachments::{Attachment, AttachmentSource};
 pub use bulk::TicketBulkUpdate;
 pub use commands::{AdminCommand, Command, ReadCommand, TicketCommand};
 pub use content::{RawMessage, attribute_of, structured};
-pub use envelope::{Envelope, Rejection, Trace, is_trace_parent, is_trace_state};
+pub use envelope::{Envelope, Rejection, Replies, Trace, is_trace_parent, is_trace_state};
 pub use event::{
     Event, EventData, IntegrationResult, Outcome, rejected_event, routing_key, turned_into_failure,
 };

@@ -2,13 +2,18 @@
 //! after the name was looked up, so that a name that changes its address between check and connect gains nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 use super::{AdapterError, ErrorClass};
+use crate::config::Egress;
 use crate::reach::Trouble;
+
+/// Longest that a name is looked up for a proxy.
+const LOOK_UP_MAX: Duration = Duration::from_secs(5);
 
 /// The egress rules in force.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +41,15 @@ impl Refused {
                 self.host, self.address
             ),
         )
+    }
+}
+
+impl From<&Egress> for EgressPolicy {
+    fn from(config: &Egress) -> Self {
+        Self {
+            allow: config.allow.clone(),
+            allow_http: config.allow_http,
+        }
     }
 }
 
@@ -83,7 +97,58 @@ impl EgressPolicy {
     }
 }
 
+/// What names end with that lead to no place of the world (RFC 6761, RFC 8375, RFC 9476, and ICANN's reservation of 2024 for
+/// `internal`).
+const NOT_OF_THE_WORLD: [&str; 8] = [
+    "localhost",
+    "local",
+    "internal",
+    "intranet",
+    "home.arpa",
+    "test",
+    "invalid",
+    "alt",
+];
+
 impl EgressPolicy {
+    /// Judges a target that a proxy looks up and connects to. What leads to a forbidden address by our own look-up is
+    /// refused. Where names of the world are not known, as behind many a proxy, only the proxy can judge them; names that
+    /// are not of the world are refused then.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Egress`], naming the host.
+    pub(super) async fn vet(&self, url: &Url) -> Result<(), AdapterError> {
+        let Some(Host::Domain(name)) = url.host() else {
+            // Judged by `check`.
+            return Ok(());
+        };
+        let looked_up = tokio::net::lookup_host((name, url.port_or_known_default().unwrap_or(443)));
+        let found = match tokio::time::timeout(LOOK_UP_MAX, looked_up).await {
+            Ok(Ok(found)) => found.collect(),
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
+        if let Some(forbidden) = found.iter().find(|address| !self.allows(address.ip())) {
+            return Err(Refused {
+                host: name.to_owned(),
+                address: forbidden.ip(),
+            }
+            .explain());
+        }
+        let bare = name.trim_end_matches('.').to_ascii_lowercase();
+        let is_of_the_world = bare.contains('.')
+            && !NOT_OF_THE_WORLD.iter().any(|end| {
+                bare.strip_suffix(end)
+                    .is_some_and(|rest| rest.ends_with('.'))
+            });
+        if found.is_empty() && !is_of_the_world {
+            let text = format!(
+                "{name} is not known here, and is no name that a proxy should be asked for"
+            );
+            return Err(AdapterError::new(ErrorClass::Egress, text));
+        }
+        Ok(())
+    }
+
     /// The addresses of a server that no URL names, each of them allowed. Who connects to one of them looks no name up
     /// again.
     ///
@@ -149,16 +214,22 @@ impl EgressPolicy {
 /// Looks names up and refuses those that lead to an address that is not allowed. One forbidden address condemns the
 /// name: which of several is used is not ours to choose.
 #[derive(Debug, Clone)]
-pub(super) struct GuardedResolver(pub(super) EgressPolicy);
+pub(super) struct GuardedResolver {
+    pub(super) policy: EgressPolicy,
+    /// Hosts of our own proxies, which the operator chose.
+    pub(super) proxies: Vec<String>,
+}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0.clone();
+        let policy = self.policy.clone();
+        let is_ours = self.proxies.iter().any(|proxy| proxy == name.as_str());
         Box::pin(async move {
             let host = name.as_str().to_owned();
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            if let Some(forbidden) = found.iter().find(|address| !policy.allows(address.ip())) {
+            let is_forbidden = |address: &&SocketAddr| !is_ours && !policy.allows(address.ip());
+            if let Some(forbidden) = found.iter().find(is_forbidden) {
                 // Not boxed here: a box in a box is not found again in the chain.
                 return Err(Refused {
                     host,

@@ -3,7 +3,7 @@
 use lapin::BasicProperties;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use ticketwire::contract::{Envelope, RawMessage};
+use ticketwire::contract::{Envelope, RawMessage, Replies};
 use uuid::Uuid;
 
 use crate::support::{Message, World, command, wait_for};
@@ -453,7 +453,11 @@ fn parse(body: &[u8], routing_key: &str) -> Result<Envelope, String> {
         traceparent: Some("\u{1}"),
         ..RawMessage::default()
     };
-    match Envelope::parse(&raw, 1_048_576, "ticketwire") {
+    let replies = Replies {
+        own_prefix: "ticketwire",
+        allowed: &[],
+    };
+    match Envelope::parse(&raw, 1_048_576, &replies) {
         Ok(envelope) => Ok(envelope),
         Err(rejection) => {
             let failure = &rejection.failure;

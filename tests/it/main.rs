@@ -42,6 +42,7 @@ mod platforms;
 mod poison;
 mod pooler;
 mod producers;
+mod proxy;
 mod receipts;
 mod retention;
 mod routing;

@@ -9,7 +9,7 @@ mod workers;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Context, Failed, output};
+use super::{Context, FOREIGN_FILE, Failed, output};
 use crate::start;
 use crate::store::{StoreError, chain};
 
@@ -21,7 +21,7 @@ pub(super) struct Doctor {}
 
 impl Doctor {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
-        let mut findings = vec![Finding::ok("configuration", "all settings are sound")];
+        let mut findings = configuration(context);
         // Neither waits for the other, as either may be silent.
         let (ledger, rabbit) = tokio::join!(ledger::examine(context), rabbit::examine(context));
         let (rabbit, waiting) = rabbit;
@@ -129,6 +129,27 @@ impl Finding {
     }
 }
 
+/// What the settings were read from; they are sound, or nothing would be looked at.
+fn configuration(context: &Context) -> Vec<Finding> {
+    let files = context.sources.files();
+    let named: Vec<String> = files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let from = if named.is_empty() {
+        "no file".to_owned()
+    } else {
+        named.join(", then ")
+    };
+    let text = format!("all settings are sound; read from {from}, the environment and flags");
+    let mut findings = vec![Finding::ok("configuration", text)];
+    if let Some(file) = &context.sources.foreign_file {
+        let text = format!("{} {FOREIGN_FILE}", file.display());
+        findings.push(Finding::notice("configuration", text, "see above"));
+    }
+    findings
+}
+
 fn keys(context: &Context) -> Finding {
     match context.ring() {
         Ok(ring) => match ring.sealing_key() {
@@ -177,5 +198,13 @@ fn producers(context: &Context) -> Finding {
         let look = "producers.allow says who may publish what, by the user the broker knows";
         return Finding::notice("producers", text, look);
     }
-    Finding::ok("producers", "may publish what producers.allow says")
+    if context.config.producers.reply_to().is_empty() {
+        let text = "may publish what producers.allow says, and have the worker write to any queue that they name as reply_to";
+        let look = "producers.reply_to lists what such a queue's name may begin with";
+        return Finding::notice("producers", text, look);
+    }
+    Finding::ok(
+        "producers",
+        "may publish what producers.allow says, and are answered where producers.reply_to says",
+    )
 }

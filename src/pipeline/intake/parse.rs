@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::broker::Delivery;
-use crate::contract::{AdminCommand, Command, Envelope, RawMessage, Rejection, attribute_of};
+use crate::contract::{
+    AdminCommand, Command, Envelope, RawMessage, Rejection, Replies, attribute_of,
+};
 use crate::domain::IntegrationId;
 use crate::pipeline::context::Core;
 use crate::pipeline::lane::lane_of_type;
@@ -42,18 +44,21 @@ impl Arrival {
         let attributes = delivery.named_headers(attribute_of);
         let raw = raw_of(&delivery, &attributes);
         let amqp = &core.config.amqp;
-        let parsed =
-            Envelope::parse(&raw, amqp.max_message_bytes, &amqp.prefix).and_then(|envelope| {
-                let (organization, kind) = (envelope.organization_id.uuid(), envelope.command_type);
-                match core
-                    .config
-                    .producers
-                    .check(delivery.user_id(), organization, kind.as_str())
-                {
-                    Ok(()) => Ok(envelope),
-                    Err(fault) => Err(Box::new(envelope.into_forbidden(&fault, &raw.whole()))),
-                }
-            });
+        let replies = Replies {
+            own_prefix: &amqp.prefix,
+            allowed: core.config.producers.reply_to(),
+        };
+        let parsed = Envelope::parse(&raw, amqp.max_message_bytes, &replies).and_then(|envelope| {
+            let (organization, kind) = (envelope.organization_id.uuid(), envelope.command_type);
+            match core
+                .config
+                .producers
+                .check(delivery.user_id(), organization, kind.as_str())
+            {
+                Ok(()) => Ok(envelope),
+                Err(fault) => Err(Box::new(envelope.into_forbidden(&fault, &raw.whole()))),
+            }
+        });
         let kind = match parsed {
             Ok(envelope) if envelope.dry_run || envelope.command.is_read() => {
                 Kind::Asked(Box::new(envelope))
@@ -97,6 +102,9 @@ pub(in crate::pipeline) fn raw_of<'a>(
     RawMessage {
         routing_key: delivery.routing_key(),
         body: delivery.body(),
+        oversize: delivery
+            .oversize()
+            .map(|over| (over.bytes, over.sha256.as_str())),
         content_type: delivery.content_type(),
         content_encoding: delivery.content_encoding(),
         attributes: Some(attributes),

@@ -3,8 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use reqwest::NoProxy;
+use secrecy::ExposeSecret as _;
+use url::Url;
+
 use super::Request;
 use super::starting::Starting;
+use crate::config::Proxy;
 use crate::platforms::egress::GuardedResolver;
 use crate::platforms::{AdapterError, EgressPolicy, ErrorClass};
 
@@ -23,6 +28,8 @@ pub struct HttpClient {
     pub(super) egress: EgressPolicy,
     pub(super) request_timeout: Duration,
     pub(super) starting: Arc<Starting>,
+    /// What looks names up in our place, where there is one.
+    proxy: Option<Proxy>,
 }
 
 impl HttpClient {
@@ -35,14 +42,28 @@ impl HttpClient {
         request_timeout: Duration,
         idle_per_host: usize,
     ) -> Result<Self, reqwest::Error> {
+        Self::through(None, egress, request_timeout, idle_per_host)
+    }
+
+    /// The same, for requests that go through a proxy.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up.
+    pub fn through(
+        proxy: Option<&Proxy>,
+        egress: EgressPolicy,
+        request_timeout: Duration,
+        idle_per_host: usize,
+    ) -> Result<Self, reqwest::Error> {
         // reqwest is built without a provider of its own. An error here means that one is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
         Ok(Self {
-            pooled: built(&egress, request_timeout, idle_per_host)?,
+            pooled: built(proxy, &egress, request_timeout, idle_per_host)?,
             unpooled: Arc::default(),
             egress,
             request_timeout,
             starting: Arc::new(Starting::new()),
+            proxy: proxy.cloned(),
         })
     }
 
@@ -54,11 +75,32 @@ impl HttpClient {
         if let Some(client) = self.unpooled.get() {
             return Ok(client);
         }
-        let client = built(&self.egress, self.request_timeout, 0).map_err(|error| {
+        let client = built(self.proxy.as_ref(), &self.egress, self.request_timeout, 0);
+        let client = client.map_err(|error| {
             let text = "the worker cannot set up a connection; nothing was sent";
             AdapterError::new(ErrorClass::Internal, text).with_internal(error.to_string())
         })?;
         Ok(self.unpooled.get_or_init(|| client))
+    }
+
+    /// Judges what only a proxy would look up.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Egress`].
+    pub(super) async fn vet(&self, url: &Url) -> Result<(), AdapterError> {
+        if self.proxy.is_some() {
+            self.egress.vet(url).await?;
+        }
+        Ok(())
+    }
+
+    /// Where a target is reached by way of a proxy, for errors.
+    pub(super) const fn by_way(&self) -> &'static str {
+        if self.proxy.is_some() {
+            " by way of the proxy (egress.proxy)"
+        } else {
+            ""
+        }
     }
 
     /// Requests that wait for a place to start in.
@@ -73,11 +115,12 @@ impl HttpClient {
     reason = "the one place that builds the client"
 )]
 fn built(
+    proxy: Option<&Proxy>,
     egress: &EgressPolicy,
     request_timeout: Duration,
     idle_per_host: usize,
 ) -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .user_agent(concat!("ticketwire/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -85,6 +128,36 @@ fn built(
         .connect_timeout(CONNECT_TIMEOUT.min(request_timeout))
         .pool_max_idle_per_host(idle_per_host)
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .dns_resolver(Arc::new(GuardedResolver(egress.clone())))
-        .build()
+        .dns_resolver(Arc::new(GuardedResolver {
+            policy: egress.clone(),
+            proxies: proxy.map(hosts_of).unwrap_or_default(),
+        }));
+    match proxy {
+        None => builder,
+        Some(proxy) => with_proxy(builder, proxy)?,
+    }
+    .build()
+}
+
+fn with_proxy(
+    mut builder: reqwest::ClientBuilder,
+    proxy: &Proxy,
+) -> Result<reqwest::ClientBuilder, reqwest::Error> {
+    let direct = || NoProxy::from_string(&proxy.direct);
+    if let Some(address) = &proxy.https {
+        let via = reqwest::Proxy::https(address.expose_secret())?;
+        builder = builder.proxy(via.no_proxy(direct()));
+    }
+    if let Some(address) = &proxy.http {
+        let via = reqwest::Proxy::http(address.expose_secret())?;
+        builder = builder.proxy(via.no_proxy(direct()));
+    }
+    Ok(builder)
+}
+
+fn hosts_of(proxy: &Proxy) -> Vec<String> {
+    let addresses = [&proxy.https, &proxy.http].into_iter().flatten();
+    let urls = addresses.filter_map(|address| Url::parse(address.expose_secret()).ok());
+    urls.filter_map(|url| url.host_str().map(str::to_owned))
+        .collect()
 }

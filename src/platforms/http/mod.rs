@@ -141,6 +141,7 @@ impl CallContext<'_> {
             .request_timeout
             .min(self.deadline.saturating_duration_since(Instant::now()));
         let (client, prepared) = (self.client.of(request)?, self.prepare(request, None)?);
+        self.client.vet(&request.url).await?;
         self.permit.check(limit)?;
         match tokio::time::timeout(limit, client.execute(prepared)).await {
             Ok(Ok(answer)) => {
@@ -150,7 +151,7 @@ impl CallContext<'_> {
                 }
                 Ok(answer)
             }
-            Ok(Err(error)) => Err(match trouble(request, &error) {
+            Ok(Err(error)) => Err(match trouble(request, &error, self.client.by_way()) {
                 Verdict::Final(Again::Error(error)) | Verdict::Again(Again::Error(error), _) => {
                     error
                 }
@@ -210,6 +211,7 @@ impl CallContext<'_> {
             Effect::Idempotent | Effect::Create => "before_send",
         })
         .await;
+        self.client.vet(&request.url).await.map_err(fail)?;
         let place = self.client.starting.place().await;
         let limit = self
             .client
@@ -223,7 +225,7 @@ impl CallContext<'_> {
         let transfer = self.transfer(client.execute(prepared), request, place);
         match tokio::time::timeout(limit, transfer).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(trouble(request, &error)),
+            Ok(Err(error)) => Err(trouble(request, &error, self.client.by_way())),
             Err(_) => {
                 let text = format!("{} did not answer within {limit:?}", host(request));
                 let class = lost(request.effect, ErrorClass::Timeout);
@@ -380,7 +382,7 @@ enum Again {
 }
 
 /// What trouble on the way means. Only a connection that never came about surely sent nothing.
-fn trouble(request: &Request, error: &reqwest::Error) -> Verdict<Again> {
+fn trouble(request: &Request, error: &reqwest::Error, by_way: &str) -> Verdict<Again> {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(refused) = cause.downcast_ref::<Refused>() {
@@ -393,7 +395,7 @@ fn trouble(request: &Request, error: &reqwest::Error) -> Verdict<Again> {
     if error.is_connect() {
         let found = Trouble::of(error);
         let why = found.map_or_else(String::new, |found| format!(": {}", found.says()));
-        let text = format!("{} cannot be reached{why}", host(request));
+        let text = format!("{} cannot be reached{by_way}{why}", host(request));
         let class = if found == Some(Trouble::NoDescriptors) {
             ErrorClass::Internal
         } else {

@@ -259,7 +259,7 @@ async fn where_this_process_may_open_no_connection_the_fault_is_ours_and_nothing
     let error = client.post(url.clone()).send().await.unwrap_err();
     let request = Request::new(Method::POST, url, Auth::None, Effect::Create);
 
-    let Verdict::Again(Again::Error(error), _) = trouble(&request, &error) else {
+    let Verdict::Again(Again::Error(error), _) = trouble(&request, &error, "") else {
         panic!("what was not sent is tried again");
     };
 
@@ -318,4 +318,80 @@ async fn a_budget_that_an_answer_uses_up_is_noted_by_the_longest_wait() {
     assert_eq!(send("/none", true).await, Some(30));
     let Pause { scope, said_by, .. } = asked.budget().unwrap();
     assert_eq!((scope, said_by), (Scope::Integration, Some("x-reset")));
+}
+
+/// A proxy that refuses everything, and the heads of what it was asked.
+async fn proxy() -> (crate::config::Proxy, Arc<Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+    let asked = Arc::clone(&heads);
+    tokio::task::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let count = stream.read(&mut head).await.unwrap_or_default();
+            let text = String::from_utf8_lossy(&head[..count]).into_owned();
+            asked.lock().unwrap().push(text);
+            let refusal =
+                b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            drop(stream.write_all(refusal).await);
+        }
+    });
+    let url: SecretString = format!("http://user:hunter2@{address}").into();
+    let proxy = crate::config::Proxy {
+        https: Some(url.clone()),
+        http: Some(url),
+        direct: "direct.example".to_owned(),
+    };
+    (proxy, heads)
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_names_of_the_world_alone() {
+    let (proxy, heads) = proxy().await;
+    let egress = EgressPolicy::default();
+    let client = HttpClient::through(Some(&proxy), egress, Duration::from_secs(5), 1).unwrap();
+    let tokens = Granting(Mutex::new(Vec::new()));
+    let send = async |url: &str| {
+        let request = Request::new(
+            Method::POST,
+            url.parse().unwrap(),
+            Auth::None,
+            Effect::Create,
+        );
+        context(&client, &tokens).send(request).await.unwrap_err()
+    };
+
+    let refused = send("https://tenant.platform.example/x").await;
+    assert!(
+        matches!(refused.class, ErrorClass::Transient { .. }),
+        "{refused}"
+    );
+    assert!(refused.public.contains("egress.proxy"), "{refused}");
+    let head = heads.lock().unwrap().remove(0);
+    assert!(
+        head.starts_with("CONNECT tenant.platform.example:443 "),
+        "{head}"
+    );
+    let basic = "proxy-authorization: basic dxnlcjpodw50zxiy";
+    assert!(head.to_lowercase().contains(basic), "{head}");
+    assert!(!format!("{refused:?}").contains("hunter2"));
+
+    for url in [
+        "https://localhost/x",
+        "https://127.0.0.1/x",
+        "https://vault.internal/x",
+        "https://vault/x",
+        "http://tenant.platform.example/x",
+    ] {
+        let refused = send(url).await;
+        assert_eq!(refused.class, ErrorClass::Egress, "{url}: {refused}");
+    }
+    let direct = send("https://direct.example/x").await;
+    assert!(
+        matches!(direct.class, ErrorClass::Transient { .. }),
+        "{direct}"
+    );
+    assert!(heads.lock().unwrap().is_empty());
 }
