@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::domain::{CommandState, Failure, IntegrationId, Wait, WaitReason};
+use crate::pipeline::clock;
 use crate::pipeline::job::Job;
 use crate::pipeline::retry::Next;
 use crate::platforms::Receipt;
@@ -113,7 +114,7 @@ pub(in crate::pipeline) fn hand_back(job: &Job) -> Completed {
         CommandState::Pending
     };
     let settlement = Settlement {
-        due_at: Some(Utc::now()),
+        due_at: Some(clock::now()),
         wait: Some(Wait::of(WaitReason::WorkerStopped)),
         ..untouched(job, state)
     };

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::pipeline::clock;
 use crate::platforms::{AdapterError, ErrorClass, SendPermit};
 use crate::store::{Client, Incarnation, Store, StoreError, Wake, chain, connect_hearing};
 
@@ -190,6 +191,7 @@ impl Lease {
                     );
                 }
                 self.renewed(renewed);
+                clock::measure(store).await;
                 self.locked.store(true, Ordering::Release);
                 self.announce(store).await;
                 return Ok((
@@ -245,6 +247,7 @@ impl Lease {
             Ok(Some(peers)) => {
                 self.renewed(asked);
                 self.peers.store(peers, Ordering::Release);
+                clock::measure(store).await;
                 Ok(())
             }
             Ok(None) => {

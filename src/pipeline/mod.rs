@@ -11,11 +11,12 @@
 //!
 //! The stages share what stands in files here: [`context`] is what all of them are given, [`job`] a command in this
 //! process's hands, [`disposition`] what became of it, [`progress`] what earlier attempts got done, [`lane`] the lane of a management command, [`lease`] whether this process may act at all, [`retry`] when
-//! something runs again, [`connections`] the integrations that are open, [`tokens`] their access tokens, [`rate_limit`]
+//! something runs again, [`clock`] what time it is, [`connections`] the integrations that are open, [`tokens`] their access tokens, [`rate_limit`]
 //! the slots of those with a limit of ours.
 //!
 //! Batches form by themselves: while one is being written, the next gathers. There is no flush timer.
 
+mod clock;
 mod connections;
 mod context;
 mod disposition;

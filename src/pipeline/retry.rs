@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{Wait, WaitReason};
+use crate::pipeline::clock;
 
 /// When a command runs next, and what decided that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Next {
     /// So long from now.
     pub(in crate::pipeline) fn in_(delay: Duration, reason: WaitReason) -> Self {
         Self {
-            at: after(Utc::now(), delay),
+            at: after(clock::now(), delay),
             wait: Wait::of(reason),
         }
     }

@@ -12,6 +12,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::domain::OrganizationId;
+use crate::pipeline::clock;
 use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::retry::after;
 use crate::platforms::{
@@ -117,7 +118,7 @@ impl<'a> TokenCache<'a> {
         let memory = &self.all.tokens;
         let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         let (token, until) = memory.get(&handle.row.id.uuid())?;
-        (*until > Utc::now() && !is_same(stale, &token.secret)).then(|| token.clone())
+        (*until > clock::now() && !is_same(stale, &token.secret)).then(|| token.clone())
     }
 
     fn remember(
@@ -151,7 +152,7 @@ impl TokenCache<'_> {
             let fresh = lease.current.as_ref().and_then(|current| {
                 let margin = chrono::Duration::from_std(MARGIN).unwrap_or_default();
                 let secret = self.open(handle, "access_sealed", &current.access_sealed)?;
-                let is_fresh = current.expires_at - margin > Utc::now();
+                let is_fresh = current.expires_at - margin > clock::now();
                 if !is_fresh || is_same(stale, &secret) {
                     return None;
                 }
@@ -206,7 +207,7 @@ impl TokenCache<'_> {
             sealed
                 .map_err(|error| trouble("the access token could not be sealed", error.to_string()))
         };
-        let expires_at = after(Utc::now(), grant.expires_in);
+        let expires_at = after(clock::now(), grant.expires_in);
         let tokens = StoredTokens {
             access_sealed: seal("access_sealed", &grant.access_token)?,
             refresh_sealed: grant

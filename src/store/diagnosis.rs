@@ -1,11 +1,12 @@
 //! What is wrong in the ledger, for `ticketwire doctor`: each question one short query over a connection of its own.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::recent::ROWS_MAX;
 use super::{StoreError, limited};
+use crate::telemetry::machine_clock;
 
 /// A worker whose lease ran out.
 #[derive(Debug, Clone)]
@@ -67,6 +68,8 @@ pub struct Server {
     pub idle_in_transaction: i64,
     /// Connections in use and allowed, of the whole server.
     pub connections: (i64, i64),
+    /// How far its clock is ahead of this machine's.
+    pub clock_ahead: TimeDelta,
     /// Tables of ours that this role may not write.
     pub not_writable: Vec<String>,
 }
@@ -94,10 +97,11 @@ pub async fn server(client: &Client) -> Result<Server, StoreError> {
              (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
               AND state LIKE 'idle in transaction%' AND now() - state_change > interval '1 minute'), \
              (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), \
-             current_setting('max_connections')::bigint, \
+             current_setting('max_connections')::bigint, clock_timestamp(), \
              ARRAY(SELECT t.name FROM unnest(ARRAY['commands', 'command_attempts', 'outbox', 'outbox_batches', 'tickets', 'integrations', \
                    'dead_letters', 'workers']) AS t(name) \
                    WHERE NOT COALESCE(has_table_privilege(to_regclass(t.name)::oid, 'SELECT, INSERT, UPDATE, DELETE'), true))";
+    let asked = machine_clock();
     let row = limited(client.query_one(SQL, &[])).await?;
     Ok(Server {
         version: row.get(0),
@@ -106,7 +110,12 @@ pub async fn server(client: &Client) -> Result<Server, StoreError> {
         blocked: row.get(3),
         idle_in_transaction: row.get(4),
         connections: (row.get(5), row.get(6)),
-        not_writable: row.get(7),
+        clock_ahead: {
+            let theirs: DateTime<Utc> = row.get(7);
+            // As if it had looked in the middle of the round trip.
+            theirs - (asked + (machine_clock() - asked) / 2)
+        },
+        not_writable: row.get(8),
     })
 }
 

@@ -4,6 +4,28 @@
 //! it was passed `skip` times, and if the file `marker` did not exist before, the process dies. The marker keeps a
 //! restart under the same environment from dying again.
 
+use chrono::{DateTime, Utc};
+
+/// This machine's clock. In a debug build `TICKETWIRE_CLOCK_AHEAD` sets it ahead by so many seconds, or behind.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn machine_clock() -> DateTime<Utc> {
+    static AHEAD: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    let ahead = AHEAD.get_or_init(|| {
+        let text = std::env::var("TICKETWIRE_CLOCK_AHEAD").unwrap_or_default();
+        text.parse().unwrap_or(0)
+    });
+    Utc::now() + chrono::TimeDelta::seconds(*ahead)
+}
+
+/// This machine's clock.
+#[cfg(not(debug_assertions))]
+#[inline]
+#[must_use]
+pub fn machine_clock() -> DateTime<Utc> {
+    Utc::now()
+}
+
 #[cfg(debug_assertions)]
 mod armed {
     use std::path::PathBuf;

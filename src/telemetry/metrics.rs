@@ -77,6 +77,11 @@ fn describe() {
         STATEMENTS,
         "Statements prepared in idle connections to the database: a fixed set a connection"
     );
+    describe_gauge!(
+        CLOCK_SKEW,
+        Unit::Seconds,
+        "How far the database's clock is ahead of this machine's"
+    );
     describe_gauge!(DATABASE_UP, "Whether the database answers within 2 s");
     describe_gauge!(LINK_UP, "Whether a connection to the broker stands");
     describe_gauge!(LINK_GENERATION, "How often it was made");
@@ -104,6 +109,7 @@ const BACKLOG: &str = "ticketwire_backlog_rows";
 const REMOVED: &str = "ticketwire_rows_removed_total";
 const MEMORY: &str = "ticketwire_commands_in_memory";
 const STATEMENTS: &str = "ticketwire_database_prepared_statements";
+const CLOCK_SKEW: &str = "ticketwire_clock_skew_seconds";
 const DATABASE_UP: &str = "ticketwire_database_up";
 const LINK_UP: &str = "ticketwire_broker_connection_up";
 const LINK_GENERATION: &str = "ticketwire_broker_connection_generation";
@@ -192,6 +198,12 @@ pub fn commands_in_memory(count: usize) {
 /// Statements prepared in idle connections.
 pub fn prepared_statements(count: usize) {
     gauge!(STATEMENTS).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+/// How far the database's clock is ahead of this machine's.
+pub fn clock_skew(ahead: chrono::TimeDelta) {
+    let seconds = ahead.as_seconds_f64();
+    gauge!(CLOCK_SKEW).set(seconds);
 }
 
 /// Whether the database answered when the backlog was last counted.

@@ -16,6 +16,7 @@ mod broker_faults;
 mod budget;
 mod canaries;
 mod cli;
+mod clock;
 mod configured;
 mod conformance;
 mod crashes;

@@ -1,5 +1,7 @@
 //! PostgreSQL and what stands in it.
 
+use chrono::TimeDelta;
+
 use super::super::Context;
 use super::super::keys::Survey;
 use super::Finding;
@@ -138,6 +140,18 @@ fn of_server(server: &Server) -> Vec<Finding> {
         fault(
             "takes no writes".into(),
             "database.url names a replica, or default_transaction_read_only is on: name the primary",
+        );
+    }
+    if server.clock_ahead.abs() > TimeDelta::seconds(1) {
+        let seconds = server.clock_ahead.as_seconds_f64();
+        let text = format!(
+            "its clock is {:.1} s {} that of this machine; a worker here decides by the database's",
+            seconds.abs(),
+            if seconds > 0.0 { "ahead of" } else { "behind" }
+        );
+        fault(
+            text,
+            "have the clocks of both machines set by NTP (chrony, systemd-timesyncd)",
         );
     }
     if server.blocked > 0 {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -11,6 +10,7 @@ use crate::broker::{Consumer, Delivery};
 use crate::config::Amqp;
 use crate::contract::{Rejection, attribute_of, rejected_event, structured};
 use crate::domain::CommandId;
+use crate::pipeline::clock;
 use crate::pipeline::context::Core;
 use crate::pipeline::intake::kept;
 use crate::pipeline::intake::parse::raw_of;
@@ -24,7 +24,7 @@ pub(in crate::pipeline) async fn bury(
 ) -> Result<(), StoreError> {
     let rows: Vec<DeadLetter> = letters.iter().map(|(_, letter)| letter.clone()).collect();
     core.store.bury_letters(&rows).await?;
-    let now = Utc::now();
+    let now = clock::now();
     let mut events = Vec::new();
     for (rejection, _) in letters {
         tracing::info!(

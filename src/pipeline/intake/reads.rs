@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::Utc;
 use serde_json::{Value, json};
 
 use crate::contract::{
@@ -14,6 +13,7 @@ use crate::contract::{
 use crate::domain::routing::Traits;
 use crate::domain::{ErrorCode, Failure, Integration, OrganizationId, TicketId};
 use crate::integrations::{self, Door, open_credentials};
+use crate::pipeline::clock;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::dispatch;
 use crate::pipeline::executor::gates::{self, GateDecision};
@@ -77,7 +77,7 @@ fn events(
     };
     let event = |result| Event {
         id: uuid::Uuid::now_v7(),
-        time: Utc::now(),
+        time: clock::now(),
         organization_id: Some(envelope.organization_id),
         trace: envelope.trace.clone(),
         data: EventData {
@@ -205,7 +205,7 @@ async fn route(
         }
     };
     let handles = core.integrations.of_organization(organization).await?;
-    let routing = Routing::of(handles, traits, Utc::now()).await;
+    let routing = Routing::of(handles, traits, clock::now()).await;
     Ok(Ok(routing.to_json()))
 }
 
@@ -387,7 +387,7 @@ async fn rehearse_change(core: &Core, envelope: &Envelope) -> Result<Answer, Sto
                         &own.integration,
                         change,
                         door,
-                        Utc::now(),
+                        clock::now(),
                     )
                 },
             )
@@ -420,7 +420,7 @@ async fn dry_run(
         running: true,
         integration_id: envelope.command.integration_id(),
         integration_version: None,
-        received_at: Utc::now(),
+        received_at: clock::now(),
         organization_known: true,
         organization_enabled: true,
         waits: false,
@@ -439,7 +439,7 @@ async fn dry_run(
     let mut jobs = [job];
     prepare::fill(core, &mut jobs, &HashMap::new(), None).await?;
     let [job] = jobs;
-    let answer = match gates::ticket(&job, Utc::now()) {
+    let answer = match gates::ticket(&job, clock::now()) {
         GateDecision::Refuse(failure) | GateDecision::Later(_, failure) => Err(failure),
         GateDecision::Wait(_) => Err(Failure::new(ErrorCode::TicketNotFound, "no such ticket")),
         GateDecision::Local => {
@@ -450,7 +450,7 @@ async fn dry_run(
                 .integrations
                 .of_organization(envelope.organization_id)
                 .await?;
-            let routing = Routing::of(handles, dispatch::traits_of_job(&job), Utc::now()).await;
+            let routing = Routing::of(handles, dispatch::traits_of_job(&job), clock::now()).await;
             match routing.candidates.first() {
                 None => Err(routing.failure()),
                 Some(_) => {

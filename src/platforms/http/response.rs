@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Effect;
 use super::redact::clean_text;
 use crate::domain::json_fault;
-use crate::platforms::moments::any_form;
+use crate::platforms::moments::{any_form, http_date};
 use crate::platforms::{AdapterError, ErrorClass};
 
 /// How much of a vendor's answer the log may quote.
@@ -250,7 +250,10 @@ fn texts_of(value: &Value) -> Option<String> {
 
 /// `Retry-After` in any form, as a wait from `now`.
 pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    any_form(headers.get("retry-after")?.to_str().ok()?, now)
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    // The platform's moments are counted by its own clock.
+    let theirs = text("date").and_then(http_date).unwrap_or(now);
+    any_form(text("retry-after")?, theirs)
 }
 
 /// The class of a lost answer.
@@ -301,6 +304,15 @@ mod tests {
         // Zoom's daily limit.
         assert_eq!(wait("2026-01-31T12:01:00Z"), Some(Duration::from_secs(60)));
         assert_eq!(wait("soon"), None);
+        // By a clock that is an hour ahead of ours.
+        let ahead = [
+            ("date", "Sat, 31 Jan 2026 13:00:00 GMT"),
+            ("retry-after", "Sat, 31 Jan 2026 13:00:30 GMT"),
+        ];
+        assert_eq!(
+            response(429, &ahead).retry_after(now),
+            Some(Duration::from_secs(30))
+        );
     }
 
     #[test]

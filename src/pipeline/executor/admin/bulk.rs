@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::Utc;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -11,6 +10,7 @@ use uuid::Uuid;
 use super::{Done, Refusal};
 use crate::contract::TicketBulkUpdate;
 use crate::domain::{CommandId, CommandState, ErrorCode, Failure, TicketId, Wait, WaitReason};
+use crate::pipeline::clock;
 use crate::pipeline::context::Core;
 use crate::pipeline::job::Job;
 use crate::pipeline::retry::{Next, after};
@@ -42,7 +42,7 @@ pub(super) async fn run(
         .count();
     if open > 0 || children.len() + taken.len() < update.ticket_ids.len() {
         return Err(Refusal::Waits(Next {
-            at: after(Utc::now(), POLL),
+            at: after(clock::now(), POLL),
             wait: Wait::with(WaitReason::Children, open),
         }));
     }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{DOUBT_MAX, DOUBT_PAUSE, Run};
 use crate::domain::{ErrorCode, Failure, OnUnknown, Wait, WaitReason};
+use crate::pipeline::clock;
 use crate::pipeline::disposition::{Conclusion, Disposition};
 use crate::pipeline::retry::{self, Next, after};
 use crate::pipeline::tokens::TokenCache;
@@ -46,7 +47,7 @@ impl Run<'_> {
         let look_up_schedule =
             retry::look_up_schedule(schedule, self.core.config.dispatch.settle_after);
         let last = look_up_schedule.last().copied().unwrap_or_default();
-        let asked_at = Utc::now();
+        let asked_at = clock::now();
         let elapsed = (asked_at - doubt_since).to_std().unwrap_or_default();
         let lookups = usize::try_from(self.job.lookups).unwrap_or(0);
         if let Some(rung) = look_up_schedule.get(lookups)
@@ -141,7 +142,7 @@ impl Run<'_> {
 
     /// What keeps the operation from happening twice now: until a request that is sent in this attempt has surely ended.
     pub(super) fn protection(&self, driver: &Driver, operation: &Operation<'_>) -> Protection {
-        let until = after(Utc::now(), self.core.config.dispatch.attempt_timeout);
+        let until = after(clock::now(), self.core.config.dispatch.attempt_timeout);
         driver
             .protection_of(operation)
             .until(self.job.received_at, until)
@@ -197,7 +198,7 @@ impl Run<'_> {
     }
 
     fn still_in_doubt(&mut self, why: &str, hint: Option<Duration>, wait: Wait) -> Disposition {
-        let now = Utc::now();
+        let now = clock::now();
         let since = self.job.doubt_since.unwrap_or(now);
         let elapsed = (now - since).to_std().unwrap_or_default();
         if elapsed >= DOUBT_MAX {

@@ -26,6 +26,7 @@ use crate::domain::{
     CommandState, ErrorCode, Failure, LifeEvent, TicketStatus, TicketView, UserRef, Wait,
     WaitReason,
 };
+use crate::pipeline::clock;
 use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::context::Core;
 use crate::pipeline::disposition::{Completed, Conclusion, Disposition};
@@ -69,7 +70,7 @@ pub(in crate::pipeline) async fn run(core: &Arc<Core>, job: Job) -> Completed {
                 ErrorCode::Internal,
                 "an internal error; the worker's log has the details",
             );
-            run.doubt_from(Utc::now());
+            run.doubt_from(clock::now());
             run.after_failure(&failure, None, None).into()
         }
     };
@@ -103,7 +104,7 @@ impl<'a> Run<'a> {
             core,
             job,
             started: Instant::now(),
-            started_at: Utc::now(),
+            started_at: clock::now(),
             handle: None,
             spent: false,
             circuit: None,
@@ -195,7 +196,7 @@ impl<'a> Run<'a> {
         if self.job.has_rate_slot {
             return None;
         }
-        let now = Utc::now();
+        let now = clock::now();
         let slot = self.core.rate_slots.next(&self.core.store, row.id, limit);
         let at = Box::pin(slot).await;
         let next = match at {
@@ -334,7 +335,7 @@ impl<'a> Run<'a> {
         let default = self.core.config.retry.schedule.first().copied();
         let pause = hint.or(default).unwrap_or_default();
         let next = Next {
-            at: after(Utc::now(), pause.min(retry::HINT_MAX)),
+            at: after(clock::now(), pause.min(retry::HINT_MAX)),
             wait: hint.map_or(Wait::of(WaitReason::PlatformRateLimit), retry::retry_after),
         };
         Disposition::Retry { next, failure }
@@ -387,14 +388,14 @@ impl<'a> Run<'a> {
             ErrorClass::Unknown => match protection {
                 Protection::Native => self.after_failure(&failure, asked, None),
                 Protection::None if self.may_send_again() && self.has_attempts_left() => {
-                    self.doubt_from(Utc::now());
+                    self.doubt_from(clock::now());
                     self.after_failure(&failure, asked, None)
                 }
                 Protection::None | Protection::Key { .. } => {
                     self.failed(unknown_for_good(&failure.message))
                 }
                 Protection::Lookup { schedule, .. } => {
-                    let now = Utc::now();
+                    let now = clock::now();
                     self.doubt_from(now);
                     let look_up_schedule =
                         retry::look_up_schedule(schedule, self.core.config.dispatch.settle_after);

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
-
 use super::settlement::result_of;
 use super::{DOUBT_PAUSE, Run, mark, operation};
 use crate::contract::{Command, TicketCommand};
 use crate::domain::{ErrorCode, Failure, Wait, WaitReason};
+use crate::pipeline::clock;
 use crate::pipeline::disposition::Disposition;
 use crate::pipeline::retry::{self, Next, after};
 use crate::platforms::{DedupKey, Protection, Receipt};
@@ -105,7 +104,7 @@ impl Run<'_> {
                 spent,
                 hint,
                 rand::random_range(0.0..=1.0),
-                Utc::now(),
+                clock::now(),
             );
             // The last attempt is looked up too before its command is given up.
             scheduled.or_else(|| {

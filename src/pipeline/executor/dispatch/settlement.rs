@@ -1,12 +1,12 @@
 //! The settlement of a disposition: what is written of the command, its attempt, its events and its ticket. All of that
 //! follows from the disposition here and nowhere else.
 
-use chrono::Utc;
 use serde_json::{Map, Value, json};
 
 use super::{ANNOUNCED_WAIT, Run};
 use crate::contract::{Command, Event, EventData, IntegrationResult, Outcome, TicketCommand};
 use crate::domain::{CommandState, Failure, Wait, WaitReason};
+use crate::pipeline::clock;
 use crate::pipeline::disposition::{Completed, Completion, Conclusion, Disposition, untouched};
 use crate::pipeline::job::Job;
 use crate::pipeline::retry::{Next, after};
@@ -64,7 +64,7 @@ impl Run<'_> {
             },
             Disposition::AwaitTicket { until } => Settlement {
                 // The scheduler looks whether the ticket is known by then.
-                due_at: Some(after(Utc::now(), TICKET_LOOK).min(*until)),
+                due_at: Some(after(clock::now(), TICKET_LOOK).min(*until)),
                 wait: Some(Wait::of(WaitReason::TicketUnknown)),
                 waits: true,
                 ..self.put_back(CommandState::Pending)
@@ -142,7 +142,7 @@ impl Run<'_> {
     /// Of a wait that goes on, only a long one is announced, and only its beginning.
     fn is_announced(&self, outcome: Outcome, next: Option<Next>) -> bool {
         let is_long = |next: Next| {
-            let wait = (next.at - Utc::now()).to_std();
+            let wait = (next.at - clock::now()).to_std();
             wait.is_ok_and(|wait| wait > ANNOUNCED_WAIT)
         };
         outcome.is_final() || self.spent || next.is_some_and(is_long)
@@ -159,7 +159,7 @@ impl Run<'_> {
         let row = self.handle.as_ref().map(|handle| &handle.row);
         let event = Event {
             id: Event::id_of(self.job.id, number),
-            time: Utc::now(),
+            time: clock::now(),
             organization_id: Some(self.job.organization_id),
             trace: self.job.trace.clone(),
             data: EventData {
