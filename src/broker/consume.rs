@@ -38,7 +38,8 @@ pub struct Delivery {
     oversize: Option<Oversize>,
 }
 
-/// A body that is larger than any that is taken: its beginning is kept, and what tells it from others.
+/// A body that is larger than any that is taken: its beginning is kept, and what tells it from
+/// others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oversize {
     /// How long it was.
@@ -50,7 +51,8 @@ pub struct Oversize {
 /// So much of it is kept, for its id and for a person to see what it was.
 const BEGINNING: usize = 16 << 10;
 
-/// Lets go of a body that is too large, as soon as it is here: many of them would fill the memory while they wait.
+/// Lets go of a body that is too large, as soon as it is here: many of them would fill the memory
+/// while they wait.
 fn shrunk(body: &mut Vec<u8>, bytes_max: usize) -> Option<Oversize> {
     if body.len() <= bytes_max {
         return None;
@@ -482,7 +484,8 @@ async fn read(
     let mut waiting = VecDeque::new();
     loop {
         tokio::select! {
-            // Taken from the client's buffer at once, also while nothing is handed on: there, bodies are as large as they came.
+            // Taken from the client's buffer at once, also while nothing is handed on: there,
+            // bodies are as large as they came.
             next = stream.next() => match next {
                 Some(Ok(mut raw)) => waiting.push_back(Delivery {
                     source,
@@ -509,8 +512,8 @@ async fn read(
     }
 }
 
-/// A place for a delivery. While the intake is closed (Postgres away, draining) there is none, and messages stay with the
-/// broker, up to the prefetch.
+/// A place for a delivery. While the intake is closed (Postgres away, draining) there is none, and
+/// messages stay with the broker, up to the prefetch.
 async fn place<'a>(
     intake: &mut watch::Receiver<bool>,
     sink: &'a mpsc::Sender<Delivery>,

@@ -79,7 +79,8 @@ impl Keys {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
         match self.action {
             Action::Generate { id } => {
-                // Two keys of one ring must not share a name, and people rotate without thinking of one.
+                // Two keys of one ring must not share a name, and people rotate without thinking of
+                // one.
                 let today = Utc::now().format("%Y%m%d");
                 let id = id.unwrap_or_else(|| format!("k{today}-{:04x}", rand::random::<u16>()));
                 let key = secrets::generate(&id);

@@ -1,5 +1,6 @@
-//! `database.url` as libpq takes it, for a driver that takes less: what means the same here is put in the driver's words,
-//! what means nothing here is left out, and everything else is refused by name with what to do in its place.
+//! `database.url` as libpq takes it, for a driver that takes less: what means the same here is put
+//! in the driver's words, what means nothing here is left out, and everything else is refused by
+//! name with what to do in its place.
 
 use std::path::PathBuf;
 
@@ -14,8 +15,8 @@ pub struct DatabaseUrl {
     pub root_certificates: Option<PathBuf>,
 }
 
-/// What becomes of a parameter of libpq's ("PostgreSQL documentation, 34.1.2 Parameter Key Words") that the driver does
-/// not know.
+/// What becomes of a parameter of libpq's ("PostgreSQL documentation, 34.1.2 Parameter Key Words")
+/// that the driver does not know.
 #[derive(Clone, Copy)]
 enum Fate {
     /// It is as it would be without.
@@ -103,7 +104,8 @@ struct Reading {
 impl Reading {
     /// A URL with the parameters that the driver takes.
     fn url(&mut self, text: &str) -> Result<String, String> {
-        // The driver ends user and password at the first @; a question mark before it is one of theirs.
+        // The driver ends user and password at the first @; a question mark before it is one of
+        // theirs.
         let from = text.find('@').unwrap_or(0);
         let Some(at) = text.get(from..).and_then(|rest| rest.find('?')) else {
             return Ok(text.to_owned());

@@ -67,8 +67,8 @@ pub struct Config {
 pub struct Log {
     /// `text` or `json`; default by whether stderr is a terminal.
     pub format: Option<String>,
-    /// In the syntax of `RUST_LOG`; a bare `debug` or `trace` opens this program alone, a library is named for it
-    /// (`tokio_postgres=trace`). Default `warn,lapin=off,ticketwire=info`.
+    /// In the syntax of `RUST_LOG`; a bare `debug` or `trace` opens this program alone, a library
+    /// is named for it (`tokio_postgres=trace`). Default `warn,lapin=off,ticketwire=info`.
     pub filter: Option<String>,
 }
 
@@ -249,8 +249,8 @@ impl Sources {
         .in_directory(Path::new(""))
     }
 
-    /// With the default file of a directory. Many programs have a `config/default.toml`, and one may stand in anyone's
-    /// directory: ours names us in its first line.
+    /// With the default file of a directory. Many programs have a `config/default.toml`, and one
+    /// may stand in anyone's directory: ours names us in its first line.
     fn in_directory(self, directory: &Path) -> Self {
         let file = directory.join("config/default.toml");
         let first_line = std::fs::File::open(&file)

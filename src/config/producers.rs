@@ -71,7 +71,8 @@ impl Producers {
         Self { reply_to, ..self }
     }
 
-    /// What the names of queues begin with that may be named as `reply_to`, besides those that the broker names. None: all.
+    /// What the names of queues begin with that may be named as `reply_to`, besides those that the
+    /// broker names. None: all.
     #[must_use]
     pub fn reply_to(&self) -> &[String] {
         &self.reply_to

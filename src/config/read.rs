@@ -590,8 +590,8 @@ impl Reader {
     }
 }
 
-/// What is wrong with a file, without a line of it: a secret may stand there. The parser's own words follow the lines that
-/// it shows, and quote in ticks and quotation marks.
+/// What is wrong with a file, without a line of it: a secret may stand there. The parser's own
+/// words follow the lines that it shows, and quote in ticks and quotation marks.
 fn file_fault(error: &config::ConfigError) -> String {
     let config::ConfigError::FileParse { cause, .. } = error else {
         // No place in it is known, only that there is none, or of what type a value is.

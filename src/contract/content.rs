@@ -126,7 +126,8 @@ pub fn structured<'a>(raw: &RawMessage<'a>, bytes_max: usize) -> Cow<'a, [u8]> {
 /// The attributes that tell which command a message is.
 const TELLING: [&str; 3] = ["id", "organizationid", "type"];
 
-/// What a message that cannot be read says of itself all the same, by attribute: up to where it can be read.
+/// What a message that cannot be read says of itself all the same, by attribute: up to where it can
+/// be read.
 pub(super) fn glimpse(raw: &RawMessage<'_>, bytes_max: usize) -> Vec<(&'static str, String)> {
     if let Some(attributes) = binary(raw) {
         let text = |name: &'static str| Some((name, attributes.get(name)?.as_str()?.to_owned()));
@@ -179,8 +180,8 @@ fn end_of_text(rest: &[u8]) -> Option<usize> {
     }
 }
 
-/// The body with U+FFFD in the place of each surrogate without its other half, as a program leaves it that cuts a text
-/// between the two; `None` where there is none.
+/// The body with U+FFFD in the place of each surrogate without its other half, as a program leaves
+/// it that cuts a text between the two; `None` where there is none.
 fn mended(body: &[u8]) -> Option<Vec<u8>> {
     let unit = |at: usize| {
         let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;

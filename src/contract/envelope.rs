@@ -173,7 +173,8 @@ pub struct Replies<'a> {
     pub allowed: &'a [String],
 }
 
-/// Queues that the broker gives names to, which nobody else's can have: direct reply-to, and exclusive ones.
+/// Queues that the broker gives names to, which nobody else's can have: direct reply-to, and
+/// exclusive ones.
 const NAMED_BY_THE_BROKER: [&str; 2] = ["amq.rabbitmq.reply-to", "amq.gen-"];
 
 impl Replies<'_> {
@@ -240,7 +241,8 @@ impl Known {
         Err(("reply_to", fault))
     }
 
-    /// What a message says of itself that cannot be read as a whole: its sender finds the command by its id.
+    /// What a message says of itself that cannot be read as a whole: its sender finds the command
+    /// by its id.
     fn glimpse(&mut self, raw: &RawMessage<'_>, body_bytes_max: usize) {
         for (name, text) in content::glimpse(raw, body_bytes_max) {
             match name {

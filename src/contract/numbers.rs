@@ -4,12 +4,12 @@ use serde_json::{Map, Value};
 
 use crate::domain::shown;
 
-/// From here on (2^53) not every whole number is a number of 64 bits with a point, so that one that was read as such may
-/// not be the one that was sent.
+/// From here on (2^53) not every whole number is a number of 64 bits with a point, so that one that
+/// was read as such may not be the one that was sent.
 const INEXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The fields whose number cannot be kept as it was sent: whole numbers that no integer of 64 bits holds are read as
-/// rounded ones.
+/// The fields whose number cannot be kept as it was sent: whole numbers that no integer of 64 bits
+/// holds are read as rounded ones.
 pub(super) fn inexact(data: &Map<String, Value>) -> Vec<String> {
     let mut found = Vec::new();
     for (name, value) in data {
@@ -44,7 +44,8 @@ const fn may_hold(value: &Value) -> bool {
     matches!(value, Value::Number(_) | Value::Array(_) | Value::Object(_))
 }
 
-/// The same with each number written in one way, where that changes any: `1.0` is `1`, `-0.0` is `0`.
+/// The same with each number written in one way, where that changes any: `1.0` is `1`, `-0.0` is
+/// `0`.
 #[must_use]
 pub fn canonical(value: &Value) -> Option<Value> {
     match value {

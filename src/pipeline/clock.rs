@@ -1,7 +1,9 @@
-//! The one clock that decides: the database's, by which due commands are claimed. A worker whose machine's clock is wrong
-//! would otherwise put commands off for too long or not at all, and end some as expired that are not.
+//! The one clock that decides: the database's, by which due commands are claimed. A worker whose
+//! machine's clock is wrong would otherwise put commands off for too long or not at all, and end
+//! some as expired that are not.
 //!
-//! How far it is from this machine's is measured when the lease is acquired and each time that it is renewed.
+//! How far it is from this machine's is measured when the lease is acquired and each time that it
+//! is renewed.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -10,7 +12,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::store::{Store, chain};
 use crate::telemetry::{machine_clock, metrics};
 
-/// The database's clock less this machine's, in microseconds. One a process, as there is one database and one machine.
+/// The database's clock less this machine's, in microseconds. One a process, as there is one
+/// database and one machine.
 static DIFFERENCE: AtomicI64 = AtomicI64::new(0);
 
 /// More than this is worth a line in the log.

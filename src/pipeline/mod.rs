@@ -9,10 +9,12 @@
 //! 4. [`settle`] writes what happened, in batches.
 //! 5. [`relay`] publishes the events of it.
 //!
-//! The stages share what stands in files here: [`context`] is what all of them are given, [`job`] a command in this
-//! process's hands, [`disposition`] what became of it, [`progress`] what earlier attempts got done, [`lane`] the lane of a management command, [`lease`] whether this process may act at all, [`retry`] when
-//! something runs again, [`clock`] what time it is, [`connections`] the integrations that are open, [`tokens`] their access tokens, [`rate_limit`]
-//! the slots of those with a limit of ours.
+//! The stages share what stands in files here: [`context`] is what all of them are given, [`job`] a
+//! command in this process's hands, [`disposition`] what became of it, [`progress`] what earlier
+//! attempts got done, [`lane`] the lane of a management command, [`lease`] whether this process may
+//! act at all, [`retry`] when something runs again, [`clock`] what time it is, [`connections`] the
+//! integrations that are open, [`tokens`] their access tokens, [`rate_limit`] the slots of those
+//! with a limit of ours.
 //!
 //! Batches form by themselves: while one is being written, the next gathers. There is no flush timer.
 

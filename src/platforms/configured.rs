@@ -32,12 +32,14 @@ pub struct Given<'a> {
     pub settings: &'a Map<String, Value>,
     /// Whether `base_url` is.
     pub base_url: bool,
-    /// The rules by which its addresses are called; `None`: what is not given is not judged by them.
+    /// The rules by which its addresses are called; `None`: what is not given is not judged by
+    /// them.
     pub egress: Option<&'a EgressPolicy>,
 }
 
 impl Given<'_> {
-    /// Whether requests may be sent to an address, as far as that can be told without looking its name up.
+    /// Whether requests may be sent to an address, as far as that can be told without looking its
+    /// name up.
     fn reaches(&self, shape: Shape, value: &Value) -> Result<(), String> {
         let text = match shape {
             Shape::Url | Shape::Base => value.as_str(),
@@ -57,8 +59,8 @@ impl Given<'_> {
     }
 }
 
-/// With what the paths of a platform's pages begin: an address that is copied from a browser leads to one, and paths of
-/// the API appended to it lead nowhere.
+/// With what the paths of a platform's pages begin: an address that is copied from a browser leads
+/// to one, and paths of the API appended to it lead nowhere.
 const fn pages_of(platform: Platform) -> &'static [&'static str] {
     match platform {
         Platform::Jira => &[

@@ -97,8 +97,8 @@ impl EgressPolicy {
     }
 }
 
-/// What names end with that lead to no place of the world (RFC 6761, RFC 8375, RFC 9476, and ICANN's reservation of 2024 for
-/// `internal`).
+/// What names end with that lead to no place of the world (RFC 6761, RFC 8375, RFC 9476, and
+/// ICANN's reservation of 2024 for `internal`).
 const NOT_OF_THE_WORLD: [&str; 8] = [
     "localhost",
     "local",
@@ -111,9 +111,9 @@ const NOT_OF_THE_WORLD: [&str; 8] = [
 ];
 
 impl EgressPolicy {
-    /// Judges a target that a proxy looks up and connects to. What leads to a forbidden address by our own look-up is
-    /// refused. Where names of the world are not known, as behind many a proxy, only the proxy can judge them; names that
-    /// are not of the world are refused then.
+    /// Judges a target that a proxy looks up and connects to. What leads to a forbidden address by
+    /// our own look-up is refused. Where names of the world are not known, as behind many a proxy,
+    /// only the proxy can judge them; names that are not of the world are refused then.
     ///
     /// # Errors
     /// [`ErrorClass::Egress`], naming the host.
@@ -254,9 +254,10 @@ fn is_public(address: IpAddr) -> bool {
 /// Source: learn.microsoft.com, "What is IP address 168.63.129.16?".
 const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
-/// IPv4 networks that are no place for a platform. "IANA IPv4 Special-Purpose Address Registry" (iana.org), read at its update of 2020-09-04;
-/// those that are globally reachable are anycast services of somebody's own network, and refused, too. Multicast is
-/// from "IPv4 Multicast Address Space Registry".
+/// IPv4 networks that are no place for a platform. "IANA IPv4 Special-Purpose Address Registry"
+/// (iana.org), read at its update of 2020-09-04; those that are globally reachable are anycast
+/// services of somebody's own network, and refused, too. Multicast is from "IPv4 Multicast Address
+/// Space Registry".
 const SPECIAL_V4: [(Ipv4Addr, u8); 18] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),       // this network
     (Ipv4Addr::new(10, 0, 0, 0), 8),      // private use
@@ -278,10 +279,12 @@ const SPECIAL_V4: [(Ipv4Addr, u8); 18] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),     // reserved, and limited broadcast
 ];
 
-/// What of IPv6 is handed out to the world: "IANA IPv6 Address Space" (iana.org). All else is refused without being named.
+/// What of IPv6 is handed out to the world: "IANA IPv6 Address Space" (iana.org). All else is
+/// refused without being named.
 const GLOBAL_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// What of that is special: "IANA IPv6 Special-Purpose Address Registry" (iana.org), last updated 2024-10-22, and RFC 9780.
+/// What of that is special: "IANA IPv6 Special-Purpose Address Registry" (iana.org), last updated
+/// 2024-10-22, and RFC 9780.
 const SPECIAL_V6: [(Ipv6Addr, u8); 4] = [
     // IETF protocol assignments: Teredo, benchmarking, AMT, AS112, ORCHID, drone identities.
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
@@ -293,7 +296,8 @@ const SPECIAL_V6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
-/// Prefixes before an IPv4 address, which decides: mapped, IPv4-translated (RFC 2765), NAT64 (RFC 6052), each of 96 bits.
+/// Prefixes before an IPv4 address, which decides: mapped, IPv4-translated (RFC 2765), NAT64 (RFC
+/// 6052), each of 96 bits.
 const BEFORE_V4: [[u16; 6]; 3] = [
     [0, 0, 0, 0, 0, 0xffff],
     [0, 0, 0, 0, 0xffff, 0],

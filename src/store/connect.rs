@@ -26,8 +26,8 @@ const SECOND_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often [`check_sessions`] compares: others may use the same pooler meanwhile.
 const COMPARISONS: usize = 3;
 
-/// The TLS side of connections. Used only where `sslmode` asks for it. Without a file of its own, the system's root
-/// certificates are trusted, which are read once.
+/// The TLS side of connections. Used only where `sslmode` asks for it. Without a file of its own,
+/// the system's root certificates are trusted, which are read once.
 fn connector(file: Option<&Path>) -> Result<MakeRustlsConnect, StoreError> {
     static SYSTEM: OnceLock<ClientConfig> = OnceLock::new();
     let Some(file) = file else {
@@ -55,7 +55,8 @@ fn trusting(certificates: Vec<CertificateDer<'static>>) -> ClientConfig {
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     match builder {
         Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
-        // The ring provider supports the default versions; were it otherwise, nothing could be trusted.
+        // The ring provider supports the default versions; were it otherwise, nothing could be
+        // trusted.
         Err(_) => ClientConfig::builder()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth(),

@@ -369,7 +369,8 @@ async fn run_again(
     pairs.dedup();
     let (orgs, tickets): (Vec<Uuid>, Vec<Uuid>) = pairs.into_iter().unzip();
     limited(transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets])).await?;
-    // A person says that it is to be tried now: the pause of its integration is over, and a first request tells.
+    // A person says that it is to be tried now: the pause of its integration is over, and a first
+    // request tells.
     limited(transaction.execute(
         "UPDATE integration_circuits SET paused_until = now() WHERE paused_until > now() AND integration_id IN \
          (SELECT integration_id FROM commands WHERE id = ANY($1) AND integration_id IS NOT NULL)",
@@ -492,7 +493,8 @@ impl Store {
         let sql = format!(
             "UPDATE commands c SET doubt_since = NULL, lookups = 0, error_code = NULL WHERE c.id = $1 AND ({unknown}) RETURNING c.id"
         );
-        // What a person said and what follows from it stand together: of half of it nobody could be told.
+        // What a person said and what follows from it stand together: of half of it nobody could be
+        // told.
         let mut client = self.get().await?;
         let result = async {
             let transaction = limited(client.transaction()).await?;

@@ -6,7 +6,8 @@
 
 use chrono::{DateTime, Utc};
 
-/// This machine's clock. In a debug build `TICKETWIRE_CLOCK_AHEAD` sets it ahead by so many seconds, or behind.
+/// This machine's clock. In a debug build `TICKETWIRE_CLOCK_AHEAD` sets it ahead by so many
+/// seconds, or behind.
 #[cfg(debug_assertions)]
 #[must_use]
 pub fn machine_clock() -> DateTime<Utc> {

@@ -160,8 +160,9 @@ pub fn init(format: Option<LogFormat>, filter: Option<&str>) {
     }));
 }
 
-/// A filter whose bare `debug` or `trace` is meant of this program: at those levels the drivers log what they send, parameters
-/// of statements and frames with secrets among it. A driver that is named is shown as asked for.
+/// A filter whose bare `debug` or `trace` is meant of this program: at those levels the drivers log
+/// what they send, parameters of statements and frames with secrets among it. A driver that is
+/// named is shown as asked for.
 fn capped(filter: &str) -> String {
     let directive = |text: &str| match text.trim().parse::<LevelFilter>() {
         Ok(level) if level > LevelFilter::INFO => format!("info,ticketwire={level}"),

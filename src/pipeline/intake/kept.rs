@@ -108,7 +108,8 @@ pub(in crate::pipeline) fn payload(body: &[u8]) -> String {
     text.chars().take(PAYLOAD_MAX).collect()
 }
 
-/// The beginning of a body that was too large, as it may be kept; bytes and digest are of the whole.
+/// The beginning of a body that was too large, as it may be kept; bytes and digest are of the
+/// whole.
 pub(in crate::pipeline) fn beginning(head: &[u8], bytes: usize, digest: &str) -> String {
     shape(
         head,

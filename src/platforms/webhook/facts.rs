@@ -27,8 +27,8 @@ pub(super) const SECRET_URL: &str = "secret_url";
 pub(super) const NO_BYTES: &str = "a receiver is told where a file is, it is not sent the bytes: give a url in place of content_base64";
 /// No budget is defined; an endpoint that is asked too much is left alone.
 const RATE: RateHeaders = RateHeaders::retry_after(Duration::from_secs(30), Scope::Integration);
-/// Headers that no integration may set: ours, and those that belong to the connection (RFC 9110, 7.6.1;
-/// RFC 9112, 6.1), by which a request could be read as two.
+/// Headers that no integration may set: ours, and those that belong to the connection (RFC 9110,
+/// 7.6.1; RFC 9112, 6.1), by which a request could be read as two.
 const OWN_HEADERS: [&str; 17] = [
     "webhook-id",
     "webhook-timestamp",

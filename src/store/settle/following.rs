@@ -129,8 +129,8 @@ const WAKE_PARENTS: &str = "UPDATE commands p SET due_at = now(), retry_at = now
      WHERE p.id = ANY($1) AND p.state = 'deferred' AND p.due_at IS NOT NULL AND NOT EXISTS \
      (SELECT FROM commands c WHERE c.parent = p.id AND c.state IN ('pending', 'running', 'deferred'))";
 
-/// What a command that has succeeded keeps of its files: names, and addresses without their query, which may be a
-/// signature that still opens the file.
+/// What a command that has succeeded keeps of its files: names, and addresses without their query,
+/// which may be a signature that still opens the file.
 const FORGET_FILES: &str = "UPDATE commands SET data = jsonb_set(data::jsonb, '{attachments}', \
      (SELECT jsonb_agg((file - 'content_base64') || CASE WHEN file ? 'url' \
         THEN jsonb_build_object('url', split_part(file ->> 'url', '?', 1)) ELSE '{}' END ORDER BY number) \
