@@ -603,9 +603,9 @@ fn file_fault(error: &config::ConfigError) -> String {
     let mut lines = text.lines();
     let place = lines.next().and_then(|first| first.split_once(" at "));
     let is_quote = |line: &&str| line.contains(" |") || line.trim_start().starts_with('|');
-    let words = lines.filter(|line| !line.is_empty() && !is_quote(line));
+    let mut words = lines.filter(|line| !line.is_empty() && !is_quote(line));
     let kind = words
-        .last()
+        .next_back()
         .and_then(|line| line.split(['`', '"', '\'']).next());
     match (place, kind) {
         (Some((_, place)), Some(kind)) => {

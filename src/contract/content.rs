@@ -440,7 +440,7 @@ mod tests {
 
         assert_eq!(
             seen(r#"{"id": "x", "data": {"title": "cut o"#),
-            [id.clone()]
+            std::slice::from_ref(&id)
         );
         assert_eq!(
             seen(r#"{"data": {"id": "y", "n": 1e400}, "source": "id", "type" : "t", "id" : "x"}"#),

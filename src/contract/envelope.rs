@@ -249,7 +249,8 @@ impl Known {
                 "id" => self.id = CommandId::parse(&text),
                 "organizationid" => self.organization_id = OrganizationId::parse(&text),
                 _ => {
-                    self.command_type = CommandType::parse(&text).map(|known| known.as_str().into())
+                    self.command_type =
+                        CommandType::parse(&text).map(|known| known.as_str().into());
                 }
             }
         }

@@ -331,7 +331,7 @@ async fn what_cannot_be_resolved_fails_with_its_code_and_sends_nothing() {
     // Another organization with an integration of its own.
     let stranger = Uuid::new_v4();
     let own = json!({ "name": "Theirs", "platform_name": "jira", "base_url": world.sandbox.url("x"),
-        "settings": { "project_key": "SUP" }, "credentials": { "email": "a@b.example", "api_token": "t" } });
+        "settings": { "project_key": "SUP" }, "credentials": { "email": "a@b.example", "api_token": "t0k3n" } });
     let made = command("integration.create", Uuid::now_v7(), stranger, &own);
     world.send(&[Message::of(&made)]).await;
     let made: Uuid = made["id"].as_str().unwrap().parse().unwrap();

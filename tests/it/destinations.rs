@@ -28,7 +28,7 @@ async fn another_host_gets_no_stored_credentials_whoever_asks_and_by_whatever_me
             "credentials": { "signing_secret": "whsec_bmV3IHNlY3JldCBvZiB0aGlydHktdHdvIGJ5dGVz" },
         }))
         .await;
-    let oauth = json!({ "client_id": "1", "client_secret": "s3cr3t", "refresh_token": "r", "cloud_id": "c" });
+    let oauth = json!({ "client_id": "1", "client_secret": "s3cr3t", "refresh_token": "r3fr3sh", "cloud_id": "c" });
     let there = elsewhere(&world, "thief");
 
     let moves: [(Uuid, Value, &str); 5] = [

@@ -786,7 +786,7 @@ async fn what_would_lead_to_another_project_or_path_is_refused_by_name() {
             "credentials": { "email": "bot@example.test", "api_token": "s3cr3t" } });
         if credentials != json!({}) {
             data["auth_type"] = "oauth2".into();
-            data["credentials"] = json!({ "client_id": "c", "client_secret": "s", "refresh_token": "r", "cloud_id": "x/../../y" });
+            data["credentials"] = json!({ "client_id": "c", "client_secret": "s3cr3t", "refresh_token": "r3fr3sh", "cloud_id": "x/../../y" });
         }
         let create = world.publish("integration.create", data).await;
         let event = world.fails(create, "validation_failed").await;
