@@ -106,19 +106,12 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Github => of!(github::GitHub),
         Platform::Hubspot => of!(hubspot::HubSpot),
         Platform::Jira => of!(jira::Jira),
+        Platform::Salesforce => of!(salesforce::Salesforce),
         Platform::Servicenow => of!(servicenow::ServiceNow),
         Platform::Slack => of!(slack::Slack),
         Platform::Webhook => of!(webhook::Webhook),
         Platform::Zendesk => of!(zendesk::Zendesk),
         Platform::Freshdesk
-        | Platform::Salesforce
-        Platform::Salesforce => of!(salesforce::Salesforce),
-        Platform::Slack => of!(slack::Slack),
-        Platform::Webhook => of!(webhook::Webhook),
-        Platform::Zendesk => of!(zendesk::Zendesk),
-        Platform::Servicenow
-        | Platform::Freshdesk
-        | Platform::Hubspot
         | Platform::Teams
         | Platform::Sms
         | Platform::Zoom

@@ -83,8 +83,6 @@ impl Sandbox {
                 json!({ "username": "bot", "password": "demo-password" }),
                 Some("create_incident"),
             ),
-            Platform::Freshdesk
-            | Platform::Salesforce
             Platform::Salesforce => (
                 "Salesforce",
                 "oauth2",
@@ -92,9 +90,7 @@ impl Sandbox {
                 json!({ "client_id": "demo", "client_secret": "demo-secret" }),
                 Some("upsert_case"),
             ),
-            Platform::Servicenow
-            | Platform::Freshdesk
-            | Platform::Hubspot
+            Platform::Freshdesk
             | Platform::Teams
             | Platform::Sms
             | Platform::Zoom

@@ -147,7 +147,7 @@ impl File {
         match &self.content {
             Content::Memory(bytes) => hash.update(bytes),
             Content::Disk(file) => {
-                let mut file = file.reopen()?;
+                let mut file = Reading::of(file);
                 loop {
                     let read = read_full(&mut file)?;
                     if read.is_empty() {

@@ -23,19 +23,12 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Github => github::rows(),
         Platform::Hubspot => hubspot::rows(),
         Platform::Jira => jira::rows(),
+        Platform::Salesforce => salesforce::rows(),
         Platform::Servicenow => servicenow::rows(),
         Platform::Slack => slack::rows(),
         Platform::Webhook => webhook::rows(),
         Platform::Zendesk => zendesk::rows(),
         Platform::Freshdesk
-        | Platform::Salesforce
-        Platform::Salesforce => salesforce::rows(),
-        Platform::Slack => slack::rows(),
-        Platform::Webhook => webhook::rows(),
-        Platform::Zendesk => zendesk::rows(),
-        Platform::Servicenow
-        | Platform::Freshdesk
-        | Platform::Hubspot
         | Platform::Teams
         | Platform::Sms
         | Platform::Zoom
