@@ -8,7 +8,7 @@
 //! | history | finds a message `history_lag_ms` after it was posted |
 //! | mentions | whom a message called, over all its versions and replies, is in `fields.mentions` of its item |
 //!
-//! Not modelled: files, reactions, edits by others, rate limits of its own.
+//! Not modelled: reactions, edits by others, rate limits of its own.
 
 mod mentions;
 mod store;
