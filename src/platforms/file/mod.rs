@@ -206,7 +206,13 @@ pub(super) fn body_of(pieces: Vec<Piece<'_>>) -> std::io::Result<(reqwest::Body,
                         Coding::Raw => bytes.clone(),
                         Coding::Base64 => STANDARD.encode(bytes).into(),
                     })),
-                    Content::Disk(file) => Source::Disk(Reading::of(file), coding),
+                    Content::Disk(spool) => {
+                        // Found out while it is sent, the request would be one that broke.
+                        if spool.metadata()?.len() != file.size {
+                            return Err(std::io::Error::other("the temporary file was cut"));
+                        }
+                        Source::Disk(Reading::of(spool), coding)
+                    }
                 };
                 (source, size)
             }

@@ -70,9 +70,14 @@ impl Worker {
         assert!(status.unwrap().success(), "prlimit");
     }
 
+    /// Of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How many files it has open.
     pub(crate) fn open_descriptors(&self) -> usize {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
         open.unwrap().count()
     }
 
