@@ -5,8 +5,8 @@ use ticketwire::platforms::ErrorClass;
 use ticketwire::sandbox::{Fault, FaultKind};
 
 use super::bench::{Bench, class};
-use super::row::{Act, Case};
-use super::{all_rows, faulty, for_each_act, for_each_row, rows_over_http};
+use super::row::{Act, Case, Row, Steps};
+use super::{all_rows, faulty, for_each_act, for_each_row, for_each_silent_act, rows_over_http};
 
 /// Rows whose cases share a sandbox.
 const ROWS_AT_ONCE: usize = 4;
@@ -46,8 +46,13 @@ fn cases() -> Vec<Case> {
             FaultKind::ResetAfterStore,
             "transient",
         ),
-        lost("no answer in time", FaultKind::Hang, "timeout"),
     ]
+}
+
+/// The same, where each takes the client's whole time.
+fn silent() -> Case {
+    let hang = Fault::new(FaultKind::Hang);
+    ("no answer in time", hang, "unknown", "timeout")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,28 +62,37 @@ async fn every_answer_to_every_operation_has_its_class() {
     for rows in rows_over_http().chunks(ROWS_AT_ONCE) {
         let bench = Bench::new().await;
         for_each_act(&bench, rows, async |bench, row, steps| {
-            for (name, fault, making, setting) in cases.iter().chain(&row.peculiar) {
-                let fault = fault.clone().times(0);
-                let site = faulty(bench, row, steps, steps.makes, fault).await;
-
-                let result = site.perform(steps.act).await;
-
-                let where_ = format!("{} {:?} {name}", row.name, steps.act);
-                let error = result.expect_err(&where_);
-                let expected = if steps.makes_something() {
-                    making
-                } else {
-                    setting
-                };
-                assert_eq!(class(&error), *expected, "{where_}: {error:?}");
-                assert!(
-                    !error.public.is_empty(),
-                    "{where_}: an error without a word"
-                );
+            for case in cases.iter().chain(&row.peculiar) {
+                has_its_class(bench, row, steps, case).await;
             }
         })
         .await;
+        for_each_silent_act(&bench, rows, async |bench, row, steps| {
+            has_its_class(bench, row, steps, &silent()).await;
+        })
+        .await;
     }
+}
+
+async fn has_its_class(bench: &Bench, row: &Row, steps: &Steps, case: &Case) {
+    let (name, fault, making, setting) = case;
+    let fault = fault.clone().times(0);
+    let site = faulty(bench, row, steps, steps.makes, fault).await;
+
+    let result = site.perform(steps.act).await;
+
+    let where_ = format!("{} {:?} {name}", row.name, steps.act);
+    let error = result.expect_err(&where_);
+    let expected = if steps.makes_something() {
+        making
+    } else {
+        setting
+    };
+    assert_eq!(class(&error), *expected, "{where_}: {error:?}");
+    assert!(
+        !error.public.is_empty(),
+        "{where_}: an error without a word"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,13 +49,31 @@ async fn for_each_row(bench: &Bench, rows: &[Row], then: impl AsyncFn(&Bench, &R
 
 /// Does something for each act that a row can do, several at once.
 async fn for_each_act(bench: &Bench, rows: &[Row], then: impl AsyncFn(&Bench, &Row, &Steps)) {
+    acts_at_once(AT_ONCE, bench, rows, then).await;
+}
+
+/// The same for what does little but wait for an answer that never comes.
+async fn for_each_silent_act(
+    bench: &Bench,
+    rows: &[Row],
+    then: impl AsyncFn(&Bench, &Row, &Steps),
+) {
+    acts_at_once(3 * AT_ONCE, bench, rows, then).await;
+}
+
+async fn acts_at_once(
+    at_once: usize,
+    bench: &Bench,
+    rows: &[Row],
+    then: impl AsyncFn(&Bench, &Row, &Steps),
+) {
     let then = &then;
     let acts = rows
         .iter()
         .flat_map(|row| row.operations.iter().map(move |steps| (row, steps)));
     let all = acts.map(|(row, steps)| async move { then(bench, row, steps).await });
     stream::iter(all)
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(at_once)
         .collect::<()>()
         .await;
 }
@@ -204,6 +222,7 @@ async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_block
     let mut strict = here();
     strict.allow.clear();
     let mail = mail_client(strict.clone());
+    let client = HttpClient::new(strict, std::time::Duration::from_millis(800), 1).unwrap();
     for row in all_rows() {
         let gone = bench.connect_to(&row, "none", "http://127.0.0.1:1");
         let error = gone.perform(Act::Create).await.unwrap_err();
@@ -215,8 +234,6 @@ async fn a_platform_nobody_listens_at_is_transient_and_a_forbidden_address_block
             "http://[::1]:9",
             "http://localhost:9",
         ] {
-            let strict = strict.clone();
-            let client = HttpClient::new(strict, std::time::Duration::from_millis(800), 1).unwrap();
             let site = bench.connect_to(&row, "none", address);
             let mut context = site.context().mailing(&mail);
             context.client = &client;

@@ -5,7 +5,7 @@ use ticketwire::sandbox::{Fault, FaultKind, Ledger};
 
 use super::bench::{Bench, Connected, class};
 use super::row::{Act, Row};
-use super::{all_rows, faulty, for_each_act};
+use super::{all_rows, faulty, for_each_act, for_each_silent_act};
 
 /// What may go wrong with a step.
 fn faults() -> Vec<(&'static str, Fault)> {
@@ -148,7 +148,7 @@ async fn the_request_that_makes_it_is_sent_once_whatever_became_of_its_answer() 
         }
         lost
     };
-    for_each_act(&bench, &all_rows(), async |bench, row, steps| {
+    for_each_silent_act(&bench, &all_rows(), async |bench, row, steps| {
         if steps.guard != super::Guard::Lookup {
             return;
         }
