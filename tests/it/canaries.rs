@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
-use crate::support::{Message, World, command, http_get, output, wait_for};
+use crate::support::{Message, PATIENCE, World, command, http_get, output, wait_for};
 
 /// What every canary begins and ends with: a part of one is found as well as the whole.
 const MARK: &str = "Zq7Canary";
@@ -814,7 +814,7 @@ async fn no_canary_gets_out_whatever_platforms_and_producers_do() {
     let integrations = connect_all(&world, &cat).await;
     let letters = odd_messages(&world).await;
     use_all(&world, &cat, &integrations).await;
-    world.quiet().await;
+    world.quiet_within(4 * PATIENCE).await;
     let (shown, asked) = seen_by_people(&world, &cat, &integrations).await;
 
     cat.has_heard_and_said_everything();

@@ -30,7 +30,16 @@ const ASK_MAX: Duration = Duration::from_secs(15);
 
 /// Waits for a state, bounded: asks again and again, and says what it waited for when it gives up. Prints how long it took, if
 /// that was long (`--nocapture`), which is how long a fault took to be noticed or mended.
-pub(crate) async fn wait_for<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn wait_for<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    wait_within(PATIENCE, what, ask).await
+}
+
+/// The same for a state that is a long way off on a busy machine.
+pub(crate) async fn wait_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let began = Instant::now();
     loop {
         // A question that hangs is asked again: some end of a connection may be gone without a word.
@@ -41,8 +50,8 @@ pub(crate) async fn wait_for<T>(what: &str, mut ask: impl AsyncFnMut() -> Option
             return found;
         }
         assert!(
-            began.elapsed() < PATIENCE,
-            "waited {PATIENCE:?} in vain for: {what}"
+            began.elapsed() < patience,
+            "waited {patience:?} in vain for: {what}"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

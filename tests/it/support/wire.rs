@@ -84,7 +84,26 @@ pub(crate) struct CutProxy {
 }
 
 impl CutProxy {
-    pub(crate) async fn before(target: &str) -> Self {
+    /// In front of the service that a URL leads to, and the URL that leads through it.
+    pub(crate) async fn through(url: &str) -> (Self, String) {
+        let mut url: url::Url = url.parse().unwrap();
+        let usual = if url.scheme().starts_with("amqp") {
+            5672
+        } else {
+            5432
+        };
+        let target = format!(
+            "{}:{}",
+            url.host_str().unwrap(),
+            url.port().unwrap_or(usual)
+        );
+        let proxy = Self::before(&target).await;
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(proxy.address.port())).unwrap();
+        (proxy, url.into())
+    }
+
+    async fn before(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (state, cut) = (Arc::new(AtomicU8::new(OPEN)), Arc::new(Notify::new()));

@@ -17,7 +17,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::events::Events;
-use super::{Message, Worker, command, output, wait_for};
+use super::{Message, PATIENCE, Worker, command, output, wait_for, wait_within};
 
 pub(crate) const SITE: &str = "acme";
 
@@ -470,7 +470,13 @@ impl World {
 
     /// Waits until nothing is under way any more: every command final, every event out, every queue empty.
     pub(crate) async fn quiet(&self) {
-        wait_for(
+        self.quiet_within(PATIENCE).await;
+    }
+
+    /// The same, where thousands of commands are.
+    pub(crate) async fn quiet_within(&self, patience: Duration) {
+        wait_within(
+            patience,
             "every command final, every event out, every queue empty",
             async || {
                 let left = "SELECT (SELECT count(*) FROM commands WHERE finished_at IS NULL) + \
