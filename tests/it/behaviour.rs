@@ -583,14 +583,7 @@ async fn a_second_signal_ends_at_once_and_the_next_worker_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_while_a_service_is_away_ends_all_the_same() {
     let world = World::new().await;
-    let proxy = crate::support::CutProxy::before("127.0.0.1:5432").await;
-    let through = world
-        .database_url
-        .replace("127.0.0.1:5432", &proxy.address.to_string());
-    assert_ne!(
-        through, world.database_url,
-        "this test needs the database at 127.0.0.1:5432"
-    );
+    let (proxy, through) = crate::support::CutProxy::through(&world.database_url).await;
     let worker = world.worker_with(&[("DATABASE_URL", &through)]).await;
     world.fault(json!({ "kind": "delay", "delay_ms": 800, "operation": "create_issue" }));
     let (create, _) = world.create("In between").await;
@@ -614,11 +607,8 @@ async fn a_stop_while_a_service_is_away_ends_all_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_starts_before_its_services_waits_for_them() {
     let world = World::new().await;
-    let proxy = crate::support::CutProxy::before("127.0.0.1:5432").await;
+    let (proxy, through) = crate::support::CutProxy::through(&world.database_url).await;
     proxy.shut();
-    let through = world
-        .database_url
-        .replace("127.0.0.1:5432", &proxy.address.to_string());
     let mut worker = world.spawn_worker(&[("DATABASE_URL", &through)]);
     wait_for("the worker to say what it waits for", async || {
         worker

@@ -101,14 +101,7 @@ async fn a_worker_that_sleeps_through_its_lease_is_replaced_and_does_no_more_har
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_database_is_noticed_and_nothing_is_lost() {
     let world = World::new().await;
-    let proxy = CutProxy::before("127.0.0.1:5432").await;
-    let through = world
-        .database_url
-        .replace("127.0.0.1:5432", &proxy.address.to_string());
-    assert_ne!(
-        through, world.database_url,
-        "this test needs the database at 127.0.0.1:5432"
-    );
+    let (proxy, through) = CutProxy::through(&world.database_url).await;
     let worker = world.worker_with(&[("DATABASE_URL", &through)]).await;
     let mut ids = Vec::new();
     for _ in 0..20 {
@@ -142,14 +135,7 @@ async fn a_silent_database_is_noticed_and_nothing_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_broker_is_noticed_and_nothing_is_lost() {
     let world = World::new().await;
-    let proxy = CutProxy::before("127.0.0.1:5672").await;
-    let through = world
-        .amqp_url
-        .replace("127.0.0.1:5672", &proxy.address.to_string());
-    assert_ne!(
-        through, world.amqp_url,
-        "this test needs the broker at 127.0.0.1:5672"
-    );
+    let (proxy, through) = CutProxy::through(&world.amqp_url).await;
     let through = format!("{through}?heartbeat=2");
     let worker = world.worker_with(&[("AMQP_URL", &through)]).await;
     let mut ids = Vec::new();
