@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::send::read_data;
-use super::{Context, Failed, failed, output};
+use super::{Context, Failed, failed, ids, output};
 use crate::contract::{
     AdminCommand, Command, CommandType, Faults, IntegrationList, IntegrationTest,
 };
@@ -19,7 +19,7 @@ use crate::platforms::{
     self, AccessToken, AdapterError, CallContext, EgressPolicy, ErrorClass, HttpClient, Response,
     SendPermit, TestKind, TokenSource,
 };
-use crate::store::{LoadedIntegration, Store};
+use crate::store::{LoadedIntegration, Named, Store};
 
 /// Why an integration changed, where nobody said more.
 const BY_HAND: Door = Door::Person("by hand, on the command line");
@@ -48,19 +48,21 @@ enum Action {
     },
     /// All, oldest first
     List {
-        /// Of one tenant
-        #[arg(long, value_name = "UUID")]
-        organization: Option<Uuid>,
+        /// Of one tenant: its id, or the beginning of it
+        #[arg(long, value_name = "ID")]
+        organization: Option<String>,
     },
     /// One, credentials masked
     Show {
-        /// Its id
-        id: Uuid,
+        /// Its id, the beginning of it, or its name
+        #[arg(value_name = "ID|NAME")]
+        id: String,
     },
     /// Change what --data names (the data of integration.update), or one thing by its flag
     Update {
-        /// Its id
-        id: Uuid,
+        /// Its id, the beginning of it, or its name
+        #[arg(value_name = "ID|NAME")]
+        id: String,
         /// JSON, @file, or -: what is mentioned changes, null unsets
         #[arg(long)]
         data: Option<String>,
@@ -79,26 +81,30 @@ enum Action {
     },
     /// Let it take work
     Enable {
-        /// Its id
-        id: Uuid,
+        /// Its id, the beginning of it, or its name
+        #[arg(value_name = "ID|NAME")]
+        id: String,
     },
     /// Let it take no work
     Disable {
-        /// Its id
-        id: Uuid,
+        /// Its id, the beginning of it, or its name
+        #[arg(value_name = "ID|NAME")]
+        id: String,
         /// Why
         #[arg(long)]
         reason: Option<String>,
     },
     /// Soft delete
     Delete {
-        /// Its id
-        id: Uuid,
+        /// Its id, the beginning of it, or its name
+        #[arg(value_name = "ID|NAME")]
+        id: String,
     },
     /// Run the adapter's checks; activates a pending one when they pass
     Test {
-        /// Its id
-        id: Uuid,
+        /// Its id, the beginning of it, or its name
+        #[arg(value_name = "ID|NAME")]
+        id: String,
         /// connection, authentication, permissions, create_ticket
         #[arg(long, value_delimiter = ',', default_values = IntegrationTest::USUAL)]
         tests: Vec<String>,
@@ -112,7 +118,8 @@ impl Integration {
             Action::Add { organization, data } => add(context, &store, organization, &data).await,
             Action::List { organization } => list(context, &store, organization).await,
             Action::Show { id } => {
-                let shown = crate::pipeline::show(&context.ring()?, &find(&store, id).await?);
+                let loaded = named(&store, &id).await?;
+                let shown = crate::pipeline::show(&context.ring()?, &loaded);
                 output::line(&if context.json {
                     shown.to_string()
                 } else {
@@ -148,17 +155,19 @@ impl Integration {
                         fields.insert(field.into(), object(field, &text)?.into());
                     }
                 }
-                update(context, &store, id, fields).await
+                update(context, &store, &id, fields).await
             }
-            Action::Enable { id } => set_enabled(context, &store, id, true, None).await,
-            Action::Disable { id, reason } => set_enabled(context, &store, id, false, reason).await,
+            Action::Enable { id } => set_enabled(context, &store, &id, true, None).await,
+            Action::Disable { id, reason } => {
+                set_enabled(context, &store, &id, false, reason).await
+            }
             Action::Delete { id } => {
-                let loaded = find(&store, id).await?;
-                let planned = integrations::delete(&loaded.integration);
+                let row = named(&store, &id).await?.integration;
+                let planned = integrations::delete(&row);
                 store.apply_now(&planned.change).await.map_err(failed)?;
-                changed(context, id, "deleted")
+                changed(context, row.id.uuid(), "deleted")
             }
-            Action::Test { id, tests } => test(context, &store, id, &tests).await,
+            Action::Test { id, tests } => test(context, &store, &id, &tests).await,
         }
     }
 }
@@ -176,6 +185,11 @@ fn none(id: Uuid) -> Failed {
     ))
 }
 
+/// The one that a person means.
+async fn named(store: &Store, text: &str) -> Result<LoadedIntegration, Failed> {
+    find(store, ids::find(store, Named::Integration, text).await?).await
+}
+
 async fn find(store: &Store, id: Uuid) -> Result<LoadedIntegration, Failed> {
     let found = store.integrations(&[id]).await.map_err(failed)?.pop();
     found
@@ -187,7 +201,7 @@ async fn find(store: &Store, id: Uuid) -> Result<LoadedIntegration, Failed> {
 async fn update(
     context: &Context,
     store: &Store,
-    id: Uuid,
+    text: &str,
     mut fields: Map<String, Value>,
 ) -> Result<(), Failed> {
     if fields.is_empty() {
@@ -196,8 +210,9 @@ async fn update(
                 .into(),
         ));
     }
-    let loaded = find(store, id).await?;
+    let loaded = named(store, text).await?;
     let row = &loaded.integration;
+    let id = row.id.uuid();
     fields.insert("integration_id".into(), id.to_string().into());
     let mut faults = Faults::new();
     let parsed = Command::parse(CommandType::IntegrationUpdate, fields, &mut faults);
@@ -288,7 +303,15 @@ fn listed(faults: &Faults) -> String {
         .join("\n  ")
 }
 
-async fn list(context: &Context, store: &Store, organization: Option<Uuid>) -> Result<(), Failed> {
+async fn list(
+    context: &Context,
+    store: &Store,
+    organization: Option<String>,
+) -> Result<(), Failed> {
+    let organization = match organization {
+        Some(text) => Some(ids::find(store, Named::Organization, &text).await?),
+        None => None,
+    };
     let mut filter = IntegrationList::all();
     let mut rows = Vec::new();
     loop {
@@ -348,11 +371,12 @@ async fn list(context: &Context, store: &Store, organization: Option<Uuid>) -> R
 async fn set_enabled(
     context: &Context,
     store: &Store,
-    id: Uuid,
+    text: &str,
     enabled: bool,
     reason: Option<String>,
 ) -> Result<(), Failed> {
-    let row = find(store, id).await?.integration;
+    let row = named(store, text).await?.integration;
+    let id = row.id.uuid();
     let now = chrono::Utc::now();
     let planned = integrations::set_enabled(&row, enabled, reason, BY_HAND, now);
     store.apply_now(&planned.change).await.map_err(failed)?;
@@ -396,14 +420,19 @@ impl TokenSource for WorkersOnly {
     }
 }
 
-async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> Result<(), Failed> {
+async fn test(
+    context: &Context,
+    store: &Store,
+    text: &str,
+    tests: &[String],
+) -> Result<(), Failed> {
     let unknown = |name: &&String| TestKind::parse(name).is_none();
     if let Some(name) = tests.iter().find(unknown) {
         let fault = format!("--tests {name}: must be of {}", TestKind::names());
         return Err(Failed::Usage(fault));
     }
     let checks = Checks::of(tests);
-    let loaded = find(store, id).await?;
+    let loaded = named(store, text).await?;
     let row = &loaded.integration;
     let adapter = integrations::connect(&context.ring()?, row).map_err(refused)?;
     let config = &context.config;
@@ -424,7 +453,7 @@ async fn test(context: &Context, store: &Store, id: Uuid, tests: &[String]) -> R
     let now = chrono::Utc::now();
     let planned = integrations::test(row, &verdict, true, BY_HAND, now);
     store.apply_now(&planned.change).await.map_err(failed)?;
-    let status = find(store, id).await?.integration.status;
+    let status = find(store, row.id.uuid()).await?.integration.status;
     let reports = verdict.checks.iter().map(|checked| {
         let said = match &checked.outcome {
             Ok(report) => &report.message,
