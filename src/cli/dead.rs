@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Context, Failed, failed, output};
+use super::output::{self, Cell, column};
+use super::{Context, Failed, failed};
 use crate::broker;
 use crate::domain::MASK;
 use crate::store::{DeadLetter, DeadLetterRow};
@@ -61,22 +62,26 @@ impl Dead {
                         &rows.iter().map(as_json).collect::<Vec<_>>().into(),
                     )?);
                 }
-                let rows: Vec<Vec<String>> = rows
+                let rows: Vec<Vec<Cell>> = rows
                     .iter()
                     .map(|row| {
                         vec![
-                            row.id.to_string(),
-                            row.received_at.format("%F %T").to_string(),
-                            row.letter.reason.clone(),
-                            row.letter.routing_key.clone(),
-                            row.letter.message.chars().take(80).collect(),
+                            Cell::word(row.id),
+                            row.received_at.into(),
+                            Cell::word(&row.letter.reason),
+                            row.letter.routing_key.clone().into(),
+                            row.letter.message.clone().into(),
                         ]
                     })
                     .collect();
-                Ok(output::table(
-                    &["ID", "RECEIVED", "REASON", "ROUTING KEY", "MESSAGE"],
-                    &rows,
-                )?)
+                let heading = [
+                    column("ID"),
+                    column("RECEIVED").or("AGE"),
+                    column("REASON"),
+                    column("ROUTING KEY"),
+                    column("MESSAGE"),
+                ];
+                Ok(output::table(&context.layout, &heading, &rows)?)
             }
             Action::Show { id } => {
                 let row = find(&store, id).await?;

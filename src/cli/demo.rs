@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::events::detail;
-use super::{Context, Failed, failed, output};
+use super::output::{self, Cell};
+use super::{Context, Failed, failed};
 use crate::app::{self, RunOptions};
 use crate::broker::{self, From};
 use crate::config::Config;
@@ -234,7 +235,8 @@ impl Story<'_> {
         if self.context.json {
             output::json(&json!({ "issues": items, "ok": true }))?;
         } else {
-            output::table(&["PLATFORM", "ITEM", "TITLE", "COMMENTS", "LINK"], &rows)?;
+            let heading = ["PLATFORM", "ITEM", "TITLE", "COMMENTS", "LINK"];
+            output::table(&self.context.layout, &heading, &rows)?;
         }
         let comments = counted(parts.len(), "comment");
         self.say(&format!(
@@ -403,7 +405,7 @@ impl Story<'_> {
         part: &Part,
         sent: &[Sent],
         events: &HashMap<String, Value>,
-    ) -> Result<Vec<Vec<String>>, Failed> {
+    ) -> Result<Vec<Vec<Cell>>, Failed> {
         let items = self
             .sandbox
             .ledger(&format!("{}/{SITE}", part.platform))
@@ -434,11 +436,11 @@ impl Story<'_> {
                 of_ticket.iter().map(|item| item.comments.len()).sum()
             };
             rows.push(vec![
-                part.platform.to_string(),
-                text("external_ticket_id"),
-                title.to_owned(),
-                comments.to_string(),
-                text("external_ticket_url"),
+                Cell::word(part.platform),
+                text("external_ticket_id").into(),
+                title.to_owned().into(),
+                Cell::word(comments),
+                text("external_ticket_url").into(),
             ]);
         }
         Ok(rows)

@@ -5,7 +5,8 @@ use std::io::{IsTerminal as _, Write as _};
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Failed, failed, ids, output};
+use super::output::{self, Cell};
+use super::{Context, Failed, failed, ids};
 use crate::domain::{OrganizationId, TicketId};
 use crate::store::{Erased, Named, StoreError, Subject, chain};
 
@@ -57,7 +58,7 @@ impl Erase {
             return Err(Failed::Operation("nothing of it is here".into()));
         }
         if !context.json {
-            show(&found)?;
+            show(context, &found)?;
         }
         refuse_unfinished(&found)?;
         let really = !self.dry_run && self.confirmed(context)?;
@@ -111,23 +112,20 @@ impl Erase {
     }
 }
 
-fn show(found: &Erased) -> Result<(), Failed> {
-    let rows: Vec<Vec<String>> = found
+fn show(context: &Context, found: &Erased) -> Result<(), Failed> {
+    let rows: Vec<Vec<Cell>> = found
         .rows
         .iter()
         .filter(|(_, count)| *count > 0)
-        .map(|(table, count)| vec![(*table).to_owned(), count.to_string()])
+        .map(|(table, count)| vec![Cell::word(table), Cell::word(count)])
         .collect();
-    output::table(&["TABLE", "ROWS"], &rows)?;
+    output::table(&context.layout, &["TABLE", "ROWS"], &rows)?;
     if found.organization_stays {
         output::line("the organization's own row stays: people of the application belong to it")?;
     }
     if !found.elsewhere.is_empty() {
-        output::line(&format!(
-            "{} still at their platforms: {}",
-            found.elsewhere.len(),
-            named(&found.elsewhere)
-        ))?;
+        let head = format!("{} still at their platforms: ", found.elsewhere.len());
+        context.layout.prose(&head, &named(&found.elsewhere))?;
     }
     Ok(())
 }

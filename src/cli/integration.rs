@@ -8,8 +8,9 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::output::{self, Cell, column};
 use super::send::read_data;
-use super::{Context, Failed, failed, ids, output};
+use super::{Context, Failed, failed, ids};
 use crate::contract::{
     AdminCommand, Command, CommandType, Faults, IntegrationList, IntegrationTest,
 };
@@ -333,39 +334,31 @@ async fn list(
             .collect();
         return Ok(output::json(&shown.into())?);
     }
-    let rows: Vec<Vec<String>> = rows
+    let rows: Vec<Vec<Cell>> = rows
         .iter()
         .map(|loaded| {
             let row = &loaded.integration;
             vec![
-                row.id.to_string(),
-                row.name.clone(),
-                row.platform_name.clone(),
-                if row.enabled {
-                    "enabled".into()
-                } else {
-                    "disabled".into()
-                },
-                row.status.to_string(),
-                row.health.to_string(),
-                row.organization_id
-                    .map(|id| id.to_string())
-                    .unwrap_or_default(),
+                Cell::from(row.id.uuid()),
+                row.name.clone().into(),
+                Cell::word(&row.platform_name),
+                Cell::state(if row.enabled { "enabled" } else { "disabled" }),
+                Cell::state(row.status),
+                Cell::state(row.health),
+                row.organization_id.map(OrganizationId::uuid).into(),
             ]
         })
         .collect();
-    Ok(output::table(
-        &[
-            "ID",
-            "NAME",
-            "PLATFORM",
-            "",
-            "STATUS",
-            "HEALTH",
-            "ORGANIZATION",
-        ],
-        &rows,
-    )?)
+    let heading = [
+        column("ID"),
+        column("NAME"),
+        column("PLATFORM"),
+        column(""),
+        column("STATUS"),
+        column("HEALTH"),
+        column("ORGANIZATION").extra(),
+    ];
+    Ok(output::table(&context.layout, &heading, &rows)?)
 }
 
 async fn set_enabled(

@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Context, Failed, failed, output};
+use super::output::{self, Cell};
+use super::{Context, Failed, failed};
 use crate::store::migrate::{self, Back, Done, IndexState, MigrateError, Status};
 use crate::store::{StoreError, connect, create_database};
 
@@ -157,9 +158,9 @@ fn show(context: &Context, status: &Status) -> Result<(), Failed> {
         output::line(&format!("note: {note}"))?;
     }
     let row = |state: &str, (version, name): &(i32, String)| {
-        vec![version.to_string(), name.clone(), state.to_owned()]
+        vec![Cell::word(version), name.clone().into(), Cell::state(state)]
     };
-    let mut rows: Vec<Vec<String>> = status
+    let mut rows: Vec<Vec<Cell>> = status
         .applied
         .iter()
         .map(|step| row("applied", step))
@@ -171,9 +172,13 @@ fn show(context: &Context, status: &Status) -> Result<(), Failed> {
             IndexState::Invalid => "invalid: `migrate up` builds it anew",
             IndexState::Missing => "missing: `migrate up` builds it",
         };
-        vec!["index".to_owned(), (*name).to_owned(), state.to_owned()]
+        vec![
+            Cell::word("index"),
+            Cell::from((*name).to_owned()),
+            Cell::state(state),
+        ]
     }));
-    output::table(&["VERSION", "NAME", "STATE"], &rows)?;
+    output::table(&context.layout, &["VERSION", "NAME", "STATE"], &rows)?;
     for finding in &status.findings {
         output::line(&format!("in the way: {finding}"))?;
     }

@@ -29,7 +29,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Sources};
 use crate::telemetry::{self, LogFormat};
-use output::Closed;
+use output::{Closed, Layout};
 
 /// A message-driven worker between your application and the platforms where tickets live.
 #[derive(Parser)]
@@ -47,6 +47,9 @@ pub struct Cli {
     /// One JSON document on stdout (one a line for streams) and nothing else there
     #[arg(long, global = true)]
     json: bool,
+    /// Tables in full on a terminal, too: whole ids, times and texts, as a pipe gets them
+    #[arg(long, global = true)]
+    wide: bool,
     #[command(subcommand)]
     command: Subcommands,
 }
@@ -137,6 +140,8 @@ struct Context {
     /// Where it came from.
     sources: Sources,
     json: bool,
+    /// How tables are laid out.
+    layout: Layout,
     /// How this process was configured, so that a child can be alike.
     arguments: Vec<String>,
 }
@@ -205,6 +210,7 @@ impl Cli {
             tracing::warn!(file = %file.display(), "{FOREIGN_FILE}");
         }
         let context = Context {
+            layout: Layout::of_stdout(&sources.env, self.wide),
             sources,
             config,
             json: self.json,

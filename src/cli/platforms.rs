@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Context, Failed, output};
+use super::output::{self, Cell, column};
+use super::{Context, Failed};
 use crate::domain::Platform;
 use crate::platforms::{BaseUrl, Descriptor, Exception, Member, Mode, OperationKind, descriptor};
 
@@ -47,16 +48,17 @@ fn list(context: &Context) -> Result<(), Failed> {
             .collect();
         return Ok(output::json(&all.into())?);
     }
-    let mut header = vec!["PLATFORM", "BY"];
-    header.extend(ABILITIES.iter().map(|(_, short)| *short));
-    header.push("A LOST ANSWER");
-    let rows: Vec<Vec<String>> = Platform::ALL
+    let mut heading = vec![column("PLATFORM"), column("BY")];
+    heading.extend(ABILITIES.iter().map(|(_, short)| column(short)));
+    heading.push(column("A LOST ANSWER"));
+    let rows: Vec<Vec<Cell>> = Platform::ALL
         .iter()
         .flat_map(|platform| rows(*platform))
+        .map(|row| row.into_iter().map(Cell::Prose).collect())
         .collect();
-    output::table(&header, &rows)?;
+    output::table(&context.layout, &heading, &rows)?;
     output::line("")?;
-    Ok(output::line(LEGEND)?)
+    Ok(context.layout.prose("", LEGEND)?)
 }
 
 /// The same as Markdown.
@@ -147,9 +149,9 @@ fn show(context: &Context, platform: Platform) -> Result<(), Failed> {
     }
     output::line(&format!("{platform} ({})", platform.category()))?;
     let Some(facts) = descriptor(platform) else {
-        return Ok(output::line(
-            "  its adapter is not written yet: integration.create fails with unsupported_platform",
-        )?);
+        let text =
+            "its adapter is not written yet: integration.create fails with unsupported_platform";
+        return Ok(context.layout.prose("  ", text)?);
     };
     let member = |member: &Member| {
         let need = if member.required {
@@ -158,62 +160,61 @@ fn show(context: &Context, platform: Platform) -> Result<(), Failed> {
             "optional"
         };
         vec![
-            String::new(),
-            member.name.to_owned(),
-            need.to_owned(),
-            member.help.to_owned(),
+            Cell::empty(),
+            Cell::word(member.name),
+            Cell::word(need),
+            Cell::Prose(member.help.to_owned()),
         ]
     };
     for mode in facts.modes {
         for set in mode.credentials {
-            output::line(&format!(
-                "\nauth_type {} ({}): credentials",
-                mode.auth_type, mode.name
-            ))?;
-            let rows: Vec<Vec<String>> = set.iter().map(member).collect();
-            output::table(&[" ", "MEMBER", "", ""], &rows)?;
+            output::line("")?;
+            let head = format!("auth_type {} ({}): credentials", mode.auth_type, mode.name);
+            context.layout.prose("", &head)?;
+            let rows: Vec<Vec<Cell>> = set.iter().map(member).collect();
+            output::table(&context.layout, &[" ", "MEMBER", "", ""], &rows)?;
         }
-        abilities(mode)?;
+        abilities(context, mode)?;
     }
     output::line("\nsettings")?;
-    let rows: Vec<Vec<String>> = facts.settings.iter().map(member).collect();
-    output::table(&[" ", "MEMBER", "", ""], &rows)?;
+    let rows: Vec<Vec<Cell>> = facts.settings.iter().map(member).collect();
+    output::table(&context.layout, &[" ", "MEMBER", "", ""], &rows)?;
     output::line("")?;
     for limit in facts.limits {
-        output::line(&format!("limit: {limit}"))?;
+        context.layout.prose("limit: ", limit)?;
     }
     Ok(())
 }
 
 /// What a mode can do, and what not.
-fn abilities(mode: &Mode) -> Result<(), Failed> {
+fn abilities(context: &Context, mode: &Mode) -> Result<(), Failed> {
+    let not = |text: &str| context.layout.prose("  not: ", text);
     let can = OperationKind::ALL.iter().copied();
     let can: Vec<&str> = can
         .filter(|kind| mode.cannot(*kind).is_none())
         .map(OperationKind::as_str)
         .collect();
-    output::line(&format!("  does: {}", can.join(", ")))?;
+    context.layout.prose("  does: ", &can.join(", "))?;
     let mut told: Vec<&str> = Vec::new();
     for exception in mode.except {
         let Exception { kind, part, why } = exception;
         match part {
-            Some(part) => output::line(&format!("  not: {part} ({kind}): {why}"))?,
+            Some(part) => not(&format!("{part} ({kind}): {why}"))?,
             None if told.contains(why) => {}
             None => {
                 told.push(why);
                 let all = mode.except.iter().filter(|other| other.why == *why);
                 let kinds: Vec<&str> = all.map(|other| other.kind.as_str()).collect();
-                output::line(&format!("  not: {}: {why}", kinds.join(", ")))?;
+                not(&format!("{}: {why}", kinds.join(", ")))?;
             }
         }
     }
     if let Some(why) = mode.cannot_read {
-        output::line(&format!("  not: sync and fields: {why}"))?;
+        not(&format!("sync and fields: {why}"))?;
     }
-    Ok(output::line(&format!(
-        "  duplicate protection: {}",
-        mode.protection
-    ))?)
+    Ok(context
+        .layout
+        .prose("  duplicate protection: ", mode.protection)?)
 }
 
 fn describe(platform: Platform) -> Value {

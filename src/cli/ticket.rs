@@ -1,9 +1,12 @@
 //! `ticketwire ticket`
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use super::{Context, Failed, failed, ids, output};
+use super::output::{self, Cell, column};
+use super::{Context, Failed, failed, ids};
 use crate::contract::{Command, CommandType, Faults, ReadCommand, TicketSearch};
 use crate::domain::{OrganizationId, TicketId};
 use crate::store::{CommandFilter, Named, Searched, Store};
@@ -179,29 +182,33 @@ async fn list(context: &Context, store: &Store, mut wanted: List) -> Result<(), 
             &json!({ "tickets": page.tickets, "next_cursor": page.next_cursor }),
         )?);
     }
-    let rows: Vec<Vec<String>> = page
+    let rows: Vec<Vec<Cell>> = page
         .tickets
         .iter()
         .map(|ticket| {
-            let text = |name: &str| ticket[name].as_str().unwrap_or_default().to_owned();
-            let time = |name: &str| text(name).chars().take(19).collect::<String>();
+            let text = |name: &str| ticket[name].as_str().unwrap_or_default();
+            let time = |name: &str| Cell::from(text(name).parse::<DateTime<Utc>>().ok());
             vec![
-                text("ticket_id"),
-                text("status"),
-                text("priority"),
-                text("external_ticket_id"),
-                time("created_at").replace('T', " "),
-                time("updated_at").replace('T', " "),
-                one_line(&text("title"), 60),
+                Cell::from(text("ticket_id").parse::<Uuid>().ok()),
+                Cell::state(text("status")),
+                Cell::word(text("priority")),
+                text("external_ticket_id").to_owned().into(),
+                time("created_at"),
+                time("updated_at"),
+                text("title").replace(char::is_control, " ").into(),
             ]
         })
         .collect();
-    output::table(
-        &[
-            "ID", "STATUS", "PRIORITY", "EXTERNAL", "CREATED", "UPDATED", "TITLE",
-        ],
-        &rows,
-    )?;
+    let heading = [
+        column("ID"),
+        column("STATUS"),
+        column("PRIORITY").extra(),
+        column("EXTERNAL").or("ITEM"),
+        column("CREATED").or("AGE"),
+        column("UPDATED").extra(),
+        column("TITLE"),
+    ];
+    output::table(&context.layout, &heading, &rows)?;
     if let Some(cursor) = page.next_cursor {
         output::note(&format!("more: the same with --cursor {cursor}"));
     }
@@ -240,41 +247,35 @@ async fn show(context: &Context, store: &Store, id: TicketId) -> Result<(), Fail
     for (name, value) in ticket.as_object().into_iter().flatten() {
         let shown = match value {
             Value::Null => continue,
-            Value::String(text) => text.replace('\n', &format!("\n  {:<26}", "")),
+            Value::String(text) => text.clone(),
             other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 other.to_string()
             }
         };
-        output::line(&format!("  {name:<25} {shown}"))?;
+        for (number, part) in shown.lines().enumerate() {
+            let name = if number == 0 { name } else { "" };
+            context.layout.prose(&format!("  {name:<25} "), part)?;
+        }
     }
     output::line("")?;
-    let rows: Vec<Vec<String>> = commands
+    let rows: Vec<Vec<Cell>> = commands
         .iter()
         .map(|row| {
             vec![
-                row.id.to_string(),
-                row.r#type.clone(),
-                row.state.clone(),
-                row.received_at.format("%F %T").to_string(),
-                row.error_code.clone().unwrap_or_default(),
+                Cell::from(row.id),
+                Cell::word(&row.r#type),
+                Cell::state(&row.state),
+                row.received_at.into(),
+                Cell::word(row.error_code.as_deref().unwrap_or_default()),
             ]
         })
         .collect();
-    Ok(output::table(
-        &["COMMAND", "TYPE", "STATE", "RECEIVED", "ERROR"],
-        &rows,
-    )?)
-}
-
-/// A text for a table: its control characters as blanks, cut to so many characters.
-fn one_line(text: &str, max: usize) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(max)
-        .collect();
-    if text.chars().count() > max {
-        line.push('…');
-    }
-    line
+    let heading = [
+        column("COMMAND"),
+        column("TYPE"),
+        column("STATE"),
+        column("RECEIVED").or("AGE"),
+        column("ERROR"),
+    ];
+    Ok(output::table(&context.layout, &heading, &rows)?)
 }

@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Context, Failed, failed, output};
+use super::output::{self, Cell};
+use super::{Context, Failed, failed};
 use crate::store::{connect, recent};
 
 /// The workers that share the ledger.
@@ -38,24 +39,21 @@ impl Worker {
                 .collect();
             return Ok(output::json(&rows.into())?);
         }
-        let rows: Vec<Vec<String>> = workers
+        let rows: Vec<Vec<Cell>> = workers
             .iter()
             .map(|worker| {
-                let state = if worker.lease_seconds >= 0 {
-                    "alive"
-                } else {
-                    "silent"
-                };
+                let is_alive = worker.lease_seconds >= 0;
                 vec![
-                    worker.id.clone(),
-                    state.to_owned(),
-                    worker.version.clone(),
-                    format!("{} s", worker.up_seconds),
-                    format!("{} s", worker.lease_seconds),
+                    Cell::from(worker.id.clone()),
+                    Cell::state(if is_alive { "alive" } else { "silent" }),
+                    Cell::word(&worker.version),
+                    Cell::word(format!("{} s", worker.up_seconds)),
+                    Cell::word(format!("{} s", worker.lease_seconds)),
                 ]
             })
             .collect();
         Ok(output::table(
+            &context.layout,
             &["ID", "STATE", "VERSION", "UP FOR", "LEASE LEFT"],
             &rows,
         )?)

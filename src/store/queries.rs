@@ -58,6 +58,10 @@ pub struct CommandRow {
     pub held: Option<Hold>,
     /// Its final event.
     pub final_event: Option<serde_json::Value>,
+    /// Its integration's platform.
+    pub platform_name: Option<String>,
+    /// What its ticket is called there.
+    pub external_ticket_id: Option<String>,
 }
 
 /// A command that can run again.
@@ -123,7 +127,10 @@ pub struct CommandFilter {
 
 const COLUMNS: &str = "id, type, organization_id, integration_id, ticket_id, state, run, attempt, retry_at, wait_reason, \
      received_at, finished_at, error_code, error, doubt_since, lookups, state = 'pending' AND NOT turn, deaths, \
-     final_event, wait_detail, lane, due_at";
+     final_event, wait_detail, lane, due_at, \
+     (SELECT i.platform_name FROM integrations i WHERE i.id = commands.integration_id), \
+     (SELECT t.external_ticket_id FROM tickets t \
+      WHERE t.id = commands.ticket_id AND t.organization_id = commands.organization_id)";
 
 impl Store {
     /// Commands, newest first.
@@ -445,6 +452,8 @@ fn read(row: &tokio_postgres::Row) -> CommandRow {
         deaths: row.get(17),
         held: None,
         final_event: json(18),
+        platform_name: row.get(22),
+        external_ticket_id: row.get(23),
     }
 }
 

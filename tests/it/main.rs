@@ -53,6 +53,7 @@ mod search;
 mod starting;
 mod sync;
 mod tenants;
+mod terminal;
 mod tickets;
 mod tidy;
 mod tls;

@@ -5,13 +5,17 @@ mod retry;
 use chrono::{DateTime, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::retry::Retry;
-use super::{Context, Failed, failed, ids, moment, output};
+use super::output::{self, Cell, column};
+use super::{Context, Failed, failed, ids, moment};
 use crate::domain::{CommandId, CommandState, CommandType, ErrorCode, WaitReason, WireEnum};
 use crate::store::{AttemptRow, CommandFilter, CommandRow, Named, Store};
+
+/// Why a command waits that only waits for another one.
+const TURN: &str = "waits for its ticket's turn";
 
 /// The life of commands: what was tried, what it met, when it runs next and what decided that.
 #[derive(Args)]
@@ -133,19 +137,19 @@ impl Command {
                 if context.json {
                     return Ok(output::json(&json!(rows))?);
                 }
-                let rows: Vec<Vec<String>> = rows.iter().map(table_row).collect();
-                Ok(output::table(
-                    &[
-                        "ID",
-                        "TYPE",
-                        "STATE",
-                        "RUN/ATTEMPT",
-                        "RECEIVED",
-                        "NEXT",
-                        "ERROR",
-                    ],
-                    &rows,
-                )?)
+                let rows: Vec<Vec<Cell>> = rows.iter().map(table_row).collect();
+                let heading = [
+                    column("ID"),
+                    column("TYPE"),
+                    column("STATE"),
+                    column("RUN/ATTEMPT").or("TRY").extra(),
+                    column("PLATFORM").or("AT"),
+                    column("EXTERNAL").or("ITEM"),
+                    column("RECEIVED").or("AGE"),
+                    column("NEXT"),
+                    column("WHY"),
+                ];
+                Ok(output::table(&context.layout, &heading, &rows)?)
             }
             Action::Show { id } => {
                 let id = ids::find(&store, Named::Command, &id).await?;
@@ -200,30 +204,40 @@ fn acted(context: &Context, done: bool, id: Uuid, did: &str, cannot: &str) -> Re
     Ok(output::line(&format!("{id} {did}"))?)
 }
 
-fn table_row(row: &CommandRow) -> Vec<String> {
+fn table_row(row: &CommandRow) -> Vec<Cell> {
     vec![
-        row.id.to_string(),
-        row.r#type.clone(),
-        if row.waits_for_turn {
-            "pending (waits for its ticket)".into()
-        } else {
-            row.state.clone()
-        },
-        format!("{}/{}", row.run, row.attempt),
-        row.received_at.format("%F %T").to_string(),
-        next_of(row),
-        row.error_code.clone().unwrap_or_default(),
+        Cell::from(row.id),
+        Cell::word(&row.r#type),
+        Cell::state(&row.state),
+        Cell::word(format!("{}/{}", row.run, row.attempt)),
+        Cell::word(row.platform_name.as_deref().unwrap_or_default()),
+        row.external_ticket_id.clone().into(),
+        row.received_at.into(),
+        next_of(row).map_or_else(Cell::empty, Cell::Due),
+        why(row).into(),
     ]
 }
 
-/// When it runs next, for a cell: of one that is held, when the hold ends, or by what it is held.
-fn next_of(row: &CommandRow) -> String {
-    let clock = |at: DateTime<Utc>| at.format("%F %T").to_string();
+/// When it runs next: of one that is held, when the hold ends.
+pub(super) fn next_of(row: &CommandRow) -> Option<DateTime<Utc>> {
     match &row.held {
-        Some(hold) => hold
-            .until
-            .map_or_else(|| hold.reason.as_str().to_owned(), clock),
-        None => row.retry_at.map(clock).unwrap_or_default(),
+        Some(hold) => hold.until,
+        None => row.retry_at,
+    }
+}
+
+/// Why it waits or has failed: what holds it, then its last error, then what decided when it runs.
+pub(super) fn why(row: &CommandRow) -> String {
+    let message = row
+        .error
+        .as_ref()
+        .and_then(|error| error["message"].as_str());
+    match (&row.held, &row.error_code) {
+        (Some(hold), _) => format!("{}: {}", hold.reason.as_str(), hold.text),
+        (None, Some(code)) => format!("{code}: {}", message.unwrap_or_default()),
+        (None, None) if row.waits_for_turn => TURN.to_owned(),
+        (None, None) if row.retry_at.is_some() => row.decided_by.clone().unwrap_or_default(),
+        (None, None) => String::new(),
     }
 }
 
@@ -282,14 +296,11 @@ async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Resul
     }
     output::line(&format!("{} {}", row.r#type, row.id))?;
     let state = if row.waits_for_turn {
-        "pending: waits for its ticket's turn".into()
+        format!("pending: {TURN}")
     } else {
         row.state.clone()
     };
-    let line = |name: &str, value: String| {
-        let value = output::on_one_line(&value);
-        output::line(&format!("  {name:<14} {value}"))
-    };
+    let line = |name: &str, value: String| context.layout.prose(&format!("  {name:<14} "), &value);
     line("state", state)?;
     line("organization", row.organization_id.to_string())?;
     for (name, id) in [
@@ -299,6 +310,9 @@ async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Resul
         if let Some(id) = id {
             line(name, id.to_string())?;
         }
+    }
+    for (name, value) in made(&row) {
+        line(name, value)?;
     }
     line("received", row.received_at.to_rfc3339())?;
     if let Some(hold) = &row.held {
@@ -353,28 +367,59 @@ async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Resul
     if let Some(at) = row.finished_at {
         line("finished", at.to_rfc3339())?;
     }
-    let rows: Vec<Vec<String>> = attempts
+    let rows: Vec<Vec<Cell>> = attempts
         .iter()
         .map(|attempt| {
+            let status = attempt.http_status.map(|status| status.to_string());
             vec![
-                format!("{}/{}", attempt.run, attempt.attempt),
-                attempt.started_at.format("%F %T%.3f").to_string(),
-                format!("{} ms", attempt.duration_ms),
-                attempt.outcome.clone(),
-                attempt
-                    .http_status
-                    .map(|status| status.to_string())
-                    .unwrap_or_default(),
-                attempt.error_code.clone().unwrap_or_default(),
-                attempt.decided_by.clone().unwrap_or_default(),
-                attempt.worker.clone(),
+                Cell::word(format!("{}/{}", attempt.run, attempt.attempt)),
+                Cell::Instant(attempt.started_at),
+                Cell::word(format!("{} ms", attempt.duration_ms)),
+                Cell::state(&attempt.outcome),
+                Cell::word(status.unwrap_or_default()),
+                attempt.error_code.clone().into(),
+                attempt.decided_by.clone().into(),
+                attempt.worker.clone().into(),
             ]
         })
         .collect();
-    Ok(output::table(
-        &[
-            "ATTEMPT", "STARTED", "TOOK", "OUTCOME", "HTTP", "ERROR", "NEXT BY", "WORKER",
-        ],
-        &rows,
-    )?)
+    let heading = [
+        column("ATTEMPT").or("TRY"),
+        column("STARTED").or("AGE"),
+        column("TOOK"),
+        column("OUTCOME"),
+        column("HTTP"),
+        column("ERROR"),
+        column("NEXT BY"),
+        column("WORKER").extra(),
+    ];
+    Ok(output::table(&context.layout, &heading, &rows)?)
+}
+
+/// What was made at the platform, and what the platform's answer leaves to say: what was left out,
+/// cut, found already done.
+fn made(row: &CommandRow) -> Vec<(&'static str, String)> {
+    let event = row.final_event.as_ref();
+    let result = event.map(|event| &event["data"]["result"]["integration_result"]);
+    let Some(result) = result.filter(|result| result.is_object()) else {
+        let item = row.external_ticket_id.iter();
+        return item.map(|item| ("item", item.clone())).collect();
+    };
+    let words = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let item: Vec<&str> = ["external_ticket_id", "external_ticket_url"]
+        .iter()
+        .filter_map(|name| result[name].as_str())
+        .collect();
+    let mut made = Vec::new();
+    if !item.is_empty() {
+        made.push(("item", item.join(" ")));
+    }
+    let details = result["details"].as_object();
+    for (name, value) in details.into_iter().flatten() {
+        made.push(("details", format!("{name}: {}", words(value))));
+    }
+    made
 }

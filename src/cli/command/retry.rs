@@ -8,7 +8,8 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::super::{Context, Failed, failed, ids, output};
+use super::super::output::{self, Cell};
+use super::super::{Context, Failed, failed, ids};
 use super::Filter;
 use crate::domain::{CommandId, CommandState};
 use crate::store::{Named, Retryable, Store};
@@ -92,7 +93,7 @@ impl Retry {
             .await
             .map_err(failed)?;
         if !context.json {
-            preview(&found, self.rate)?;
+            preview(context, &found, self.rate)?;
         }
         if found.is_empty() || !self.confirmed(context, found.len())? {
             if context.json {
@@ -176,28 +177,33 @@ impl Retry {
 }
 
 /// What would run again, by what it has in common.
-fn preview(found: &[Retryable], rate: u32) -> Result<(), Failed> {
-    let mut groups: BTreeMap<(String, String, String), usize> = BTreeMap::new();
+fn preview(context: &Context, found: &[Retryable], rate: u32) -> Result<(), Failed> {
+    let mut groups: BTreeMap<(Option<Uuid>, String, String), usize> = BTreeMap::new();
     for command in found {
-        let integration = command
-            .integration_id
-            .map_or_else(|| "none".to_owned(), |id| id.to_string());
         let code = command.error_code.clone().unwrap_or_default();
         *groups
-            .entry((integration, command.state.clone(), code))
+            .entry((command.integration_id, command.state.clone(), code))
             .or_default() += 1;
     }
-    let mut rows: Vec<Vec<String>> = groups
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let more = groups.len().saturating_sub(GROUPS_MAX);
+    groups.truncate(GROUPS_MAX);
+    let rows: Vec<Vec<Cell>> = groups
         .into_iter()
         .map(|((integration, state, code), count)| {
-            vec![count.to_string(), state, code, integration]
+            let integration = integration.map_or_else(|| Cell::word("none"), Cell::from);
+            vec![
+                Cell::word(count),
+                Cell::state(state),
+                Cell::word(code),
+                integration,
+            ]
         })
         .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row[0].parse::<usize>().unwrap_or(0)));
-    let more = rows.len().saturating_sub(GROUPS_MAX);
-    rows.truncate(GROUPS_MAX);
     if !rows.is_empty() {
-        output::table(&["COMMANDS", "STATE", "ERROR", "INTEGRATION"], &rows)?;
+        let heading = ["COMMANDS", "STATE", "ERROR", "INTEGRATION"];
+        output::table(&context.layout, &heading, &rows)?;
     }
     if more > 0 {
         output::line(&format!("… and {more} more groups"))?;

@@ -17,7 +17,7 @@ pub(crate) use scratch::{Images, Scratch};
 pub(crate) use services::OwnService;
 pub(crate) use tls::Authority;
 pub(crate) use wire::{CutProxy, FileServer, http_as, http_body, http_get, http_json};
-pub(crate) use worker::{Worker, free_address, output, start};
+pub(crate) use worker::{Worker, free_address, on_terminal, output, start};
 pub(crate) use world::{SITE, World, services};
 
 use std::time::{Duration, Instant};

@@ -129,6 +129,33 @@ pub(crate) fn output(environment: &BTreeMap<String, String>, arguments: &[&str])
         .unwrap()
 }
 
+/// Runs a command of the program on a terminal so many columns wide, by util-linux' `script`: what
+/// the terminal was sent, and whether the program succeeded.
+pub(crate) fn on_terminal(
+    environment: &BTreeMap<String, String>,
+    columns: u16,
+    arguments: &[&str],
+) -> (String, bool) {
+    let quoted = arguments.iter().map(|text| format!("'{text}'"));
+    let line = format!(
+        "stty cols {columns} rows 50 && exec '{}' {}",
+        program_path(),
+        quoted.collect::<Vec<_>>().join(" ")
+    );
+    let mut child = bare("script", environment)
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Without a stdin it would write an end of file to the terminal.
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    let text = String::from_utf8(output.stdout).unwrap();
+    (text.replace("\r\n", "\n"), output.status.success())
+}
+
 /// Starts a command of the program that somebody will end.
 pub(crate) fn start(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Child {
     program(environment)
@@ -140,10 +167,17 @@ pub(crate) fn start(environment: &BTreeMap<String, String>, arguments: &[&str]) 
         .unwrap()
 }
 
-fn program(environment: &BTreeMap<String, String>) -> Command {
-    // Another build of the program may be tried instead of the one that was built for the tests.
+/// Another build of the program may be tried instead of the one that was built for the tests.
+fn program_path() -> String {
     let program = std::env::var("TICKETWIRE_TEST_PROGRAM");
-    let program = program.unwrap_or_else(|_| env!("CARGO_BIN_EXE_ticketwire").to_owned());
+    program.unwrap_or_else(|_| env!("CARGO_BIN_EXE_ticketwire").to_owned())
+}
+
+fn program(environment: &BTreeMap<String, String>) -> Command {
+    bare(&program_path(), environment)
+}
+
+fn bare(program: &str, environment: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
     for name in ["PATH", "HOME"] {

@@ -1,9 +1,13 @@
 //! What commands print: tables for people, one JSON document for programs; a closed pipe is no error.
 
+mod table;
+
 use std::borrow::Cow;
 use std::io::Write;
 
 use serde_json::Value;
+
+pub use table::{Cell, Column, Layout, column, table};
 
 /// Writes a line to stdout, as [`shown`]. A reader that went away ends the output quietly.
 ///
@@ -77,34 +81,6 @@ fn replaced(text: &str, way: impl Fn(char) -> String) -> Cow<'_, str> {
 #[must_use]
 pub fn on_one_line(text: &str) -> String {
     text.replace('\r', "").replace('\n', " ⏎ ")
-}
-
-/// Writes rows as aligned columns under a heading.
-///
-/// # Errors
-/// [`Closed`] when nobody reads any more.
-pub fn table(heading: &[&str], rows: &[Vec<String>]) -> Result<(), Closed> {
-    let one_line = |row: &Vec<String>| row.iter().map(|cell| on_one_line(&shown(cell))).collect();
-    let rows: Vec<Vec<String>> = rows.iter().map(one_line).collect();
-    let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let format = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}", width = *width))
-            .collect();
-        padded.join("  ").trim_end().to_owned()
-    };
-    line(&format(heading.to_vec()))?;
-    for row in &rows {
-        line(&format(row.iter().map(String::as_str).collect()))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
