@@ -44,6 +44,9 @@ pub enum BrokerError {
     /// No answer in time.
     #[error("RabbitMQ did not answer within {0:?}")]
     Timeout(Duration),
+    /// A command was published, and its final event did not come in time.
+    #[error("no result within {0:?}")]
+    NoAnswer(Duration),
     /// The broker ended a consumer (its queue was deleted), or a message came back as unroutable.
     #[error("{0}")]
     Lost(String),
@@ -60,7 +63,7 @@ impl BrokerError {
                 }
                 _ => None,
             },
-            Self::Timeout(_) | Self::Lost(_) => None,
+            Self::Timeout(_) | Self::NoAnswer(_) | Self::Lost(_) => None,
         }
     }
 
@@ -69,7 +72,7 @@ impl BrokerError {
     pub fn cause(&self) -> String {
         match self {
             Self::Amqp(error) => error.to_string(),
-            Self::Timeout(_) | Self::Lost(_) => self.to_string(),
+            Self::Timeout(_) | Self::NoAnswer(_) | Self::Lost(_) => self.to_string(),
         }
     }
 
@@ -82,7 +85,7 @@ impl BrokerError {
                 _ => Trouble::of(error),
             },
             Self::Timeout(_) => Some(Trouble::Silent),
-            Self::Lost(_) => None,
+            Self::NoAnswer(_) | Self::Lost(_) => None,
         }
     }
 }

@@ -151,7 +151,7 @@ async fn publish(
 /// Publishes a command and waits for its final event over direct reply-to.
 ///
 /// # Errors
-/// [`BrokerError::Timeout`] where no answer came in time: the command goes on all the same.
+/// [`BrokerError::NoAnswer`] where no answer came in time: the command goes on all the same.
 pub async fn call(
     connection: &Connection,
     topology: &Topology,
@@ -187,7 +187,7 @@ pub async fn call(
         Ok(None) => Err(BrokerError::Lost(
             "the connection ended before the answer came".into(),
         )),
-        Err(_) => Err(BrokerError::Timeout(limit)),
+        Err(_) => Err(BrokerError::NoAnswer(limit)),
     }
 }
 

@@ -46,6 +46,9 @@ enum Action {
         /// JSON, @file, or - for standard input
         #[arg(long)]
         data: String,
+        /// Print its id alone
+        #[arg(long)]
+        quiet: bool,
     },
     /// All, oldest first
     List {
@@ -116,7 +119,11 @@ impl Integration {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
         let store = context.store()?;
         match self.action {
-            Action::Add { organization, data } => add(context, &store, organization, &data).await,
+            Action::Add {
+                organization,
+                data,
+                quiet,
+            } => add(context, &store, organization, &data, quiet).await,
             Action::List { organization } => list(context, &store, organization).await,
             Action::Show { id } => {
                 let loaded = named(&store, &id).await?;
@@ -246,6 +253,7 @@ async fn add(
     store: &Store,
     organization: Uuid,
     data: &str,
+    quiet: bool,
 ) -> Result<(), Failed> {
     let text = read_data(data)?;
     let data: Map<String, Value> = serde_json::from_str(&text)
@@ -276,6 +284,13 @@ async fn add(
     if context.json {
         return Ok(output::json(&planned.result)?);
     }
+    if quiet {
+        // What a person should know still goes where people look.
+        for warning in warnings(&planned) {
+            output::note(&format!("warning: {warning}"));
+        }
+        return Ok(output::line(&id.to_string())?);
+    }
     warn(&planned)?;
     let status = find(store, id.uuid()).await?.integration.status;
     Ok(output::line(&format!(
@@ -284,9 +299,13 @@ async fn add(
 }
 
 /// What was taken, and a person should know about.
-fn warn(planned: &Planned) -> Result<(), Failed> {
+fn warnings(planned: &Planned) -> impl Iterator<Item = &str> {
     let warnings = planned.result["warnings"].as_array();
-    for warning in warnings.into_iter().flatten().filter_map(Value::as_str) {
+    warnings.into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn warn(planned: &Planned) -> Result<(), Failed> {
+    for warning in warnings(planned) {
         output::line(&format!("warning: {warning}"))?;
     }
     Ok(())

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Context, Failed, failed, output};
-use crate::broker;
+use super::{Context, Failed, command, failed, output};
+use crate::broker::{self, BrokerError, Connection, Topology};
 use crate::contract::{Envelope, RawMessage, Replies};
+use crate::domain::CommandId;
 
 /// Publish a command.
 #[derive(Args)]
@@ -29,9 +30,12 @@ pub(super) struct Send {
     /// The command's id, its idempotency key; default a new one
     #[arg(long, value_name = "UUID")]
     id: Option<Uuid>,
-    /// Wait for the result event, print it, and exit 0 only if it succeeded
+    /// Wait for the result and print what was made (--json: the event); exit 0 if it succeeded
     #[arg(long)]
     wait: bool,
+    /// Print the command's id alone
+    #[arg(long, conflicts_with = "dry_run")]
+    quiet: bool,
     /// How long --wait waits
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -78,16 +82,13 @@ impl Send {
             broker::publish_one(&connection, &topology, &self.command_type, &body)
                 .await
                 .map_err(failed)?;
-            return if context.json {
-                Ok(output::json(
-                    &json!({ "command_id": id, "published": true }),
-                )?)
+            return Ok(if context.json {
+                output::json(&json!({ "command_id": id, "published": true }))
+            } else if self.quiet {
+                output::line(&id.to_string())
             } else {
-                Ok(output::line(&format!(
-                    "published {} {id}",
-                    self.command_type
-                ))?)
-            };
+                output::line(&format!("published {} {id}", self.command_type))
+            }?);
         }
         let answer = broker::call(
             &connection,
@@ -97,25 +98,132 @@ impl Send {
             self.timeout,
         )
         .await;
-        let answer = answer.map_err(|error| {
-            Failed::Operation(format!(
-                "{error}; the command {id} goes on: `ticketwire command show {id}`"
-            ))
-        })?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(BrokerError::NoAnswer(waited)) => {
+                if self.quiet && !context.json {
+                    output::line(&id.to_string())?;
+                }
+                let waited = humantime::format_duration(waited);
+                let known = self.known(context, &connection, &topology, id).await;
+                let text = format!("no result within {waited}: {known}");
+                return Err(Failed::Operation(text));
+            }
+            Err(error) => {
+                let text = format!(
+                    "{error}; if the command {id} went out: `ticketwire command show {id}`"
+                );
+                return Err(Failed::Operation(text));
+            }
+        };
         let event: Value = serde_json::from_str(&answer).map_err(failed)?;
-        output::line(&if context.json {
-            event.to_string()
-        } else {
-            format!("{event:#}")
-        })?;
-        if event["data"]["outcome"] == "succeeded" {
-            Ok(())
-        } else {
-            let message = event["data"]["error"]["message"]
-                .as_str()
-                .unwrap_or("it did not succeed");
-            Err(Failed::Operation(message.to_owned()))
+        let has_succeeded = event["data"]["outcome"] == "succeeded";
+        if context.json {
+            output::line(&event.to_string())?;
+        } else if self.quiet {
+            output::line(&id.to_string())?;
+        } else if has_succeeded {
+            output::line(&news(&self.command_type, &event))?;
         }
+        if has_succeeded {
+            return Ok(());
+        }
+        let error = &event["data"]["error"];
+        let message = error["message"].as_str().unwrap_or("it did not succeed");
+        let code = error["code"].as_str().unwrap_or_default();
+        Err(Failed::Operation(if context.json {
+            message.to_owned()
+        } else {
+            format!("{code}: {message}; `ticketwire command show {id}`")
+        }))
+    }
+
+    /// What is known of a command whose result did not come in time.
+    async fn known(
+        &self,
+        context: &Context,
+        connection: &Connection,
+        topology: &Topology,
+        id: Uuid,
+    ) -> String {
+        let show = format!("`ticketwire command show {id}`");
+        let found = match context.store() {
+            Ok(store) => store.command(CommandId::new(id)).await.map_err(failed),
+            Err(error) => Err(error),
+        };
+        let row = match found {
+            Ok(Some((row, _))) => row,
+            Ok(None) => {
+                return format!(
+                    "{}; it stays there: {show}",
+                    self.unclaimed(connection, topology).await
+                );
+            }
+            Err(Failed::Usage(why) | Failed::Operation(why)) => {
+                return format!(
+                    "the command goes on, and the ledger cannot be asked: {why}; {show}"
+                );
+            }
+            Err(Failed::Closed) => return format!("the command goes on: {show}"),
+        };
+        let next = command::next_of(&row).filter(|at| *at > Utc::now());
+        let next = next.map_or_else(String::new, |at| {
+            format!(", next try {} (in {})", at.format("%F %TZ"), away(at))
+        });
+        let why = command::why(&row);
+        let why = if why.is_empty() {
+            why
+        } else {
+            format!(", {why}")
+        };
+        format!("the command is {}{next}{why}; {show}", row.state)
+    }
+
+    /// Why a command is not in the ledger: nobody takes what is in its queue.
+    async fn unclaimed(&self, connection: &Connection, topology: &Topology) -> String {
+        let kind = self.command_type.split('.').next().unwrap_or_default();
+        let queue = topology
+            .command_queues()
+            .into_iter()
+            .find(|(_, pattern)| pattern.split('.').next() == Some(kind));
+        let Some((queue, _)) = queue else {
+            return "no worker took it".to_owned();
+        };
+        match broker::queue_depth(connection, &queue).await {
+            Ok(Some((messages, 0))) => format!(
+                "no worker took it: nobody reads the queue {queue}, which holds {messages}; start one \
+                 by `ticketwire run`"
+            ),
+            Ok(Some((messages, _))) => format!(
+                "no worker took it yet: the queue {queue} holds {messages} more, or the worker that \
+                 reads it has another database"
+            ),
+            Ok(None) => format!("no worker took it: there is no queue {queue}"),
+            Err(error) => format!("no worker took it; its queue cannot be asked: {error}"),
+        }
+    }
+}
+
+/// How far away a moment is, for people.
+fn away(at: DateTime<Utc>) -> String {
+    let seconds = u64::try_from((at - Utc::now()).num_seconds()).unwrap_or_default();
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
+}
+
+/// What came of a command, as people want to know it: the item and its page, else the result.
+fn news(command_type: &str, event: &Value) -> String {
+    let result = &event["data"]["result"];
+    let platform = &result["integration_result"];
+    let item: Vec<&str> = ["external_ticket_id", "external_ticket_url"]
+        .iter()
+        .filter_map(|name| platform[name].as_str())
+        .collect();
+    if !item.is_empty() {
+        return item.join(" ");
+    }
+    match result {
+        Value::Object(members) if !members.is_empty() => format!("{result:#}"),
+        _ => format!("{command_type} succeeded"),
     }
 }
 

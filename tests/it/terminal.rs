@@ -204,3 +204,130 @@ fn the_facts_of_every_platform_fit_eighty_columns() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sending_says_what_came_of_it_or_what_is_known_when_nothing_came() {
+    let world = World::new().await;
+    let organization = world.organization.to_string();
+    let sent = |data: &serde_json::Value, further: &[&str]| {
+        let data = data.to_string();
+        let arguments = ["send", "--organization", &organization, "--data", &data];
+        let made = output(&world.environment(), &[&arguments[..], further].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (made.status.code(), text(&made.stdout), text(&made.stderr))
+    };
+    let create =
+        json!({ "title": "News", "description": "d", "integration_id": world.integration });
+
+    // Nobody is there to take it.
+    let (code, out, err) = sent(&create, &["ticket.create", "--wait", "--timeout", "1s"]);
+    assert_eq!((code, &*out), (Some(1), ""), "{err}");
+    for part in [
+        "no result within 1s",
+        "no worker took it",
+        ".tickets, which holds 1",
+        "command show",
+    ] {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+
+    // A person gets the item and its page, a script the id.
+    let worker = world
+        .worker_with(&[("TICKETWIRE__RETRY__SCHEDULE", r#"["1h"]"#)])
+        .await;
+    let (code, out, err) = sent(&create, &["ticket.create", "--wait"]);
+    assert_eq!(code, Some(0), "{err}");
+    let item = out.trim().split_once(' ').unwrap();
+    assert!(
+        item.0.starts_with("SUP-") && item.1.ends_with(&format!("/browse/{}", item.0)),
+        "{out}"
+    );
+    for further in [
+        &["ticket.create", "--quiet"][..],
+        &["ticket.create", "--quiet", "--wait"],
+    ] {
+        let (code, out, err) = sent(&create, further);
+        assert_eq!(code, Some(0), "{err}");
+        let id: Uuid = out.strip_suffix('\n').unwrap().parse().unwrap();
+        world.succeeds(id).await;
+    }
+    let (code, out, _) = sent(
+        &json!({ "title": "x" }),
+        &["ticket.create", "--wait", "--quiet"],
+    );
+    assert_eq!((code, &*out), (Some(2), ""));
+    let elsewhere = json!({ "title": "x", "description": "d", "integration_id": Uuid::new_v4() });
+    let (code, out, err) = sent(&elsewhere, &["ticket.create", "--wait"]);
+    assert_eq!((code, &*out), (Some(1), ""), "{err}");
+    assert!(err.contains("integration_not_found: "), "{err}");
+
+    // A platform that is away: when it is tried again, and why it waits.
+    let (made, ticket) = world.create("Away").await;
+    world.succeeds(made).await;
+    world
+        .fault(json!({ "kind": "status", "status": 503, "operation": "update_issue", "times": 0 }));
+    let update = json!({ "ticket_id": ticket, "title": "Changed" });
+    let waits = ["ticket.update", "--wait", "--timeout", "3s"];
+    let (code, out, err) = sent(&update, &waits);
+    assert_eq!((code, &*out), (Some(1), ""), "{err}");
+    for part in [
+        "no result within 3s: the command is deferred, next try 2",
+        " (in 1h",
+        "platform_unavailable: updating the issue",
+    ] {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_integration_is_named_by_its_name_or_the_beginning_of_its_id_whatever_is_done_with_it() {
+    let world = World::new().await;
+    let organization = world.organization.to_string();
+    let row = world.integration_row(world.integration).await;
+    let data = json!({
+        "name": "Second desk", "platform_name": "jira", "base_url": row["base_url"],
+        "settings": { "project_key": "SUP" },
+        "credentials": { "email": "b@example.test", "api_token": "secret" },
+    });
+    let add = [
+        "integration",
+        "add",
+        "--organization",
+        &organization,
+        "--data",
+        &data.to_string(),
+    ];
+    let added = output(&world.environment(), &[&add[..], &["--quiet"]].concat());
+    let added = String::from_utf8_lossy(&added.stdout).into_owned();
+    let id = added.strip_suffix('\n').unwrap();
+    assert_eq!(id.parse::<Uuid>().unwrap().to_string(), id);
+
+    for name in ["second desk", &id[..30], id] {
+        for action in [
+            &["test"][..],
+            &["show"],
+            &["disable", "--reason", "by name"],
+            &["enable"],
+            &["update", "--settings", "{\"default_issue_type\":\"Bug\"}"],
+        ] {
+            let answer = world.cli(&[&["integration"][..], action, &[name]].concat());
+            let other = answer["integration_id"]
+                .as_str()
+                .is_some_and(|other| other != id);
+            assert!(!other, "{action:?} {name}: {answer:#}");
+        }
+    }
+    let listed = world.cli(&["integration", "list", "--organization", &organization[..8]]);
+    assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed:#}");
+    world.cli(&["integration", "delete", "SECOND DESK"]);
+    for name in ["Second desk", id] {
+        let gone = output(&world.environment(), &["integration", "show", name]);
+        let err = String::from_utf8_lossy(&gone.stderr).into_owned();
+        assert_eq!(gone.status.code(), Some(1), "{err}");
+        assert!(
+            err.contains(name) && err.contains("integration list"),
+            "{err}"
+        );
+    }
+}
