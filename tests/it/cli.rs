@@ -113,6 +113,51 @@ fn generated_keys_are_taken_together_as_their_names_differ() {
 }
 
 #[test]
+fn compose_makes_a_key_once_that_the_program_takes_and_asks_for_the_worker_s_own_health() {
+    let compose = include_str!("../../docker-compose.yml");
+    let script = compose.split_once("      - |\n").unwrap().1;
+    let script = script.split("\n\n").next().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    std::fs::create_dir(root.join("config")).unwrap();
+    let script = script
+        .replace("$$", "$")
+        .replace("/config", &root.join("config").display().to_string())
+        // Who only the image has.
+        .replace("chown ticketwire", ": chown");
+    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_ticketwire")).parent();
+    let path = format!("{}:{}", programs.unwrap().display(), env!("PATH"));
+    let file = root.join("config/default.toml");
+
+    let made = || {
+        let run = Command::new("sh")
+            .args(["-euc", &script])
+            .env("PATH", &path)
+            .status();
+        assert!(run.unwrap().success());
+        std::fs::read_to_string(&file).unwrap()
+    };
+    let first = made();
+    assert_eq!(made(), first, "the key stays");
+
+    let program = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ticketwire"));
+        let output = command.args(arguments).current_dir(root).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    assert_eq!(program(&["platforms"]), (Some(0), String::new()));
+    // It is this file that is read.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, first.replace(':', "!")).unwrap();
+    let (code, err) = program(&["platforms"]);
+    assert!(code == Some(2) && err.contains("secrets.keys"), "{err}");
+    assert!(compose.contains(r#"test: ["CMD", "ticketwire", "health"]"#));
+}
+
+#[test]
 fn what_goes_to_stderr_steers_no_terminal() {
     let asked = output(&bare(), &["--config", "\x1b[31m\u{202e}.toml", "platforms"]);
 
