@@ -469,7 +469,8 @@ fn next_steps(config: &Config, organization: Uuid) -> String {
          ticketwire command list                   the ledger; `command show ID` has every attempt and what it met\n   \
          ticketwire ticket list                    the tickets, with the platforms' ids\n   \
          ticketwire sandbox, ticketwire run        the same by hand: README.md, \"Five minutes\"\n\
-         The queues are gone. The demo's rows stay in the database {database}; they go with\n   \
+         The queues are gone. The demo's rows stay in the database {database}. Their credentials\n\
+         were sealed by a key of the demo's alone, unless secrets.keys has one. They go with\n   \
          ticketwire erase --organization {organization}"
     )
 }

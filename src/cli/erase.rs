@@ -100,8 +100,8 @@ impl Erase {
             return Ok(true);
         }
         if context.json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-            output::note("add --yes to do it");
-            return Ok(false);
+            let text = "nothing was removed: add --yes to remove it, or --dry-run to look alone";
+            return Err(Failed::Usage(text.into()));
         }
         let mut out = std::io::stderr().lock();
         write!(out, "Remove all of this for ever? [y/N] ").map_err(failed)?;

@@ -221,6 +221,12 @@ fn news(command_type: &str, event: &Value) -> String {
     if !item.is_empty() {
         return item.join(" ");
     }
+    if command_type == "ticket.create" && platform.is_null() {
+        let ticket = result["ticket_id"].as_str().unwrap_or_default();
+        return format!(
+            "ticket {ticket} is kept here alone: `\"route\": true` or an `integration_id` sends one to a platform"
+        );
+    }
     match result {
         Value::Object(members) if !members.is_empty() => format!("{result:#}"),
         _ => format!("{command_type} succeeded"),

@@ -777,7 +777,12 @@ impl Tabled for GitHub {
         route("PUT", "/repos/*/*/contents/**", "put_contents", Self::put_contents),
         view("GET", "/repos/*/*/contents/**", "get_contents", Self::get_contents),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::Bearer, Place::Basic];
+    // Both words are taken ("Authenticating to the REST API"); `@octokit/rest` says `token`.
+    const CREDENTIALS: &'static [Place] = &[
+        Place::Bearer,
+        Place::Header("authorization", "token "),
+        Place::Basic,
+    ];
     const RATE: Option<RateHeaders> = Some(RateHeaders {
         limit: "x-ratelimit-limit",
         remaining: "x-ratelimit-remaining",

@@ -608,7 +608,10 @@ impl ServiceNow {
 
     /// A row as a request wants it, without what an ACL hides.
     fn shown(&self, call: &Call, row: &Row) -> Value {
-        let wanted = call.param("sysparm_fields");
+        // None named is all of them, as the package `pysnow` asks.
+        let wanted = call
+            .param("sysparm_fields")
+            .filter(|wanted| !wanted.is_empty());
         let is_wanted = |name: &String| {
             wanted.is_none_or(|wanted| wanted.split(',').any(|one| one.trim() == name))
                 && !self.common.settings.unreadable.contains(name)

@@ -107,9 +107,10 @@ async fn an_erased_organization_is_nowhere_and_its_neighbour_untouched() {
         "{preview}"
     );
     assert_eq!(holds(&world, &organization).await, before);
-    // Without a word it does nothing either.
-    let unasked = erase(&world, &["--organization", &organization]).await;
-    assert_eq!(unasked["erased"], false);
+    // Without a word it does nothing either, and a script is told.
+    let unasked = ["--json", "erase", "--organization", &organization];
+    let unasked = output(&world.environment(), &unasked);
+    assert_eq!(unasked.status.code(), Some(2), "{unasked:?}");
     assert_eq!(holds(&world, &organization).await, before);
 
     let done = erase(&world, &["--organization", &organization, "--yes"]).await;

@@ -195,3 +195,74 @@ async fn the_node_package_jira_js_uses_cloud() {
     });
     assert_eq!(seen, expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_package_octokit_opens_and_closes_an_issue() {
+    let Some(folder) = installed("node", "package.json") else {
+        return;
+    };
+    let sandbox = Sandbox::start();
+    let script = folder.join("github_client.mjs");
+    std::fs::copy(root().join("tests/foreign/github_client.mjs"), &script).unwrap();
+    let mut command = Command::new("node");
+    command.arg(script).arg(sandbox.url("github/node"));
+
+    let seen = run(command).await;
+
+    let expected = json!({
+        "made": [1, "By another client", ["bug"]], "shown": ["Changed", "closed", "not_planned"],
+        "comments": ["A remark"], "same": true, "open": 0, "all": 1,
+        "refused": [422, "title"], "missing": 404,
+    });
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_package_zenpy_makes_finds_and_changes_a_ticket() {
+    let sandbox = Sandbox::start();
+
+    let Some(seen) = python("zendesk_client.py", &[&sandbox.url("zendesk/foreign")]).await else {
+        return;
+    };
+
+    let expected = json!({
+        "me": "bot@example.test", "made": ["By another client", "tkt-foreign", "new", "high", ["vip"]],
+        "status": "open", "comments": [["Hello", true], ["A remark", false]], "found": [true],
+        "refused": 422,
+    });
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_package_simple_salesforce_makes_and_upserts_cases() {
+    let sandbox = Sandbox::start();
+    let url = sandbox.url("salesforce/foreign");
+
+    let Some(seen) = python("salesforce_client.py", &[&url]).await else {
+        return;
+    };
+
+    let expected = json!({
+        "made": [true, [], "500", 18], "upserted": 201, "again": 200, "updated": 204,
+        "shown": ["By another client", "Working", false],
+        "rows": ["By another client", "Upserted again"],
+        "refused": "INVALID_FIELD", "missing": "NOT_FOUND",
+    });
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_package_pysnow_makes_finds_and_changes_an_incident() {
+    let sandbox = Sandbox::start();
+    let host = sandbox.address.to_string();
+
+    let arguments = [host.as_str(), "/servicenow/foreign"];
+    let Some(seen) = python("servicenow_client.py", &arguments).await else {
+        return;
+    };
+
+    let expected = json!({
+        "made": ["By another client", "INC", "1", "3"], "state": "2", "found": [true], "nothing": 0,
+    });
+    assert_eq!(seen, expected);
+}
