@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::{http_get, wait_for};
 
@@ -189,8 +190,18 @@ fn bare(program: &str, environment: &BTreeMap<String, String>) -> Command {
     command
 }
 
-/// An address nobody listens on just now.
+/// An address that nobody listens on, nor is given another time. It is below the ports that the
+/// kernel gives to connections: one of those could be taken before it is listened on.
 pub(crate) fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        // Another run of the suite begins elsewhere.
+        let first = u16::try_from(std::process::id() * 131 % 20_000).unwrap();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + first.wrapping_add(number) % 20_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
