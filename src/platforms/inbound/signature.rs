@@ -164,6 +164,8 @@ pub enum Coded {
     Base64,
     /// As it is.
     Plain,
+    /// As the password of `user:password` in base64 (RFC 7617), whatever the user is called.
+    BasicPassword,
 }
 
 /// A part of what is signed.
@@ -382,6 +384,11 @@ impl Coded {
                 .or_else(|_| LENIENT.decode(proof))
                 .ok(),
             Self::Plain => Some(proof.as_bytes().to_vec()),
+            Self::BasicPassword => {
+                let pair = Self::Base64.bytes(proof)?;
+                let colon = pair.iter().position(|byte| *byte == b':')?;
+                pair.get(colon + 1..).map(<[u8]>::to_vec)
+            }
         }
     }
 }

@@ -63,7 +63,13 @@ static ZENDESK: &[Scheme] = &[Scheme {
     time: stamped("x-zendesk-webhook-signature-timestamp", Unit::Iso),
     ..HMAC
 }];
-static FRESHDESK: &[Scheme] = &[Scheme::secret("x-webhook-secret"), Scheme::basic()];
+static FRESHDESK: &[Scheme] = &[
+    Scheme::secret("x-webhook-secret"),
+    Scheme {
+        coded: Coded::BasicPassword,
+        ..Scheme::basic()
+    },
+];
 static SALESFORCE: &[Scheme] = &[Scheme {
     when: When::Header("x-webhook-signature"),
     value: Value::Header("x-webhook-signature", "sha256="),
@@ -340,8 +346,8 @@ fn vectors() -> Vec<Vector> {
             ..vector(
                 "freshdesk by Basic",
                 FRESHDESK,
-                "user:fd-secret",
-                &[("authorization", "basic dXNlcjpmZC1zZWNyZXQ=")],
+                "fd-secret",
+                &[("authorization", "Basic eDpmZC1zZWNyZXQ=")],
             )
         },
         vector(
