@@ -20,6 +20,7 @@ mod egress;
 pub mod email;
 mod error;
 pub(crate) mod file;
+pub mod freshdesk;
 pub mod github;
 mod guard;
 mod http;
@@ -103,6 +104,7 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
     }
     match platform {
         Platform::Email => of!(email::Email),
+        Platform::Freshdesk => of!(freshdesk::Freshdesk),
         Platform::Github => of!(github::GitHub),
         Platform::Hubspot => of!(hubspot::HubSpot),
         Platform::Jira => of!(jira::Jira),
@@ -111,12 +113,9 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Slack => of!(slack::Slack),
         Platform::Webhook => of!(webhook::Webhook),
         Platform::Zendesk => of!(zendesk::Zendesk),
-        Platform::Freshdesk
-        | Platform::Teams
-        | Platform::Sms
-        | Platform::Zoom
-        | Platform::Asana
-        | Platform::Trello => None,
+        Platform::Teams | Platform::Sms | Platform::Zoom | Platform::Asana | Platform::Trello => {
+            None
+        }
     }
 }
 

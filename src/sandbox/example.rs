@@ -38,6 +38,15 @@ impl Sandbox {
                 json!({ "email": "bot@example.test", "api_token": "demo-token" }),
                 Some("create_ticket"),
             ),
+            Platform::Freshdesk => (
+                "Freshdesk",
+                "api_key",
+                json!({
+                    "requester_email": "customers@example.test", "reference_field": "cf_external_ref",
+                }),
+                json!({ "api_key": "demo-key" }),
+                Some("create_ticket"),
+            ),
             Platform::Hubspot => (
                 "HubSpot",
                 "bearer",
@@ -90,8 +99,7 @@ impl Sandbox {
                 json!({ "client_id": "demo", "client_secret": "demo-secret" }),
                 Some("upsert_case"),
             ),
-            Platform::Freshdesk
-            | Platform::Teams
+            Platform::Teams
             | Platform::Sms
             | Platform::Zoom
             | Platform::Asana

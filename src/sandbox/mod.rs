@@ -21,6 +21,7 @@ mod email;
 mod example;
 mod fake;
 mod fault;
+mod freshdesk;
 mod github;
 mod hubspot;
 mod jira;
@@ -80,7 +81,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         Platform::Jira => fake(jira::Jira::new(site)),
         Platform::Servicenow => fake(servicenow::ServiceNow::default()),
         Platform::Zendesk => fake(zendesk::Zendesk::default()),
-        Platform::Freshdesk => None,
+        Platform::Freshdesk => fake(freshdesk::Freshdesk::default()),
         Platform::Salesforce => fake(salesforce::Salesforce::default()),
         Platform::Hubspot => fake(hubspot::HubSpot::default()),
         Platform::Slack => fake(slack::Slack::default()),

@@ -82,6 +82,7 @@ fn modes() -> Vec<Mode> {
             .collect()
     };
     let (jira_oauth, mut slack_oauth) = (oauth("jira"), oauth("slack"));
+    let fresh_key = canary("fresh-key");
     let (desk_token, desk_oauth) = (canary("desk-token"), oauth("desk"));
     let (force_oauth, force_hook) = (oauth("force"), canary("force-hook"));
     let desk = |auth_type: &str, credentials: Value| json!({ "platform_name": "zendesk", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": {} });
@@ -184,6 +185,13 @@ fn modes() -> Vec<Mode> {
             ),
             &desk_oauth.iter().take(3).collect::<Vec<_>>(),
             &[&desk_oauth[3]],
+        ),
+        mode(
+            "freshdesk-api-key",
+            json!({ "platform_name": "freshdesk", "auth_type": "api_key", "base_url": "{at}",
+                "credentials": { "api_key": fresh_key }, "settings": { "requester_email": "desk@example.test" } }),
+            &[&fresh_key],
+            &[],
         ),
         mode(
             "hubspot-key",
@@ -657,7 +665,10 @@ impl Cat {
             return Some(Reply::Whole(
                 200,
                 String::new(),
-                sound(method, thing, &self.at(mode, way)),
+                match self.modes[mode].name {
+                    "freshdesk-api-key" => sound_freshdesk(method, thing),
+                    _ => sound(method, thing, &self.at(mode, way)),
+                },
             ));
         }
         let heard = &mut *heard;
@@ -686,7 +697,9 @@ impl Cat {
                     .any(|form| requests.contains(form.trim_end_matches('=')))
                     || ["bot", "bot@example.test/token"].iter().any(|user| {
                         requests.contains(&STANDARD.encode(format!("{user}:{secret}")))
-                    });
+                    })
+                    // Where the key is the user.
+                    || requests.contains(&STANDARD.encode(format!("{secret}:X")));
                 assert!(received, "{} was never sent its {secret}", mode.name);
             }
             for (index, secret) in mode.secrets.iter().enumerate() {
@@ -772,6 +785,21 @@ fn sound_servicenow(method: &str, thing: &str) -> String {
     let row = json!({ "sys_id": "d71f7935c0a8016700802b64c67c11c6", "number": "INC1", "state": "6",
                       "short_description": "changed" });
     json!({ "result": row }).to_string()
+}
+
+/// The same of Freshdesk, whose lists are arrays.
+fn sound_freshdesk(method: &str, thing: &str) -> String {
+    let path = thing.split('?').next().unwrap_or_default();
+    if path.ends_with("search/tickets") {
+        return json!({ "total": 0, "results": [] }).to_string();
+    }
+    let lists = ["/tickets", "/ticket_fields", "/conversations", "/agents"];
+    if method == "GET" && lists.iter().any(|end| path.ends_with(end)) {
+        return "[]".into();
+    }
+    let contact = json!({ "name": "bot", "email": "bot@example.test" });
+    json!({ "id": 1, "subject": "t", "status": 2, "tags": [], "type": "support_agent", "contact": contact })
+        .to_string()
 }
 
 /// The same of HubSpot, whose lists are all called alike.
@@ -952,6 +980,7 @@ async fn use_all(world: &World, cat: &Cat, integrations: &[(usize, usize, Uuid)]
         let syncs = [
             "jira",
             "zendesk",
+            "freshdesk",
             "github",
             "servicenow",
             "hubspot",

@@ -1,6 +1,7 @@
 //! What is peculiar to each platform, end to end, and its rows of the conformance suite.
 
 mod email;
+mod freshdesk;
 mod github;
 mod hubspot;
 mod jira;
@@ -20,6 +21,7 @@ use crate::conformance::Row;
 pub(crate) fn rows(platform: Platform) -> Vec<Row> {
     match platform {
         Platform::Email => email::rows(),
+        Platform::Freshdesk => freshdesk::rows(),
         Platform::Github => github::rows(),
         Platform::Hubspot => hubspot::rows(),
         Platform::Jira => jira::rows(),
@@ -28,11 +30,8 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Slack => slack::rows(),
         Platform::Webhook => webhook::rows(),
         Platform::Zendesk => zendesk::rows(),
-        Platform::Freshdesk
-        | Platform::Teams
-        | Platform::Sms
-        | Platform::Zoom
-        | Platform::Asana
-        | Platform::Trello => Vec::new(),
+        Platform::Teams | Platform::Sms | Platform::Zoom | Platform::Asana | Platform::Trello => {
+            Vec::new()
+        }
     }
 }
