@@ -2,7 +2,8 @@
 //! every way and everywhere, is its cat. Producers write them where they do not belong. Afterwards nothing but the sealed
 //! columns may hold one: no table, no event, no log line, no metric, no output of a command.
 //!
-//! A new mode of a platform is a row of [`modes`], a new way to say something back one of [`WAYS`].
+//! The modes of a platform stand beside its own tests ([`crate::platforms::canaries`]); a new way to
+//! say something back is a row of [`WAYS`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,6 +19,7 @@ use futures_util::future::join_all;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use serde_json::{Value, json};
+use ticketwire::domain::Platform;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
@@ -28,238 +30,97 @@ use crate::support::{Message, PATIENCE, World, command, http_get, output, wait_f
 const MARK: &str = "Zq7Canary";
 
 /// A secret that is a word, as people choose them.
-const WORD: &str = "ZqzCanary";
+pub(crate) const WORD: &str = "ZqzCanary";
 
-fn canary(name: &str) -> String {
+pub(crate) fn canary(name: &str) -> String {
     format!("{MARK}-{name}+/&\"<9{MARK}")
 }
 
 /// One for a place that takes letters and digits only.
-fn plain_canary(name: &str) -> String {
+pub(crate) fn plain_canary(name: &str) -> String {
     format!("{MARK}{name}{MARK}")
 }
 
+/// How a platform behaves towards the suite.
+#[derive(Clone, Copy)]
+pub(crate) struct Behaviour {
+    /// What it answers when it behaves, by method, path and where it is.
+    pub(crate) sound: fn(&str, &str, &str) -> String,
+    /// The members of its successes, with a secret wherever there is a text.
+    pub(crate) success: Success,
+    /// How the path of its token endpoint ends; empty if it has none.
+    pub(crate) token_path: &'static str,
+    /// Whether its items can be read back.
+    pub(crate) syncs: bool,
+}
+
 /// A way to connect a platform.
-struct Mode {
+pub(crate) struct Mode {
     name: &'static str,
     /// For `integration.create`; `{at}` is where the platform is.
-    data: Value,
-    /// Everything secret in it, and what a token endpoint gives.
+    pub(crate) data: Value,
+    /// Everything secret in it, and what a token endpoint gives: the third is the access token,
+    /// the fourth the next refresh token.
     secrets: Vec<String>,
     /// Those that the platform is sent; the others it knows all the same.
     sent: Vec<String>,
+    platform: Behaviour,
+}
+
+impl Mode {
+    /// A mode whose secrets the platform is sent, but for the last ones, which it only knows.
+    pub(crate) fn new(
+        platform: Behaviour,
+        name: &'static str,
+        data: Value,
+        sent: &[&String],
+        unsent: &[&String],
+    ) -> Self {
+        let own = |secrets: &[&String]| secrets.iter().map(|one| (*one).clone()).collect();
+        Self {
+            name,
+            data,
+            secrets: own(&[sent, unsent].concat()),
+            sent: own(sent),
+            platform,
+        }
+    }
+
+    /// One by OAuth, whose secrets are those of [`oauth`].
+    pub(crate) fn oauth(
+        platform: Behaviour,
+        name: &'static str,
+        data: Value,
+        secrets: &[String; 4],
+    ) -> Self {
+        let [client, refresh, access, next] = secrets;
+        Self::new(platform, name, data, &[client, refresh, access], &[next])
+    }
+
+    /// One of two secrets, of which the second signs deliveries, and a token that the first gets.
+    pub(crate) fn by_client(mut self) -> Self {
+        self.sent.remove(1);
+        self
+    }
+
+    /// With a secret that no request needs: the platform signs with it.
+    pub(crate) fn signed(mut self) -> Self {
+        let inbound = canary(&format!("inbound-{}", self.name));
+        self.data["webhook_secret"] = json!(inbound);
+        self.secrets.push(inbound);
+        self
+    }
+}
+
+/// Four secrets of a mode: the client's, a refresh token, and the two tokens that it gets.
+pub(crate) fn oauth(name: &str) -> [String; 4] {
+    ["client-secret", "refresh-token", "access-of", "refresh-of"]
+        .map(|kind| canary(&format!("{kind}-{name}")))
 }
 
 fn modes() -> Vec<Mode> {
-    let jira = |auth_type: &str, credentials: Value, settings: Value| {
-        let mut all = json!({ "project_key": "SUP" });
-        all.as_object_mut()
-            .unwrap()
-            .extend(settings.as_object().unwrap().clone());
-        json!({ "platform_name": "jira", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": all })
-    };
-    let slack = |auth_type: &str, credentials: Value| {
-        json!({ "platform_name": "slack", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
-                "settings": { "channel": "C1", "internal_comments": true } })
-    };
-    let mode = |name, data, sent: &[&String], unsent: &[&String]| Mode {
-        name,
-        data,
-        secrets: sent
-            .iter()
-            .chain(unsent)
-            .map(|secret| (*secret).clone())
-            .collect(),
-        sent: sent.iter().map(|secret| (*secret).clone()).collect(),
-    };
-    let (token, password, pat) = (canary("api-token"), WORD.to_owned(), canary("pat"));
-    let (bot, hook) = (canary("xoxb-bot"), plain_canary("Hook"));
-    let github = canary("github-pat");
-    let oauth = |name: &str| -> Vec<String> {
-        ["client-secret", "refresh-token", "access-of", "refresh-of"]
-            .iter()
-            .map(|kind| canary(&format!("{kind}-{name}")))
-            .collect()
-    };
-    let (jira_oauth, mut slack_oauth) = (oauth("jira"), oauth("slack"));
-    let fresh_key = canary("fresh-key");
-    let (desk_token, desk_oauth) = (canary("desk-token"), oauth("desk"));
-    let (force_oauth, force_hook) = (oauth("force"), canary("force-hook"));
-    let desk = |auth_type: &str, credentials: Value| json!({ "platform_name": "zendesk", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": {} });
-    let (crm_token, crm_oauth) = (canary("crm-token"), oauth("crm"));
-    let crm = |auth_type: &str, credentials: Value, settings: Value| json!({ "platform_name": "hubspot", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": settings });
-    slack_oauth[0] = WORD.into();
-    let key = |name: &str| format!("whsec_{}", STANDARD.encode(plain_canary(name)));
-    let (signing, previous) = (key("Signing"), key("Previous"));
-    let (header, basic) = (canary("header"), canary("basic"));
-    let mut modes = vec![
-        mode(
-            "jira-api-key",
-            jira(
-                "api_key",
-                json!({ "email": "bot@example.test", "api_token": token }),
-                json!({}),
-            ),
-            &[&token],
-            &[],
-        ),
-        mode(
-            "jira-basic",
-            jira(
-                "basic",
-                json!({ "username": "bot", "password": password }),
-                json!({}),
-            ),
-            &[&password],
-            &[],
-        ),
-        mode(
-            "jira-bearer",
-            jira("bearer", json!({ "token": pat }), json!({})),
-            &[&pat],
-            &[],
-        ),
-        mode(
-            "jira-oauth2",
-            jira(
-                "oauth2",
-                json!({ "client_id": "client", "client_secret": jira_oauth[0], "refresh_token": jira_oauth[1], "cloud_id": "cloud" }),
-                json!({ "token_url": "{at}/token", "api_url": "{at}" }),
-            ),
-            &jira_oauth.iter().take(3).collect::<Vec<_>>(),
-            &[&jira_oauth[3]],
-        ),
-        mode(
-            "slack-bot",
-            slack("bearer", json!({ "bot_token": bot })),
-            &[&bot],
-            &[],
-        ),
-        mode(
-            "slack-oauth2",
-            slack(
-                "oauth2",
-                json!({ "client_id": "client", "client_secret": slack_oauth[0], "refresh_token": slack_oauth[1] }),
-            ),
-            &slack_oauth.iter().take(3).collect::<Vec<_>>(),
-            &[&slack_oauth[3]],
-        ),
-        mode(
-            "slack-hook",
-            slack(
-                "custom",
-                json!({ "webhook_url": format!("{{at}}/services/T0/B0/{hook}") }),
-            ),
-            &[&hook],
-            &[],
-        ),
-        mode(
-            "github-token",
-            json!({ "platform_name": "github", "auth_type": "bearer", "base_url": "{at}", "credentials": { "token": github },
-                    "settings": { "owner": "octo", "repository": "support", "attachments": "commit" } }),
-            &[&github],
-            &[],
-        ),
-        mode(
-            "webhook",
-            json!({ "platform_name": "webhook", "auth_type": "custom", "settings": { "url": "{at}/hook" }, "credentials": {
-                "signing_secret": signing, "previous_signing_secret": previous, "previous_valid_until": "2999-01-01T00:00:00Z",
-                "headers": { "X-Api-Key": header }, "basic_user": "bot", "basic_password": basic } }),
-            &[&header, &basic],
-            &[&signing, &previous],
-        ),
-        mode(
-            "zendesk-api-key",
-            desk(
-                "api_key",
-                json!({ "email": "bot@example.test", "api_token": desk_token }),
-            ),
-            &[&desk_token],
-            &[],
-        ),
-        mode(
-            "zendesk-oauth2",
-            desk(
-                "oauth2",
-                json!({ "client_id": "client", "client_secret": desk_oauth[0], "refresh_token": desk_oauth[1] }),
-            ),
-            &desk_oauth.iter().take(3).collect::<Vec<_>>(),
-            &[&desk_oauth[3]],
-        ),
-        mode(
-            "freshdesk-api-key",
-            json!({ "platform_name": "freshdesk", "auth_type": "api_key", "base_url": "{at}",
-                "credentials": { "api_key": fresh_key }, "settings": { "requester_email": "desk@example.test" } }),
-            &[&fresh_key],
-            &[],
-        ),
-        mode(
-            "hubspot-key",
-            crm("bearer", json!({ "access_token": crm_token }), json!({})),
-            &[&crm_token],
-            &[],
-        ),
-        mode(
-            "hubspot-oauth2",
-            crm(
-                "oauth2",
-                json!({ "client_id": "client", "client_secret": crm_oauth[0], "refresh_token": crm_oauth[1] }),
-                json!({ "unique_property": "external_ticket_id" }),
-            ),
-            &crm_oauth.iter().take(3).collect::<Vec<_>>(),
-            &[&crm_oauth[3]],
-        ),
-        mode(
-            "salesforce-oauth2",
-            json!({ "platform_name": "salesforce", "auth_type": "oauth2", "settings": { "login_url": "{at}" },
-                    "webhook_secret": force_hook, "credentials": {
-                "client_id": "client", "client_secret": force_oauth[0], "refresh_token": force_oauth[1] } }),
-            &force_oauth.iter().take(3).collect::<Vec<_>>(),
-            &[&force_oauth[3], &force_hook],
-        ),
-    ];
-    let now = |auth_type: &str, credentials: Value| json!({ "platform_name": "servicenow", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials, "settings": { "close_code": "Done" } });
-    let (now_password, now_key, now_oauth) =
-        (canary("now-password"), canary("now-key"), oauth("now"));
-    let mut by_client = now(
-        "oauth2",
-        json!({ "client_id": "client", "client_secret": now_oauth[0] }),
-    );
-    // A client has no refresh token: its second secret is what deliveries are signed with.
-    by_client["webhook_secret"] = json!(now_oauth[1]);
-    modes.extend([
-        mode(
-            "servicenow-basic",
-            now(
-                "basic",
-                json!({ "username": "bot", "password": now_password }),
-            ),
-            &[&now_password],
-            &[],
-        ),
-        mode(
-            "servicenow-api-key",
-            now("api_key", json!({ "api_key": now_key })),
-            &[&now_key],
-            &[],
-        ),
-        Mode {
-            name: "servicenow-oauth2",
-            data: by_client,
-            sent: vec![now_oauth[0].clone(), now_oauth[2].clone()],
-            secrets: now_oauth,
-        },
-    ]);
-    // No request needs it, but the platform signs with it.
-    for mode in modes
-        .iter_mut()
-        .filter(|mode| mode.name == "jira-api-key" || mode.name == "webhook")
-    {
-        let inbound = canary(&format!("inbound-{}", mode.name));
-        mode.data["webhook_secret"] = json!(inbound);
-        mode.secrets.push(inbound);
-    }
-    modes
+    let platforms = Platform::ALL.iter().copied();
+    platforms.flat_map(crate::platforms::canaries).collect()
 }
 
 /// A secret as somebody may write it.
@@ -348,7 +209,13 @@ fn canaries_in(text: &str) -> Vec<String> {
 const TIMES: usize = 1;
 
 /// What the cat answers: `say` gives the next secret in the next form.
-type Way = (&'static str, fn(&mut dyn FnMut() -> String) -> Reply);
+type Way = (
+    &'static str,
+    fn(&mut dyn FnMut() -> String, Success) -> Reply,
+);
+
+/// The members of a platform's successes.
+pub(crate) type Success = fn(&mut dyn FnMut() -> String) -> Value;
 
 enum Reply {
     /// Status, further headers, body.
@@ -369,63 +236,43 @@ fn errors(say: &mut dyn FnMut() -> String) -> String {
     .to_string()
 }
 
-/// Every vendor's success in one body, with a secret wherever there is a text.
-fn successes(say: &mut dyn FnMut() -> String) -> String {
-    let (id, key) = (say(), say());
-    let status = json!({ "name": say(), "statusCategory": { "key": "new" } });
-    let mut all = json!({
-        "ok": true, "id": id, "key": key, "self": say(), "url": format!("https://x.example/{}", say()), "channel": say(), "ts": say(),
-        "permalink": say(), "upload_url": "http://127.0.0.1:9/x", "file_id": say(), "bot_id": say(), "user": say(), "team": say(),
-        "accountId": say(), "displayName": say(), "timeZone": say(), "version": say(), "baseUrl": say(), "deploymentType": say(),
-        "fields": { "status": status, "attachment": [{ "id": say(), "filename": say(), "size": 1 }] },
-        "transitions": [{ "id": say(), "name": say(), "to": status }],
-        "issues": [{ "id": say(), "key": say(), "fields": { "summary": say(), "status": status, "updated": say() } }],
-        "comments": [{ "id": say(), "properties": [] }], "messages": [{ "ts": say() }], "nextPageToken": say(),
-        "ticket": { "id": 1, "status": say(), "subject": say() }, "audit": { "events": [] }, "tickets": [], "audits": [],
-        "end_of_stream": true, "after_cursor": say(),
-        "users": [], "upload": { "token": say(), "attachment": { "id": 1 } },
-        "issueTypes": [{ "id": "10001", "name": say() }], "permissions": { (say()): { "havePermission": say() } },
-    });
-    // One `json!` takes no more members.
-    let more = json!({
-        "results": [{ "id": say(), "label": say(), "name": say(), "properties": { (say()): say(), "hs_note_body": say() },
-                      "stages": [{ "id": say(), "label": say(), "metadata": { "ticketState": say() } }] }],
-        "portalId": 1, "uiDomain": say(), "properties": { "external_ticket_id": say(), (say()): say() },
-    });
-    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
-        all.extend(more);
-    }
-    all["done"] = true.into();
-    for name in ["Id", "CaseNumber", "Status"] {
-        all[name] = say().into();
-    }
-    all["records"] = json!([{ "Id": say(), "Description": say(), "CommentBody": say() }]);
-    all.to_string()
-}
-
 fn long(say: &mut dyn FnMut() -> String, before: usize) -> String {
     format!("{}{}", "x".repeat(before), say())
 }
 
 const WAYS: &[Way] = &[
-    ("200", |say| {
-        Reply::Whole(200, String::new(), successes(say))
+    ("200", |say, success| {
+        Reply::Whole(200, String::new(), success(say).to_string())
     }),
-    ("201", |say| {
-        Reply::Whole(201, String::new(), successes(say))
+    ("201", |say, success| {
+        Reply::Whole(201, String::new(), success(say).to_string())
     }),
-    ("200 not ok", |say| {
+    ("200 not ok", |say, _| {
         Reply::Whole(200, String::new(), errors(say))
     }),
-    ("400", |say| Reply::Whole(400, String::new(), errors(say))),
-    ("401", |say| Reply::Whole(401, String::new(), errors(say))),
-    ("403", |say| Reply::Whole(403, String::new(), errors(say))),
-    ("404", |say| Reply::Whole(404, String::new(), errors(say))),
-    ("409", |say| Reply::Whole(409, String::new(), errors(say))),
-    ("410", |say| Reply::Whole(410, String::new(), errors(say))),
-    ("422", |say| Reply::Whole(422, String::new(), errors(say))),
+    ("400", |say, _| {
+        Reply::Whole(400, String::new(), errors(say))
+    }),
+    ("401", |say, _| {
+        Reply::Whole(401, String::new(), errors(say))
+    }),
+    ("403", |say, _| {
+        Reply::Whole(403, String::new(), errors(say))
+    }),
+    ("404", |say, _| {
+        Reply::Whole(404, String::new(), errors(say))
+    }),
+    ("409", |say, _| {
+        Reply::Whole(409, String::new(), errors(say))
+    }),
+    ("410", |say, _| {
+        Reply::Whole(410, String::new(), errors(say))
+    }),
+    ("422", |say, _| {
+        Reply::Whole(422, String::new(), errors(say))
+    }),
     // The first can be waited for; a table of errors waits long where none can.
-    ("429", |say| {
+    ("429", |say, _| {
         let said = STANDARD.encode(say());
         Reply::Whole(
             429,
@@ -433,25 +280,29 @@ const WAYS: &[Way] = &[
             errors(say),
         )
     }),
-    ("500", |say| Reply::Whole(500, String::new(), errors(say))),
-    ("503", |say| Reply::Whole(503, String::new(), errors(say))),
-    ("plain text", |say| {
+    ("500", |say, _| {
+        Reply::Whole(500, String::new(), errors(say))
+    }),
+    ("503", |say, _| {
+        Reply::Whole(503, String::new(), errors(say))
+    }),
+    ("plain text", |say, _| {
         Reply::Whole(
             400,
             "Content-Type: text/plain\r\n".into(),
             format!("bad token {}", say()),
         )
     }),
-    ("plain text, gone", |say| {
+    ("plain text, gone", |say, _| {
         Reply::Whole(410, "Content-Type: text/plain\r\n".into(), say())
     }),
-    ("plain text, forbidden", |say| {
+    ("plain text, forbidden", |say, _| {
         Reply::Whole(403, "Content-Type: text/plain\r\n".into(), say())
     }),
-    ("plain text, sound", |say| {
+    ("plain text, sound", |say, _| {
         Reply::Whole(200, "Content-Type: text/plain\r\n".into(), say())
     }),
-    ("HTML", |say| {
+    ("HTML", |say, _| {
         let body = format!(
             "<html><title>{}</title><pre>Authorization: {}</pre></html>",
             say(),
@@ -459,19 +310,19 @@ const WAYS: &[Way] = &[
         );
         Reply::Whole(502, "Content-Type: text/html\r\n".into(), body)
     }),
-    ("wrong types", |say| {
+    ("wrong types", |say, _| {
         let body = json!({ "id": { "x": say() }, "key": [say()], "ok": say(), "channel": { (say()): 1 }, "issues": say(),
                            "errors": say(), "errorMessages": say(), "fields": say(), "access_token": [say()], "messages": say() });
         Reply::Whole(200, String::new(), body.to_string())
     }),
-    ("wrong types, refused", |say| {
+    ("wrong types, refused", |say, _| {
         let body = json!({ "errors": [say()], "errorMessages": { (say()): say() }, "ok": say(), "error": [say()] });
         Reply::Whole(400, String::new(), body.to_string())
     }),
-    ("only a text", |say| {
+    ("only a text", |say, _| {
         Reply::Whole(200, String::new(), Value::from(say()).to_string())
     }),
-    ("a redirect", |say| {
+    ("a redirect", |say, _| {
         Reply::Whole(
             302,
             format!(
@@ -481,7 +332,7 @@ const WAYS: &[Way] = &[
             say(),
         )
     }),
-    ("headers", |say| {
+    ("headers", |say, _| {
         let headers = format!(
             "X-Debug: {}\r\nWWW-Authenticate: Bearer realm={}\r\n",
             STANDARD.encode(say()),
@@ -489,7 +340,7 @@ const WAYS: &[Way] = &[
         );
         Reply::Whole(400, headers, "{}".into())
     }),
-    ("cut at 80", |say| {
+    ("cut at 80", |say, _| {
         Reply::Whole(
             200,
             String::new(),
@@ -498,34 +349,34 @@ const WAYS: &[Way] = &[
             .to_string(),
         )
     }),
-    ("cut at 200", |say| {
+    ("cut at 200", |say, _| {
         Reply::Whole(
             400,
             String::new(),
             json!({ "errors": { "summary": long(say, 190) } }).to_string(),
         )
     }),
-    ("cut at 500", |say| {
+    ("cut at 500", |say, _| {
         Reply::Whole(400, String::new(), long(say, 485))
     }),
-    ("a trickle", |say| Reply::Trickle(say())),
-    ("no HTTP", |say| {
+    ("a trickle", |say, _| Reply::Trickle(say())),
+    ("no HTTP", |say, _| {
         Reply::Raw(format!("HTTP/1.1 {} {}\r\n\r\n{}", say(), say(), say()))
     }),
-    ("a broken chunk", |say| {
+    ("a broken chunk", |say, _| {
         Reply::Raw(format!(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}\r\n{}",
             say(),
             say()
         ))
     }),
-    ("a refused token", |say| {
+    ("a refused token", |say, _| {
         Reply::Whole(400, String::new(), errors(say))
     }),
-    ("a refused token, 200", |say| {
+    ("a refused token, 200", |say, _| {
         Reply::Whole(200, String::new(), errors(say))
     }),
-    ("a token of a wrong type", |say| {
+    ("a token of a wrong type", |say, _| {
         let body = json!({ "ok": true, "access_token": { "x": say() }, "refresh_token": [say()], "expires_in": say() });
         Reply::Whole(200, String::new(), body.to_string())
     }),
@@ -637,8 +488,8 @@ impl Cat {
             .entry(row.name.to_owned())
             .or_default()
             .push_str(request);
-        let token_paths = ["token", "oauth.v2.access", "oauth/tokens", "oauth_token.do"];
-        let of_token = token_paths.iter().any(|end| thing.ends_with(end));
+        let end = row.platform.token_path;
+        let of_token = !end.is_empty() && thing.ends_with(end);
         let count = {
             let key = format!(
                 "{mode} {way} {method} {thing} {}",
@@ -665,10 +516,7 @@ impl Cat {
             return Some(Reply::Whole(
                 200,
                 String::new(),
-                match self.modes[mode].name {
-                    "freshdesk-api-key" => sound_freshdesk(method, thing),
-                    _ => sound(method, thing, &self.at(mode, way)),
-                },
+                (row.platform.sound)(method, thing, &self.at(mode, way)),
             ));
         }
         let heard = &mut *heard;
@@ -683,7 +531,7 @@ impl Cat {
             heard.said.insert((row.name.to_owned(), secret, form));
             all[form].clone()
         };
-        Some(reply(&mut say))
+        Some(reply(&mut say, row.platform.success))
     }
 
     /// There was something to lose: each secret that is sent was received, and each was said back in every form.
@@ -715,111 +563,6 @@ impl Cat {
             }
         }
     }
-}
-
-/// What a platform that behaves answers, whatever it is.
-fn sound(method: &str, thing: &str, at: &str) -> String {
-    if thing.starts_with("repos/") {
-        return sound_github(method, thing);
-    }
-    if thing.starts_with("api/now/") {
-        return sound_servicenow(method, thing);
-    }
-    if ["crm/", "files/", "account-info/"]
-        .iter()
-        .any(|begin| thing.starts_with(begin))
-    {
-        return sound_hubspot(thing);
-    }
-    if thing.starts_with("services/data/") {
-        let values =
-            ["New", "Working", "Closed"].map(|value| json!({ "value": value, "active": true }));
-        let status = json!({ "name": "Status", "picklistValues": values, "createable": true, "updateable": true });
-        let subject = json!({ "name": "Subject", "createable": true, "updateable": true });
-        let description = json!({ "name": "Description", "createable": true, "updateable": true });
-        return json!({ "id": "500xx0000001026AAA", "success": true, "done": true, "records": [], "CaseNumber": "00001026",
-                       "fields": [status, subject, description] })
-        .to_string();
-    }
-    if thing.contains("/hook") || thing == "hook" {
-        return "{}".into();
-    }
-    if thing.ends_with("attachments") {
-        return json!([{ "id": "7", "filename": "a.txt", "size": 3 }]).to_string();
-    }
-    if thing.ends_with("users/me") {
-        return json!({ "user": { "id": 1, "name": "bot", "role": "admin" } }).to_string();
-    }
-    let status = json!({ "name": "Open", "statusCategory": { "key": "new" } });
-    json!({
-        "ticket": { "id": 1 }, "tickets": [], "audits": [], "tags": [], "end_of_stream": true,
-        "upload": { "token": "u", "attachment": { "id": 1 } },
-        "ok": true, "id": "1", "key": "SUP-1", "ts": "1.000001", "bot_id": "B1", "user": "bot", "team": "T", "accountId": "a",
-        "channel": if thing.ends_with("conversations.info") { json!({ "id": "C1", "is_member": true }) } else { json!("C1") },
-        "permalink": "https://x.example/archives/C1/p1000001", "upload_url": format!("{at}/upload"), "file_id": "F1",
-        "fields": { "status": status, "attachment": [] }, "issues": [], "comments": [], "messages": [], "values": [],
-        "transitions": [{ "id": "1", "name": "Done", "to": { "name": "Done", "statusCategory": { "key": "done" } } }],
-        "issueTypes": [{ "id": "10001", "name": "Task" }],
-    })
-    .to_string()
-}
-
-/// The same of GitHub, whose ids are numbers.
-fn sound_github(method: &str, thing: &str) -> String {
-    let is_list = method == "GET" && (thing.ends_with("/issues") || thing.ends_with("/comments"));
-    if is_list || thing.ends_with("/labels") || thing.ends_with("/assignees") {
-        return "[]".into();
-    }
-    json!({
-        "id": 1, "number": 1, "html_url": "https://x.example/octo/support/issues/1", "title": "t", "body": "b", "state": "open",
-        "content": { "html_url": "https://x.example/f" }, "has_issues": true, "permissions": { "push": true },
-    })
-    .to_string()
-}
-
-/// The same of ServiceNow, which shows what was set.
-fn sound_servicenow(method: &str, thing: &str) -> String {
-    if method == "GET" && !thing.contains("/incident/") {
-        return json!({ "result": [] }).to_string();
-    }
-    let row = json!({ "sys_id": "d71f7935c0a8016700802b64c67c11c6", "number": "INC1", "state": "6",
-                      "short_description": "changed" });
-    json!({ "result": row }).to_string()
-}
-
-/// The same of Freshdesk, whose lists are arrays.
-fn sound_freshdesk(method: &str, thing: &str) -> String {
-    let path = thing.split('?').next().unwrap_or_default();
-    if path.ends_with("search/tickets") {
-        return json!({ "total": 0, "results": [] }).to_string();
-    }
-    let lists = ["/tickets", "/ticket_fields", "/conversations", "/agents"];
-    if method == "GET" && lists.iter().any(|end| path.ends_with(end)) {
-        return "[]".into();
-    }
-    let contact = json!({ "name": "bot", "email": "bot@example.test" });
-    json!({ "id": 1, "subject": "t", "status": 2, "tags": [], "type": "support_agent", "contact": contact })
-        .to_string()
-}
-
-/// The same of HubSpot, whose lists are all called alike.
-fn sound_hubspot(thing: &str) -> String {
-    let name = thing.rsplit('/').next().unwrap_or_default();
-    let stage = |id: &str, state: &str| json!({ "id": id, "label": id, "metadata": { "ticketState": state } });
-    let results = if thing.contains("/pipelines/") {
-        json!([{ "id": "0", "label": "Support", "stages": [stage("1", "OPEN"), stage("4", "CLOSED")] }])
-    } else if thing.contains("/properties/") {
-        json!([{ "name": "external_ticket_id", "label": "Id", "type": "string", "hasUniqueValue": true }])
-    } else if name == "upsert" {
-        json!([{ "id": "1", "new": true }])
-    } else {
-        json!([])
-    };
-    json!({
-        "id": "1", "portalId": 1, "uiDomain": "app.hubspot.com", "results": results,
-        "properties": { "external_ticket_id": name, "subject": "t" },
-    })
-    .to_string()
 }
 
 // --- the test ---
@@ -977,19 +720,7 @@ async fn use_all(world: &World, cat: &Cat, integrations: &[(usize, usize, Uuid)]
             "integration.test",
             json!({ "integration_id": integration, "test_types": tests, "auto_activate_on_success": true }),
         );
-        let syncs = [
-            "jira",
-            "zendesk",
-            "freshdesk",
-            "github",
-            "servicenow",
-            "hubspot",
-            "salesforce",
-        ];
-        if syncs
-            .iter()
-            .any(|name| cat.modes[*mode].name.starts_with(name))
-        {
+        if cat.modes[*mode].platform.syncs {
             send(
                 "integration.sync",
                 json!({ "integration_id": integration, "sync_type": "full" }),

@@ -5,6 +5,7 @@ use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind};
 use uuid::Uuid;
 
+use crate::canaries::{Behaviour, Mode, canary};
 use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 use crate::support::{World, http_as};
 
@@ -72,6 +73,46 @@ async fn desk(world: &World, site: &str, more: Value) -> Uuid {
         "custom_fields_mapping": { "plan": "cf_plan", "seats": "cf_seats" },
     });
     world.integration_of(data).await
+}
+
+/// Freshdesk towards the canary suite; its lists are arrays.
+const BEHAVIOUR: Behaviour = Behaviour {
+    sound: |method, thing, _| {
+        let path = thing.split('?').next().unwrap_or_default();
+        if path.ends_with("search/tickets") {
+            return json!({ "total": 0, "results": [] }).to_string();
+        }
+        let lists = ["/tickets", "/ticket_fields", "/conversations", "/agents"];
+        if method == "GET" && lists.iter().any(|end| path.ends_with(end)) {
+            return "[]".into();
+        }
+        let contact = json!({ "name": "bot", "email": "bot@example.test" });
+        json!({ "id": 1, "subject": "t", "status": 2, "tags": [], "type": "support_agent", "contact": contact })
+            .to_string()
+    },
+    success: |say| {
+        json!({
+            "id": 1, "subject": say(), "status": 2, "tags": [say()], "type": say(), "description_text": say(),
+            "contact": { "name": say(), "email": say() }, "results": [{ "id": 1, "subject": say() }],
+            "attachments": [{ "id": 1, "name": say(), "attachment_url": say() }], "custom_fields": { (say()): say() },
+        })
+    },
+    token_path: "",
+    syncs: true,
+};
+
+/// Its mode for the canary suite.
+pub(super) fn canaries() -> Vec<Mode> {
+    let key = canary("fresh-key");
+    let data = json!({ "platform_name": "freshdesk", "auth_type": "api_key", "base_url": "{at}",
+        "credentials": { "api_key": key }, "settings": { "requester_email": "desk@example.test" } });
+    vec![Mode::new(
+        BEHAVIOUR,
+        "freshdesk-api-key",
+        data,
+        &[&key],
+        &[],
+    )]
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
 use uuid::Uuid;
 
+use crate::canaries::{Behaviour, Mode, canary};
 use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 use crate::support::{World, http_json, services, wait_for};
 
@@ -135,6 +136,42 @@ async fn does(world: &World, command: &str, data: Value) -> Value {
     let id = world.publish(command, data).await;
     let event = world.succeeds(id).await;
     event["data"]["result"]["integration_result"]["details"].clone()
+}
+
+/// GitHub towards the canary suite; its ids are numbers.
+const BEHAVIOUR: Behaviour = Behaviour {
+    sound: |method, thing, _| {
+        let ends = |ends: &[&str]| ends.iter().any(|end| thing.ends_with(end));
+        let is_list = method == "GET" && ends(&["/issues", "/comments"]);
+        if is_list || ends(&["/labels", "/assignees"]) {
+            return "[]".into();
+        }
+        json!({
+            "id": 1, "number": 1, "html_url": "https://x.example/octo/support/issues/1", "title": "t", "body": "b",
+            "state": "open", "content": { "html_url": "https://x.example/f" }, "has_issues": true,
+            "permissions": { "push": true },
+        })
+        .to_string()
+    },
+    success: |say| {
+        json!({
+            "id": 1, "number": 1, "html_url": say(), "title": say(), "body": say(), "state": say(),
+            "state_reason": say(), "content": { "html_url": say() }, "has_issues": true,
+            "permissions": { "push": true }, "labels": [{ "name": say() }], "assignees": [{ "login": say() }],
+            "node_id": say(), "login": say(), "full_name": say(),
+        })
+    },
+    token_path: "",
+    syncs: true,
+};
+
+/// Its mode for the canary suite.
+pub(super) fn canaries() -> Vec<Mode> {
+    let token = canary("github-pat");
+    let data = json!({ "platform_name": "github", "auth_type": "bearer", "base_url": "{at}",
+        "credentials": { "token": token },
+        "settings": { "owner": "octo", "repository": "support", "attachments": "commit" } });
+    vec![Mode::new(BEHAVIOUR, "github-token", data, &[&token], &[])]
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
 use uuid::Uuid;
 
+use crate::canaries::{Behaviour, Mode, canary, oauth};
 use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 use crate::support::{World, http_as};
 
@@ -116,6 +117,65 @@ fn only(world: &World, site: &str) -> LedgerIssue {
     let mut issues = world.sandbox.ledger(site).issues;
     assert_eq!(issues.len(), 1, "{issues:#?}");
     issues.remove(0)
+}
+
+/// HubSpot towards the canary suite; its lists are all called alike.
+const BEHAVIOUR: Behaviour = Behaviour {
+    sound: |_, thing, _| {
+        let name = thing.rsplit('/').next().unwrap_or_default();
+        let stage = |id: &str, state: &str| json!({ "id": id, "label": id, "metadata": { "ticketState": state } });
+        let results = if thing.contains("/pipelines/") {
+            json!([{ "id": "0", "label": "Support", "stages": [stage("1", "OPEN"), stage("4", "CLOSED")] }])
+        } else if thing.contains("/properties/") {
+            json!([{ "name": "external_ticket_id", "label": "Id", "type": "string", "hasUniqueValue": true }])
+        } else if name == "upsert" {
+            json!([{ "id": "1", "new": true }])
+        } else {
+            json!([])
+        };
+        json!({
+            "id": "1", "portalId": 1, "uiDomain": "app.hubspot.com", "results": results,
+            "properties": { "external_ticket_id": name, "subject": "t" },
+        })
+        .to_string()
+    },
+    success: |say| {
+        json!({
+            "results": [{ "id": say(), "label": say(), "name": say(), "properties": { (say()): say(), "hs_note_body": say() },
+                          "stages": [{ "id": say(), "label": say(), "metadata": { "ticketState": say() } }] }],
+            "id": say(), "url": say(), "portalId": 1, "uiDomain": say(),
+            "properties": { "external_ticket_id": say(), (say()): say() },
+        })
+    },
+    token_path: "token",
+    syncs: true,
+};
+
+/// Its modes for the canary suite.
+pub(super) fn canaries() -> Vec<Mode> {
+    let data = |auth_type: &str, credentials: Value, settings: Value| {
+        json!({ "platform_name": "hubspot", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+                "settings": settings })
+    };
+    let (key, secrets) = (canary("crm-token"), oauth("crm"));
+    let by_key = json!({ "access_token": key });
+    let by_client =
+        json!({ "client_id": "client", "client_secret": secrets[0], "refresh_token": secrets[1] });
+    vec![
+        Mode::new(
+            BEHAVIOUR,
+            "hubspot-key",
+            data("bearer", by_key, json!({})),
+            &[&key],
+            &[],
+        ),
+        Mode::oauth(
+            BEHAVIOUR,
+            "hubspot-oauth2",
+            data("oauth2", by_client, unique()),
+            &secrets,
+        ),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
 use uuid::Uuid;
 
+use crate::canaries::{Behaviour, Mode, WORD, canary, oauth};
 use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 use crate::support::{SITE, World, http_json, output, wait_for};
 
@@ -146,6 +147,69 @@ fn marks(issue: &LedgerIssue) -> Vec<String> {
         .filter_map(|comment| comment.properties.get("ticket-dispatch"))
         .filter_map(|property| property["mark"].as_str().map(str::to_owned))
         .collect()
+}
+
+/// Jira towards the canary suite.
+const BEHAVIOUR: Behaviour = Behaviour {
+    sound: |_, thing, _| {
+        if thing.ends_with("attachments") {
+            return json!([{ "id": "7", "filename": "a.txt", "size": 3 }]).to_string();
+        }
+        let status = |name: &str, category: &str| json!({ "name": name, "statusCategory": { "key": category } });
+        json!({
+            "id": "1", "key": "SUP-1", "accountId": "a", "issues": [], "comments": [], "values": [],
+            "fields": { "status": status("Open", "new"), "attachment": [] },
+            "transitions": [{ "id": "1", "name": "Done", "to": status("Done", "done") }],
+            "issueTypes": [{ "id": "10001", "name": "Task" }],
+        })
+        .to_string()
+    },
+    success: |say| {
+        let status = json!({ "name": say(), "statusCategory": { "key": "new" } });
+        json!({
+            "id": say(), "key": say(), "self": say(), "accountId": say(), "displayName": say(), "timeZone": say(),
+            "version": say(), "baseUrl": say(), "deploymentType": say(),
+            "fields": { "status": status, "attachment": [{ "id": say(), "filename": say(), "size": 1 }] },
+            "transitions": [{ "id": say(), "name": say(), "to": status }],
+            "issues": [{ "id": say(), "key": say(), "fields": { "summary": say(), "status": status, "updated": say() } }],
+            "comments": [{ "id": say(), "properties": [] }], "nextPageToken": say(),
+            "issueTypes": [{ "id": "10001", "name": say() }], "permissions": { (say()): { "havePermission": say() } },
+        })
+    },
+    token_path: "token",
+    syncs: true,
+};
+
+/// Its modes for the canary suite.
+pub(super) fn canaries() -> Vec<Mode> {
+    let data = |auth_type: &str, credentials: Value, settings: Value| {
+        json!({ "platform_name": "jira", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+                "settings": settings })
+    };
+    let plain = || json!({ "project_key": "SUP" });
+    let (token, password, pat) = (canary("api-token"), WORD.to_owned(), canary("pat"));
+    let secrets = oauth("jira");
+    let by_token = json!({ "email": "bot@example.test", "api_token": token });
+    let by_password = json!({ "username": "bot", "password": password });
+    let by_client = json!({ "client_id": "client", "client_secret": secrets[0], "refresh_token": secrets[1],
+        "cloud_id": "cloud" });
+    let addresses = json!({ "project_key": "SUP", "token_url": "{at}/token", "api_url": "{at}" });
+    let mode = |name, data, sent: &String| Mode::new(BEHAVIOUR, name, data, &[sent], &[]);
+    vec![
+        mode("jira-api-key", data("api_key", by_token, plain()), &token).signed(),
+        mode("jira-basic", data("basic", by_password, plain()), &password),
+        mode(
+            "jira-bearer",
+            data("bearer", json!({ "token": pat }), plain()),
+            &pat,
+        ),
+        Mode::oauth(
+            BEHAVIOUR,
+            "jira-oauth2",
+            data("oauth2", by_client, addresses),
+            &secrets,
+        ),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]

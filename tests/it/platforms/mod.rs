@@ -14,6 +14,7 @@ mod zendesk;
 
 use ticketwire::domain::Platform;
 
+use crate::canaries;
 use crate::conformance::Row;
 
 /// A platform's rows of the conformance suite: one for each mode. A platform without any does not
@@ -33,5 +34,27 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Teams | Platform::Sms | Platform::Zoom | Platform::Asana | Platform::Trello => {
             Vec::new()
         }
+    }
+}
+
+/// A platform's modes for the canary suite, beside its rows.
+pub(crate) fn canaries(platform: Platform) -> Vec<canaries::Mode> {
+    match platform {
+        Platform::Freshdesk => freshdesk::canaries(),
+        Platform::Github => github::canaries(),
+        Platform::Hubspot => hubspot::canaries(),
+        Platform::Jira => jira::canaries(),
+        Platform::Salesforce => salesforce::canaries(),
+        Platform::Servicenow => servicenow::canaries(),
+        Platform::Slack => slack::canaries(),
+        Platform::Webhook => webhook::canaries(),
+        Platform::Zendesk => zendesk::canaries(),
+        // The suite's other side speaks HTTP; the secrets of mail have tests beside its own.
+        Platform::Email
+        | Platform::Teams
+        | Platform::Sms
+        | Platform::Zoom
+        | Platform::Asana
+        | Platform::Trello => Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
 use uuid::Uuid;
 
+use crate::canaries::{Behaviour, Mode, canary, oauth};
 use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 use crate::support::World;
 
@@ -149,6 +150,46 @@ fn only(world: &World, site: &str) -> LedgerIssue {
 
 fn result_of(event: &Value) -> &Value {
     &event["data"]["result"]["integration_result"]
+}
+
+/// Salesforce towards the canary suite.
+const BEHAVIOUR: Behaviour = Behaviour {
+    sound: |_, _, _| {
+        let values =
+            ["New", "Working", "Closed"].map(|value| json!({ "value": value, "active": true }));
+        let field = |name: &str| json!({ "name": name, "createable": true, "updateable": true });
+        let mut status = field("Status");
+        status["picklistValues"] = json!(values);
+        json!({
+            "id": "500xx0000001026AAA", "success": true, "done": true, "records": [], "CaseNumber": "00001026",
+            "fields": [status, field("Subject"), field("Description")],
+        })
+        .to_string()
+    },
+    success: |say| {
+        json!({
+            "id": say(), "success": true, "done": true, "Id": say(), "CaseNumber": say(), "Status": say(),
+            "records": [{ "Id": say(), "Description": say(), "CommentBody": say() }],
+        })
+    },
+    token_path: "token",
+    syncs: true,
+};
+
+/// Its mode for the canary suite.
+pub(super) fn canaries() -> Vec<Mode> {
+    let (secrets, hook) = (oauth("force"), canary("force-hook"));
+    let data = json!({ "platform_name": "salesforce", "auth_type": "oauth2", "settings": { "login_url": "{at}" },
+        "webhook_secret": hook,
+        "credentials": { "client_id": "client", "client_secret": secrets[0], "refresh_token": secrets[1] } });
+    let [client, refresh, access, next] = &secrets;
+    vec![Mode::new(
+        BEHAVIOUR,
+        "salesforce-oauth2",
+        data,
+        &[client, refresh, access],
+        &[next, &hook],
+    )]
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind};
 use uuid::Uuid;
 
+use crate::canaries::{Behaviour, Mode, canary, oauth};
 use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 use crate::support::{World, http_json};
 
@@ -77,6 +78,55 @@ async fn instance(world: &World, site: &str, settings: Value) -> Uuid {
 
 fn details(event: &Value) -> &Value {
     &event["data"]["result"]["integration_result"]["details"]
+}
+
+/// ServiceNow towards the canary suite; it shows what was set.
+const BEHAVIOUR: Behaviour = Behaviour {
+    sound: |method, thing, _| {
+        if thing.ends_with("attachment/file") {
+            return json!({ "result": { "sys_id": "a" } }).to_string();
+        }
+        if method == "GET" && !thing.contains("/incident/") {
+            return json!({ "result": [] }).to_string();
+        }
+        json!({ "result": { "sys_id": "d71f7935c0a8016700802b64c67c11c6", "number": "INC1", "state": "6",
+                            "short_description": "changed" } })
+        .to_string()
+    },
+    success: |say| {
+        let row = json!({ "sys_id": say(), "number": say(), "state": say(), "short_description": say(), (say()): say() });
+        json!({ "id": say(), "result": row, "error": { "message": say(), "detail": say() }, "status": say() })
+    },
+    token_path: "oauth_token.do",
+    syncs: true,
+};
+
+/// Its modes for the canary suite.
+pub(super) fn canaries() -> Vec<Mode> {
+    let data = |auth_type: &str, credentials: Value| {
+        json!({ "platform_name": "servicenow", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+                "settings": { "close_code": "Done" } })
+    };
+    let (password, key, secrets) = (canary("now-password"), canary("now-key"), oauth("now"));
+    let by_password = data("basic", json!({ "username": "bot", "password": password }));
+    let by_key = data("api_key", json!({ "api_key": key }));
+    let mut by_client = data(
+        "oauth2",
+        json!({ "client_id": "client", "client_secret": secrets[0] }),
+    );
+    // A client has no refresh token: its second secret is what deliveries are signed with.
+    by_client["webhook_secret"] = json!(secrets[1]);
+    vec![
+        Mode::new(
+            BEHAVIOUR,
+            "servicenow-basic",
+            by_password,
+            &[&password],
+            &[],
+        ),
+        Mode::new(BEHAVIOUR, "servicenow-api-key", by_key, &[&key], &[]),
+        Mode::oauth(BEHAVIOUR, "servicenow-oauth2", by_client, &secrets).by_client(),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind, LedgerIssue};
 use uuid::Uuid;
 
+use crate::canaries::{Behaviour, Mode, WORD, canary, oauth, plain_canary};
 use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 use crate::support::{FileServer, World, wait_for};
 
@@ -151,6 +152,61 @@ fn message(world: &World, site: &str, ticket: Uuid) -> LedgerIssue {
         .issues;
     assert_eq!(found.len(), 1, "one message a ticket: {found:?}");
     found.remove(0)
+}
+
+/// Slack towards the canary suite.
+const BEHAVIOUR: Behaviour = Behaviour {
+    sound: |_, thing, at| {
+        if thing.starts_with("services/") {
+            return "{}".into();
+        }
+        let is_info = thing.ends_with("conversations.info");
+        json!({
+            "ok": true, "ts": "1.000001", "bot_id": "B1", "user": "bot", "team": "T", "messages": [],
+            "channel": if is_info { json!({ "id": "C1", "is_member": true }) } else { json!("C1") },
+            "permalink": "https://x.example/archives/C1/p1000001", "upload_url": format!("{at}/upload"),
+            "file_id": "F1",
+        })
+        .to_string()
+    },
+    success: |say| {
+        json!({
+            "ok": true, "url": format!("https://x.example/{}", say()), "channel": say(), "ts": say(), "permalink": say(),
+            "upload_url": "http://127.0.0.1:9/x", "file_id": say(), "bot_id": say(), "user": say(), "team": say(),
+            "messages": [{ "ts": say() }],
+        })
+    },
+    token_path: "oauth.v2.access",
+    syncs: false,
+};
+
+/// Its modes for the canary suite.
+pub(super) fn canaries() -> Vec<Mode> {
+    let data = |auth_type: &str, credentials: Value| {
+        json!({ "platform_name": "slack", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+                "settings": { "channel": "C1", "internal_comments": true } })
+    };
+    let (bot, hook) = (canary("xoxb-bot"), plain_canary("Hook"));
+    let mut secrets = oauth("slack");
+    secrets[0] = WORD.into();
+    let by_client =
+        json!({ "client_id": "client", "client_secret": secrets[0], "refresh_token": secrets[1] });
+    let by_address = json!({ "webhook_url": format!("{{at}}/services/T0/B0/{hook}") });
+    let mode = |name, data, sent: &String| Mode::new(BEHAVIOUR, name, data, &[sent], &[]);
+    vec![
+        mode(
+            "slack-bot",
+            data("bearer", json!({ "bot_token": bot })),
+            &bot,
+        ),
+        Mode::oauth(
+            BEHAVIOUR,
+            "slack-oauth2",
+            data("oauth2", by_client),
+            &secrets,
+        ),
+        mode("slack-hook", data("custom", by_address), &hook),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]

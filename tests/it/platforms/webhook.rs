@@ -1,10 +1,13 @@
 //! What is peculiar to signed webhooks, end to end.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind};
 use uuid::Uuid;
 
+use crate::canaries::{Behaviour, Mode, canary, plain_canary};
 use crate::conformance::{Act, Guard, Row, SECRET, log_ins, on};
 use crate::support::{World, wait_for};
 
@@ -62,6 +65,37 @@ async fn endpoint(world: &World, site: &str, more: Value) -> Uuid {
         }
     }
     world.integration_of(data).await
+}
+
+/// An endpoint towards the canary suite.
+const BEHAVIOUR: Behaviour = Behaviour {
+    sound: |_, _, _| "{}".into(),
+    success: |say| json!({ "id": say(), "key": say(), "url": say(), "external_id": say(), "message": say() }),
+    token_path: "",
+    syncs: false,
+};
+
+/// Its mode for the canary suite.
+pub(super) fn canaries() -> Vec<Mode> {
+    let key = |name: &str| format!("whsec_{}", STANDARD.encode(plain_canary(name)));
+    let (signing, previous) = (key("Signing"), key("Previous"));
+    let (header, basic) = (canary("header"), canary("basic"));
+    let data = json!({ "platform_name": "webhook", "auth_type": "custom", "settings": { "url": "{at}/hook" },
+        "credentials": {
+            "signing_secret": signing, "previous_signing_secret": previous,
+            "previous_valid_until": "2999-01-01T00:00:00Z", "headers": { "X-Api-Key": header }, "basic_user": "bot",
+            "basic_password": basic,
+        } });
+    vec![
+        Mode::new(
+            BEHAVIOUR,
+            "webhook",
+            data,
+            &[&header, &basic],
+            &[&signing, &previous],
+        )
+        .signed(),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind};
 use uuid::Uuid;
 
+use crate::canaries::{Behaviour, Mode, canary, oauth};
 use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
 use crate::support::World;
 
@@ -70,6 +71,56 @@ async fn desk(world: &World, site: &str) -> Uuid {
         "custom_fields_mapping": { "plan": "27643" },
     });
     world.integration_of(data).await
+}
+
+/// Zendesk towards the canary suite.
+const BEHAVIOUR: Behaviour = Behaviour {
+    sound: |_, thing, _| {
+        if thing.ends_with("users/me") {
+            return json!({ "user": { "id": 1, "name": "bot", "role": "admin" } }).to_string();
+        }
+        json!({
+            "ticket": { "id": 1 }, "tickets": [], "audits": [], "tags": [], "end_of_stream": true,
+            "upload": { "token": "u", "attachment": { "id": 1 } },
+        })
+        .to_string()
+    },
+    success: |say| {
+        json!({
+            "id": say(), "url": say(), "ticket": { "id": 1, "status": say(), "subject": say() },
+            "audit": { "events": [] }, "tickets": [], "audits": [], "end_of_stream": true, "after_cursor": say(),
+            "users": [], "upload": { "token": say(), "attachment": { "id": 1 } }, "name": say(),
+        })
+    },
+    token_path: "oauth/tokens",
+    syncs: true,
+};
+
+/// Its modes for the canary suite.
+pub(super) fn canaries() -> Vec<Mode> {
+    let data = |auth_type: &str, credentials: Value| {
+        json!({ "platform_name": "zendesk", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+                "settings": {} })
+    };
+    let (token, secrets) = (canary("desk-token"), oauth("desk"));
+    let by_token = json!({ "email": "bot@example.test", "api_token": token });
+    let by_client =
+        json!({ "client_id": "client", "client_secret": secrets[0], "refresh_token": secrets[1] });
+    vec![
+        Mode::new(
+            BEHAVIOUR,
+            "zendesk-api-key",
+            data("api_key", by_token),
+            &[&token],
+            &[],
+        ),
+        Mode::oauth(
+            BEHAVIOUR,
+            "zendesk-oauth2",
+            data("oauth2", by_client),
+            &secrets,
+        ),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
