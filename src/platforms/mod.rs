@@ -42,6 +42,7 @@ pub mod salesforce;
 mod scope;
 pub mod servicenow;
 pub mod slack;
+pub mod sms;
 pub mod text;
 mod texts;
 pub mod tokens;
@@ -111,11 +112,10 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Salesforce => of!(salesforce::Salesforce),
         Platform::Servicenow => of!(servicenow::ServiceNow),
         Platform::Slack => of!(slack::Slack),
+        Platform::Sms => of!(sms::Sms),
         Platform::Webhook => of!(webhook::Webhook),
         Platform::Zendesk => of!(zendesk::Zendesk),
-        Platform::Teams | Platform::Sms | Platform::Zoom | Platform::Asana | Platform::Trello => {
-            None
-        }
+        Platform::Teams | Platform::Zoom | Platform::Asana | Platform::Trello => None,
     }
 }
 

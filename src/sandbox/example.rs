@@ -99,8 +99,16 @@ impl Sandbox {
                 json!({ "client_id": "demo", "client_secret": "demo-secret" }),
                 Some("upsert_case"),
             ),
+            Platform::Sms => (
+                "SMS by Twilio",
+                "basic",
+                json!({ "from_number": "+14155550100", "to": "+14155550199" }),
+                json!({
+                    "account_sid": "AC00000000000000000000000000000001", "auth_token": "demo-token",
+                }),
+                Some("send_message"),
+            ),
             Platform::Teams
-            | Platform::Sms
             | Platform::Zoom
             | Platform::Asana
             | Platform::Trello => return None,

@@ -36,6 +36,7 @@ mod salesforce;
 mod servicenow;
 mod site;
 mod slack;
+mod sms;
 mod smtp;
 mod webhook;
 mod zendesk;
@@ -87,7 +88,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         Platform::Slack => fake(slack::Slack::default()),
         Platform::Teams => None,
         Platform::Email => fake(email::Mailbox::default()),
-        Platform::Sms => None,
+        Platform::Sms => fake(sms::Twilio::default()),
         Platform::Zoom => None,
         Platform::Asana => None,
         Platform::Trello => None,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -92,6 +92,9 @@ pub struct Request {
     /// Whether nobody could find out what became of it: then it does not go over a connection that
     /// was idle, which the server may be closing at this moment.
     pub is_unrepeatable: bool,
+    /// Whether everybody may see what a form says: a message's text is none of the secrets that
+    /// forms usually are.
+    pub form_is_open: bool,
     /// Whether the URL is itself a credential: nobody is shown more of it than its host.
     pub url_is_secret: bool,
     /// Where a redirect may lead; empty: none is followed.
@@ -125,6 +128,7 @@ impl Request {
             auth,
             effect,
             is_unrepeatable: false,
+            form_is_open: false,
             url_is_secret: false,
             redirects_to: &[],
             body_max: BODY_MAX,
@@ -183,6 +187,17 @@ impl Request {
     pub fn form(mut self, fields: Vec<(String, SecretString)>) -> Self {
         self.body = Body::Form(fields);
         self
+    }
+
+    /// Adds a form without secrets.
+    #[must_use]
+    pub fn open_form(self, fields: Vec<(&'static str, String)>) -> Self {
+        let fields = fields.into_iter();
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.into()));
+        Self {
+            form_is_open: true,
+            ..self.form(fields.collect())
+        }
     }
 
     /// Adds a body of several parts.
@@ -263,7 +278,14 @@ impl Request {
             Body::Json(bytes) => serde_json::from_slice(bytes).unwrap_or(Value::Null),
             Body::Form(fields) => fields
                 .iter()
-                .map(|(name, _)| (name.clone(), Value::from("••••")))
+                .map(|(name, value)| {
+                    let shown = if self.form_is_open {
+                        value.expose_secret()
+                    } else {
+                        "••••"
+                    };
+                    (name.clone(), Value::from(shown))
+                })
                 .collect::<Map<_, _>>()
                 .into(),
             Body::Multipart(parts) => part::masked(parts),

@@ -9,6 +9,7 @@ mod jira_settings;
 mod salesforce;
 mod servicenow;
 mod slack;
+mod sms;
 mod webhook;
 mod zendesk;
 
@@ -29,6 +30,7 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Salesforce => salesforce::rows(),
         Platform::Servicenow => servicenow::rows(),
         Platform::Slack => slack::rows(),
+        Platform::Sms => sms::rows(),
         Platform::Webhook => webhook::rows(),
         Platform::Zendesk => zendesk::rows(),
         Platform::Teams | Platform::Sms | Platform::Zoom | Platform::Asana | Platform::Trello => {
@@ -52,7 +54,6 @@ pub(crate) fn canaries(platform: Platform) -> Vec<canaries::Mode> {
         // The suite's other side speaks HTTP; the secrets of mail have tests beside its own.
         Platform::Email
         | Platform::Teams
-        | Platform::Sms
         | Platform::Zoom
         | Platform::Asana
         | Platform::Trello => Vec::new(),
