@@ -79,12 +79,13 @@ const fn pages_of(platform: Platform) -> &'static [&'static str] {
         Platform::Zendesk => &["/agent/", "/hc/", "/admin/", "/api/v2/"],
         Platform::Servicenow => &["/now/", "/nav_to.do/", "/api/now/"],
         Platform::Freshdesk => &["/a/", "/support/", "/api/v2/"],
+        // Regions differ by host alone.
+        Platform::Sms => &["/2010-04-01"],
         Platform::Salesforce => &["/lightning/", "/services/data/"],
         Platform::Hubspot
         | Platform::Slack
         | Platform::Teams
         | Platform::Email
-        | Platform::Sms
         | Platform::Zoom
         | Platform::Asana
         | Platform::Trello

@@ -108,10 +108,7 @@ impl Sandbox {
                 }),
                 Some("send_message"),
             ),
-            Platform::Teams
-            | Platform::Zoom
-            | Platform::Asana
-            | Platform::Trello => return None,
+            Platform::Teams | Platform::Zoom | Platform::Asana | Platform::Trello => return None,
         };
         let mut data = json!({
             "name": format!("Demo {platform}"), "platform_name": platform, "auth_type": auth_type,

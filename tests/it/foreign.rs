@@ -266,3 +266,32 @@ async fn the_python_package_pysnow_makes_finds_and_changes_an_incident() {
     });
     assert_eq!(seen, expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_package_twilio_sends_lists_and_redacts_messages() {
+    let sandbox = Sandbox::start();
+
+    let Some(seen) = python("sms_client.py", &[&sandbox.url("sms/foreign")]).await else {
+        return;
+    };
+
+    let listed = ["More 2", "More 1", "More 0", "Two", "By another client – 1"];
+    let refused = json!([
+        [400, 21211],
+        [400, 21619],
+        [400, 21603],
+        [400, 21660],
+        [400, 21617],
+        [400, 21705],
+        [404, 20404],
+        [401, 20003]
+    ]);
+    let expected = json!({
+        "me": ["active", true], "made": ["SM", "queued", "outbound-api", "1", null], "date": true,
+        "shown": "delivered", "listed": listed, "none": 0, "media": ["1"], "numbers": ["+14155550100"],
+        "redacted": "", "deleted": true, "refused": refused,
+        // What the adapter's own tests verify.
+        "signed": "XIB3vcE7G6qgbabR2Fg0U3VzCok=",
+    });
+    assert_eq!(seen, expected);
+}

@@ -514,6 +514,16 @@ fn deliveries_are_verified_by_the_hash_that_they_name() {
     ];
     let twice = sent(URL, &twice, &[signature("IK+Dwps556ElfBT0I3Rgjkr1wJU=")]);
     assert_eq!(twice.verified("12345"), Ok(()));
+    // By the package `twilio`: tests/foreign/sms_client.py.
+    let fields = [
+        ("MessageSid", "SM1"),
+        ("From", TO),
+        ("To", FROM),
+        ("Body", "grüße ✓ #ab0ac58d"),
+    ];
+    let url = "https://hooks.example.com/webhooks/1?mark=tkt-1";
+    let theirs = sent(url, &fields, &[signature("XIB3vcE7G6qgbabR2Fg0U3VzCok=")]);
+    assert_eq!(theirs.verified("12345"), Ok(()));
     let digest = "0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620";
     let json = Sent {
         body: "{\"property\": \"value\", \"boolean\": true}".to_owned(),

@@ -33,9 +33,7 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Sms => sms::rows(),
         Platform::Webhook => webhook::rows(),
         Platform::Zendesk => zendesk::rows(),
-        Platform::Teams | Platform::Sms | Platform::Zoom | Platform::Asana | Platform::Trello => {
-            Vec::new()
-        }
+        Platform::Teams | Platform::Zoom | Platform::Asana | Platform::Trello => Vec::new(),
     }
 }
 
@@ -49,13 +47,12 @@ pub(crate) fn canaries(platform: Platform) -> Vec<canaries::Mode> {
         Platform::Salesforce => salesforce::canaries(),
         Platform::Servicenow => servicenow::canaries(),
         Platform::Slack => slack::canaries(),
+        Platform::Sms => sms::canaries(),
         Platform::Webhook => webhook::canaries(),
         Platform::Zendesk => zendesk::canaries(),
         // The suite's other side speaks HTTP; the secrets of mail have tests beside its own.
-        Platform::Email
-        | Platform::Teams
-        | Platform::Zoom
-        | Platform::Asana
-        | Platform::Trello => Vec::new(),
+        Platform::Email | Platform::Teams | Platform::Zoom | Platform::Asana | Platform::Trello => {
+            Vec::new()
+        }
     }
 }

@@ -5,6 +5,7 @@ use ticketwire::domain::{AuthType, Platform};
 use ticketwire::sandbox::{Fault, FaultKind};
 use uuid::Uuid;
 
+use crate::canaries::{Behaviour, Mode, canary};
 use crate::conformance::{Act, Guard, Row, SECRET, log_ins, on};
 use crate::support::{FileServer, World, http_json};
 
@@ -73,6 +74,51 @@ fn integration(world: &World, site: &str, more: &Value) -> Value {
 
 async fn texting(world: &World, site: &str, more: Value) -> Uuid {
     world.integration_of(integration(world, site, &more)).await
+}
+
+/// Twilio towards the canary suite.
+const BEHAVIOUR: Behaviour = Behaviour {
+    sound: |method, thing, _| {
+        let path = thing.split('?').next().unwrap_or_default();
+        let said = if method == "GET" && path.ends_with("Messages.json") {
+            json!({ "messages": [], "next_page_uri": null })
+        } else if path.ends_with("IncomingPhoneNumbers.json") {
+            let number = json!({ "phone_number": FROM, "capabilities": { "sms": true } });
+            json!({ "incoming_phone_numbers": [number] })
+        } else {
+            let sid = "SM00000000000000000000000000000001";
+            json!({ "sid": sid, "status": "active", "body": "x", "direction": "outbound-api" })
+        };
+        said.to_string()
+    },
+    success: |say| {
+        let message = json!({ "sid": say(), "body": say(), "status": say(), "direction": "outbound-api",
+            "error_code": say(), "error_message": say(), "from": say(), "to": say() });
+        let number = json!({ "phone_number": say(), "friendly_name": say() });
+        json!({
+            "sid": say(), "body": say(), "status": say(), "direction": "outbound-api", "error_code": say(),
+            "error_message": say(), "friendly_name": say(), "type": say(), "messages": [message],
+            "incoming_phone_numbers": [number], "next_page_uri": say(), "code": say(), "message": say(),
+        })
+    },
+    token_path: "",
+    syncs: true,
+};
+
+/// Its modes for the canary suite: the token verifies deliveries, too; a key does not.
+pub(super) fn canaries() -> Vec<Mode> {
+    let data = |credentials: Value| {
+        json!({ "platform_name": "sms", "auth_type": "basic", "base_url": "{at}", "credentials": credentials,
+                "settings": { "from_number": FROM, "to": TO } })
+    };
+    let (token, secret) = (canary("sms-token"), canary("sms-key"));
+    let by_token = data(json!({ "account_sid": ACCOUNT, "auth_token": token }));
+    let by_key =
+        data(json!({ "account_sid": ACCOUNT, "api_key_sid": KEY, "api_key_secret": secret }));
+    vec![
+        Mode::new(BEHAVIOUR, "sms-token", by_token, &[&token], &[]),
+        Mode::new(BEHAVIOUR, "sms-key", by_key, &[&secret], &[]).signed(),
+    ]
 }
 
 fn result(event: &Value) -> &Value {
