@@ -60,7 +60,7 @@ try:
 except TwilioRestException as error:
     seen["refused"].append([error.status, error.code])
 try:
-    Client(account, "wrong", http_client=Sandbox()).messages.list()
+    Client(account, "wrong", http_client=Sandbox()).api.accounts(account).fetch()
 except TwilioRestException as error:
     seen["refused"].append([error.status, error.code])
 

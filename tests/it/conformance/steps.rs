@@ -27,10 +27,8 @@ fn made(ledger: &Ledger, act: Act) -> usize {
             .iter()
             .map(|item| item.attachments.len())
             .sum(),
-        Act::Comment | Act::Resolve | Act::Status | Act::Delete => {
-            ledger.issues.iter().map(|item| item.comments.len()).sum()
-        }
-        Act::Update | Act::Assign => 0,
+        // Where an update is said, not set, it is another message.
+        _ => ledger.issues.iter().map(|item| item.comments.len()).sum(),
     }
 }
 
