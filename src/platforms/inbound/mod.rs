@@ -109,7 +109,9 @@ pub enum Handshake {
     Learn {
         /// The secret.
         secret: SecretString,
-        /// What is answered.
+        /// The header in which the answer gives it back; `None` where it does not.
+        echo: Option<&'static str>,
+        /// What is answered besides.
         reply: Reply,
     },
 }
