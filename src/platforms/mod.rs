@@ -8,6 +8,7 @@
 
 mod adapter;
 pub mod api;
+pub mod asana;
 mod backoff;
 mod bounds;
 mod change;
@@ -104,6 +105,7 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         }};
     }
     match platform {
+        Platform::Asana => of!(asana::Asana),
         Platform::Email => of!(email::Email),
         Platform::Freshdesk => of!(freshdesk::Freshdesk),
         Platform::Github => of!(github::GitHub),
@@ -115,7 +117,7 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Sms => of!(sms::Sms),
         Platform::Webhook => of!(webhook::Webhook),
         Platform::Zendesk => of!(zendesk::Zendesk),
-        Platform::Teams | Platform::Zoom | Platform::Asana | Platform::Trello => None,
+        Platform::Teams | Platform::Zoom | Platform::Trello => None,
     }
 }
 

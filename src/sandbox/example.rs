@@ -108,7 +108,15 @@ impl Sandbox {
                 }),
                 Some("send_message"),
             ),
-            Platform::Teams | Platform::Zoom | Platform::Asana | Platform::Trello => return None,
+            Platform::Asana => (
+                "Asana",
+                "bearer",
+                json!({ "workspace_gid": "1100000000000001", "project_gid": "1200000000000001",
+                    "priority_field": "Priority" }),
+                json!({ "access_token": "demo-token" }),
+                Some("create_task"),
+            ),
+            Platform::Teams | Platform::Zoom | Platform::Trello => return None,
         };
         let mut data = json!({
             "name": format!("Demo {platform}"), "platform_name": platform, "auth_type": auth_type,

@@ -14,6 +14,7 @@
 //! oldest are forgotten first).
 
 mod answer;
+mod asana;
 mod call;
 mod connection;
 mod control;
@@ -90,7 +91,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         Platform::Email => fake(email::Mailbox::default()),
         Platform::Sms => fake(sms::Twilio::default()),
         Platform::Zoom => None,
-        Platform::Asana => None,
+        Platform::Asana => fake(asana::Asana::default()),
         Platform::Trello => None,
         Platform::Github => fake(github::GitHub::default()),
         Platform::Webhook => fake(webhook::Receiver::default()),

@@ -1,5 +1,6 @@
 //! What is peculiar to each platform, end to end, and its rows of the conformance suite.
 
+mod asana;
 mod email;
 mod freshdesk;
 mod github;
@@ -22,6 +23,7 @@ use crate::conformance::Row;
 /// compile, and one whose adapter is written has to have some.
 pub(crate) fn rows(platform: Platform) -> Vec<Row> {
     match platform {
+        Platform::Asana => asana::rows(),
         Platform::Email => email::rows(),
         Platform::Freshdesk => freshdesk::rows(),
         Platform::Github => github::rows(),
@@ -33,13 +35,14 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Sms => sms::rows(),
         Platform::Webhook => webhook::rows(),
         Platform::Zendesk => zendesk::rows(),
-        Platform::Teams | Platform::Zoom | Platform::Asana | Platform::Trello => Vec::new(),
+        Platform::Teams | Platform::Zoom | Platform::Trello => Vec::new(),
     }
 }
 
 /// A platform's modes for the canary suite, beside its rows.
 pub(crate) fn canaries(platform: Platform) -> Vec<canaries::Mode> {
     match platform {
+        Platform::Asana => asana::canaries(),
         Platform::Freshdesk => freshdesk::canaries(),
         Platform::Github => github::canaries(),
         Platform::Hubspot => hubspot::canaries(),
@@ -51,8 +54,6 @@ pub(crate) fn canaries(platform: Platform) -> Vec<canaries::Mode> {
         Platform::Webhook => webhook::canaries(),
         Platform::Zendesk => zendesk::canaries(),
         // The suite's other side speaks HTTP; the secrets of mail have tests beside its own.
-        Platform::Email | Platform::Teams | Platform::Zoom | Platform::Asana | Platform::Trello => {
-            Vec::new()
-        }
+        Platform::Email | Platform::Teams | Platform::Zoom | Platform::Trello => Vec::new(),
     }
 }
