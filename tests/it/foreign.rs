@@ -295,3 +295,27 @@ async fn the_python_package_twilio_sends_lists_and_redacts_messages() {
     });
     assert_eq!(seen, expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_package_asana_makes_moves_and_completes_a_task() {
+    let sandbox = Sandbox::start();
+    let site = "asana/foreign";
+
+    let Some(seen) = python("asana_client.py", &[&sandbox.url(site)]).await else {
+        return;
+    };
+
+    let invalid = "html_notes: xml_parsing_error: the tag <p> is not allowed";
+    let expected = json!({
+        "me": "Ticketwire Sandbox", "made": ["By another client", "Hello you\none\n", false, ["vip"]],
+        "custom": ["High", null, "ACME"], "sparse": ["completed", "gid"],
+        "shown": [true, null, ["smoke"], "Done"], "comments": ["A remark"], "files": [["a.txt", 5]],
+        "listed": 5, "deleted": 404,
+        "refused": [
+            [400, "You should specify one of workspace, parent, projects"], [400, invalid],
+            [400, "assignee: Not a user in Organization: bo@elsewhere.test"],
+            [404, "task: Unknown object: 1"],
+        ],
+    });
+    assert_eq!(seen, expected);
+}
