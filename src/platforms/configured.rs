@@ -82,12 +82,12 @@ const fn pages_of(platform: Platform) -> &'static [&'static str] {
         // Regions differ by host alone.
         Platform::Sms => &["/2010-04-01"],
         Platform::Salesforce => &["/lightning/", "/services/data/"],
-        Platform::Asana => &["/0/", "/1/", "/-/"],
         Platform::Hubspot
         | Platform::Slack
         | Platform::Teams
         | Platform::Email
         | Platform::Zoom
+        | Platform::Asana
         | Platform::Trello
         | Platform::Github
         | Platform::Webhook => &[],

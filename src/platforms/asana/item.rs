@@ -10,7 +10,7 @@ use super::facts::{ASSIGNEE, ERRORS, NO_INTERNAL, SECTION, TASK_GID, is_gid};
 use super::vocabulary::Data;
 use super::words::{self, Named, SHOWN, Sent, Task};
 use crate::domain::{TicketPatch, TicketStatus, TicketView, UserRef};
-use crate::platforms::text::Marker;
+use crate::platforms::text::{Marker, head};
 use crate::platforms::{
     AdapterError, CallContext, DedupKey, Effect, ErrorClass, Facts, File, Known, Operation, Part,
     PartlyDone, Plan, Prepared, Receipt, Request, Response, Unfinished,
@@ -22,6 +22,8 @@ const SUMMARY: &str = "resolution_comment";
 const DATA: &str = "data";
 /// What is worth another look when a value is refused: [`Known::again`].
 const AGAIN: &str = "sections, custom fields and tags";
+/// Characters of a refusal that are told of a field.
+const FAULT_MAX: usize = 200;
 /// Asana's name of who has a task.
 const ASSIGNEE_THERE: &str = "assignee";
 /// How far before a command something may be dated that it made: clocks differ.
@@ -491,14 +493,14 @@ impl Asana {
         };
         let names: Vec<String> = match &mut error.class {
             ErrorClass::Validation { fields } => {
-                let renamed = std::mem::take(fields).into_iter().map(|(name, fault)| {
-                    let ours = self.fields.ours(&name);
-                    (
-                        ours.map_or(name, |ours| format!("custom_fields.{ours}")),
-                        fault,
-                    )
-                });
-                *fields = renamed.collect();
+                // A custom field is named by its gid, somewhere in the text.
+                let text = ERRORS.said(answer).text();
+                let text = head(&text, FAULT_MAX);
+                let gids = text.split(|c: char| !c.is_ascii_digit());
+                let named = gids.filter_map(|gid| self.fields.ours(gid));
+                for ours in named {
+                    fields.insert(format!("custom_fields.{ours}"), text.to_owned());
+                }
                 fields.keys().cloned().collect()
             }
             ErrorClass::NotFound => {
