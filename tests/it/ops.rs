@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use ticketwire::domain::Platform;
 
 use crate::support::{World, http_get, wait_for};
 
@@ -111,6 +112,8 @@ async fn what_somebody_is_woken_for_is_counted_from_zero() {
         });
         assert!(zero, "{platform} {outcome} {code} in {metrics}");
     }
-    assert!(metrics.len() < 100_000, "{} bytes", metrics.len());
+    // Each platform has its own zeros. What is there before the first command stays small.
+    let bound = 10_000 * Platform::ALL.len();
+    assert!(metrics.len() < bound, "{} bytes", metrics.len());
     drop(worker);
 }

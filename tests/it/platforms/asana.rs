@@ -130,7 +130,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
             "next_page": { "offset": say() },
         })
     },
-    token_path: "/-/oauth_token",
+    token_path: "-/oauth_token",
     syncs: true,
 };
 
