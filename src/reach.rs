@@ -8,7 +8,7 @@ use rustls::CertificateError;
 
 /// Why a connection did not come about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Outage {
     /// No name server knows the host.
     UnknownHost,
     /// No name server answered.
@@ -39,7 +39,7 @@ pub enum Trouble {
     NoDescriptors,
 }
 
-impl Trouble {
+impl Outage {
     /// The first cause in the chain that tells.
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
@@ -76,7 +76,7 @@ impl Trouble {
             ("invalid peer certificate", Self::Tls),
         ]
         .into_iter()
-        .find_map(|(words, trouble)| text.contains(words).then_some(trouble))
+        .find_map(|(words, outage)| text.contains(words).then_some(outage))
     }
 
     fn of_io(error: &io::Error) -> Option<Self> {
@@ -189,18 +189,18 @@ mod tests {
     fn causes_are_found_however_deep_they_are() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls));
-        assert_eq!(Trouble::of(&wrapped), Some(Trouble::Untrusted));
+        assert_eq!(Outage::of(&wrapped), Some(Outage::Untrusted));
 
         let refused = io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused));
-        assert_eq!(Trouble::of(&refused), Some(Trouble::Refused));
+        assert_eq!(Outage::of(&refused), Some(Outage::Refused));
         assert_eq!(
-            Trouble::of(&io::Error::from_raw_os_error(24)),
-            Some(Trouble::NoDescriptors)
+            Outage::of(&io::Error::from_raw_os_error(24)),
+            Some(Outage::NoDescriptors)
         );
         let name = io::Error::other(
             "failed to lookup address information: Temporary failure in name resolution",
         );
-        assert_eq!(Trouble::of(&name), Some(Trouble::NoNameServer));
-        assert_eq!(Trouble::of(&io::Error::other("something else")), None);
+        assert_eq!(Outage::of(&name), Some(Outage::NoNameServer));
+        assert_eq!(Outage::of(&io::Error::other("something else")), None);
     }
 }

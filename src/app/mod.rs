@@ -363,7 +363,7 @@ pub async fn run_isolated(
     let Some((lease, me, hold)) = hold_id(&config, &parts.store, Some(&id), &stop).await? else {
         return Ok(());
     };
-    // No broker here: events are left to the parent's sweep.
+    // No broker here: events are left to the parent's outbox poller.
     let (relay, relay_queue) = Relay::new();
     drop(relay_queue);
     let (core, done_queue) = Core::new(CoreParts {

@@ -60,7 +60,7 @@ impl Loop {
             Self::Intake => "the intake",
             Self::DeadLetters => "the dead-letter drain",
             Self::Scheduler => "the clock",
-            Self::OutboxPoller => "the sweep",
+            Self::OutboxPoller => "the outbox poller",
             Self::Settler => "the settler",
             Self::Relay => "the relay",
             Self::Publisher => "the publisher",

@@ -217,12 +217,12 @@ struct Shared {
     /// Deliveries handed on and not acknowledged yet.
     outstanding: AtomicUsize,
     /// Acknowledged tags not yet sent, by source; emptied with each generation.
-    done: Mutex<Done>,
+    done: Mutex<Acknowledged>,
     wake: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Done {
+struct Acknowledged {
     generation: u64,
     tags: BTreeMap<Source, Vec<u64>>,
 }
@@ -263,7 +263,7 @@ impl Consumer {
         self.shared.wake.notify_one();
     }
 
-    /// Connects, consumes, acknowledges; on any trouble starts again. Returns once `stop` fires and what was
+    /// Connects, consumes, acknowledges; on any failure starts again. Returns once `stop` fires and what was
     /// acknowledged by then has been sent.
     #[expect(
         clippy::too_many_arguments,
@@ -366,7 +366,7 @@ impl Consumer {
                 .done
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            *done = Done {
+            *done = Acknowledged {
                 generation,
                 tags: BTreeMap::new(),
             };
@@ -468,7 +468,7 @@ impl Consumer {
     clippy::too_many_arguments,
     reason = "one caller, one place to read them"
 )]
-/// Moves deliveries on. Ends only in trouble: a plain end of the stream means that the broker cancelled the consumer,
+/// Moves deliveries on. Ends only on a failure: a plain end of the stream means that the broker cancelled the consumer,
 /// which is how a deleted queue shows.
 async fn read(
     source: Source,
@@ -498,11 +498,11 @@ async fn read(
                 None => return BrokerError::Lost(format!("the broker ended the consumer of {queue}")),
             },
             // Dropped and begun anew with each delivery that comes: it holds nothing yet.
-            place = place(&mut intake, &sink), if !waiting.is_empty() => match place {
-                Ok(place) => {
+            slot = next_slot(&mut intake, &sink), if !waiting.is_empty() => match slot {
+                Ok(slot) => {
                     if let Some(delivery) = waiting.pop_front() {
                         shared.outstanding.fetch_add(1, Ordering::AcqRel);
-                        place.send(delivery);
+                        slot.send(delivery);
                     }
                 }
                 Err(error) => return error,
@@ -512,17 +512,17 @@ async fn read(
     }
 }
 
-/// A place for a delivery. While the intake is closed (Postgres away, draining) there is none, and
+/// A slot for a delivery. While the intake is closed (Postgres away, draining) there is none, and
 /// messages stay with the broker, up to the prefetch.
-async fn place<'a>(
+async fn next_slot<'a>(
     intake: &mut watch::Receiver<bool>,
     sink: &'a mpsc::Sender<Delivery>,
 ) -> Result<mpsc::Permit<'a, Delivery>, BrokerError> {
     if intake.wait_for(|open| *open).await.is_err() {
         return Err(BrokerError::Lost("the worker is stopping".into()));
     }
-    let place = sink.reserve().await;
-    place.map_err(|_| BrokerError::Lost("nobody takes deliveries any more".into()))
+    let slot = sink.reserve().await;
+    slot.map_err(|_| BrokerError::Lost("nobody takes deliveries any more".into()))
 }
 
 async fn close(connection: Connection) {

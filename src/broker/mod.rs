@@ -1,7 +1,7 @@
 //! Everything that names lapin: topology, the two supervised connections, consuming, confirmed publishing.
 //!
 //! lapin's own recovery is off: it leaves consumers pending for ever after a channel error, gives up after a budget
-//! and replays bindings without end. Instead one supervisor a connection drops everything on any sign of trouble and
+//! and replays bindings without end. Instead one supervisor a connection drops everything on any sign of outage and
 //! starts again with a new *generation*, for ever, with jittered backoff. Acknowledgements never cross generations:
 //! what was not acknowledged is delivered again and found to be a repeat.
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 use lapin::ConnectionProperties;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::reach::Trouble;
+use crate::reach::Outage;
 
 pub use lapin::Connection;
 
@@ -78,13 +78,13 @@ impl BrokerError {
 
     /// Why there is no connection, where that is known.
     #[must_use]
-    pub fn trouble(&self) -> Option<Trouble> {
+    pub fn outage(&self) -> Option<Outage> {
         match self {
             Self::Amqp(error) => match error.kind() {
-                lapin::ErrorKind::IOError(fault) => Trouble::of(fault.as_ref()),
-                _ => Trouble::of(error),
+                lapin::ErrorKind::IOError(fault) => Outage::of(fault.as_ref()),
+                _ => Outage::of(error),
             },
-            Self::Timeout(_) => Some(Trouble::Silent),
+            Self::Timeout(_) => Some(Outage::Silent),
             Self::NoAnswer(_) | Self::Lost(_) => None,
         }
     }
@@ -92,18 +92,18 @@ impl BrokerError {
 
 /// What a person can do about what the broker refused, or a connection that does not come about.
 fn remedy(error: &lapin::Error) -> String {
-    let trouble = match error.kind() {
+    let outage = match error.kind() {
         lapin::ErrorKind::ProtocolError(fault) => {
             return of_refusal(fault.get_id(), fault.get_message().as_str());
         }
-        lapin::ErrorKind::IOError(fault) => Trouble::of(fault.as_ref()),
-        _ => Trouble::of(error),
+        lapin::ErrorKind::IOError(fault) => Outage::of(fault.as_ref()),
+        _ => Outage::of(error),
     };
-    trouble.map_or_else(String::new, |trouble| {
+    outage.map_or_else(String::new, |outage| {
         format!(
             " ({}: {}; amqp.url, AMQP_URL)",
-            trouble.says(),
-            trouble.remedy()
+            outage.says(),
+            outage.remedy()
         )
     })
 }

@@ -78,7 +78,7 @@ impl Publisher {
         result.await.unwrap_or_else(|_| vec![Sent::Unknown; count])
     }
 
-    /// Connects and publishes; on any trouble starts again. Returns once `stop` fires and what was handed over by then
+    /// Connects and publishes; on any failure starts again. Returns once `stop` fires and what was handed over by then
     /// has its answer.
     pub async fn run(
         mut queue: PublisherQueue,

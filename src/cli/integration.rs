@@ -15,7 +15,7 @@ use crate::contract::{
     AdminCommand, Command, CommandType, Faults, IntegrationList, IntegrationTest,
 };
 use crate::domain::{ErrorCode, Failure, IntegrationId, OrganizationId};
-use crate::integrations::{self, Checks, Door, Planned};
+use crate::integrations::{self, Checks, Planned, Requester};
 use crate::platforms::{
     self, AccessToken, AdapterError, CallContext, EgressPolicy, ErrorClass, HttpClient, Response,
     SendPermit, TestKind, TokenSource,
@@ -23,7 +23,7 @@ use crate::platforms::{
 use crate::store::{LoadedIntegration, Named, Store};
 
 /// Why an integration changed, where nobody said more.
-const BY_HAND: Door = Door::Person("by hand, on the command line");
+const BY_HAND: Requester = Requester::Person("by hand, on the command line");
 
 /// Integrations, directly in the database.
 #[derive(Args)]
@@ -456,24 +456,24 @@ async fn test(
         4,
     )
     .map_err(failed)?;
-    let verdict = integrations::run_checks(&adapter, &checks, || {
+    let outcome = integrations::run_checks(&adapter, &checks, || {
         let deadline = Instant::now() + config.dispatch.attempt_timeout;
         let strangers = platforms::strangers(row.platform);
         CallContext::new(&client, deadline, &Free, &WorkersOnly, strangers)
     })
     .await;
     let now = chrono::Utc::now();
-    let planned = integrations::test(row, &verdict, true, BY_HAND, now);
+    let planned = integrations::test(row, &outcome, true, BY_HAND, now);
     store.apply_now(&planned.change).await.map_err(failed)?;
     let status = find(store, row.id.uuid()).await?.integration.status;
-    let reports = verdict.checks.iter().map(|checked| {
+    let reports = outcome.checks.iter().map(|checked| {
         let said = match &checked.outcome {
             Ok(report) => &report.message,
             Err(error) => &error.public,
         };
         (checked.kind, checked.outcome.is_ok(), said)
     });
-    let error = verdict.error();
+    let error = outcome.error();
     if context.json {
         let tests: Vec<Value> = reports
             .map(|(kind, ok, message)| json!({ "test": kind, "success": ok, "message": message }))

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::output::{self, Cell};
 use super::{Context, Failed, failed};
-use crate::store::migrate::{self, Back, Done, IndexState, MigrateError, Status};
+use crate::store::migrate::{self, Back, IndexState, MigrateError, MigrationReport, Status};
 use crate::store::{StoreError, connect, create_database};
 
 /// The database schema.
@@ -100,7 +100,7 @@ fn report(
     context: &Context,
     verb: &str,
     built: &str,
-    done: Result<Done, MigrateError>,
+    done: Result<MigrationReport, MigrateError>,
 ) -> Result<(), Failed> {
     let done = match done {
         Ok(done) => done,

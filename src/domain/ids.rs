@@ -77,7 +77,7 @@ impl CommandId {
     }
 
     /// The integration that an `integration.create` makes: known before it is made, so that its secrets can be sealed
-    /// for it at the door.
+    /// for it at admission.
     #[must_use]
     pub fn created_integration(self) -> IntegrationId {
         IntegrationId(self.derive("integration"))

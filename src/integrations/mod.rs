@@ -1,4 +1,4 @@
-//! What can be done to an integration, a use case a file. The doors parse, call and print: a command
+//! What can be done to an integration, a use case a file. The callers parse, call and print: a command
 //! of the pipeline, and the command line.
 //!
 //! A use case decides and writes nothing. It is given the row as it is, and returns a [`Planned`]:
@@ -30,7 +30,7 @@ use crate::store::{LedgerChange, StateChange};
 pub use self::create::create;
 pub use self::credentials::{connect, open_credentials, seal_webhook_secret};
 pub use self::state::{delete, set_enabled};
-pub use self::test::{Checked, Checks, Verdict, run_checks, test};
+pub use self::test::{Checked, Checks, TestOutcome, run_checks, test};
 pub use self::update::update;
 
 /// What a use case came to.
@@ -42,9 +42,9 @@ pub struct Planned {
     pub result: Value,
 }
 
-/// Through which door a change was asked for. The integration's history names it.
+/// Who asked for a change. The integration's history names it.
 #[derive(Debug, Clone, Copy)]
-pub enum Door {
+pub enum Requester {
     /// A command. Its change is void if the integration was changed after the command read it.
     Command(CommandId),
     /// A person, for this reason where none is given. What they ask for is done whatever the
@@ -52,7 +52,7 @@ pub enum Door {
     Person(&'static str),
 }
 
-impl Door {
+impl Requester {
     /// The change of state that an event makes. `given` is the reason that was given with it,
     /// `usual` what a command's is called otherwise.
     fn change(

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{Door, Planned};
+use super::{Planned, Requester};
 use crate::domain::{Integration, LifeEvent};
 use crate::store::LedgerChange;
 
@@ -13,7 +13,7 @@ pub fn set_enabled(
     row: &Integration,
     enabled: bool,
     reason: Option<String>,
-    door: Door,
+    requester: Requester,
     now: DateTime<Utc>,
 ) -> Planned {
     let event = if enabled {
@@ -28,7 +28,7 @@ pub fn set_enabled(
             "old_enabled": row.enabled, "enabled": after.enabled,
             "old_status": row.status, "status": after.status,
         }),
-        change: LedgerChange::StateChange(door.change(row, event, reason, None)),
+        change: LedgerChange::StateChange(requester.change(row, event, reason, None)),
     }
 }
 

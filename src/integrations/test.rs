@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::{Door, Planned};
+use super::{Planned, Requester};
 use crate::contract::IntegrationTest;
 use crate::domain::{ErrorCode, Failure, Integration, LifeEvent};
 use crate::platforms::{AdapterError, CallContext, CheckReport, Driver, ErrorClass, TestKind};
@@ -53,12 +53,12 @@ impl Checked {
 
 /// What the checks saw, in the order in which they were run.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct TestOutcome {
     /// Each of them.
     pub checks: Vec<Checked>,
 }
 
-impl Verdict {
+impl TestOutcome {
     /// Why the first that failed did, fit to show to a person; `None` where all passed.
     #[must_use]
     pub fn error(&self) -> Option<String> {
@@ -96,7 +96,7 @@ pub async fn run_checks<'a>(
     adapter: &Driver,
     checks: &Checks,
     context: impl Fn() -> CallContext<'a>,
-) -> Verdict {
+) -> TestOutcome {
     let (kinds, named) = match checks {
         Checks::Named(kinds) => (kinds.clone(), true),
         Checks::Usual => {
@@ -129,22 +129,22 @@ pub async fn run_checks<'a>(
             took: began.elapsed(),
         });
     }
-    Verdict { checks }
+    TestOutcome { checks }
 }
 
-/// Plans what a verdict makes of an integration. Where all that was tried passed, `authentication`
+/// Plans what an outcome makes of an integration. Where all that was tried passed, `authentication`
 /// among it, and `may_activate`, one that is pending or failed becomes active.
 #[must_use]
 pub fn test(
     row: &Integration,
-    verdict: &Verdict,
+    outcome: &TestOutcome,
     may_activate: bool,
-    door: Door,
+    requester: Requester,
     now: DateTime<Utc>,
 ) -> Planned {
-    let error = verdict.error();
+    let error = outcome.error();
     let success = error.is_none();
-    let mut tried = verdict.checks.iter().map(|checked| checked.kind);
+    let mut tried = outcome.checks.iter().map(|checked| checked.kind);
     let activates = may_activate && tried.any(|kind| kind == TestKind::Authentication);
     let event = match (success, activates) {
         (true, true) => LifeEvent::TestActivates,
@@ -152,7 +152,7 @@ pub fn test(
         (false, _) => LifeEvent::TestFailed,
     };
     let after = row.life().after(event, row.has_expired(now));
-    let reports: Vec<Value> = verdict.checks.iter().map(Checked::report).collect();
+    let reports: Vec<Value> = outcome.checks.iter().map(Checked::report).collect();
     let usual = if success {
         "all requested tests passed"
     } else {
@@ -165,7 +165,7 @@ pub fn test(
         }),
         change: LedgerChange::StateChange(StateChange {
             error,
-            ..door.change(row, event, None, Some(usual))
+            ..requester.change(row, event, None, Some(usual))
         }),
     }
 }

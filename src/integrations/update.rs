@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::credentials::{Opened, open_credentials};
-use super::{Door, Planned, known, refuse_faults, with_warnings};
+use super::{Planned, Requester, known, refuse_faults, with_warnings};
 use crate::contract::IntegrationUpdate;
 use crate::domain::{ErrorCode, Failure, Integration, LifeEvent, Platform};
 use crate::platforms::{self, EgressPolicy, Given};
@@ -25,7 +25,7 @@ pub fn update(
     egress: &EgressPolicy,
     row: &Integration,
     change: &IntegrationUpdate,
-    door: Door,
+    requester: Requester,
     now: DateTime<Utc>,
 ) -> Result<Planned, Failure> {
     let mut write = IntegrationWrite {
@@ -37,13 +37,13 @@ pub fn update(
         base_url: change.base_url.clone(),
         expires_at: change.expires_at,
         plain: change.plain.clone(),
-        transit: StateChange {
+        change: StateChange {
             events: Vec::new(),
-            ..door.change(row, LifeEvent::Renew, None, Some("integration.update"))
+            ..requester.change(row, LifeEvent::Renew, None, Some("integration.update"))
         },
     };
     let warnings = recheck(ring, egress, row, change, &mut write)?;
-    let events = &mut write.transit.events;
+    let events = &mut write.change.events;
     if write.credentials_sealed.is_some() {
         events.push(LifeEvent::NewCredentials);
     }

@@ -45,7 +45,7 @@ struct Open {
 pub(super) async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) {
     let mut open: VecDeque<Open> = VecDeque::new();
     let mut connections = JoinSet::new();
-    let mut troubled = false;
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -59,15 +59,15 @@ pub(super) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Not once for each try: it may last.
-                if !troubled {
+                if !failing {
                     tracing::warn!(error = %error, "http.listen takes no connection at present");
                 }
-                troubled = true;
+                failing = true;
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        troubled = false;
+        failing = false;
         open.retain(|one| !one.end.is_cancelled());
         if open.len() >= CONNECTIONS_MAX {
             let idle = open

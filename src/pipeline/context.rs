@@ -182,7 +182,7 @@ impl Core {
         }
     }
 
-    /// How many more come in at the door. None while requests or settlers are behind: what would be enqueued now would only
+    /// How many more come in at admission. None while requests or settlers are behind: what would be enqueued now would only
     /// wait for them, in memory instead of with the broker.
     pub(in crate::pipeline) fn free_for_admission(&self) -> usize {
         let unsettled: usize = self

@@ -43,7 +43,7 @@ pub(in crate::pipeline) struct Job {
     pub(in crate::pipeline) analysis: Option<Box<Analysed>>,
     /// What earlier attempts made ready or got done.
     pub(in crate::pipeline) progress: Progress,
-    /// Whether it comes back for a place that was reserved for it.
+    /// Whether it comes back for a slot that was reserved for it.
     pub(in crate::pipeline) has_rate_slot: bool,
 }
 

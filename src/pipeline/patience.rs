@@ -8,7 +8,7 @@ use crate::store::{StoreError, chain};
 /// Pauses between tries: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Waits between tries, a little longer each time. Only trouble with the connection and lost races
+/// Waits between tries, a little longer each time. Only a failure of the connection and lost races
 /// are waited out: a refusal is an answer, and trying again would not end.
 pub(in crate::pipeline) struct Patience {
     /// For the log: what cannot be done yet.

@@ -20,7 +20,7 @@ pub(in crate::pipeline) struct RateSlots {
 }
 
 impl RateSlots {
-    /// The next place; `None` where the database does not say.
+    /// The next slot; `None` where the database does not say.
     pub(in crate::pipeline) async fn next(
         &self,
         store: &Store,
@@ -67,7 +67,7 @@ impl RateSlots {
             };
             let mut rate_slots = rate_slots.into_iter();
             for waiter in batch {
-                // One that is gone leaves its place empty, which harms nobody.
+                // One that is gone leaves its slot empty, which harms nobody.
                 waiter.send(rate_slots.next()).ok();
             }
         }
@@ -76,7 +76,7 @@ impl RateSlots {
 }
 
 fn warn(id: IntegrationId, error: &StoreError) {
-    tracing::warn!(integration_id = %id, error = chain(error), "no place could be reserved; trying again in a moment");
+    tracing::warn!(integration_id = %id, error = chain(error), "no slot could be reserved; trying again in a moment");
 }
 
 struct Served<'a> {

@@ -1,5 +1,5 @@
 //! Events on their way out: from memory right after the commit, confirms pipelined, rows removed once confirmed. What
-//! a crash, a full queue or an absent broker leaves is published by the sweep, each command's oldest first.
+//! a crash, a full queue or an absent broker leaves is published by the outbox poller, each command's oldest first.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,47 +15,53 @@ use crate::telemetry::{failpoint, metrics};
 
 /// Most events a publish batch.
 const BATCH_MAX: usize = 256;
-/// Events in memory on their way out; beyond, they are the sweep's.
+/// Events in memory on their way out; beyond, they are the outbox poller's.
 const MEMORY_MAX: usize = 8192;
-/// How often the sweep looks, and how much it takes at once.
-const SWEEP_EVERY: Duration = Duration::from_millis(250);
-const SWEEP_MAX: i64 = 500;
+/// How often the outbox poller looks, and how much it takes at once.
+const POLL_EVERY: Duration = Duration::from_millis(250);
+const POLL_MAX: i64 = 500;
 /// How many batches it takes at once, of up to [`BATCH_MAX`] events each.
-const SWEEP_BATCHES_MAX: i64 = 2;
+const POLL_BATCHES_MAX: i64 = 2;
 
 /// How long confirmed batches gather before they are removed: nobody waits for it, and at a low rate it spares PostgreSQL
 /// nine in ten of these transactions.
 const REMOVE_EVERY: Duration = Duration::from_millis(50);
 
 /// Events that were committed together.
-struct Parcel {
+struct Committed {
     /// Names them in `outbox_batches`; else each is a row of `outbox`.
     batch: Option<Uuid>,
     rows: Vec<OutboxRow>,
-    /// Their room in memory, given back once the broker has answered.
-    room: OwnedSemaphorePermit,
+    /// Their capacity in memory, given back once the broker has answered.
+    capacity: OwnedSemaphorePermit,
 }
 
 /// Where events are handed in.
 #[derive(Clone)]
 pub struct Relay {
-    parcels: mpsc::Sender<Parcel>,
-    room: Arc<Semaphore>,
+    committed: mpsc::Sender<Committed>,
+    capacity: Arc<Semaphore>,
 }
 
 /// What [`run_relay`] works off.
-pub struct RelayQueue(mpsc::Receiver<Parcel>);
+pub struct RelayQueue(mpsc::Receiver<Committed>);
 
 impl Relay {
     /// A handle and its queue.
     #[must_use]
     pub fn new() -> (Self, RelayQueue) {
-        let (parcels, queue) = mpsc::channel(MEMORY_MAX);
-        let room = Arc::new(Semaphore::new(MEMORY_MAX));
-        (Self { parcels, room }, RelayQueue(queue))
+        let (committed, queue) = mpsc::channel(MEMORY_MAX);
+        let capacity = Arc::new(Semaphore::new(MEMORY_MAX));
+        (
+            Self {
+                committed,
+                capacity,
+            },
+            RelayQueue(queue),
+        )
     }
 
-    /// Publishes rows that are committed. Where there is no room they are left to the sweep, so that a dead dashboard
+    /// Publishes rows that are committed. Where there is no capacity they are left to the outbox poller, so that a dead dashboard
     /// or an absent broker holds up nobody.
     pub fn offer(&self, rows: Vec<OutboxRow>) {
         self.hand_in(None, rows);
@@ -71,17 +77,21 @@ impl Relay {
         if count == 0 {
             return;
         }
-        let handed_in = match Arc::clone(&self.room).try_acquire_many_owned(count) {
-            Ok(room) => {
-                let parcel = Parcel { batch, rows, room };
-                self.parcels.try_send(parcel).is_ok()
+        let handed_in = match Arc::clone(&self.capacity).try_acquire_many_owned(count) {
+            Ok(capacity) => {
+                let one = Committed {
+                    batch,
+                    rows,
+                    capacity,
+                };
+                self.committed.try_send(one).is_ok()
             }
             Err(_) => false,
         };
         if !handed_in {
             tracing::debug!(
                 events = count,
-                "no room for events in memory; the sweep will publish them"
+                "no capacity for events in memory; the outbox poller will publish them"
             );
         }
     }
@@ -111,29 +121,31 @@ pub async fn run_relay(
         let Some(first) = first else { break };
         // Small ones go together; a settlement's worth goes by itself.
         let mut count = first.rows.len();
-        let mut parcels = vec![first];
+        let mut committed = vec![first];
         while count < BATCH_MAX / 2
-            && let Ok(parcel) = queue.0.try_recv()
+            && let Ok(one) = queue.0.try_recv()
         {
-            count += parcel.rows.len();
-            parcels.push(parcel);
+            count += one.rows.len();
+            committed.push(one);
         }
         let began = Instant::now();
-        let mut mail = Mail::with_capacity(count);
-        let mut capacities = Vec::with_capacity(parcels.len());
-        for parcel in parcels {
-            mail.add(parcel.batch, parcel.rows, &exchange);
-            capacities.push(parcel.room);
+        let mut in_flight = InFlight::with_capacity(count);
+        let mut capacities = Vec::with_capacity(committed.len());
+        for one in committed {
+            in_flight.add(one.batch, one.rows, &exchange);
+            capacities.push(one.capacity);
         }
-        let answer = publisher.submit(std::mem::take(&mut mail.messages)).await;
+        let answer = publisher
+            .submit(std::mem::take(&mut in_flight.messages))
+            .await;
         let (store, confirmed) = (store.clone(), confirmed.clone());
         sending.spawn(async move {
             let sent = answer.await.unwrap_or_default();
             metrics::batch("publish", count, began.elapsed());
             drop(capacities);
-            let done = mail.settle(&store, &sent).await;
+            let done = in_flight.settle(&store, &sent).await;
             if !done.is_empty() && confirmed.send(done).await.is_err() {
-                tracing::debug!("confirmed events are left to the sweep");
+                tracing::debug!("confirmed events are left to the outbox poller");
             }
         });
         while sending.try_join_next().is_some() {}
@@ -169,7 +181,7 @@ pub async fn run_outbox_poller(
     stop: CancellationToken,
 ) {
     let exchange: Arc<str> = topology.events().into();
-    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    let mut tick = tokio::time::interval(POLL_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -177,7 +189,7 @@ pub async fn run_outbox_poller(
             () = stop.cancelled() => return,
         }
         if link.is_up() {
-            while sweep(&publisher, &store, &exchange).await && !stop.is_cancelled() {}
+            while poll_outbox(&publisher, &store, &exchange).await && !stop.is_cancelled() {}
         }
     }
 }
@@ -189,14 +201,14 @@ pub async fn flush(publisher: &Publisher, store: &Store, topology: &Topology, ow
         return;
     }
     let exchange: Arc<str> = topology.events().into();
-    while sweep(publisher, store, &exchange).await {}
+    while poll_outbox(publisher, store, &exchange).await {}
 }
 
 /// One round; true if there is likely more.
-async fn sweep(publisher: &Publisher, store: &Store, exchange: &Arc<str>) -> bool {
+async fn poll_outbox(publisher: &Publisher, store: &Store, exchange: &Arc<str>) -> bool {
     let found = async {
-        let rows = store.sweep_events(SWEEP_MAX).await?;
-        Ok::<_, crate::store::StoreError>((rows, store.sweep_batches(SWEEP_BATCHES_MAX).await?))
+        let rows = store.poll_events(POLL_MAX).await?;
+        Ok::<_, crate::store::StoreError>((rows, store.poll_batches(POLL_BATCHES_MAX).await?))
     };
     let (rows, batches) = match found.await {
         Ok(found) => found,
@@ -208,14 +220,16 @@ async fn sweep(publisher: &Publisher, store: &Store, exchange: &Arc<str>) -> boo
     if rows.is_empty() && batches.is_empty() {
         return false;
     }
-    let mut mail = Mail::with_capacity(rows.len());
-    mail.add(None, rows, exchange);
+    let mut in_flight = InFlight::with_capacity(rows.len());
+    in_flight.add(None, rows, exchange);
     for batch in batches {
-        mail.add(Some(batch.id), batch.rows, exchange);
+        in_flight.add(Some(batch.id), batch.rows, exchange);
     }
-    let sent = publisher.publish(std::mem::take(&mut mail.messages)).await;
+    let sent = publisher
+        .publish(std::mem::take(&mut in_flight.messages))
+        .await;
     let all = sent.iter().all(|sent| *sent == Sent::Confirmed);
-    let done = mail.settle(store, &sent).await;
+    let done = in_flight.settle(store, &sent).await;
     if !done.is_empty() {
         note(store.remove_batches(&done).await);
     }
@@ -223,7 +237,7 @@ async fn sweep(publisher: &Publisher, store: &Store, exchange: &Arc<str>) -> boo
 }
 
 /// Messages on their way, and what is to be removed once they are confirmed.
-struct Mail {
+struct InFlight {
     messages: Vec<Message>,
     /// Of the messages, in order.
     keys: Vec<OutboxKey>,
@@ -231,7 +245,7 @@ struct Mail {
     batches: Vec<(Uuid, std::ops::Range<usize>)>,
 }
 
-impl Mail {
+impl InFlight {
     fn with_capacity(count: usize) -> Self {
         Self {
             messages: Vec::with_capacity(count),
@@ -266,7 +280,7 @@ impl Mail {
         }
     }
 
-    /// Removes what was confirmed and leaves the rest to the sweep. Returns the batches that were confirmed as a whole, which
+    /// Removes what was confirmed and leaves the rest to the outbox poller. Returns the batches that were confirmed as a whole, which
     /// are the caller's to remove.
     async fn settle(self, store: &Store, sent: &[Sent]) -> Vec<Uuid> {
         let is_sent = |index: usize| sent.get(index) == Some(&Sent::Confirmed);
@@ -276,7 +290,7 @@ impl Mail {
         if unsent > 0 {
             tracing::info!(
                 unsent,
-                "events were not confirmed; the sweep will publish them"
+                "events were not confirmed; the outbox poller will publish them"
             );
         }
         if confirmed > 0 {

@@ -77,7 +77,7 @@ pub(in crate::pipeline) fn look_up_schedule(
     let mut look_up_schedule: Vec<Duration> = schedule
         .iter()
         .copied()
-        .filter(|rung| *rung < last)
+        .filter(|step| *step < last)
         .collect();
     look_up_schedule.push(last);
     look_up_schedule
@@ -143,17 +143,17 @@ mod tests {
     #[test]
     fn a_look_up_is_made_no_sooner_than_the_platform_asked() {
         let now = Utc::now();
-        let rung = Next {
+        let step = Next {
             at: after(now, Duration::from_secs(5)),
             wait: Wait::with(WaitReason::LookUpSchedule, 1),
         };
 
-        let later = no_sooner(rung, Some(Duration::from_secs(20)), now);
+        let later = no_sooner(step, Some(Duration::from_secs(20)), now);
 
         assert_eq!(later.at, after(now, Duration::from_secs(20)));
         assert_eq!(later.wait, Wait::with(WaitReason::RetryAfter, 20));
-        assert_eq!(no_sooner(rung, Some(Duration::from_secs(2)), now), rung);
-        assert_eq!(no_sooner(rung, None, now), rung);
+        assert_eq!(no_sooner(step, Some(Duration::from_secs(2)), now), step);
+        assert_eq!(no_sooner(step, None, now), step);
     }
 
     #[test]

@@ -147,8 +147,9 @@ impl TokenCache<'_> {
         let (store, id, me) = (&self.all.store, handle.row.id, self.all.me);
         let current = loop {
             let lease = store.lease_tokens(id, me, self.all.lease).await;
-            let lease = lease
-                .map_err(|error| trouble("the access token could not be read", chain(&error)))?;
+            let lease = lease.map_err(|error| {
+                token_error("the access token could not be read", chain(&error))
+            })?;
             let fresh = lease.current.as_ref().and_then(|current| {
                 let margin = chrono::Duration::from_std(MARGIN).unwrap_or_default();
                 let secret = self.open(handle, "access_sealed", &current.access_sealed)?;
@@ -204,8 +205,9 @@ impl TokenCache<'_> {
                 &Self::binding(handle, column),
                 secret.expose_secret().as_bytes(),
             );
-            sealed
-                .map_err(|error| trouble("the access token could not be sealed", error.to_string()))
+            sealed.map_err(|error| {
+                token_error("the access token could not be sealed", error.to_string())
+            })
         };
         let expires_at = after(clock::now(), grant.expires_in);
         let tokens = StoredTokens {
@@ -223,7 +225,7 @@ impl TokenCache<'_> {
             .store
             .store_tokens(handle.row.id, self.all.me, current, &tokens)
             .await
-            .map_err(|error| trouble("the access token could not be stored", chain(&error)))?;
+            .map_err(|error| token_error("the access token could not be stored", chain(&error)))?;
         if !stored {
             tracing::warn!(
                 integration_id = %handle.row.id,
@@ -264,7 +266,7 @@ fn is_same(stale: Option<&SecretString>, token: &SecretString) -> bool {
     stale.is_some_and(|stale| stale.expose_secret() == token.expose_secret())
 }
 
-fn trouble(what: &str, detail: String) -> AdapterError {
+fn token_error(what: &str, detail: String) -> AdapterError {
     AdapterError::new(ErrorClass::Transient { retry_after: None }, what).with_internal(detail)
 }
 

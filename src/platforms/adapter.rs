@@ -36,10 +36,10 @@ pub enum Protection {
         /// What holds after that.
         after: &'static Self,
     },
-    /// The mark can be searched. An empty search proves nothing before the last rung has passed since the request can
+    /// The marker can be searched. An empty search proves nothing before the last step has passed since the request can
     /// last have been sent.
     Lookup {
-        /// When to look, counted from the moment of doubt; the last rung is the platform's `settle_after`.
+        /// When to look, counted from the moment of doubt; the last step is the platform's `settle_after`.
         schedule: &'static [Duration],
         /// Whether a repeat makes nothing twice, but overwrites what people changed since: it is looked for first, and sent
         /// at once where it is not found.
@@ -100,8 +100,8 @@ pub struct PlatformField {
 pub struct KnownItem {
     /// The id that survives a move.
     pub id: String,
-    /// The mark that its create put on it.
-    pub mark: String,
+    /// The marker that its create put on it.
+    pub marker: String,
 }
 
 /// What `prepare` found, for `plan` and `read`.
@@ -234,7 +234,7 @@ pub trait Adapter: Send + Sync {
     }
 
     /// Looks for what an earlier attempt of unknown outcome may have made. `None` is "not seen", which proves nothing
-    /// before the last rung of [`Protection::Lookup`].
+    /// before the last step of [`Protection::Lookup`].
     async fn look_up(
         &self,
         _: &CallContext<'_>,

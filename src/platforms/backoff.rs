@@ -14,19 +14,19 @@ const TRIES_MAX: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a try says of itself.
-pub(super) enum Verdict<E> {
+pub(super) enum TryError<E> {
     /// It surely had no effect: another try may follow, not before the given pause.
     Again(E, Option<Duration>),
     /// It is the caller's to decide.
     Final(E),
 }
 
-/// Tries until it works, says [`Verdict::Final`], has been tried often enough, or the next try would begin after
+/// Tries until it works, says [`TryError::Final`], has been tried often enough, or the next try would begin after
 /// `deadline`. The last error is returned as it was.
 pub(super) async fn in_place<T, E, F, Fut>(deadline: Instant, mut attempt: F) -> Result<T, E>
 where
     F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T, Verdict<E>>>,
+    Fut: Future<Output = Result<T, TryError<E>>>,
 {
     let policy = ExponentialBackoffBuilder::new()
         .with_initial_interval(FIRST_PAUSE)
@@ -41,11 +41,11 @@ where
         async move {
             match work.await {
                 Ok(value) => Ok(value),
-                Err(Verdict::Final(error)) => Err(backoff::Error::permanent(error)),
-                Err(Verdict::Again(error, _)) if this_try >= TRIES_MAX => {
+                Err(TryError::Final(error)) => Err(backoff::Error::permanent(error)),
+                Err(TryError::Again(error, _)) if this_try >= TRIES_MAX => {
                     Err(backoff::Error::permanent(error))
                 }
-                Err(Verdict::Again(error, Some(pause))) => {
+                Err(TryError::Again(error, Some(pause))) => {
                     // An error with a retry-after never consults the elapsed time, so the deadline is looked at here.
                     if Instant::now() + pause >= deadline {
                         Err(backoff::Error::permanent(error))
@@ -53,7 +53,7 @@ where
                         Err(backoff::Error::retry_after(error, pause))
                     }
                 }
-                Err(Verdict::Again(error, None)) => Err(backoff::Error::transient(error)),
+                Err(TryError::Again(error, None)) => Err(backoff::Error::transient(error)),
             }
         }
     })
@@ -73,7 +73,7 @@ mod tests {
 
         let result: Result<(), &str> = in_place(deadline, || {
             tries.set(tries.get() + 1);
-            async { Err(Verdict::Again("429", Some(Duration::ZERO))) }
+            async { Err(TryError::Again("429", Some(Duration::ZERO))) }
         })
         .await;
 
@@ -83,11 +83,11 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_tried_beyond_the_deadline_or_after_a_final_word() {
         let tries = Cell::new(0);
-        let run = async |deadline, verdict: fn() -> Verdict<&'static str>| {
+        let run = async |deadline, failure: fn() -> TryError<&'static str>| {
             tries.set(0);
             let result: Result<(), &str> = in_place(deadline, || {
                 tries.set(tries.get() + 1);
-                async move { Err(verdict()) }
+                async move { Err(failure()) }
             })
             .await;
             (result, tries.get())
@@ -95,7 +95,7 @@ mod tests {
 
         let soon = Instant::now() + Duration::from_millis(10);
         assert_eq!(
-            run(soon, || Verdict::Again(
+            run(soon, || TryError::Again(
                 "later",
                 Some(Duration::from_secs(1))
             ))
@@ -103,6 +103,6 @@ mod tests {
             (Err("later"), 1)
         );
         let far = Instant::now() + Duration::from_secs(60);
-        assert_eq!(run(far, || Verdict::Final("no")).await, (Err("no"), 1));
+        assert_eq!(run(far, || TryError::Final("no")).await, (Err("no"), 1));
     }
 }

@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::{AdapterError, ErrorClass};
 use crate::config::Egress;
-use crate::reach::Trouble;
+use crate::reach::Outage;
 
 /// Longest that a name is looked up for a proxy.
 const LOOK_UP_MAX: Duration = Duration::from_secs(5);
@@ -179,7 +179,7 @@ impl EgressPolicy {
             Err(name) => match tokio::net::lookup_host((name.as_str(), port)).await {
                 Ok(found) => found.collect(),
                 Err(error) => {
-                    let why = Trouble::of(&error).map_or("the name is not found", Trouble::says);
+                    let why = Outage::of(&error).map_or("the name is not found", Outage::says);
                     let text = format!("{host} cannot be reached: {why}");
                     let class = ErrorClass::Transient { retry_after: None };
                     return Err(AdapterError::new(class, text).with_internal(error.to_string()));

@@ -70,7 +70,7 @@ impl CallContext<'_> {
     /// had no effect.
     ///
     /// # Errors
-    /// An answer that was given to a stranger, see [`super::Strangers`]. Trouble on the way,
+    /// An answer that was given to a stranger, see [`super::Strangers`]. Failure on the way,
     /// classified by what the request would have done; [`super::ErrorClass::Egress`] where the
     /// target is not allowed.
     pub async fn send(&self, planned: impl Into<Planned>) -> Result<Response, AdapterError> {

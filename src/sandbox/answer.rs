@@ -111,7 +111,7 @@ impl Answer {
     }
 
     /// Marks it as the answer to a change that took place.
-    pub(super) fn effective(mut self) -> Self {
+    pub(super) fn mutated(mut self) -> Self {
         self.effective = true;
         self
     }

@@ -27,8 +27,8 @@ use super::kit::paging::By;
 use super::kit::rate::Reset;
 use super::kit::shelf::{moment, weigh_map};
 use super::kit::{
-    self, Budget, Common, Entry, Hit, Item, Place, RateHeaders, Refusal, Route, Shelf, Tabled,
-    route, view,
+    self, Budget, Common, CredentialSource, Entry, Hit, Item, RateHeaders, Refusal, Route, Shelf,
+    Tabled, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
@@ -272,7 +272,7 @@ impl Tabled for Asana {
         view("GET", "/api/1.0/attachments", "list_files", Self::list_files),
         route("POST", "/api/1.0/attachments", "attach", Self::attach),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::Bearer];
+    const CREDENTIALS: &'static [CredentialSource] = &[CredentialSource::Bearer];
     const RATE: Option<RateHeaders> = Some(RateHeaders {
         limit: "",
         remaining: "",
@@ -659,7 +659,7 @@ impl Asana {
                 body["token_type"] = "bearer".into();
                 body["data"] =
                     json!({ "gid": ME, "name": "Ticketwire Sandbox", "email": "bot@example.test" });
-                Answer::json(200, body).effective()
+                Answer::json(200, body).mutated()
             }
             Err(denied) => denied.answer(),
         }
@@ -766,7 +766,7 @@ impl Asana {
         if self.tags.len() < KEPT_MAX {
             self.tags.push((gid.clone(), name.to_owned()));
         }
-        shown(201, hit.call, &json!({ "gid": gid, "name": name })).effective()
+        shown(201, hit.call, &json!({ "gid": gid, "name": name })).mutated()
     }
 
     // Tasks.
@@ -935,7 +935,7 @@ impl Asana {
                 let whole = self.task(made, is_app);
                 shown(201, hit.call, &whole)
                     .header("Location", &location)
-                    .effective()
+                    .mutated()
             }
             None => unknown("task", &gid),
         }
@@ -1000,14 +1000,14 @@ impl Asana {
         });
         let is_app = self.is_app(hit);
         match self.tasks.find(hit.arg(0)) {
-            Some(task) => shown(200, hit.call, &self.task(task, is_app)).effective(),
+            Some(task) => shown(200, hit.call, &self.task(task, is_app)).mutated(),
             None => unknown("task", hit.arg(0)),
         }
     }
 
     fn delete(&mut self, hit: &Hit<'_>) -> Answer {
         match self.tasks.remove(hit.arg(0)) {
-            Some(_) => Answer::json(200, json!({ "data": {} })).effective(),
+            Some(_) => Answer::json(200, json!({ "data": {} })).mutated(),
             None => unknown("task", hit.arg(0)),
         }
     }
@@ -1057,7 +1057,7 @@ impl Asana {
             task.section = section;
         });
         match moved {
-            Some(()) => Answer::json(200, json!({ "data": {} })).effective(),
+            Some(()) => Answer::json(200, json!({ "data": {} })).mutated(),
             None => unknown("task", gid),
         }
     }
@@ -1088,7 +1088,7 @@ impl Asana {
             task.note(hit.operation, hit.now);
         });
         match set {
-            Some(()) => Answer::json(200, json!({ "data": {} })).effective(),
+            Some(()) => Answer::json(200, json!({ "data": {} })).mutated(),
             None => unknown("task", hit.arg(0)),
         }
     }
@@ -1126,7 +1126,7 @@ impl Asana {
             task.note("comment", hit.now);
         });
         match added {
-            Some(()) => shown(201, hit.call, &answer).effective(),
+            Some(()) => shown(201, hit.call, &answer).mutated(),
             None => unknown("task", hit.arg(0)),
         }
     }
@@ -1182,7 +1182,7 @@ impl Asana {
             task.files.push(file);
             task.note("file", hit.now);
         });
-        shown(200, call, &whole).effective()
+        shown(200, call, &whole).mutated()
     }
 
     fn file(file: &LedgerFile) -> Value {

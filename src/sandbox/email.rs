@@ -26,7 +26,8 @@ use super::call::Call;
 use super::kit::grants::{Grant, Rules};
 use super::kit::shelf::moment;
 use super::kit::{
-    self, Common, Credential, Hit, Place, Refusal, Route, Shelf, Tabled, checks, magic, route, view,
+    self, Common, Credential, CredentialSource, Hit, Refusal, Route, Shelf, Tabled, checks, magic,
+    route, view,
 };
 use super::ledger::{LedgerFile, LedgerIssue};
 use super::mime;
@@ -209,7 +210,7 @@ impl Mailbox {
             ..LedgerIssue::default()
         };
         let kept = self.mails.add_as(item, now, |n| format!("4Yk{n:08X}"));
-        Answer::plain(250, &format!("2.0.0 Ok: queued as {}", kept.id)).effective()
+        Answer::plain(250, &format!("2.0.0 Ok: queued as {}", kept.id)).mutated()
     }
 
     /// The token endpoint (RFC 6749 §4.4, §6).
@@ -220,7 +221,7 @@ impl Mailbox {
             ..Rules::refreshing(self.settings().access_token_seconds)
         };
         match self.common.grants.grant(hit.call, &rules, hit.now) {
-            Ok(granted) => Answer::json(200, granted.json()).effective(),
+            Ok(granted) => Answer::json(200, granted.json()).mutated(),
             Err(denied) => denied.answer(),
         }
     }
@@ -241,7 +242,7 @@ impl Tabled for Mailbox {
         route("DATA", "/data", "data", Self::message).open(),
         route("POST", "/token", "token", Self::token).open(),
     ];
-    const CREDENTIALS: &'static [Place] = &[];
+    const CREDENTIALS: &'static [CredentialSource] = &[];
     const UNKNOWN: &'static str = "other";
 
     fn common(&self) -> &Common<Settings> {

@@ -27,8 +27,8 @@ use super::kit::paging::By;
 use super::kit::rate::Reset;
 use super::kit::shelf::{indexed_until, moment, weigh_map};
 use super::kit::{
-    self, Budget, Common, Entry, Hit, Item, Place, RateHeaders, Refusal, Route, Shelf, Tabled,
-    route, view,
+    self, Budget, Common, CredentialSource, Entry, Hit, Item, RateHeaders, Refusal, Route, Shelf,
+    Tabled, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
@@ -261,7 +261,7 @@ impl Tabled for Freshdesk {
         route("POST", "/api/v2/tickets/*/notes", "attach", Self::note).when(has_files),
         route("POST", "/api/v2/tickets/*/notes", "add_note", Self::note),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::BasicUser];
+    const CREDENTIALS: &'static [CredentialSource] = &[CredentialSource::BasicUser];
     const RATE: Option<RateHeaders> = Some(RateHeaders {
         limit: "X-RateLimit-Total",
         remaining: "X-RateLimit-Remaining",
@@ -884,7 +884,7 @@ impl Freshdesk {
         let url = format!("{}/api/v2/tickets/{}", hit.call.base, ticket.id);
         let mut body = shown(ticket, true);
         body["attachments"] = json!([]);
-        Answer::json(201, body).header("Location", &url).effective()
+        Answer::json(201, body).header("Location", &url).mutated()
     }
 
     fn update(&mut self, hit: &Hit<'_>) -> Answer {
@@ -904,7 +904,7 @@ impl Freshdesk {
             ticket.note(hit.operation, hit.now);
             shown(ticket, true)
         });
-        changed.map_or_else(gone, |ticket| Answer::json(200, ticket).effective())
+        changed.map_or_else(gone, |ticket| Answer::json(200, ticket).mutated())
     }
 
     fn delete(&mut self, hit: &Hit<'_>) -> Answer {
@@ -915,7 +915,7 @@ impl Freshdesk {
             ticket.is_deleted = true;
             ticket.note(hit.operation, hit.now);
         });
-        Answer::empty(204).effective()
+        Answer::empty(204).mutated()
     }
 
     fn conversations(&self, hit: &Hit<'_>) -> Answer {
@@ -989,7 +989,7 @@ impl Freshdesk {
                 ticket.said.push(one);
                 ticket.note(hit.operation, hit.now);
             });
-        Answer::json(201, shown).effective()
+        Answer::json(201, shown).mutated()
     }
 }
 

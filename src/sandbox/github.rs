@@ -30,8 +30,8 @@ use super::kit::paging::By;
 use super::kit::rate::Reset;
 use super::kit::shelf::moment;
 use super::kit::{
-    self, Budget, Common, Entry, Hit, Item, Place, RateHeaders, Refusal, Route, Shelf, Tabled, jwt,
-    magic, route, view,
+    self, Budget, Common, CredentialSource, Entry, Hit, Item, RateHeaders, Refusal, Route, Shelf,
+    Tabled, jwt, magic, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
@@ -407,9 +407,7 @@ impl GitHub {
         };
         let shown = self.shown(hit.call, issue);
         let page = shown["html_url"].as_str().unwrap_or_default().to_owned();
-        Answer::json(201, shown)
-            .header("Location", &page)
-            .effective()
+        Answer::json(201, shown).header("Location", &page).mutated()
     }
 
     fn update(&mut self, hit: &Hit<'_>) -> Answer {
@@ -430,7 +428,7 @@ impl GitHub {
             issue.note(what, hit.now);
         });
         match self.issues.find(hit.arg(2)) {
-            Some(issue) => Answer::json(200, self.shown(hit.call, issue)).effective(),
+            Some(issue) => Answer::json(200, self.shown(hit.call, issue)).mutated(),
             None => not_found(),
         }
     }
@@ -500,7 +498,7 @@ impl GitHub {
             issue.comments.push(comment);
         });
         match said {
-            Some(()) => Answer::json(201, shown).effective(),
+            Some(()) => Answer::json(201, shown).mutated(),
             None => not_found(),
         }
     }
@@ -613,7 +611,7 @@ impl GitHub {
             201,
             json!({ "content": content, "commit": { "message": call.field("message") } }),
         )
-        .effective()
+        .mutated()
     }
 
     fn get_contents(&self, hit: &Hit<'_>) -> Answer {
@@ -695,7 +693,7 @@ impl GitHub {
             201,
             json!({ "token": token, "expires_at": ends, "permissions": permissions, "repository_selection": "all" }),
         )
-        .effective()
+        .mutated()
     }
 }
 
@@ -778,10 +776,10 @@ impl Tabled for GitHub {
         view("GET", "/repos/*/*/contents/**", "get_contents", Self::get_contents),
     ];
     // Both words are taken ("Authenticating to the REST API"); `@octokit/rest` says `token`.
-    const CREDENTIALS: &'static [Place] = &[
-        Place::Bearer,
-        Place::Header("authorization", "token "),
-        Place::Basic,
+    const CREDENTIALS: &'static [CredentialSource] = &[
+        CredentialSource::Bearer,
+        CredentialSource::Header("authorization", "token "),
+        CredentialSource::Basic,
     ];
     const RATE: Option<RateHeaders> = Some(RateHeaders {
         limit: "x-ratelimit-limit",

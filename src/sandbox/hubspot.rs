@@ -27,8 +27,8 @@ use super::kit::magic::{People, Person};
 use super::kit::rate::Reset;
 use super::kit::shelf::{indexed_until, moment, weigh_map};
 use super::kit::{
-    self, Budget, Common, Entry, Hit, Item, Meter, Place, RateHeaders, Refusal, Route, Shelf,
-    Tabled, route, view,
+    self, Budget, Common, CredentialSource, Entry, Hit, Item, Meter, RateHeaders, Refusal, Route,
+    Shelf, Tabled, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
@@ -340,7 +340,7 @@ impl Tabled for HubSpot {
         route("POST", "/crm/objects/*/notes", "add_note", Self::add_note),
         route("POST", "/files/*/files", "upload", Self::upload),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::Bearer];
+    const CREDENTIALS: &'static [CredentialSource] = &[CredentialSource::Bearer];
     const RATE: Option<RateHeaders> = Some(RateHeaders {
         limit: "X-HubSpot-RateLimit-Max",
         remaining: "X-HubSpot-RateLimit-Remaining",
@@ -544,7 +544,7 @@ impl HubSpot {
                 body["hub_id"] = PORTAL.into();
                 body["token_use"] = "access_token".into();
                 body["scopes"] = json!(["oauth", "tickets"]);
-                Answer::json(200, body).effective()
+                Answer::json(200, body).mutated()
             }
             Err(denied) => {
                 let status = match denied.code() {
@@ -752,7 +752,7 @@ impl HubSpot {
             return invalid(&faults);
         }
         let names: Vec<String> = values.keys().cloned().collect();
-        Answer::json(201, shown(self.make(values, hit.now), &names)).effective()
+        Answer::json(201, shown(self.make(values, hit.now), &names)).mutated()
     }
 
     fn upsert(&mut self, hit: &Hit<'_>) -> Answer {
@@ -814,7 +814,7 @@ impl HubSpot {
         }
         let answer = Answer::json(status, body);
         if is_effective {
-            answer.effective()
+            answer.mutated()
         } else {
             answer
         }
@@ -838,7 +838,7 @@ impl HubSpot {
         self.set(&id, values, hit.operation, hit.now);
         let names: Vec<String> = values.keys().cloned().collect();
         match self.tickets.find(&id) {
-            Some(ticket) => Answer::json(200, shown(ticket, &names)).effective(),
+            Some(ticket) => Answer::json(200, shown(ticket, &names)).mutated(),
             None => gone(),
         }
     }
@@ -861,7 +861,7 @@ impl HubSpot {
 
     fn archive(&mut self, hit: &Hit<'_>) -> Answer {
         match self.tickets.remove(hit.arg(1)) {
-            Some(_) => Answer::empty(204).effective(),
+            Some(_) => Answer::empty(204).mutated(),
             None => gone(),
         }
     }
@@ -881,7 +881,7 @@ impl HubSpot {
             })
         });
         match changed {
-            Some(()) => Answer::json(200, json!({ "status": "COMPLETE" })).effective(),
+            Some(()) => Answer::json(200, json!({ "status": "COMPLETE" })).mutated(),
             None => gone(),
         }
     }
@@ -1001,7 +1001,7 @@ impl HubSpot {
         };
         let shown = self.shown_note(id, &note);
         self.notes.insert(id, note);
-        Answer::json(201, shown).effective()
+        Answer::json(201, shown).mutated()
     }
 
     fn shown_note(&self, id: u64, note: &Note) -> Value {
@@ -1108,6 +1108,6 @@ impl HubSpot {
         let shown = json!({ "id": file.id, "name": file.name, "size": file.size, "access": access,
             "url": format!("{}/files/{}", call.base, file.id) });
         self.files.insert(key, file);
-        Answer::json(201, shown).effective()
+        Answer::json(201, shown).mutated()
     }
 }

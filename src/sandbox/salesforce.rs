@@ -28,7 +28,8 @@ use super::kit::grants::{Grant, Rules};
 use super::kit::magic::{People, Person};
 use super::kit::shelf::{moment, weigh_map};
 use super::kit::{
-    self, Budget, Common, Entry, Hit, Item, Place, Refusal, Route, Shelf, Tabled, route, view,
+    self, Budget, Common, CredentialSource, Entry, Hit, Item, Refusal, Route, Shelf, Tabled, route,
+    view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
@@ -295,7 +296,7 @@ impl Tabled for Salesforce {
         route("POST", "/sobjects/CaseComment", "add_comment", Self::comment),
         route("POST", "/sobjects/ContentVersion", "attach_file", Self::attach),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::Bearer];
+    const CREDENTIALS: &'static [CredentialSource] = &[CredentialSource::Bearer];
 
     fn common(&self) -> &Common<Settings> {
         &self.common
@@ -495,7 +496,7 @@ impl Salesforce {
                 if let Some(refresh) = granted.refresh {
                     body["refresh_token"] = refresh.into();
                 }
-                Answer::json(200, body).effective()
+                Answer::json(200, body).mutated()
             }
             Err(denied) => {
                 let code = match denied.code() {
@@ -1077,7 +1078,7 @@ impl Salesforce {
 
     fn create(&mut self, hit: &Hit<'_>) -> Answer {
         match self.write(hit, None, None) {
-            Ok(id) => Answer::json(201, Self::made(&id)).effective(),
+            Ok(id) => Answer::json(201, Self::made(&id)).mutated(),
             Err(refused) => refused,
         }
     }
@@ -1099,7 +1100,7 @@ impl Salesforce {
             Ok(id) => {
                 let mut body = Self::made(&id);
                 body["created"] = found.is_none().into();
-                Answer::json(if found.is_none() { 201 } else { 200 }, body).effective()
+                Answer::json(if found.is_none() { 201 } else { 200 }, body).mutated()
             }
             Err(refused) => refused,
         }
@@ -1111,7 +1112,7 @@ impl Salesforce {
             Err(refused) => return refused,
         };
         match self.write(hit, Some(&own), None) {
-            Ok(_) => Answer::empty(204).effective(),
+            Ok(_) => Answer::empty(204).mutated(),
             Err(refused) => refused,
         }
     }
@@ -1129,7 +1130,7 @@ impl Salesforce {
             case.is_deleted = true;
             case.note("delete", hit.now);
         });
-        Answer::empty(204).effective()
+        Answer::empty(204).mutated()
     }
 
     fn comment(&mut self, hit: &Hit<'_>) -> Answer {
@@ -1166,7 +1167,7 @@ impl Salesforce {
             // The case's own moment stays as it was.
             case.history.push("comment".into());
         });
-        Answer::json(201, Self::made(&id)).effective()
+        Answer::json(201, Self::made(&id)).mutated()
     }
 
     fn attach(&mut self, hit: &Hit<'_>) -> Answer {
@@ -1221,7 +1222,7 @@ impl Salesforce {
             case.item.files.push((file, link));
             case.history.push("attach".into());
         });
-        Answer::json(201, Self::made(&id)).effective()
+        Answer::json(201, Self::made(&id)).mutated()
     }
 }
 

@@ -31,8 +31,8 @@ use super::kit::paging::By;
 use super::kit::rate::Reset;
 use super::kit::shelf::{moment, weigh_map};
 use super::kit::{
-    self, Budget, Common, Credential, Entry, Hit, Item, Place, RateHeaders, Refusal, Route, Shelf,
-    Tabled, checks, route, view,
+    self, Budget, Common, Credential, CredentialSource, Entry, Hit, Item, RateHeaders, Refusal,
+    Route, Shelf, Tabled, checks, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
@@ -320,7 +320,8 @@ impl Tabled for ServiceNow {
         view("GET", "/api/now/attachment", "list_files", Self::files),
         view("GET", "/api/now/table/*", "unknown_table", Self::no_table),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::Basic, Place::Bearer];
+    const CREDENTIALS: &'static [CredentialSource] =
+        &[CredentialSource::Basic, CredentialSource::Bearer];
     const RATE: Option<RateHeaders> = Some(RateHeaders {
         limit: "X-RateLimit-Limit",
         remaining: "",
@@ -643,7 +644,7 @@ impl ServiceNow {
             Ok(granted) => {
                 let mut body = granted.json();
                 body["scope"] = "useraccount".into();
-                Answer::json(200, body).effective()
+                Answer::json(200, body).mutated()
             }
             Err(_) => self.refuse(&Refusal::Wrong, hit.call, hit.now),
         }
@@ -924,7 +925,7 @@ impl ServiceNow {
         let shown = self.shown(hit.call, &row);
         Answer::json(201, json!({ "result": shown }))
             .header("Location", &location)
-            .effective()
+            .mutated()
     }
 
     fn update(&mut self, hit: &Hit<'_>) -> Answer {
@@ -949,7 +950,7 @@ impl ServiceNow {
             Self::row(incident)
         });
         let shown = self.shown(hit.call, &row.unwrap_or_default());
-        Answer::json(200, json!({ "result": shown })).effective()
+        Answer::json(200, json!({ "result": shown })).mutated()
     }
 
     fn delete(&mut self, hit: &Hit<'_>) -> Answer {
@@ -958,7 +959,7 @@ impl ServiceNow {
             return failure(403, "Operation Failed", detail);
         }
         match self.incidents.remove(hit.arg(0)) {
-            Some(_) => Answer::empty(204).effective(),
+            Some(_) => Answer::empty(204).mutated(),
             None => gone(),
         }
     }
@@ -994,7 +995,7 @@ impl ServiceNow {
             incident.files.push(file);
             incident.note("attach", hit.now);
         });
-        Answer::json(201, json!({ "result": shown })).effective()
+        Answer::json(201, json!({ "result": shown })).mutated()
     }
 
     fn shown_file(file: &LedgerFile, incident: &str, at: DateTime<Utc>) -> Row {

@@ -25,8 +25,8 @@ use super::call::Call;
 use super::kit::paging::By;
 use super::kit::shelf::indexed_until;
 use super::kit::{
-    self, Budget, Caller, Common, Entry, Hit, Item, Place, RateHeaders, Refusal, Route, Shelf,
-    Tabled, checks, route, view,
+    self, Budget, Caller, Common, CredentialSource, Entry, Hit, Item, RateHeaders, Refusal, Route,
+    Shelf, Tabled, checks, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
@@ -224,7 +224,7 @@ impl Tabled for Twilio {
         view("GET", "/2010-04-01/Accounts/*/IncomingPhoneNumbers.json", "list_numbers", Self::numbers),
         route("POST", "/phone", "answer", Self::answered).open(),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::Basic];
+    const CREDENTIALS: &'static [CredentialSource] = &[CredentialSource::Basic];
     const RATE: Option<RateHeaders> = None;
 
     fn common(&self) -> &Common<Settings> {
@@ -509,7 +509,7 @@ impl Twilio {
         shown["status"] = status.into();
         shown["num_segments"] = count.into();
         shown["error_code"] = Value::Null;
-        Answer::json(201, shown).effective()
+        Answer::json(201, shown).mutated()
     }
 
     /// A message as it stands now: it has arrived by then, or has not and will not.
@@ -589,7 +589,7 @@ impl Twilio {
             message.note("redact", hit.now);
         });
         match (changed, self.messages.find(&id)) {
-            (Some(()), Some(message)) => Answer::json(200, self.seen(message)).effective(),
+            (Some(()), Some(message)) => Answer::json(200, self.seen(message)).mutated(),
             _ => self.refuse(&Refusal::NoPath, hit.call, hit.now),
         }
     }
@@ -600,7 +600,7 @@ impl Twilio {
             Err(refused) => return refused,
         };
         self.messages.remove(&id);
-        Answer::empty(204).effective()
+        Answer::empty(204).mutated()
     }
 
     /// Somebody writes to a number of ours: none of Twilio's requests, but what a phone does.
@@ -633,7 +633,7 @@ impl Twilio {
         let made = self
             .messages
             .add_as(message, hit.now, |n| format!("SM{n:032x}"));
-        Answer::json(201, json!({ "sid": made.id })).effective()
+        Answer::json(201, json!({ "sid": made.id })).mutated()
     }
 }
 

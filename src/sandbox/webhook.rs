@@ -22,7 +22,7 @@ use sha2::Sha256;
 use super::answer::Answer;
 use super::call::Call;
 use super::kit::shelf::moment;
-use super::kit::{self, Common, Hit, Place, Refusal, Route, Shelf, Tabled, route};
+use super::kit::{self, Common, CredentialSource, Hit, Refusal, Route, Shelf, Tabled, route};
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
 /// Ids remembered.
@@ -93,7 +93,7 @@ impl Receiver {
         }
         self.seen.insert(id.to_owned());
         self.store(id, body, now);
-        self.named(call).effective()
+        self.named(call).mutated()
     }
 
     fn is_genuine(&self, call: &Call, id: &str, timestamp: &str, signatures: &str) -> bool {
@@ -182,7 +182,7 @@ impl Tabled for Receiver {
     type Settings = Settings;
 
     const ROUTES: &'static [Route<Self>] = &[route("POST", "/**", "deliver", Self::take).open()];
-    const CREDENTIALS: &'static [Place] = &[];
+    const CREDENTIALS: &'static [CredentialSource] = &[];
     const UNKNOWN: &'static str = "deliver";
 
     fn common(&self) -> &Common<Settings> {

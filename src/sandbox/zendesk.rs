@@ -29,8 +29,8 @@ use super::kit::paging::By;
 use super::kit::rate::Reset;
 use super::kit::shelf::{indexed_until, moment};
 use super::kit::{
-    self, Budget, Common, Credential, Entry, Hit, Item, Meter, Place, RateHeaders, Refusal, Route,
-    Shelf, Tabled, checks, route, view,
+    self, Budget, Common, Credential, CredentialSource, Entry, Hit, Item, Meter, RateHeaders,
+    Refusal, Route, Shelf, Tabled, checks, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
@@ -285,7 +285,8 @@ impl Tabled for Zendesk {
         route("PUT", "/api/v2/tickets/*/tags", "add_tags", Self::add_tags),
         route("DELETE", "/api/v2/tickets/*/tags", "remove_tags", Self::remove_tags),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::Basic, Place::Bearer];
+    const CREDENTIALS: &'static [CredentialSource] =
+        &[CredentialSource::Basic, CredentialSource::Bearer];
     const RATE: Option<RateHeaders> = Some(RateHeaders {
         limit: "X-Rate-Limit",
         remaining: "X-Rate-Limit-Remaining",
@@ -543,7 +544,7 @@ impl Zendesk {
                 let mut body = granted.json();
                 body["token_type"] = "bearer".into();
                 body["scope"] = common.settings.scope.as_str().into();
-                Answer::json(200, body).effective()
+                Answer::json(200, body).mutated()
             }
             Err(denied) => denied.answer(),
         }
@@ -784,7 +785,7 @@ impl Zendesk {
         let token = format!("upload{id}");
         self.uploads.insert(token.clone(), file);
         let upload = json!({ "token": token, "expires_at": seconds(hit.now), "attachment": shown, "attachments": [shown] });
-        Answer::json(201, json!({ "upload": upload })).effective()
+        Answer::json(201, json!({ "upload": upload })).mutated()
     }
 
     /// What is wrong with the members of a ticket.
@@ -1028,7 +1029,7 @@ impl Zendesk {
         let base = &hit.call.base;
         let url = format!("{base}/api/v2/tickets/{}.json", ticket.id);
         let body = json!({ "ticket": shown(ticket, base), "audit": shown_audit });
-        Answer::json(201, body).header("Location", &url).effective()
+        Answer::json(201, body).header("Location", &url).mutated()
     }
 
     fn update(&mut self, hit: &Hit<'_>) -> Answer {
@@ -1062,7 +1063,7 @@ impl Zendesk {
         });
         match changed {
             Some(ticket) => {
-                Answer::json(200, json!({ "ticket": ticket, "audit": shown_audit })).effective()
+                Answer::json(200, json!({ "ticket": ticket, "audit": shown_audit })).mutated()
             }
             None => gone(),
         }
@@ -1098,14 +1099,14 @@ impl Zendesk {
         })
         .map_or_else(
             |refused| refused,
-            |tags| Answer::json(200, json!({ "tags": tags })).effective(),
+            |tags| Answer::json(200, json!({ "tags": tags })).mutated(),
         )
     }
 
     fn remove_tags(&mut self, hit: &Hit<'_>) -> Answer {
         let fewer = tags_of(hit.call.at("/tags"));
         self.change_tags(hit, |tags| tags.retain(|tag| !fewer.contains(tag)))
-            .map_or_else(|refused| refused, |_| Answer::empty(204).effective())
+            .map_or_else(|refused| refused, |_| Answer::empty(204).mutated())
     }
 
     fn change_tags(
@@ -1136,7 +1137,7 @@ impl Zendesk {
             ticket.is_deleted = true;
             ticket.note(hit.operation, hit.now);
         });
-        Answer::empty(204).effective()
+        Answer::empty(204).mutated()
     }
 }
 

@@ -53,7 +53,7 @@ impl CircuitTally {
 
     /// Whether there is something to write, even of an integration that has nothing on record.
     #[must_use]
-    pub const fn is_trouble(&self) -> bool {
+    pub const fn is_degraded(&self) -> bool {
         self.failures > 0 || self.errors > 0 || self.paused
     }
 
@@ -238,7 +238,7 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn troubled_circuits(&self) -> Result<Vec<(IntegrationId, bool)>, StoreError> {
+    pub async fn degraded_circuits(&self) -> Result<Vec<(IntegrationId, bool)>, StoreError> {
         let client = self.hot().await?;
         let sql = "SELECT integration_id, open_until IS NOT NULL FROM integration_circuits \
                    WHERE failures > 0 OR errors > 0 OR open_until IS NOT NULL OR paused_until IS NOT NULL";

@@ -1,4 +1,4 @@
-//! Connecting to PostgreSQL: one way for every door. TLS by the URL's `sslmode`; what a session needs is set once it
+//! Connecting to PostgreSQL: one way for every caller. TLS by the URL's `sslmode`; what a session needs is set once it
 //! stands, as a pooler refuses the start-up parameter `options`.
 
 use std::collections::BTreeSet;

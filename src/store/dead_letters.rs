@@ -67,7 +67,7 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's: do not acknowledge.
-    pub async fn bury_letters(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
+    pub async fn insert_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
         const SQL: &str = "INSERT INTO dead_letters (reason, message, command_id, organization_id, origin, \
              routing_key, headers, content_type, payload, fingerprint) \
              SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], \

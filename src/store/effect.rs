@@ -43,10 +43,10 @@ pub(super) async fn make(
             integrations::create(client, new).await?;
             return Ok(Made::Done(Vec::new()));
         }
-        LedgerChange::StateChange(transit) => lifecycle::make(client, transit, owner).await?,
+        LedgerChange::StateChange(change) => lifecycle::make(client, change, owner).await?,
         LedgerChange::UpdateIntegration(write) => {
             integrations::update(client, write).await?;
-            lifecycle::make(client, &write.transit, owner).await?
+            lifecycle::make(client, &write.change, owner).await?
         }
         LedgerChange::DeleteIntegration(id) => {
             integrations::delete(client, *id).await?;

@@ -103,11 +103,11 @@ impl<'a> EnqueueBody<'a> {
 pub struct Capacities {
     /// Lanes that are not empty.
     pub lanes: Vec<Uuid>,
-    /// Their room, in the same order.
+    /// Their capacity, in the same order.
     pub capacities: Vec<i32>,
-    /// The room of every other lane.
+    /// The capacity of every other lane.
     pub default: i32,
-    /// The room in all.
+    /// The capacity in all.
     pub total: i64,
     /// Organizations that have their share of this process's memory: nothing more of theirs is started.
     pub full_organizations: Vec<Uuid>,

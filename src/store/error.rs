@@ -5,7 +5,7 @@ use std::time::Duration;
 use deadpool_postgres::HookError;
 use tokio_postgres::error::SqlState;
 
-use crate::reach::Trouble;
+use crate::reach::Outage;
 
 /// A failed statement or transaction.
 #[derive(Debug, thiserror::Error)]
@@ -94,10 +94,10 @@ impl StoreError {
 
     /// Why there is no connection, where that is known.
     #[must_use]
-    pub fn trouble(&self) -> Option<Trouble> {
+    pub fn outage(&self) -> Option<Outage> {
         match self {
-            Self::Unavailable(error) => Trouble::of(error.as_ref()),
-            Self::Timeout(_) => Some(Trouble::Silent),
+            Self::Unavailable(error) => Outage::of(error.as_ref()),
+            Self::Timeout(_) => Some(Outage::Silent),
             Self::NoPlace(_)
             | Self::Sessionless
             | Self::ReadOnly
@@ -165,11 +165,11 @@ impl From<tokio_postgres::Error> for StoreError {
 
 /// Why there is no connection, and what a person can do about it.
 fn why(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    Trouble::of(error).map_or_else(String::new, |trouble| {
+    Outage::of(error).map_or_else(String::new, |outage| {
         format!(
             " ({}: {}; database.url, DATABASE_URL)",
-            trouble.says(),
-            trouble.remedy()
+            outage.says(),
+            outage.remedy()
         )
     })
 }

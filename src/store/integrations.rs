@@ -295,7 +295,7 @@ pub struct IntegrationWrite {
     /// The rest.
     pub plain: PlainChanges,
     /// What it means for its state.
-    pub transit: StateChange,
+    pub change: StateChange,
 }
 
 /// Soft-deletes an integration, inside the caller's transaction; its commands find that out at once.
@@ -319,7 +319,7 @@ pub(super) async fn update(
     write: &IntegrationWrite,
 ) -> Result<(), tokio_postgres::Error> {
     let mut sets = vec!["updated_at = now()".to_owned()];
-    let mut params: Vec<Box<dyn ToSql + Sync + Send>> = vec![Box::new(write.transit.id.uuid())];
+    let mut params: Vec<Box<dyn ToSql + Sync + Send>> = vec![Box::new(write.change.id.uuid())];
     let mut set = |column: &str, value: Box<dyn ToSql + Sync + Send>| {
         params.push(value);
         sets.push(format!("{column} = ${}", params.len()));
@@ -380,7 +380,7 @@ pub(super) async fn update(
     if write.credentials_sealed.is_some() {
         // Tokens of the old credentials are good for nothing.
         let sql = "DELETE FROM integration_tokens WHERE integration_id = $1";
-        client.execute(sql, &[&write.transit.id.uuid()]).await?;
+        client.execute(sql, &[&write.change.id.uuid()]).await?;
     }
     let sql = format!(
         "UPDATE integrations SET {} WHERE id = $1 AND NOT is_deleted",

@@ -43,7 +43,7 @@ impl StateChange {
     }
 }
 
-/// What a transit came to.
+/// What a change of state came to.
 #[derive(Debug, Clone)]
 pub enum StateChanged {
     /// There is no such integration any more.
@@ -56,19 +56,19 @@ pub enum StateChanged {
 
 impl Store {
     /// Makes what happened of an integration's row, in a transaction of its own. Locks the row. Events of an owner are
-    /// returned for it to publish; without one they are the sweep's.
+    /// returned for it to publish; without one they are the outbox poller's.
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn transit(
+    pub async fn change_state(
         &self,
-        transit: &StateChange,
+        asked: &StateChange,
         owner: Option<Uuid>,
     ) -> Result<StateChanged, StoreError> {
         let client = self.hot().await?;
         let work = async {
             client.batch_execute("BEGIN").await?;
-            let done = make(&client, transit, owner).await;
+            let done = make(&client, asked, owner).await;
             client
                 .batch_execute(if done.is_ok() { "COMMIT" } else { "ROLLBACK" })
                 .await?;
@@ -90,9 +90,9 @@ impl Store {
         let due = keep_if_sound(client, result)?;
         let mut events = Vec::new();
         for row in due {
-            let mut transit = StateChange::of(IntegrationId::new(row.get(0)), LifeEvent::Expire);
-            transit.reason = Some("expires_at has passed".into());
-            if let StateChanged::Done(rows) = self.transit(&transit, Some(owner)).await? {
+            let mut asked = StateChange::of(IntegrationId::new(row.get(0)), LifeEvent::Expire);
+            asked.reason = Some("expires_at has passed".into());
+            if let StateChanged::Done(rows) = self.change_state(&asked, Some(owner)).await? {
                 events.extend(rows);
             }
         }
@@ -118,7 +118,7 @@ const WAKE: &str = "UPDATE commands SET due_at = now(), retry_at = now() \
 /// Inside a transaction of the caller's: locks the row, applies the rules, writes the row and the events.
 pub(super) async fn make(
     client: &Object,
-    transit: &StateChange,
+    asked: &StateChange,
     owner: Option<Uuid>,
 ) -> Result<StateChanged, tokio_postgres::Error> {
     const READ: &str = "SELECT enabled, status::text, health_check_status, parked_at IS NOT NULL, \
@@ -134,7 +134,7 @@ pub(super) async fn make(
          connection_test_count = connection_test_count + CASE WHEN $10 THEN 1 ELSE 0 END, \
          updated_at = now() WHERE id = $1";
     let statement = client.prepare_cached(READ).await?;
-    let Some(row) = client.query_opt(&statement, &[&transit.id.uuid()]).await? else {
+    let Some(row) = client.query_opt(&statement, &[&asked.id.uuid()]).await? else {
         return Ok(StateChanged::Gone);
     };
     let old = LifeState {
@@ -146,12 +146,12 @@ pub(super) async fn make(
             .unwrap_or(HealthStatus::Unknown),
         parked: row.get(3),
     };
-    if transit.expected.is_some_and(|expected| expected != old) {
+    if asked.expected.is_some_and(|expected| expected != old) {
         return Ok(StateChanged::Moved);
     }
     let expired: bool = row.get(4);
     let subject = Subject {
-        id: transit.id,
+        id: asked.id,
         organization_id: row.get::<_, Option<Uuid>>(5).map(OrganizationId::new),
         category: IntegrationCategory::parse(row.get(6)),
         platform: Platform::parse(&row.get::<_, String>(7).trim().to_lowercase()),
@@ -159,7 +159,7 @@ pub(super) async fn make(
     let mut state = old;
     let mut notices = Vec::new();
     let mut is_check = false;
-    for event in &transit.events {
+    for event in &asked.events {
         let change = Transition {
             old: state,
             new: state.after(*event, expired),
@@ -176,16 +176,16 @@ pub(super) async fn make(
         notices.extend(transition_notices(
             &subject,
             &change,
-            transit.reason.as_deref(),
-            transit.error.as_deref(),
-            transit.command,
+            asked.reason.as_deref(),
+            asked.error.as_deref(),
+            asked.command,
         ));
         state = change.new;
     }
     if state == old && !is_check {
         return Ok(StateChanged::Done(Vec::new()));
     }
-    let is_test = transit.events.iter().any(|event| {
+    let is_test = asked.events.iter().any(|event| {
         matches!(
             event,
             LifeEvent::TestActivates | LifeEvent::TestPassed | LifeEvent::TestFailed
@@ -200,7 +200,7 @@ pub(super) async fn make(
         (false, false) => None,
     };
     let disabled = (old.enabled && !state.enabled)
-        .then_some(transit.reason.as_ref())
+        .then_some(asked.reason.as_ref())
         .flatten()
         .map(|reason| format!("Disabled: {reason}"));
     let statement = client.prepare_cached(WRITE).await?;
@@ -208,7 +208,7 @@ pub(super) async fn make(
         .execute(
             &statement,
             &[
-                &transit.id.uuid(),
+                &asked.id.uuid(),
                 &state.enabled,
                 &state.status.as_str(),
                 &state.health.as_str(),
@@ -216,7 +216,7 @@ pub(super) async fn make(
                 &method,
                 &disabled,
                 &is_check,
-                &transit.error,
+                &asked.error,
                 &is_test,
             ],
         )
@@ -225,14 +225,14 @@ pub(super) async fn make(
         client
             .execute(
                 WAKE,
-                &[&transit.id.uuid(), &WaitReason::CredentialRefused.as_str()],
+                &[&asked.id.uuid(), &WaitReason::CredentialRefused.as_str()],
             )
             .await?;
     }
     if activated {
         let sql =
             "UPDATE integration_circuits SET errors = 0 WHERE integration_id = $1 AND errors > 0";
-        client.execute(sql, &[&transit.id.uuid()]).await?;
+        client.execute(sql, &[&asked.id.uuid()]).await?;
     }
     let rows: Vec<OutboxRow> = notices.into_iter().map(OutboxRow::from).collect();
     insert_events(client, &rows, owner).await?;

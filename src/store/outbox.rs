@@ -51,7 +51,7 @@ pub(super) const DETACH: &str = "WITH hit AS (SELECT b.id, u.command_id FROM out
      INSERT INTO outbox (command_id, number, routing_key, body) SELECT c.id, 1, c.final_key, c.final_event FROM hit \
      JOIN commands c ON c.id = hit.command_id WHERE c.final_event IS NOT NULL ON CONFLICT DO NOTHING";
 
-/// In a transaction: what a process (`$1`) has not sent is the sweep's from now on.
+/// In a transaction: what a process (`$1`) has not sent is the outbox poller's from now on.
 pub(super) const DISOWN: [&str; 3] = [
     "UPDATE outbox SET owner = NULL WHERE owner = $1",
     "UPDATE outbox_batches SET owner = NULL WHERE owner = $1",
@@ -59,7 +59,7 @@ pub(super) const DISOWN: [&str; 3] = [
     "DELETE FROM integration_token_leases WHERE holder = $1",
 ];
 
-/// How long a row of a living process is left to it before the sweep looks at it.
+/// How long a row of a living process is left to it before the outbox poller looks at it.
 const SWEEP_AFTER: &str = "5 seconds";
 
 impl OutboxRow {
@@ -139,7 +139,7 @@ impl Store {
     /// that the event goes out once more under the same id.
     ///
     /// # Errors
-    /// As the connection's; the rows are then published again by the sweep.
+    /// As the connection's; the rows are then published again by the outbox poller.
     pub async fn remove_events(&self, keys: &[OutboxKey]) -> Result<(), StoreError> {
         const SQL: &str = "DELETE FROM outbox o USING unnest($1::uuid[], $2::int[], $3::text[], $4::text[]) \
              AS u(command_id, number, target, correlation_id) WHERE o.command_id = u.command_id \
@@ -179,7 +179,7 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Leaves the rest of a batch to the sweep: what the broker did not confirm.
+    /// Leaves the rest of a batch to the outbox poller: what the broker did not confirm.
     ///
     /// # Errors
     /// As the connection's; the whole batch is then published again.
@@ -192,12 +192,12 @@ impl Store {
         keep_if_sound(client, result).map(|_| ())
     }
 
-    /// Unsent batches that no living process is publishing from memory; pushes them back as [`Store::sweep_events`] does.
+    /// Unsent batches that no living process is publishing from memory; pushes them back as [`Store::poll_events`] does.
     /// What is gone from `commands` is gone from them.
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn sweep_batches(&self, limit: i64) -> Result<Vec<OutboxBatch>, StoreError> {
+    pub async fn poll_batches(&self, limit: i64) -> Result<Vec<OutboxBatch>, StoreError> {
         const EVENTS: &str = "SELECT id, final_key, final_event FROM commands WHERE id = ANY($1) \
              AND final_event IS NOT NULL ORDER BY arrival";
         let sql = format!(
@@ -235,7 +235,7 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Leaves a process's unsent events to the sweep, now.
+    /// Leaves a process's unsent events to the outbox poller, now.
     ///
     /// # Errors
     /// As the connection's.
@@ -252,11 +252,11 @@ impl Store {
     }
 
     /// Unsent events that no living process is publishing from memory, each command's oldest first; pushes them back
-    /// by a growing delay so that the next sweep takes others. `mine` is never swept while it is fresh.
+    /// by a growing delay so that the next poll takes others. `mine` is never polled while it is fresh.
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn sweep_events(&self, limit: i64) -> Result<Vec<OutboxRow>, StoreError> {
+    pub async fn poll_events(&self, limit: i64) -> Result<Vec<OutboxRow>, StoreError> {
         let sql = format!(
             "UPDATE outbox o SET tries = o.tries + 1, owner = NULL, \
              due_at = now() + LEAST(interval '60 seconds', interval '5 seconds' * (o.tries + 1)) \

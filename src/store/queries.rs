@@ -458,7 +458,7 @@ fn read(row: &tokio_postgres::Row) -> CommandRow {
 }
 
 impl Store {
-    /// Cancels a command that has not started and of which nothing can have been sent; its event goes to the sweep.
+    /// Cancels a command that has not started and of which nothing can have been sent; its event goes to the outbox poller.
     /// False: there is none such. Locks the row.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn sweep_commands(
+    pub async fn purge_commands(
         &self,
         from_page: i64,
         pages: i64,
@@ -76,7 +76,7 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn sweep_dead_letters(&self, age: Duration, limit: i64) -> Result<u64, StoreError> {
+    pub async fn purge_dead_letters(&self, age: Duration, limit: i64) -> Result<u64, StoreError> {
         let client = self.get().await?;
         let result = limited(client.execute(DEAD_LETTERS, &[&age.as_secs_f64(), &limit])).await;
         keep_if_sound(client, result)

@@ -128,7 +128,7 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Takes over what workers whose lease ran out left running. Skips those that another sweep has in hand.
+    /// Takes over what workers whose lease ran out left running. Skips those that another worker is taking over.
     /// Returns how many commands that were.
     ///
     /// # Errors
@@ -163,7 +163,7 @@ impl Store {
     ///
     /// # Errors
     /// As the connection's.
-    pub async fn bury_worker(&self, worker: &str) -> Result<u64, StoreError> {
+    pub async fn retire_worker(&self, worker: &str) -> Result<u64, StoreError> {
         let mut client = self.hot().await?;
         let result = async {
             let transaction = limited(client.transaction()).await?;

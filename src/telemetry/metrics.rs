@@ -43,7 +43,7 @@ pub fn upkeep() {
 fn describe() {
     describe_counter!(
         COMMANDS,
-        "Commands that came in, by type and what became of them at the door"
+        "Commands that came in, by type and what became of them at admission"
     );
     describe_counter!(
         ATTEMPTS,
@@ -114,7 +114,7 @@ const DATABASE_UP: &str = "ticketwire_database_up";
 const LINK_UP: &str = "ticketwire_broker_connection_up";
 const LINK_GENERATION: &str = "ticketwire_broker_connection_generation";
 
-/// Commands at the door: `enqueued`, `repeat`, `rejected`, `read`.
+/// Commands at admission: `enqueued`, `repeat`, `rejected`, `read`.
 pub fn received(outcome: &'static str, count: usize) {
     counter!(COMMANDS, "outcome" => outcome).increment(u64::try_from(count).unwrap_or(u64::MAX));
 }

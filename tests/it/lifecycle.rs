@@ -10,7 +10,7 @@ use crate::support::{SITE, World, wait_for};
 
 impl World {
     /// The commands that changes of status told so far came of, in order. The change made on the command line when the
-    /// world was set up is not among them: it is told whenever the worker's sweep comes to it.
+    /// world was set up is not among them: it is published whenever the worker's outbox poller comes to it.
     fn causes_of_status(&self) -> Vec<Value> {
         let all = self.events.all().into_iter();
         all.filter(|(_, event)| event["type"] == "integration.status.changed")

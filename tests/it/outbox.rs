@@ -34,7 +34,7 @@ async fn what_a_retry_takes_out_of_a_batch_stays_out_when_the_rest_is_put_back()
     assert_eq!(
         left[0].get::<_, Option<Uuid>>(1),
         None,
-        "it is the sweep's now"
+        "it is the outbox poller's now"
     );
 }
 

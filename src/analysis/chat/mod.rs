@@ -79,7 +79,7 @@ impl Analyser for Chat {
     }
 }
 
-/// Trouble on the way. The adapter's own text names the host, which the tenant need not know.
+/// A failure on the way. The adapter's own text names the host, which the tenant need not know.
 fn explain(error: &AdapterError) -> AnalysisError {
     let public = match error.class {
         ErrorClass::Timeout => "the chat endpoint did not answer in time",

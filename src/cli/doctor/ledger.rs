@@ -7,7 +7,7 @@ use super::super::keys::Survey;
 use super::Finding;
 use super::recent::{of_lately, of_unsent, of_waiting};
 use super::workers::Work;
-use crate::reach::Trouble;
+use crate::reach::Outage;
 use crate::secrets::{KeyRing, OpenedBy};
 use crate::store::diagnosis::{self, Server, Standing};
 use crate::store::migrate::IndexState;
@@ -42,17 +42,17 @@ async fn look(context: &Context, work: &mut Option<Work>) -> Vec<Finding> {
                 | StoreError::Timeout(_)
                 | StoreError::NoPlace(_)
                 | StoreError::Contention(_)
-                | StoreError::Refused(_) => error.trouble().map_or(
+                | StoreError::Refused(_) => error.outage().map_or(
                     "start PostgreSQL, or mend database.url (DATABASE_URL)",
-                    Trouble::remedy,
+                    Outage::remedy,
                 ),
             };
-            let text = error.trouble().map_or_else(
+            let text = error.outage().map_or_else(
                 || chain(&error),
-                |trouble| {
+                |outage| {
                     format!(
                         "PostgreSQL (database.url) cannot be reached: {}: {}",
-                        trouble.says(),
+                        outage.says(),
                         error.cause()
                     )
                 },

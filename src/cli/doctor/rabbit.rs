@@ -111,13 +111,13 @@ async fn is_alarmed(context: &Context) -> Result<bool, BrokerError> {
 }
 
 fn unreached(error: &BrokerError) -> Finding {
-    if let Some(trouble) = error.trouble() {
+    if let Some(outage) = error.outage() {
         let text = format!(
             "RabbitMQ (amqp.url) cannot be reached: {}: {}",
-            trouble.says(),
+            outage.says(),
             error.cause()
         );
-        return Finding::fault("rabbitmq", text, trouble.remedy());
+        return Finding::fault("rabbitmq", text, outage.remedy());
     }
     let remedy = if error.refusal().is_some() {
         "do what it says, then look again"

@@ -77,7 +77,7 @@ impl Lanes {
         })
     }
 
-    /// The room of each lane and of the whole, for an enqueue or claim. `full` has its share of memory already.
+    /// The capacity of each lane and of the whole, for an enqueue or claim. `full` has its share of memory already.
     pub(in crate::pipeline) fn capacities(&self, total: usize, full: Vec<Uuid>) -> Capacities {
         let capacity = self.in_flight_max + self.queue_max;
         let small = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
@@ -146,7 +146,7 @@ impl Lanes {
         backlogged.extend(ids);
     }
 
-    /// Forgets the backlog of lanes of which a take found less than it had room for.
+    /// Forgets the backlog of lanes of which a take found less than it had capacity for.
     pub(in crate::pipeline) fn check_backlog(&self, capacities: &Capacities, claimed: &[Uuid]) {
         let mut backlogged = self
             .backlogged
@@ -167,12 +167,12 @@ impl Lanes {
             *found.entry(id).or_default() += 1;
         }
         backlogged.retain(|id| {
-            let room = offered.get(id).copied().unwrap_or(capacities.default);
-            found.get(id).copied().unwrap_or(0) >= room
+            let capacity = offered.get(id).copied().unwrap_or(capacities.default);
+            found.get(id).copied().unwrap_or(0) >= capacity
         });
     }
 
-    /// What each lane has room for at the door.
+    /// What each lane has capacity for at admission.
     pub(in crate::pipeline) fn admission(&self) -> Admission {
         let capacities = self.capacities(0, Vec::new());
         let backlogged = self
@@ -249,7 +249,7 @@ impl Drop for ReadSlot {
     }
 }
 
-/// Room at the door, lane by lane, for one look at those who wait there.
+/// Capacity at admission, lane by lane, for one look at those who wait there.
 pub(in crate::pipeline) struct Admission {
     capacities: HashMap<Uuid, i32>,
     default: i32,
@@ -263,9 +263,9 @@ impl Admission {
         if self.backlogged.contains(&lane) {
             return true;
         }
-        let room = self.capacities.entry(lane).or_insert(self.default);
-        *room -= 1;
-        *room >= 0
+        let capacity = self.capacities.entry(lane).or_insert(self.default);
+        *capacity -= 1;
+        *capacity >= 0
     }
 }
 

@@ -18,12 +18,12 @@ use crate::pipeline::intake::until_durable;
 use crate::store::{DeadLetter, OutboxKey, OutboxRow, StoreError};
 
 /// Keeps rejected messages and tells about them, in this order: an event without its row would explain nothing.
-pub(in crate::pipeline) async fn bury(
+pub(in crate::pipeline) async fn dead_letter(
     core: &Core,
     letters: &[(&Rejection, DeadLetter)],
 ) -> Result<(), StoreError> {
     let rows: Vec<DeadLetter> = letters.iter().map(|(_, letter)| letter.clone()).collect();
-    core.store.bury_letters(&rows).await?;
+    core.store.insert_dead_letters(&rows).await?;
     let now = clock::now();
     let mut events = Vec::new();
     for (rejection, _) in letters {
@@ -57,7 +57,7 @@ pub(in crate::pipeline) async fn bury(
     Ok(())
 }
 
-pub(in crate::pipeline) fn letter(
+pub(in crate::pipeline) fn of_delivery(
     rejection: &Rejection,
     delivery: &Delivery,
     amqp: &Amqp,
@@ -99,15 +99,15 @@ pub async fn run_dead_letters(
     while deliveries.recv_many(&mut batch, 100).await > 0 {
         let letters: Vec<DeadLetter> = batch
             .iter()
-            .map(|delivery| broker_letter(delivery, &core.config.amqp))
+            .map(|delivery| broker_dead_letter(delivery, &core.config.amqp))
             .collect();
-        until_durable(&core, || core.store.bury_letters(&letters)).await;
+        until_durable(&core, || core.store.insert_dead_letters(&letters)).await;
         consumer.ack(&batch);
         batch.clear();
     }
 }
 
-fn broker_letter(delivery: &Delivery, amqp: &Amqp) -> DeadLetter {
+fn broker_dead_letter(delivery: &Delivery, amqp: &Amqp) -> DeadLetter {
     let prefix = &amqp.prefix;
     // A producer may have written that header itself.
     let name = |text: String| kept::name(&text, prefix);

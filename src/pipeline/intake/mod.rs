@@ -19,7 +19,7 @@ use crate::contract::{Envelope, Rejection, attribute_of};
 use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId, OrganizationId, TicketId};
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::prepare;
-use crate::pipeline::intake::dead_letters::{bury, letter};
+use crate::pipeline::intake::dead_letters::{dead_letter, of_delivery};
 use crate::pipeline::intake::parse::{Arrival, Kind, raw_of};
 use crate::pipeline::intake::read_limits::Reads;
 use crate::pipeline::job::Job;
@@ -153,10 +153,13 @@ async fn admit(
             .filter_map(|(rejection, index)| Some((rejection, deliveries.get(*index)?)));
         let letters: Vec<_> = letters
             .map(|(rejection, delivery)| {
-                (rejection, letter(rejection, delivery, &core.config.amqp))
+                (
+                    rejection,
+                    of_delivery(rejection, delivery, &core.config.amqp),
+                )
             })
             .collect();
-        until_durable(core, || bury(core, &letters)).await;
+        until_durable(core, || dead_letter(core, &letters)).await;
     }
     failpoint("after_enqueue").await;
     consumer.ack(&deliveries);
@@ -481,7 +484,7 @@ async fn answer_callers(
     Ok(())
 }
 
-/// Repeats a step that must not be skipped until the database takes it. Only trouble with the connection or a lost
+/// Repeats a step that must not be skipped until the database takes it. Only a failure of the connection or a lost
 /// race is waited out; a refusal is logged and left, as trying again would not end.
 pub(in crate::pipeline) async fn until_durable<F: Future<Output = Result<(), StoreError>>>(
     core: &Core,

@@ -1,4 +1,4 @@
-//! Reads and dry runs: answered at the door, in full to whoever asked, and without a trace in the ledger. They do not
+//! Reads and dry runs: answered at admission, in full to whoever asked, and without a trace in the ledger. They do not
 //! own their id, so the same one may be used again.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use crate::contract::{
 };
 use crate::domain::routing::Traits;
 use crate::domain::{ErrorCode, Failure, Integration, OrganizationId, TicketId};
-use crate::integrations::{self, Door, open_credentials};
+use crate::integrations::{self, Requester, open_credentials};
 use crate::pipeline::clock;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::dispatch;
@@ -380,13 +380,13 @@ async fn rehearse_change(core: &Core, envelope: &Envelope) -> Result<Answer, Sto
             own.map_or_else(
                 || Err(gates::not_found(Some(id))),
                 |own| {
-                    let door = Door::Command(envelope.id);
+                    let requester = Requester::Command(envelope.id);
                     integrations::update(
                         &core.ring,
                         &egress,
                         &own.integration,
                         change,
-                        door,
+                        requester,
                         clock::now(),
                     )
                 },

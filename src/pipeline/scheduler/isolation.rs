@@ -52,7 +52,7 @@ impl Isolation {
                     }
                     let buried = core
                         .store
-                        .bury_worker(&Self::worker_of(&core.me.worker))
+                        .retire_worker(&Self::worker_of(&core.me.worker))
                         .await?;
                     if buried > 0 {
                         tracing::warn!(
@@ -113,8 +113,11 @@ pub async fn run_candidates(core: &Arc<Core>) -> Result<(), StoreError> {
     loop {
         let (claimed, alone) = {
             let _claiming = core.claiming.lock().await;
-            let room = TOGETHER.saturating_sub(core.held_count());
-            let mut claimed = core.store.claim_candidates(core.me.id, false, room).await?;
+            let capacity = TOGETHER.saturating_sub(core.held_count());
+            let mut claimed = core
+                .store
+                .claim_candidates(core.me.id, false, capacity)
+                .await?;
             let alone = claimed.is_empty() && core.is_idle();
             if alone {
                 claimed = core.store.claim_candidates(core.me.id, true, 1).await?;

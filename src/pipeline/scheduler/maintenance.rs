@@ -104,14 +104,14 @@ async fn check(core: &Arc<Core>, id: IntegrationId) {
         } else {
             LifeEvent::CheckFailed
         };
-        let transit = StateChange {
+        let change = StateChange {
             // Somebody may have changed it while it was checked: what was seen then says nothing of it now.
             expected: Some(handle.row.life()),
             reason: Some("the health check on the schedule".into()),
             error,
             ..StateChange::of(id, event)
         };
-        change_state_now(core, &transit).await;
+        change_state_now(core, &change).await;
     }
     if let Err(error) = core.store.end_task(Task::Health, id).await {
         tracing::debug!(integration_id = %id, error = chain(&error), "a check's lease runs out by itself");

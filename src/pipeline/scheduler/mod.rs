@@ -58,40 +58,40 @@ pub async fn run_schedule(core: Arc<Core>, mut alone: Option<Isolation>, stop: C
             reachable_since = Instant::now();
             continue;
         }
-        let mut trouble: Option<StoreError> = None;
+        let mut failure: Option<StoreError> = None;
         if in_doubt {
             match adopt(&core).await {
                 Ok(()) => in_doubt = false,
-                Err(error) => trouble = Some(error),
+                Err(error) => failure = Some(error),
             }
         }
-        if trouble.is_none()
+        if failure.is_none()
             && let Err(error) = claim_due(&core).await
         {
             // The claim's commit is in doubt.
             in_doubt = true;
-            trouble = Some(error);
+            failure = Some(error);
         }
-        if trouble.is_none() && last_round.elapsed() >= ROUNDS {
+        if failure.is_none() && last_round.elapsed() >= ROUNDS {
             last_round = Instant::now();
-            trouble = round(&core, reachable_since, alone.as_mut()).await.err();
+            failure = round(&core, reachable_since, alone.as_mut()).await.err();
         }
-        if trouble.is_none() && last_statistics.elapsed() >= STATISTICS {
+        if failure.is_none() && last_statistics.elapsed() >= STATISTICS {
             last_statistics = Instant::now();
-            trouble = core.store.keep_statistics().await.err();
+            failure = core.store.keep_statistics().await.err();
         }
-        if trouble.is_none() && last_fold.elapsed() >= FOLD {
+        if failure.is_none() && last_fold.elapsed() >= FOLD {
             last_fold = Instant::now();
             metrics::upkeep();
-            trouble = core.store.fold_usage().await.err();
+            failure = core.store.fold_usage().await.err();
         }
-        if trouble.is_none() {
-            trouble = retention.step(&core).await.err();
+        if failure.is_none() {
+            failure = retention.step(&core).await.err();
         }
-        if trouble.is_none() {
-            trouble = rounds.step(&core).await.err();
+        if failure.is_none() {
+            failure = rounds.step(&core).await.err();
         }
-        match trouble {
+        match failure {
             Some(StoreError::Contention(error)) => {
                 tracing::debug!(error = %error, "lost a race; next round");
             }
@@ -208,7 +208,7 @@ async fn round(
     }
     let degraded: HashSet<_> = core
         .store
-        .troubled_circuits()
+        .degraded_circuits()
         .await?
         .into_iter()
         .map(|(id, _)| id)

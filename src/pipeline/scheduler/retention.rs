@@ -44,12 +44,12 @@ impl Retention {
         let settings = &core.config.retention;
         if let Some(age) = settings.commands {
             let pages = (self.pages / STEPS).clamp(*PAGES.start(), *PAGES.end());
-            let swept = core.store.sweep_commands(self.page, pages, age).await?;
+            let purged = core.store.purge_commands(self.page, pages, age).await?;
             if let Some(Swept {
                 removed,
                 next_page,
                 pages,
-            }) = swept
+            }) = purged
             {
                 metrics::removed("commands", u64::try_from(removed).unwrap_or(0));
                 self.page = next_page;
@@ -57,7 +57,7 @@ impl Retention {
             }
         }
         if let Some(age) = settings.dead_letters {
-            let removed = core.store.sweep_dead_letters(age, DEAD_LETTERS).await?;
+            let removed = core.store.purge_dead_letters(age, DEAD_LETTERS).await?;
             metrics::removed("dead_letters", removed);
         }
         Ok(())

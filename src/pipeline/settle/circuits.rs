@@ -84,20 +84,20 @@ async fn rate_limit(core: &Arc<Core>, change: &CircuitChange, paused: bool) {
 
 async fn too_many(core: &Arc<Core>, id: IntegrationId, failures: i32, limit: i32) {
     let reason = format!("{failures} failures in a row reached failure_threshold {limit}");
-    let transit = StateChange {
+    let change = StateChange {
         reason: Some(reason),
         ..StateChange::of(id, LifeEvent::TooManyFailures)
     };
-    change_state_now(core, &transit).await;
+    change_state_now(core, &change).await;
 }
 
 /// Makes a change that no command asked for; what fails here is tried again by whatever saw the reason.
-pub(in crate::pipeline) async fn change_state_now(core: &Arc<Core>, transit: &StateChange) {
-    match core.store.transit(transit, Some(core.me.id)).await {
+pub(in crate::pipeline) async fn change_state_now(core: &Arc<Core>, change: &StateChange) {
+    match core.store.change_state(change, Some(core.me.id)).await {
         Ok(StateChanged::Done(rows)) => core.relay.offer(rows),
         Ok(StateChanged::Gone | StateChanged::Moved) => {}
         Err(error) => tracing::warn!(
-            integration_id = %transit.id, error = chain(&error), "could not change an integration's state"
+            integration_id = %change.id, error = chain(&error), "could not change an integration's state"
         ),
     }
 }

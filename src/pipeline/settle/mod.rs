@@ -329,7 +329,7 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
                 routing_key: event.routing_key.clone(),
                 body: Arc::clone(&event.body),
             })),
-            // An older event of it is unsent: the sweep keeps the order.
+            // An older event of it is unsent: the outbox poller keeps the order.
             Some(false) => {}
             None => tracing::info!(
                 command_id = %settlement.id,
@@ -368,13 +368,13 @@ fn follow(core: &Arc<Core>, followed: Followed) {
 async fn tally(core: &Arc<Core>, circuits: HashMap<IntegrationId, CircuitTally>) {
     let worth: Vec<(IntegrationId, CircuitTally)> = circuits
         .into_iter()
-        .filter(|(id, tally)| tally.is_trouble() || core.is_degraded(*id))
+        .filter(|(id, tally)| tally.is_degraded() || core.is_degraded(*id))
         .collect();
     if worth.is_empty() {
         return;
     }
     for (id, tally) in &worth {
-        if tally.is_trouble() {
+        if tally.is_degraded() {
             core.note_degraded(*id);
         }
     }

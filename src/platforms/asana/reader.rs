@@ -27,13 +27,13 @@ const OVERLAP: TimeDelta = TimeDelta::minutes(2);
 
 /// A page of a listing: since when, the newest change so far, and where it goes on.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Place {
+struct Cursor {
     since: Option<DateTime<Utc>>,
     newest: Option<DateTime<Utc>>,
     offset: Option<String>,
 }
 
-impl Place {
+impl Cursor {
     fn first(from: &SyncFrom<'_>) -> Self {
         let since = from.since.map(|since| since - OVERLAP);
         Self {
@@ -272,9 +272,9 @@ impl Reader for Asana {
         context: &CallContext<'_>,
         from: &SyncFrom<'_>,
     ) -> Result<ChangePage, AdapterError> {
-        let mut place = match from.page {
-            None => Place::first(from),
-            Some(page) => Place::read(page).ok_or_else(|| {
+        let mut cursor = match from.page {
+            None => Cursor::first(from),
+            Some(page) => Cursor::read(page).ok_or_else(|| {
                 let text = "a page of a sync is asked for that no page before it named";
                 AdapterError::new(ErrorClass::Internal, text)
             })?,
@@ -285,9 +285,9 @@ impl Reader for Asana {
             ("limit", PAGE),
             ("opt_fields", &fields),
         ]);
-        let since = place.since.map(words::written);
+        let since = cursor.since.map(words::written);
         let request = request.query(since.iter().map(|since| ("modified_since", since)));
-        let request = request.query(place.offset.iter().map(|offset| ("offset", offset)));
+        let request = request.query(cursor.offset.iter().map(|offset| ("offset", offset)));
         let what = "listing what changed";
         let page: Listed<Task> = self
             .api
@@ -298,18 +298,18 @@ impl Reader for Asana {
             .iter()
             .filter_map(|task| task.at())
             .map(|at| at.low);
-        place.newest = changed.chain(place.newest).max();
-        place.offset = page.next_page.map(|next| next.offset);
+        cursor.newest = changed.chain(cursor.newest).max();
+        cursor.offset = page.next_page.map(|next| next.offset);
         // Of a single page it would lose what the others show.
-        let is_last = place.offset.is_none();
-        let mark = place.newest.map(|newest| words::written(newest - OVERLAP));
+        let is_last = cursor.offset.is_none();
+        let mark = cursor.newest.map(|newest| words::written(newest - OVERLAP));
         Ok(ChangePage {
             changes: page
                 .data
                 .iter()
                 .map(|task| Change::seen(self.item_of(task)))
                 .collect(),
-            next: (!is_last).then(|| place.text()),
+            next: (!is_last).then(|| cursor.text()),
             mark: mark.filter(|_| is_last),
             order: Order::None,
             unreadable: 0,
@@ -354,14 +354,14 @@ mod tests {
     #[test]
     fn a_page_is_found_again_and_a_listing_begins_at_the_mark() {
         let at = |text: &str| words::moment(text).unwrap();
-        let place = Place {
+        let cursor = Cursor {
             since: Some(at("2026-01-02T03:04:05.000Z")),
             newest: None,
             offset: Some("eyJ|x".into()),
         };
-        assert_eq!(Place::read(&place.text()), Some(place));
-        assert_eq!(Place::read("||"), Some(Place::default()));
-        assert_eq!(Place::read("x||"), None);
+        assert_eq!(Cursor::read(&cursor.text()), Some(cursor));
+        assert_eq!(Cursor::read("||"), Some(Cursor::default()));
+        assert_eq!(Cursor::read("x||"), None);
 
         let from = SyncFrom {
             since: Some(at("2026-01-02T03:00:00.000Z")),
@@ -369,7 +369,7 @@ mod tests {
             page: None,
         };
         assert_eq!(
-            Place::first(&from).since,
+            Cursor::first(&from).since,
             Some(at("2026-01-02T02:58:00.000Z"))
         );
         let mark = "2026-01-01T00:00:00.000Z";
@@ -377,6 +377,6 @@ mod tests {
             mark: Some(mark),
             ..from
         };
-        assert_eq!(Place::first(&marked).since, Some(at(mark)));
+        assert_eq!(Cursor::first(&marked).since, Some(at(mark)));
     }
 }

@@ -37,7 +37,7 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 /// Fetches a file, or takes it out of the command.
 ///
 /// # Errors
-/// Validation of `url`, `size` or `content_base64` where it is not what it should be, or over `bytes_max`; trouble on the
+/// Validation of `url`, `size` or `content_base64` where it is not what it should be, or over `bytes_max`; failure on the
 /// way, by its class.
 pub(crate) async fn fetch(
     context: &CallContext<'_>,

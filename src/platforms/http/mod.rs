@@ -37,11 +37,11 @@ pub(in crate::platforms) use self::response::lost;
 pub use self::response::{Fit, Response};
 use self::starting::STARTING;
 pub use self::stranger::{Pages, Sign, Strangers};
-use super::backoff::{Verdict, in_place};
+use super::backoff::{TryError, in_place};
 use super::egress::Refused;
 use super::file::{Coding, Piece, body_of};
 use super::{AccessToken, AdapterError, CallContext, ErrorClass};
-use crate::reach::Trouble;
+use crate::reach::Outage;
 use crate::telemetry::failpoint;
 
 /// Most bytes of an answer that are read, after decompression, where the request says nothing else.
@@ -53,7 +53,7 @@ impl CallContext<'_> {
     /// Sends a request; any status is an answer. In place is tried again only what surely had no effect.
     ///
     /// # Errors
-    /// An answer that was given to a stranger, see [`Strangers`]. Trouble on the way, classified by what the
+    /// An answer that was given to a stranger, see [`Strangers`]. Failure on the way, classified by what the
     /// request would have done; [`ErrorClass::Egress`] where the target is not allowed.
     pub(in crate::platforms) async fn send_request(
         &self,
@@ -151,12 +151,12 @@ impl CallContext<'_> {
                 }
                 Ok(answer)
             }
-            Ok(Err(error)) => Err(match trouble(request, &error, self.client.by_way()) {
-                Verdict::Final(Again::Error(error)) | Verdict::Again(Again::Error(error), _) => {
+            Ok(Err(error)) => Err(match on_the_way(request, &error, self.client.by_way()) {
+                TryError::Final(Again::Error(error)) | TryError::Again(Again::Error(error), _) => {
                     error
                 }
-                Verdict::Final(Again::Answer(_)) | Verdict::Again(Again::Answer(_), _) => {
-                    AdapterError::new(ErrorClass::Internal, "an answer is no trouble")
+                TryError::Final(Again::Answer(_)) | TryError::Again(Again::Answer(_), _) => {
+                    AdapterError::new(ErrorClass::Internal, "an answer is no failure")
                 }
             }),
             Err(_) => {
@@ -179,13 +179,13 @@ impl CallContext<'_> {
                 self.note_wait(retry_after);
             }
             match response.status {
-                429 if short.is_some() => Err(Verdict::Again(Again::Answer(response), short)),
+                429 if short.is_some() => Err(TryError::Again(Again::Answer(response), short)),
                 // Never sooner than asked: a longer wait ends the attempt.
                 502..=504
                     if request.effect == Effect::Read
                         && (short.is_some() || retry_after.is_none()) =>
                 {
-                    Err(Verdict::Again(Again::Answer(response), short))
+                    Err(TryError::Again(Again::Answer(response), short))
                 }
                 _ => Ok(response),
             }
@@ -202,8 +202,8 @@ impl CallContext<'_> {
         &self,
         request: &Request,
         token: Option<&AccessToken>,
-    ) -> Result<Response, Verdict<Again>> {
-        let fail = |error| Verdict::Final(Again::Error(error));
+    ) -> Result<Response, TryError<Again>> {
+        let fail = |error| TryError::Final(Again::Error(error));
         let client = self.client.of(request).map_err(fail)?;
         let prepared = self.prepare(request, token).map_err(fail)?;
         failpoint(match request.effect {
@@ -225,7 +225,7 @@ impl CallContext<'_> {
         let transfer = self.transfer(client.execute(prepared), request, place);
         match tokio::time::timeout(limit, transfer).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(trouble(request, &error, self.client.by_way())),
+            Ok(Err(error)) => Err(on_the_way(request, &error, self.client.by_way())),
             Err(_) => {
                 let text = format!("{} did not answer within {limit:?}", host(request));
                 let class = lost(request.effect, ErrorClass::Timeout);
@@ -375,33 +375,33 @@ fn basic_pair(sent: &str) -> Option<String> {
     String::from_utf8(STANDARD.decode(sent).ok()?).ok()
 }
 
-/// Why a request is tried again: an answer that says so, or trouble on the way.
+/// Why a request is tried again: an answer that says so, or failure on the way.
 enum Again {
     Answer(Response),
     Error(AdapterError),
 }
 
-/// What trouble on the way means. Only a connection that never came about surely sent nothing.
-fn trouble(request: &Request, error: &reqwest::Error, by_way: &str) -> Verdict<Again> {
+/// What failure on the way means. Only a connection that never came about surely sent nothing.
+fn on_the_way(request: &Request, error: &reqwest::Error, by_way: &str) -> TryError<Again> {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(refused) = cause.downcast_ref::<Refused>() {
-            return Verdict::Final(Again::Error(refused.explain()));
+            return TryError::Final(Again::Error(refused.explain()));
         }
         source = cause.source();
     }
     // The chain names hosts and causes, never headers; the URL is left out, as its query might hold a token.
     let internal = causes(error);
     if error.is_connect() {
-        let found = Trouble::of(error);
+        let found = Outage::of(error);
         let why = found.map_or_else(String::new, |found| format!(": {}", found.says()));
         let text = format!("{} cannot be reached{by_way}{why}", host(request));
-        let class = if found == Some(Trouble::NoDescriptors) {
+        let class = if found == Some(Outage::NoDescriptors) {
             ErrorClass::Internal
         } else {
             ErrorClass::Transient { retry_after: None }
         };
-        return Verdict::Again(
+        return TryError::Again(
             Again::Error(AdapterError::new(class, text).with_internal(internal)),
             None,
         );
@@ -413,8 +413,8 @@ fn trouble(request: &Request, error: &reqwest::Error, by_way: &str) -> Verdict<A
     );
     let error = Again::Error(AdapterError::new(class, text).with_internal(internal));
     match request.effect {
-        Effect::Read => Verdict::Again(error, None),
-        Effect::Idempotent | Effect::Create => Verdict::Final(error),
+        Effect::Read => TryError::Again(error, None),
+        Effect::Idempotent | Effect::Create => TryError::Final(error),
     }
 }
 

@@ -259,7 +259,7 @@ async fn where_this_process_may_open_no_connection_the_fault_is_ours_and_nothing
     let error = client.post(url.clone()).send().await.unwrap_err();
     let request = Request::new(Method::POST, url, Auth::None, Effect::Create);
 
-    let Verdict::Again(Again::Error(error), _) = trouble(&request, &error, "") else {
+    let TryError::Again(Again::Error(error), _) = on_the_way(&request, &error, "") else {
         panic!("what was not sent is tried again");
     };
 

@@ -40,12 +40,12 @@ const OWNER_PAGES_MAX: usize = 10;
 
 /// A page of a search: since when, and how many results of that are read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Cursor {
     pub(super) since: i64,
     pub(super) after: usize,
 }
 
-impl Place {
+impl Cursor {
     fn read(text: &str) -> Option<Self> {
         let (since, after) = text.split_once('+')?;
         Some(Self {
@@ -89,15 +89,15 @@ fn millis(at: DateTime<Utc>) -> i64 {
 impl HubSpot {
     /// The body of a search, and whether it shows all that is read of a ticket: too many custom
     /// fields find no room in it.
-    pub(super) fn query(&self, place: &Place, size: usize) -> (Value, bool) {
+    pub(super) fn query(&self, cursor: &Cursor, size: usize) -> (Value, bool) {
         let filter = json!({
-            "propertyName": CHANGED, "operator": "GTE", "value": place.since.to_string(),
+            "propertyName": CHANGED, "operator": "GTE", "value": cursor.since.to_string(),
         });
         let body = |properties: &[&str]| {
             json!({
                 "filterGroups": [{ "filters": [filter] }],
                 "sorts": [{ "propertyName": CHANGED, "direction": "ASCENDING" }],
-                "properties": properties, "limit": size, "after": place.after.to_string(),
+                "properties": properties, "limit": size, "after": cursor.after.to_string(),
             })
         };
         let whole = body(&self.read_properties());
@@ -110,10 +110,10 @@ impl HubSpot {
     async fn search(
         &self,
         context: &CallContext<'_>,
-        place: &Place,
+        cursor: &Cursor,
         size: usize,
     ) -> Result<Fit<(Found<Record>, bool)>, AdapterError> {
-        let (body, is_whole) = self.query(place, size);
+        let (body, is_whole) = self.query(cursor, size);
         let request = self
             .api
             .request(Method::POST, &self.at(PATHS.search, &[]), Effect::Read)?;
@@ -328,28 +328,28 @@ impl Reader for HubSpot {
             let mark = from.mark.and_then(|mark| mark.parse().ok());
             let since = mark.or(from.since.map(millis)).unwrap_or(0);
             let overlap = i64::try_from(OVERLAP.as_millis()).unwrap_or(i64::MAX);
-            Place {
+            Cursor {
                 since: since.saturating_sub(overlap).max(0),
                 after: 0,
             }
         };
-        let place = match from.page {
+        let cursor = match from.page {
             None => first(),
-            Some(page) => Place::read(page).ok_or_else(|| {
+            Some(page) => Cursor::read(page).ok_or_else(|| {
                 let text = "a page of a sync is asked for that no page before it named";
                 AdapterError::new(ErrorClass::Internal, text)
             })?,
         };
-        let search = |size| self.search(context, &place, size);
+        let search = |size| self.search(context, &cursor, size);
         let ((found, is_whole), size) = api::halving(PAGE, search).await?;
         let changed = found.results.iter().filter_map(|ticket| ticket.at());
         let last = changed
             .map(|at| millis(at.low))
             .max()
-            .unwrap_or(place.since);
+            .unwrap_or(cursor.since);
         let next = match found.paging.and_then(Paging::after) {
             None => None,
-            Some(after) => Some(place.next(&after, size, last)?.text()),
+            Some(after) => Some(cursor.next(&after, size, last)?.text()),
         };
         let pipelines = self.pipelines(context).await?;
         let account = self.account(context).await?;
@@ -413,15 +413,15 @@ mod tests {
 
     #[test]
     fn a_search_goes_on_at_its_last_moment_and_never_beyond_what_it_shows() {
-        let place = |since, after| Place { since, after };
+        let cursor = |since, after| Cursor { since, after };
 
-        let moved = place(5, 0).next("200", 200, 9).unwrap();
-        assert_eq!(moved, place(9, 0));
+        let moved = cursor(5, 0).next("200", 200, 9).unwrap();
+        assert_eq!(moved, cursor(9, 0));
         // All of a page within a millisecond.
-        let same = place(9, 9_600).next("9800", 200, 9).unwrap();
-        assert_eq!(same, place(9, 9_800));
+        let same = cursor(9, 9_600).next("9800", 200, 9).unwrap();
+        assert_eq!(same, cursor(9, 9_800));
         assert!(same.next("10000", 200, 9).is_err());
-        assert_eq!(Place::read(&same.text()), Some(same));
-        assert_eq!(Place::read("x+1"), None);
+        assert_eq!(Cursor::read(&same.text()), Some(same));
+        assert_eq!(Cursor::read("x+1"), None);
     }
 }

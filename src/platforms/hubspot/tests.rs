@@ -400,11 +400,11 @@ fn a_ticket_comes_back_in_our_words() {
 #[test]
 fn a_search_of_more_properties_than_it_takes_asks_for_none_of_them() {
     let mut hubspot = unique();
-    let place = reader::Place {
+    let cursor = reader::Cursor {
         since: 5,
         after: 200,
     };
-    let (body, is_whole) = hubspot.query(&place, 200);
+    let (body, is_whole) = hubspot.query(&cursor, 200);
     assert!(
         is_whole && body["properties"].to_string().contains("\"topics\""),
         "{body}"
@@ -418,7 +418,7 @@ fn a_search_of_more_properties_than_it_takes_asks_for_none_of_them() {
         )
     });
     hubspot.fields = FieldMap::of(&many.collect());
-    let (body, is_whole) = hubspot.query(&place, 200);
+    let (body, is_whole) = hubspot.query(&cursor, 200);
     assert!(!is_whole && body.to_string().len() <= 3_000, "{body}");
 }
 

@@ -131,7 +131,7 @@ impl Reader for Jira {
     ) -> Result<Vec<ExternalItem>, AdapterError> {
         let items = items.iter().filter(|item| is_number(&item.id));
         let (ids, markers): (Vec<&str>, Vec<&str>) = items
-            .map(|item| (item.id.as_str(), item.mark.as_str()))
+            .map(|item| (item.id.as_str(), item.marker.as_str()))
             .unzip();
         if ids.is_empty() {
             return Ok(Vec::new());

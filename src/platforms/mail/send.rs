@@ -12,9 +12,9 @@ use super::auth::LogIn;
 use super::dialogue::Wire;
 use super::session::{Limit, Session};
 use super::{Accepted, Mail, MailAuth, MailClient, MailServer, RefusedRecipient, Security};
-use crate::platforms::backoff::{Verdict, in_place};
+use crate::platforms::backoff::{TryError, in_place};
 use crate::platforms::{AdapterError, CallContext, ErrorClass};
-use crate::reach::Trouble;
+use crate::reach::Outage;
 
 /// Longest a TCP or TLS connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ impl MailClient {
     ///
     /// # Errors
     /// [`ErrorClass::Unknown`] where the answer to the final dot was lost: the mail may be sent.
-    /// Everything else surely sent nothing: trouble on the way, and refusals by their code.
+    /// Everything else surely sent nothing: failure on the way, and refusals by their code.
     /// [`ErrorClass::Egress`] where the server's address is not allowed.
     pub async fn send(
         &self,
@@ -157,11 +157,11 @@ impl MailClient {
         &self,
         server: &MailServer,
         limit: Limit,
-    ) -> Result<TcpStream, Verdict<AdapterError>> {
+    ) -> Result<TcpStream, TryError<AdapterError>> {
         let host = server.host.as_str();
         let silent = |time: Duration| {
             let text = format!("{host} cannot be reached: no answer in {time:?}");
-            Verdict::Final(AdapterError::new(ErrorClass::Timeout, text))
+            TryError::Final(AdapterError::new(ErrorClass::Timeout, text))
         };
         let time = limit.left().min(CONNECT_TIMEOUT);
         let vetted = self.egress.addresses(host, server.port);
@@ -169,8 +169,8 @@ impl MailClient {
             .await
             .map_err(|_| silent(time))?
             .map_err(|error| match error.class {
-                ErrorClass::Transient { .. } => Verdict::Again(error, None),
-                _ => Verdict::Final(error),
+                ErrorClass::Transient { .. } => TryError::Again(error, None),
+                _ => TryError::Final(error),
             })?;
         let mut last = None;
         for (tried, address) in addresses.iter().enumerate() {
@@ -184,14 +184,14 @@ impl MailClient {
                     }
                     return Ok(tcp);
                 }
-                Ok(Err(error)) => last = Some(Verdict::Again(unreachable(host, &error), None)),
+                Ok(Err(error)) => last = Some(TryError::Again(unreachable(host, &error), None)),
                 Err(_) => last = Some(silent(time)),
             }
         }
         Err(last.unwrap_or_else(|| {
             let text = format!("{host} has no address");
             let class = ErrorClass::Transient { retry_after: None };
-            Verdict::Final(AdapterError::new(class, text))
+            TryError::Final(AdapterError::new(class, text))
         }))
     }
 
@@ -234,9 +234,9 @@ fn log_in<'a>(auth: &'a MailAuth, token: Option<&'a SecretString>) -> LogIn<'a> 
 }
 
 fn unreachable(host: &str, error: &std::io::Error) -> AdapterError {
-    let found = Trouble::of(error);
+    let found = Outage::of(error);
     let why = found.map_or_else(String::new, |found| format!(": {}", found.says()));
-    let class = if found == Some(Trouble::NoDescriptors) {
+    let class = if found == Some(Outage::NoDescriptors) {
         ErrorClass::Internal
     } else {
         ErrorClass::Transient { retry_after: None }
@@ -247,17 +247,17 @@ fn unreachable(host: &str, error: &std::io::Error) -> AdapterError {
 
 /// A handshake that failed. A certificate that is not trusted does not get better by trying again.
 fn tls_trouble(host: &str, error: &std::io::Error) -> AdapterError {
-    let found = Trouble::of(error);
-    let said = |found: Trouble| format!("of {host} is not to be trusted: {}", found.says());
+    let found = Outage::of(error);
+    let said = |found: Outage| format!("of {host} is not to be trusted: {}", found.says());
     match found {
         Some(
-            found @ (Trouble::Untrusted
-            | Trouble::WrongName
-            | Trouble::Expired
-            | Trouble::NotYetValid
-            | Trouble::Revoked),
+            found @ (Outage::Untrusted
+            | Outage::WrongName
+            | Outage::Expired
+            | Outage::NotYetValid
+            | Outage::Revoked),
         ) => AdapterError::field("settings.smtp_host", said(found)),
-        Some(Trouble::NotTls) => AdapterError::field(
+        Some(Outage::NotTls) => AdapterError::field(
             "settings.security",
             format!("does not fit settings.smtp_port: {host} does not speak TLS there from the first byte"),
         ),

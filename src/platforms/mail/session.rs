@@ -9,7 +9,7 @@ use super::reply::Reply;
 use super::{Accepted, Mail, MailAddress, RefusedRecipient};
 use crate::platforms::http::redact::clean_text;
 use crate::platforms::{AdapterError, ErrorClass, SendPermit};
-use crate::reach::Trouble;
+use crate::reach::Outage;
 use crate::telemetry::failpoint;
 
 /// How long a good-bye is waited for: the mail is sent already.
@@ -286,7 +286,7 @@ impl Session {
             Ok(Err(Lost::Closed)) => Err(transient(format!("{host} closed the connection"))),
             Ok(Err(Lost::Io(error))) => {
                 let why =
-                    Trouble::of(&error).map_or_else(String::new, |t| format!(": {}", t.says()));
+                    Outage::of(&error).map_or_else(String::new, |t| format!(": {}", t.says()));
                 let text = format!("the connection to {host} broke before it answered{why}");
                 Err(transient(text).with_internal(error.to_string()))
             }

@@ -28,7 +28,7 @@ impl Document {
             is_cut: false,
         };
         let mut content = Vec::with_capacity(self.blocks.len());
-        writer.blocks(&self.blocks, Place::Document, &mut content);
+        writer.blocks(&self.blocks, Container::Document, &mut content);
         if writer.is_cut || !self.whole {
             content.push(node(
                 "paragraph",
@@ -49,7 +49,7 @@ pub fn is_cut(document: &Value) -> bool {
 
 /// What a block stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Container {
     Document,
     Quote,
     Item,
@@ -90,19 +90,19 @@ impl Writer {
         !self.is_cut
     }
 
-    fn blocks(&mut self, blocks: &[Block], place: Place, made: &mut Vec<Value>) {
+    fn blocks(&mut self, blocks: &[Block], container: Container, made: &mut Vec<Value>) {
         for block in blocks {
             if self.is_cut {
                 return;
             }
-            self.block(block, place, made);
+            self.block(block, container, made);
         }
     }
 
-    fn block(&mut self, block: &Block, place: Place, made: &mut Vec<Value>) {
+    fn block(&mut self, block: &Block, container: Container, made: &mut Vec<Value>) {
         match block {
             Block::Paragraph(line) => self.paragraph(line, Marks::default(), made),
-            Block::Heading(level, line) if place == Place::Document => {
+            Block::Heading(level, line) if container == Container::Document => {
                 let content = self.line(line, Marks::default());
                 if !content.is_empty() && self.take(24) {
                     made.push(node("heading", Some(json!({ "level": level })), content));
@@ -116,16 +116,16 @@ impl Writer {
                 self.paragraph(line, marks, made);
             }
             Block::Code { language, text } => self.code(language, text, made),
-            Block::Quote(inner) if place == Place::Document => {
+            Block::Quote(inner) if container == Container::Document => {
                 let mut content = Vec::new();
-                self.blocks(inner, Place::Quote, &mut content);
+                self.blocks(inner, Container::Quote, &mut content);
                 if !content.is_empty() && self.take(0) {
                     made.push(node("blockquote", None, content));
                 }
             }
-            Block::Quote(inner) => self.blocks(inner, place, made),
+            Block::Quote(inner) => self.blocks(inner, container, made),
             Block::List { first, items } => self.list(*first, items, made),
-            Block::Table(table) if place == Place::Document => self.table(table, made),
+            Block::Table(table) if container == Container::Document => self.table(table, made),
             Block::Table(table) => match table::aligned(table) {
                 Some(lines) => self.code("", &lines.join("\n"), made),
                 None => {
@@ -136,7 +136,7 @@ impl Writer {
                 }
             },
             Block::Rule => {
-                if place == Place::Document && self.take(0) {
+                if container == Container::Document && self.take(0) {
                     made.push(json!({ "type": "rule" }));
                 }
             }
@@ -197,7 +197,7 @@ impl Writer {
             }
             self.paragraph(&line, Marks::default(), &mut content);
         }
-        self.blocks(blocks, Place::Item, &mut content);
+        self.blocks(blocks, Container::Item, &mut content);
         if content
             .first()
             .is_none_or(|first| first["type"] != "paragraph")

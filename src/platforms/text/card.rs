@@ -28,7 +28,7 @@ impl Document {
             is_apart: false,
             is_linked: false,
         };
-        writer.blocks(&self.blocks, Place::Body);
+        writer.blocks(&self.blocks, Container::Body);
         if (writer.is_cut || !self.whole) && !writer.is_signed() {
             writer
                 .made
@@ -40,7 +40,7 @@ impl Document {
 
 /// What a block stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Container {
     Body,
     Quote,
 }
@@ -104,20 +104,20 @@ impl Writer {
         }
     }
 
-    fn blocks(&mut self, blocks: &[Block], place: Place) {
+    fn blocks(&mut self, blocks: &[Block], container: Container) {
         for block in blocks {
             if self.is_cut {
                 return;
             }
-            self.one(block, place);
+            self.one(block, container);
         }
     }
 
-    fn one(&mut self, block: &Block, place: Place) {
+    fn one(&mut self, block: &Block, container: Container) {
         // What is quoted is paler.
-        let attributes = match place {
-            Place::Body => json!({}),
-            Place::Quote => json!({ "isSubtle": true }),
+        let attributes = match container {
+            Container::Body => json!({}),
+            Container::Quote => json!({ "isSubtle": true }),
         };
         match block {
             Block::Paragraph(line) => {
@@ -129,7 +129,7 @@ impl Writer {
                 self.block(&bold, |writer, sink| writer.line(line, sink, " "));
             }
             Block::Code { text, .. } => self.code(text),
-            Block::Quote(inner) => self.blocks(inner, Place::Quote),
+            Block::Quote(inner) => self.blocks(inner, Container::Quote),
             Block::List { first, items } => {
                 self.block(&attributes, |writer, sink| {
                     let lines = Lines {

@@ -13,7 +13,7 @@ use super::{Block, Document, Inline, Item, is_empty, leads, shown, task_sign};
 
 /// What a block stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Container {
     Body,
     Item,
     Quote,
@@ -41,7 +41,7 @@ impl Document {
         if allowed.is_asana() {
             writer.sink.write("<body>");
         }
-        writer.blocks(&self.blocks, Place::Body);
+        writer.blocks(&self.blocks, Container::Body);
         writer.sink.finish(self.whole)
     }
 }
@@ -57,7 +57,7 @@ impl Writer {
         self.sink.open(start, end);
     }
 
-    fn blocks(&mut self, blocks: &[Block], place: Place) {
+    fn blocks(&mut self, blocks: &[Block], container: Container) {
         let mut before = None;
         for block in blocks {
             if self.sink.is_cut() {
@@ -65,42 +65,42 @@ impl Writer {
             }
             if self.allowed.is_asana() {
                 if let Some(before) = before {
-                    self.part(before, block, place);
+                    self.part(before, block, container);
                 }
-            } else if before.is_some() && place == Place::Body {
+            } else if before.is_some() && container == Container::Body {
                 self.sink.break_line();
             }
-            self.block(block, place);
+            self.block(block, container);
             before = Some(block);
         }
     }
 
     /// Line breaks between two blocks of Asana's. Lists, headings, quotes and code break lines by
     /// themselves.
-    fn part(&mut self, before: &Block, block: &Block, place: Place) {
+    fn part(&mut self, before: &Block, block: &Block, container: Container) {
         let lines = matches!((before, block), (Block::Paragraph(_), Block::Paragraph(_)));
         let has_tag = |block: &Block| match block {
-            Block::List { .. } => place != Place::Quote,
+            Block::List { .. } => container != Container::Quote,
             Block::Rule | Block::Heading(..) => {
-                place == Place::Body && self.allowed == Allowed::AsanaNotes
+                container == Container::Body && self.allowed == Allowed::AsanaNotes
             }
-            Block::Quote(_) | Block::Code { .. } | Block::Table(_) => place == Place::Body,
+            Block::Quote(_) | Block::Code { .. } | Block::Table(_) => container == Container::Body,
             Block::Paragraph(_) => false,
         };
         if has_tag(before) || has_tag(block) {
             return;
         }
         self.sink.break_line();
-        if lines && place == Place::Body {
+        if lines && container == Container::Body {
             self.sink.break_line();
         }
     }
 
-    fn block(&mut self, block: &Block, place: Place) {
-        let asana_body = !self.allowed.is_asana() || place == Place::Body;
+    fn block(&mut self, block: &Block, container: Container) {
+        let asana_body = !self.allowed.is_asana() || container == Container::Body;
         match block {
             Block::Paragraph(line) => self.paragraph(line),
-            Block::Heading(level, line) => self.heading(*level, line, place),
+            Block::Heading(level, line) => self.heading(*level, line, container),
             Block::Code { text, .. } if asana_body => {
                 let (start, end) = match self.allowed {
                     Allowed::Full => ("<pre><code>", "</code></pre>"),
@@ -117,18 +117,22 @@ impl Writer {
             }
             Block::Quote(inner) if asana_body => {
                 self.sink.open("<blockquote>", "</blockquote>");
-                self.blocks(inner, Place::Quote);
+                self.blocks(inner, Container::Quote);
                 self.sink.close();
             }
-            Block::Quote(inner) => self.blocks(inner, place),
-            Block::List { items, first } if self.allowed.is_asana() && place == Place::Quote => {
+            Block::Quote(inner) => self.blocks(inner, container),
+            Block::List { items, first }
+                if self.allowed.is_asana() && container == Container::Quote =>
+            {
                 self.list_as_lines(*first, items);
             }
             Block::List { first, items } => self.list(*first, items),
-            Block::Table(table) => self.table(table, place),
+            Block::Table(table) => self.table(table, container),
             Block::Rule => match self.allowed {
                 Allowed::Full => drop(self.sink.write("<hr/>")),
-                Allowed::AsanaNotes if place == Place::Body => drop(self.sink.write("<hr/>")),
+                Allowed::AsanaNotes if container == Container::Body => {
+                    drop(self.sink.write("<hr/>"))
+                }
                 Allowed::Teams => drop(self.sink.write("<p>———</p>")),
                 Allowed::AsanaNotes | Allowed::AsanaComment => drop(self.sink.write("———")),
             },
@@ -144,7 +148,7 @@ impl Writer {
         self.sink.close();
     }
 
-    fn heading(&mut self, level: u8, line: &[Inline], place: Place) {
+    fn heading(&mut self, level: u8, line: &[Inline], container: Container) {
         match self.allowed {
             Allowed::Full => {
                 self.sink
@@ -152,7 +156,7 @@ impl Writer {
                 self.line(line);
                 self.sink.close();
             }
-            Allowed::AsanaNotes if place == Place::Body => {
+            Allowed::AsanaNotes if container == Container::Body => {
                 // There are two levels.
                 let level = level.min(2);
                 self.sink
@@ -198,7 +202,7 @@ impl Writer {
     fn item(&mut self, sign: &str, blocks: &[Block]) {
         let Some((Block::Paragraph(line), rest)) = blocks.split_first() else {
             self.sink.write(sign);
-            return self.blocks(blocks, Place::Item);
+            return self.blocks(blocks, Container::Item);
         };
         // A line with lists below it needs no paragraph.
         let is_tight = rest.iter().all(|block| matches!(block, Block::List { .. }));
@@ -212,9 +216,9 @@ impl Writer {
             self.sink.close();
         }
         if let (true, Some(next)) = (self.allowed.is_asana(), rest.first()) {
-            self.part(&blocks[0], next, Place::Item);
+            self.part(&blocks[0], next, Container::Item);
         }
-        self.blocks(rest, Place::Item);
+        self.blocks(rest, Container::Item);
     }
 
     /// For a place that takes no list.
@@ -237,7 +241,7 @@ impl Writer {
             if let Some(done) = item.task {
                 self.sink.write(task_sign(done));
             }
-            self.blocks(&item.blocks, Place::Quote);
+            self.blocks(&item.blocks, Container::Quote);
         }
     }
 

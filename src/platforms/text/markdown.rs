@@ -45,7 +45,7 @@ impl Document {
         let mut writer = Writer {
             sink: Sink::new(max, "\n\n…", tail.unwrap_or_default()),
             dialect,
-            place: Place::Body,
+            container: Container::Body,
             is_linked: false,
         };
         writer.blocks(&self.blocks, 2);
@@ -55,7 +55,7 @@ impl Document {
 
 /// What a line stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Container {
     Body,
     /// Without line breaks.
     Heading,
@@ -66,7 +66,7 @@ enum Place {
 struct Writer {
     sink: Sink,
     dialect: Dialect,
-    place: Place,
+    container: Container,
     is_linked: bool,
 }
 
@@ -98,7 +98,7 @@ impl Writer {
             Block::Heading(level, line) => {
                 self.sink.write(&"#".repeat(usize::from(*level)));
                 self.sink.write(" ");
-                self.in_place(Place::Heading, line);
+                self.within(Container::Heading, line);
             }
             Block::Code { language, text } => self.code(language, text.split('\n')),
             Block::Quote(inner) => {
@@ -116,10 +116,10 @@ impl Writer {
         }
     }
 
-    fn in_place(&mut self, place: Place, line: &[Inline]) {
-        let before = std::mem::replace(&mut self.place, place);
+    fn within(&mut self, container: Container, line: &[Inline]) {
+        let before = std::mem::replace(&mut self.container, container);
         self.line(line);
-        self.place = before;
+        self.container = before;
     }
 
     fn code<'a>(&mut self, language: &str, lines: impl Iterator<Item = &'a str> + Clone) {
@@ -199,7 +199,7 @@ impl Writer {
         self.sink.open("|", "");
         for cell in row {
             self.sink.open(" ", " |");
-            self.in_place(Place::Cell, cell);
+            self.within(Container::Cell, cell);
             self.sink.close();
         }
         self.sink.close();
@@ -234,7 +234,7 @@ impl Writer {
                     self.text(text, image_follows);
                 }
                 Inline::Code(text) => self.inline_code(text),
-                Inline::Break if self.place == Place::Body => self.sink.breaks(1),
+                Inline::Break if self.container == Container::Body => self.sink.breaks(1),
                 Inline::Break => drop(self.sink.write(" ")),
                 Inline::Strong(inner) => self.mark("**", inner),
                 Inline::Emphasis(inner) => self.mark("*", inner),
@@ -263,7 +263,7 @@ impl Writer {
         }
         self.sink
             .open(&format!("{fence}{space}"), format!("{space}{fence}"));
-        let in_cell = self.place == Place::Cell;
+        let in_cell = self.container == Container::Cell;
         self.sink.prose(&harmless(text), |here, made| {
             if in_cell && here.c == '|' {
                 made.push('\\');
@@ -319,7 +319,7 @@ impl Writer {
     }
 
     fn escaped(&mut self, text: &str, image_follows: bool) {
-        let mut escape = Escape::new(self.dialect, self.place, image_follows);
+        let mut escape = Escape::new(self.dialect, self.container, image_follows);
         self.sink
             .prose(&harmless(text), |here, made| escape.add(here, made));
     }

@@ -80,7 +80,7 @@ struct Writer {
 
 /// Where a line stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Container {
     Body,
     /// All of it is bold, and it has no line breaks.
     Heading,
@@ -99,13 +99,13 @@ impl Writer {
     fn block(&mut self, block: &Block) {
         match block {
             Block::Paragraph(line) => {
-                self.line(line, Place::Body);
+                self.line(line, Container::Body);
                 self.sink.breaks(if self.lists > 0 { 1 } else { 2 });
             }
             Block::Heading(_, line) if is_empty(line) => {}
             Block::Heading(_, line) => {
                 self.sink.open("*", "*");
-                self.line(line, Place::Heading);
+                self.line(line, Container::Heading);
                 self.sink.close();
                 self.sink.breaks(1);
             }
@@ -192,17 +192,17 @@ impl Writer {
                 }
                 if !is_empty(pair.name) {
                     self.sink.open("*", "*: ");
-                    self.line(pair.name, Place::Heading);
+                    self.line(pair.name, Container::Heading);
                     self.sink.close();
                 }
-                self.line(pair.value, Place::Body);
+                self.line(pair.value, Container::Body);
             }
             self.sink.breaks(1);
         }
         self.sink.breaks(2);
     }
 
-    fn line(&mut self, line: &[Inline], place: Place) {
+    fn line(&mut self, line: &[Inline], container: Container) {
         for inline in line {
             match inline {
                 // Three backticks would open a code block over the rest.
@@ -219,33 +219,35 @@ impl Writer {
                     self.sink.prose(&text.replace('`', "'"), prose);
                     self.sink.close();
                 }
-                Inline::Break if self.is_linked || place == Place::Heading => {
+                Inline::Break if self.is_linked || container == Container::Heading => {
                     self.sink.write(" ");
                 }
                 Inline::Break => self.sink.breaks(1),
-                Inline::Strong(inner) if place == Place::Heading => self.line(inner, place),
-                Inline::Strong(inner) => self.mark("*", inner, place),
-                Inline::Emphasis(inner) => self.mark("_", inner, place),
-                Inline::Strike(inner) => self.mark("~", inner, place),
-                Inline::Link { href, label, .. } => self.link(href, label, place),
+                Inline::Strong(inner) if container == Container::Heading => {
+                    self.line(inner, container)
+                }
+                Inline::Strong(inner) => self.mark("*", inner, container),
+                Inline::Emphasis(inner) => self.mark("_", inner, container),
+                Inline::Strike(inner) => self.mark("~", inner, container),
+                Inline::Link { href, label, .. } => self.link(href, label, container),
             }
         }
     }
 
-    fn mark(&mut self, sign: &str, inner: &[Inline], place: Place) {
+    fn mark(&mut self, sign: &str, inner: &[Inline], container: Container) {
         if is_empty(inner) {
             return;
         }
         self.sink.open(sign, sign);
-        self.line(inner, place);
+        self.line(inner, container);
         self.sink.close();
     }
 
     /// `<url|label>`, for addresses that lead somewhere; of others the label is enough.
-    fn link(&mut self, href: &str, label: &[Inline], place: Place) {
+    fn link(&mut self, href: &str, label: &[Inline], container: Container) {
         // One inside another (an image in a link): the outer leads.
         if !leads(href) || href.len() > LINK_MAX || self.is_linked {
-            return self.line(label, place);
+            return self.line(label, container);
         }
         let url = escape(href).replace('|', "%7C");
         if is_empty(label) || matches!(label, [Inline::Text(text)] if text == href) {
@@ -255,7 +257,7 @@ impl Writer {
         }
         self.is_linked = true;
         self.sink.open(&format!("<{url}|"), ">");
-        self.line(label, place);
+        self.line(label, container);
         self.sink.close();
         self.is_linked = false;
     }

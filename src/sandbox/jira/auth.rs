@@ -16,7 +16,7 @@ impl Jira {
                 let mut body = granted.json();
                 body["scope"] =
                     "read:jira-work write:jira-work read:jira-user offline_access".into();
-                Answer::json(200, body).effective()
+                Answer::json(200, body).mutated()
             }
             Err(Denied::NoClient | Denied::InvalidClient) => {
                 refused(401, "access_denied", "Unauthorized")

@@ -30,7 +30,7 @@ use serde_json::json;
 use super::answer::{Answer, Body};
 use super::call::Call;
 use super::fake::Fake;
-use super::kit::{Common, Hit, Place, Refusal, Route, Tabled, route, view};
+use super::kit::{Common, CredentialSource, Hit, Refusal, Route, Tabled, route, view};
 use super::ledger::LedgerIssue;
 use settings::{Deployment, Settings};
 use store::Store;
@@ -91,7 +91,8 @@ impl Tabled for Jira {
         view("GET", "/rest/api/2|3|latest/search", "search", Self::search_by_number),
         view("POST", "/rest/api/2|3|latest/search", "search", Self::search_by_number),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::Basic, Place::Bearer];
+    const CREDENTIALS: &'static [CredentialSource] =
+        &[CredentialSource::Basic, CredentialSource::Bearer];
 
     fn common(&self) -> &Common<Settings> {
         &self.common
@@ -223,7 +224,7 @@ impl Jira {
 
     fn delete(&mut self, hit: &Hit<'_>) -> Answer {
         if self.store.remove(hit.arg(0)) {
-            Answer::empty(204).effective()
+            Answer::empty(204).mutated()
         } else {
             no_issue()
         }

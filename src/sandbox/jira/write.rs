@@ -57,7 +57,7 @@ impl Jira {
         let issue = self.store.add(issue, now);
         let link = read::issue_link(issue, version, &call.base);
         let made = json!({"id": issue.id, "key": issue.key, "self": link});
-        Answer::json(201, made).effective()
+        Answer::json(201, made).mutated()
     }
 
     fn default_priority(&self) -> Option<String> {
@@ -119,9 +119,9 @@ impl Jira {
             self.store.comment(id_or_key, comment);
         }
         if call.param("returnIssue") == Some("true") {
-            return self.get(hit).effective();
+            return self.get(hit).mutated();
         }
-        Answer::empty(204).effective()
+        Answer::empty(204).mutated()
     }
 
     pub(super) fn assign(&mut self, hit: &Hit<'_>) -> Answer {
@@ -143,7 +143,7 @@ impl Jira {
             let who = issue.assignee.clone().unwrap_or_else(|| "nobody".into());
             issue.note(format!("assign {who}"), now);
         });
-        Answer::empty(204).effective()
+        Answer::empty(204).mutated()
     }
 
     pub(super) fn transition(&mut self, hit: &Hit<'_>) -> Answer {
@@ -210,7 +210,7 @@ impl Jira {
         for comment in comments.into_iter().filter(|_| has_screen) {
             self.store.comment(id_or_key, comment);
         }
-        Answer::empty(204).effective()
+        Answer::empty(204).mutated()
     }
 
     /// `POST bulk/issues/move`, done at once: `{"targetToSourcesMapping": {"KEY,type": {"issueIdsOrKeys": [..]}}}`.
@@ -235,7 +235,7 @@ impl Jira {
                 }
             }
         }
-        Answer::json(201, json!({"taskId": "10641"})).effective()
+        Answer::json(201, json!({"taskId": "10641"})).mutated()
     }
 
     pub(super) fn add_comment(&mut self, hit: &Hit<'_>) -> Answer {
@@ -260,7 +260,7 @@ impl Jira {
             return no_issue();
         };
         let body = read::comment(made, &issue_id, version, &call.base, false);
-        Answer::json(201, body).effective()
+        Answer::json(201, body).mutated()
     }
 
     /// One part named `file` of a multipart body, as this worker sends it.
@@ -285,7 +285,7 @@ impl Jira {
         let Some(made) = self.store.attach(id_or_key, file, hit.now) else {
             return no_issue();
         };
-        Answer::json(200, json!([read::attachment(&made)])).effective()
+        Answer::json(200, json!([read::attachment(&made)])).mutated()
     }
 
     pub(super) fn set_property(&mut self, hit: &Hit<'_>) -> Answer {
@@ -305,8 +305,8 @@ impl Jira {
         });
         match replaced {
             None => no_issue(),
-            Some(None) => Answer::empty(201).effective(),
-            Some(Some(_)) => Answer::empty(200).effective(),
+            Some(None) => Answer::empty(201).mutated(),
+            Some(Some(_)) => Answer::empty(200).mutated(),
         }
     }
 }

@@ -20,7 +20,7 @@ const TOKEN_NAME: &str = "token@example.test";
 
 /// Where a platform looks for a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum CredentialSource {
     /// `Authorization: Basic` with user and secret.
     Basic,
     /// `Authorization: Basic` whose user is the secret; what the password is does not matter.
@@ -77,12 +77,12 @@ pub(crate) enum Refusal {
 ///
 /// # Errors
 /// [`Refusal::Missing`] where none has, and [`Refusal::Wrong`] where it cannot be read.
-pub(crate) fn credential(call: &Call, places: &[Place]) -> Result<Credential, Refusal> {
+pub(crate) fn credential(call: &Call, places: &[CredentialSource]) -> Result<Credential, Refusal> {
     let found = places.iter().find_map(|place| at(call, *place));
     found.unwrap_or(Err(Refusal::Missing))
 }
 
-fn at(call: &Call, place: Place) -> Option<Result<Credential, Refusal>> {
+fn at(call: &Call, place: CredentialSource) -> Option<Result<Credential, Refusal>> {
     let alone = |secret: &str| Credential {
         user: None,
         secret: secret.to_owned(),
@@ -92,19 +92,19 @@ fn at(call: &Call, place: Place) -> Option<Result<Credential, Refusal>> {
         Some(call.basic().ok_or(Refusal::Wrong))
     };
     match place {
-        Place::Basic => basic().map(|pair| {
+        CredentialSource::Basic => basic().map(|pair| {
             pair.map(|(user, secret)| Credential {
                 user: Some(user),
                 secret,
             })
         }),
-        Place::BasicUser => basic().map(|pair| pair.map(|(user, _)| alone(&user))),
-        Place::Bearer => call.authorization("bearer").map(|text| Ok(alone(text))),
-        Place::Header(name, prefix) => {
+        CredentialSource::BasicUser => basic().map(|pair| pair.map(|(user, _)| alone(&user))),
+        CredentialSource::Bearer => call.authorization("bearer").map(|text| Ok(alone(text))),
+        CredentialSource::Header(name, prefix) => {
             let secret = call.header(name)?.strip_prefix(prefix)?;
             Some(Ok(alone(secret)))
         }
-        Place::Query(name) => call.param(name).map(|text| Ok(alone(text))),
+        CredentialSource::Query(name) => call.param(name).map(|text| Ok(alone(text))),
     }
 }
 
@@ -171,33 +171,43 @@ mod tests {
         let authorization = |value| call(Some(("authorization", value)), "");
         for (place, call, user, secret) in [
             (
-                Place::Basic,
+                CredentialSource::Basic,
                 authorization(&basic),
                 Some("a@b/token"),
                 "s:1",
             ),
-            (Place::BasicUser, authorization(&basic), None, "a@b/token"),
-            (Place::Bearer, authorization("Bearer t "), None, "t"),
             (
-                Place::Header("authorization", "token "),
+                CredentialSource::BasicUser,
+                authorization(&basic),
+                None,
+                "a@b/token",
+            ),
+            (
+                CredentialSource::Bearer,
+                authorization("Bearer t "),
+                None,
+                "t",
+            ),
+            (
+                CredentialSource::Header("authorization", "token "),
                 authorization("token g"),
                 None,
                 "g",
             ),
             (
-                Place::Header("x-sn-apikey", ""),
+                CredentialSource::Header("x-sn-apikey", ""),
                 call(Some(("x-sn-apikey", "k")), ""),
                 None,
                 "k",
             ),
             (
-                Place::Query("token"),
+                CredentialSource::Query("token"),
                 call(None, "key=k&token=t"),
                 None,
                 "t",
             ),
         ] {
-            let places = [Place::Header("x-none", ""), place];
+            let places = [CredentialSource::Header("x-none", ""), place];
             let found = credential(&call, &places).unwrap();
             let expected = Credential {
                 user: user.map(str::to_owned),
@@ -205,7 +215,7 @@ mod tests {
             };
             assert_eq!(found, expected, "{place:?}");
         }
-        let places = [Place::Basic];
+        let places = [CredentialSource::Basic];
         assert_eq!(credential(&call(None, ""), &places), Err(Refusal::Missing));
         for unreadable in ["Basic %", &format!("Basic {}", STANDARD.encode("nocolon"))] {
             let found = credential(&authorization(unreadable), &places);

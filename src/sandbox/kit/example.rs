@@ -15,7 +15,9 @@ use super::grants::{Grant, Rules};
 use super::paging::By;
 use super::rate::{Budget, RateHeaders, Reset};
 use super::shelf::indexed_until;
-use super::{Common, Hit, Item, Place, Refusal, Route, Settings, Shelf, Tabled, route, view};
+use super::{
+    Common, CredentialSource, Hit, Item, Refusal, Route, Settings, Shelf, Tabled, route, view,
+};
 
 /// What can be set at a site.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -90,7 +92,8 @@ impl Tabled for Board {
         route("PUT", "/cards/*", "update_card", Self::update),
         view("GET", "/cards/*/text", "get_text", Self::text),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::Bearer, Place::Query("token")];
+    const CREDENTIALS: &'static [CredentialSource] =
+        &[CredentialSource::Bearer, CredentialSource::Query("token")];
     const RATE: Option<RateHeaders> = Some(RateHeaders {
         limit: "",
         remaining: "x-remaining",
@@ -145,7 +148,7 @@ impl Board {
             ..Rules::refreshing(60)
         };
         match self.common.grants.grant(hit.call, &rules, hit.now) {
-            Ok(granted) => Answer::json(200, granted.json()).effective(),
+            Ok(granted) => Answer::json(200, granted.json()).mutated(),
             Err(denied) => denied.answer(),
         }
     }
@@ -157,7 +160,7 @@ impl Board {
             comments: Vec::new(),
         };
         let card = self.cards.add_as(card, hit.now, |n| format!("c{n}"));
-        Answer::json(201, json!({ "id": card.id })).effective()
+        Answer::json(201, json!({ "id": card.id })).mutated()
     }
 
     fn update(&mut self, hit: &Hit<'_>) -> Answer {
@@ -178,7 +181,7 @@ impl Board {
             change(card);
         });
         match changed {
-            Some(()) => Answer::empty(204).effective(),
+            Some(()) => Answer::empty(204).mutated(),
             None => error(404, "no such card"),
         }
     }

@@ -7,10 +7,10 @@
 //!    those that the kit reads: listed credentials and a budget of requests.
 //! 2. *State*: a struct with a [`Common`] (settings, tokens, meter) and a [`Shelf`] of its items.
 //! 3. *[`Tabled`]*: the table ([`route()`] changes something, [`view`] shows something), where
-//!    credentials stand ([`Place`]), how each [`Refusal`] is said, and the ledger's lines. The table
+//!    credentials stand ([`CredentialSource`]), how each [`Refusal`] is said, and the ledger's lines. The table
 //!    is kept from rustfmt, which would make six lines of a route.
 //! 4. *Handlers*: methods that take a [`Hit`] and give an [`Answer`]; one that changed something
-//!    ends with `.effective()`.
+//!    ends with `.mutated()`.
 //! 5. At the top of the file a table of what is modelled and what is not, and the limits.
 //!
 //! The kit then does for every request: find the route (else [`Refusal::NoPath`] or
@@ -52,7 +52,7 @@ use super::call::Call;
 use super::fake::{Fake, merged};
 use super::ledger::LedgerIssue;
 
-pub(crate) use checks::{Caller, Credential, Place, Refusal};
+pub(crate) use checks::{Caller, Credential, CredentialSource, Refusal};
 pub(crate) use grants::Grants;
 pub(crate) use rate::{Budget, Meter, RateHeaders};
 pub(crate) use route::{Access, Hit, Route, route, view};
@@ -88,7 +88,7 @@ pub(crate) trait Tabled: Send + Sized + 'static {
     /// The first route that fits is taken.
     const ROUTES: &'static [Route<Self>];
     /// Where a credential may stand, in the order in which it is looked for.
-    const CREDENTIALS: &'static [Place];
+    const CREDENTIALS: &'static [CredentialSource];
     /// What a request without a route is called.
     const UNKNOWN: &'static str = "unknown";
     /// The headers that say where the budget stands, if the site has one.

@@ -220,7 +220,7 @@ mod tests {
         }
 
         fn change(&mut self, hit: &Hit<'_>) -> Answer {
-            Answer::plain(200, &format!("{},{}", hit.arg(0), hit.arg(1))).effective()
+            Answer::plain(200, &format!("{},{}", hit.arg(0), hit.arg(1))).mutated()
         }
     }
 

@@ -25,7 +25,9 @@ use super::fake::Fake;
 use super::kit::grants::{Denied, Rules};
 use super::kit::paging::page;
 use super::kit::shelf::indexed_until;
-use super::kit::{self, Access, Common, Hit, Place, Refusal, Route, Tabled, route, view};
+use super::kit::{
+    self, Access, Common, CredentialSource, Hit, Refusal, Route, Tabled, route, view,
+};
 use super::ledger::{LedgerFile, LedgerIssue};
 use crate::domain::has_ink;
 use store::{Message, Posted, Store};
@@ -162,7 +164,7 @@ impl Slack {
             200,
             json!({ "ok": true, "channel": id, "ts": ts, "message": { "ts": ts } }),
         )
-        .effective()
+        .mutated()
     }
 
     fn announce(&mut self, hit: &Hit<'_>) -> Answer {
@@ -248,7 +250,7 @@ impl Slack {
             ..Message::default()
         };
         match self.store.add(message, hit.now) {
-            Some(_) => Answer::json(200, json!({ "ok": true, "files": shown })).effective(),
+            Some(_) => Answer::json(200, json!({ "ok": true, "files": shown })).mutated(),
             None => refuse("storage_limit_reached"),
         }
     }
@@ -310,14 +312,14 @@ impl Slack {
         if changed.is_none() {
             return refuse("message_not_found");
         }
-        Answer::json(200, json!({ "ok": true, "channel": channel, "ts": ts })).effective()
+        Answer::json(200, json!({ "ok": true, "channel": channel, "ts": ts })).mutated()
     }
 
     fn delete(&mut self, hit: &Hit<'_>) -> Answer {
         let arguments = &Arguments::of(hit.call);
         let (channel, ts) = (arguments.text("channel"), arguments.text("ts"));
         if self.store.remove(channel, ts) {
-            Answer::json(200, json!({ "ok": true, "channel": channel, "ts": ts })).effective()
+            Answer::json(200, json!({ "ok": true, "channel": channel, "ts": ts })).mutated()
         } else {
             refuse("message_not_found")
         }
@@ -416,7 +418,7 @@ impl Slack {
                 let mut body = granted.json();
                 body["ok"] = true.into();
                 body["token_type"] = "bot".into();
-                Answer::json(200, body).effective()
+                Answer::json(200, body).mutated()
             }
             Err(Denied::UnsupportedGrantType) => refuse("invalid_arguments"),
             Err(Denied::NoClient) => refuse("invalid_client_id"),
@@ -450,7 +452,7 @@ impl Slack {
             ..Message::default()
         };
         match self.store.add(message, hit.now) {
-            Some(_) => plain(200, "ok").effective(),
+            Some(_) => plain(200, "ok").mutated(),
             None => plain(429, "rate_limited"),
         }
     }
@@ -546,7 +548,7 @@ impl Tabled for Slack {
         view("*", "/conversations.replies", "conversations.replies", Self::replies),
         view("*", "/**", "unknown_method", Self::unknown),
     ];
-    const CREDENTIALS: &'static [Place] = &[Place::Bearer];
+    const CREDENTIALS: &'static [CredentialSource] = &[CredentialSource::Bearer];
 
     fn common(&self) -> &Common<Settings> {
         &self.common

@@ -3,9 +3,9 @@
 use tokio_postgres::{Client, Transaction};
 
 use super::{
-    ADOPTION, Done, Finding, INDEXES, MigrateError, Origin, REFACTOR, Refusal, SPARSE_VERSION,
-    STEPS, Start, Step, TRIES, TRY_PAUSE, applied, checks, latest, lock, may_change, online,
-    release, sparse,
+    ADOPTION, Finding, INDEXES, MigrateError, MigrationReport, Origin, REFACTOR, Refusal,
+    SPARSE_VERSION, STEPS, Start, Step, TRIES, TRY_PAUSE, applied, checks, latest, lock,
+    may_change, online, release, sparse,
 };
 use crate::store::indexes;
 
@@ -25,7 +25,7 @@ pub struct Back {
 /// # Errors
 /// [`MigrateError::NoSuchVersion`]; [`MigrateError::Refused`] with the rows that would be lost, before anything is
 /// changed; [`MigrateError::Sql`]: that version and those below it stay.
-pub async fn rollback(client: &mut Client, back: Back) -> Result<Done, MigrateError> {
+pub async fn rollback(client: &mut Client, back: Back) -> Result<MigrationReport, MigrateError> {
     if back.to != 0 && !STEPS.iter().any(|step| step.version == back.to) {
         return Err(MigrateError::NoSuchVersion(back.to));
     }
@@ -41,7 +41,7 @@ struct Descent {
     leaves: bool,
 }
 
-async fn go_back(client: &mut Client, back: Back) -> Result<Done, MigrateError> {
+async fn go_back(client: &mut Client, back: Back) -> Result<MigrationReport, MigrateError> {
     let applied = applied(client).await?;
     let version = applied.last().map_or(0, |(version, _)| *version);
     let origin = Origin::read(client).await?;
@@ -78,7 +78,7 @@ async fn go_back(client: &mut Client, back: Back) -> Result<Done, MigrateError> 
     }
     refuse(findings, back)?;
 
-    let mut done = Done {
+    let mut done = MigrationReport {
         found: Start::Ours { version },
         migrations: Vec::new(),
         indexes: Vec::new(),

@@ -124,7 +124,7 @@ pub struct Status {
 
 /// What was done, or would be.
 #[derive(Debug, Clone)]
-pub struct Done {
+pub struct MigrationReport {
     /// What the database was recognised as.
     pub found: Start,
     /// The versions, in the order in which they were applied or taken back.
@@ -145,13 +145,13 @@ pub fn latest() -> i32 {
 ///
 /// # Errors
 /// [`MigrateError::Refused`] before anything is changed; [`MigrateError::Refinery`] with the statement's fault.
-pub async fn up(client: &mut Client) -> Result<Done, MigrateError> {
+pub async fn up(client: &mut Client) -> Result<MigrationReport, MigrateError> {
     lock(client).await?;
     let result = go_up(client).await;
     release(client, result).await
 }
 
-async fn go_up(client: &mut Client) -> Result<Done, MigrateError> {
+async fn go_up(client: &mut Client) -> Result<MigrationReport, MigrateError> {
     let status = ready(client).await?;
     let migrations = STEPS
         .iter()
@@ -191,7 +191,7 @@ async fn go_up(client: &mut Client) -> Result<Done, MigrateError> {
         let drop_it = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
         client.batch_execute(&drop_it).await?;
     }
-    Ok(Done {
+    Ok(MigrationReport {
         migrations: status.pending.iter().map(named).collect(),
         found: status.found,
         indexes,
@@ -260,7 +260,7 @@ fn history_of(migration: &Migration) -> String {
 ///
 /// # Errors
 /// [`MigrateError::Refused`], or [`MigrateError::Sql`] with the statement's fault.
-pub async fn dry_run(client: &mut Client) -> Result<Done, MigrateError> {
+pub async fn dry_run(client: &mut Client) -> Result<MigrationReport, MigrateError> {
     let status = ready(client).await?;
     let transaction = client.transaction().await?;
     transaction
@@ -281,7 +281,7 @@ pub async fn dry_run(client: &mut Client) -> Result<Done, MigrateError> {
         .iter()
         .filter(|(_, state)| *state != IndexState::Valid)
         .map(|(name, _)| (*name).to_owned());
-    Ok(Done {
+    Ok(MigrationReport {
         migrations: status.pending.iter().map(named).collect(),
         indexes: to_build.collect(),
         found: status.found,

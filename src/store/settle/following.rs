@@ -34,7 +34,7 @@ pub struct Followed {
 }
 
 impl Store {
-    /// Hands callers of finished commands to the sweep whose answer was left behind: a process died, or lost its
+    /// Hands callers of finished commands to the outbox poller whose answer was left behind: a process died, or lost its
     /// connection, between a settlement and what follows from it. Returns how many.
     ///
     /// # Errors

@@ -226,7 +226,7 @@ pub struct TicketChange {
 pub struct Settled {
     /// The command.
     pub id: CommandId,
-    /// An older event of it is still unsent: its new ones wait for the sweep.
+    /// An older event of it is still unsent: its new ones wait for the outbox poller.
     pub older_unsent: bool,
 }
 
@@ -263,7 +263,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After [`StoreError::Unavailable`]
     /// or [`StoreError::Timeout`] the commit is in doubt: settle again; what was committed is then not returned, and
-    /// its events are the sweep's. Say so (`again`), so that its usage is not counted twice. `committed` was not called.
+    /// its events are the outbox poller's. Say so (`again`), so that its usage is not counted twice. `committed` was not called.
     pub async fn settle(
         &self,
         owner: Uuid,

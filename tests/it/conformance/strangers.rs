@@ -38,7 +38,7 @@ async fn questions(site: &Connected<'_>) -> Vec<(String, Result<String, AdapterE
     if let Some(id) = stable.and_then(|id| id.as_str()) {
         let known = KnownItem {
             id: id.into(),
-            mark: MARKER.into(),
+            marker: MARKER.into(),
         };
         let found = site.driver.known(&context, &[known], None).await;
         // A platform that cannot follow its items asks for none of them.

@@ -106,7 +106,7 @@ fn mend(world: &World) {
 /// So many look-ups more of a command have been made.
 async fn looked_up(world: &World, command: Uuid, more: i32) {
     let sql = "SELECT (doubt_since < now() - interval '2500 milliseconds')::text FROM commands WHERE id = $1";
-    wait_for("the last rung to have passed", async || {
+    wait_for("the last step to have passed", async || {
         (world.text(sql, &[&command]).await.as_deref() == Some("true")).then_some(())
     })
     .await;

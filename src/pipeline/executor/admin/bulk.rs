@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Done, Refusal};
+use super::{AdminOutcome, Refusal};
 use crate::contract::TicketBulkUpdate;
 use crate::domain::{CommandId, CommandState, ErrorCode, Failure, TicketId, Wait, WaitReason};
 use crate::pipeline::clock;
@@ -26,7 +26,7 @@ pub(super) async fn run(
     core: &Core,
     job: &Job,
     update: &TicketBulkUpdate,
-) -> Result<Done, Refusal> {
+) -> Result<AdminOutcome, Refusal> {
     let (children, taken) = tend(core, job, update).await.map_err(|error| {
         tracing::warn!(command_id = %job.id, error = chain(&error), "cannot see to the children yet");
         let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
@@ -68,7 +68,7 @@ pub(super) async fn run(
         .collect();
     let succeeded = of_state(CommandState::Succeeded);
     let total = children.len() + taken.len();
-    Ok(Done {
+    Ok(AdminOutcome {
         handle: None,
         result: json!({
             "total": total, "succeeded": succeeded, "failed": of_state(CommandState::Failed) + taken.len(),

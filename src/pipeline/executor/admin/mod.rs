@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::contract::{AdminCommand, Command};
 use crate::domain::{ErrorCode, Failure};
-use crate::integrations::{self, Door, Planned};
+use crate::integrations::{self, Planned, Requester};
 use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::gates;
@@ -42,7 +42,7 @@ impl From<Failure> for Refusal {
 }
 
 /// How it came out.
-pub(in crate::pipeline) struct AdminDone {
+pub(in crate::pipeline) struct AdminCompletion {
     pub(in crate::pipeline) handle: Option<Arc<ConnectedIntegration>>,
     pub(in crate::pipeline) spent: bool,
     pub(in crate::pipeline) result: Result<Value, Refusal>,
@@ -50,13 +50,13 @@ pub(in crate::pipeline) struct AdminDone {
 }
 
 /// What a command does, and what it answers.
-struct Done {
+struct AdminOutcome {
     handle: Option<Arc<ConnectedIntegration>>,
     result: Value,
     effect: Option<LedgerChange>,
 }
 
-impl Done {
+impl AdminOutcome {
     fn of(handle: Option<Arc<ConnectedIntegration>>, planned: Planned) -> Self {
         Self {
             handle,
@@ -66,15 +66,19 @@ impl Done {
     }
 }
 
-pub(in crate::pipeline) async fn run(core: &Core, job: &Job, now: DateTime<Utc>) -> AdminDone {
+pub(in crate::pipeline) async fn run(
+    core: &Core,
+    job: &Job,
+    now: DateTime<Utc>,
+) -> AdminCompletion {
     match conduct(core, job, now).await {
-        Ok(done) => AdminDone {
+        Ok(done) => AdminCompletion {
             handle: done.handle,
             spent: true,
             result: Ok(done.result),
             effect: done.effect,
         },
-        Err(refusal) => AdminDone {
+        Err(refusal) => AdminCompletion {
             handle: gates::owned(job).ok(),
             spent: matches!(refusal, Refusal::Later(..)),
             result: Err(refusal),
@@ -83,7 +87,7 @@ pub(in crate::pipeline) async fn run(core: &Core, job: &Job, now: DateTime<Utc>)
     }
 }
 
-async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<Done, Refusal> {
+async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<AdminOutcome, Refusal> {
     let refuse = |code, text: &str| Err(Refusal::For(Failure::new(code, text)));
     // Of a bulk change that was taken before, children are under way.
     let started = job.attempt > 0
@@ -105,30 +109,31 @@ async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<Done, Ref
         let text = format!("{} is not carried out here", job.command_type);
         return refuse(ErrorCode::Internal, &text);
     };
-    let door = Door::Command(job.id);
+    let requester = Requester::Command(job.id);
     let egress = EgressPolicy::from(&core.config.egress);
     match command {
         AdminCommand::CreateIntegration(new) => {
             let id = job.id.created_integration();
             let planned = integrations::create(&core.ring, &egress, job.organization_id, id, new)?;
-            Ok(Done::of(None, planned))
+            Ok(AdminOutcome::of(None, planned))
         }
         AdminCommand::UpdateIntegration(change) => {
             let handle = gates::owned(job)?;
             let planned =
-                integrations::update(&core.ring, &egress, &handle.row, change, door, now)?;
-            Ok(Done::of(Some(handle), planned))
+                integrations::update(&core.ring, &egress, &handle.row, change, requester, now)?;
+            Ok(AdminOutcome::of(Some(handle), planned))
         }
         AdminCommand::DeleteIntegration(_) => {
             let handle = gates::owned(job)?;
             let planned = integrations::delete(&handle.row);
-            Ok(Done::of(Some(handle), planned))
+            Ok(AdminOutcome::of(Some(handle), planned))
         }
         AdminCommand::SetEnabled(set) => {
             let handle = gates::owned(job)?;
             let reason = set.reason.clone();
-            let planned = integrations::set_enabled(&handle.row, set.enabled, reason, door, now);
-            Ok(Done::of(Some(handle), planned))
+            let planned =
+                integrations::set_enabled(&handle.row, set.enabled, reason, requester, now);
+            Ok(AdminOutcome::of(Some(handle), planned))
         }
         AdminCommand::TestIntegration(what) => test::run(core, job, what, now).await,
         AdminCommand::SyncIntegration(what) => sync::run(core, job, what).await,

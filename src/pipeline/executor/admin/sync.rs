@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Done, Refusal};
+use super::{AdminOutcome, Refusal};
 use crate::contract::{IntegrationSync, Subject, notice};
 use crate::domain::{ErrorCode, Failure, Priority, TicketStatus};
 use crate::pipeline::connections::ConnectedIntegration;
@@ -94,7 +94,11 @@ struct Listing {
     unreadable: usize,
 }
 
-pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Result<Done, Refusal> {
+pub(super) async fn run(
+    core: &Core,
+    job: &Job,
+    what: &IntegrationSync,
+) -> Result<AdminOutcome, Refusal> {
     let handle = gates::owned(job)?;
     let adapter = match &handle.adapter {
         Ok(adapter) => Arc::clone(adapter),
@@ -143,7 +147,7 @@ pub(super) async fn run(core: &Core, job: &Job, what: &IntegrationSync) -> Resul
             .collect();
         result["changes"] = changes.into();
     }
-    Ok(Done {
+    Ok(AdminOutcome {
         handle: Some(handle),
         result,
         effect: (!what.dry_run).then(|| LedgerChange::RecordSync(Box::new(record))),
@@ -348,7 +352,7 @@ impl Sync<'_> {
             .filter(|(_, id)| !listed.contains(id))
             .map(|(ticket, id)| KnownItem {
                 id,
-                mark: format!("tkt-{ticket}"),
+                marker: format!("tkt-{ticket}"),
             })
             .collect();
         for part in known.chunks(FOLLOWED_AT_ONCE) {

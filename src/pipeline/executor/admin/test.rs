@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-use super::{Done, Refusal};
+use super::{AdminOutcome, Refusal};
 use crate::contract::IntegrationTest;
-use crate::integrations::{self, Checks, Door, Verdict};
+use crate::integrations::{self, Checks, Requester, TestOutcome};
 use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::gates;
@@ -21,10 +21,10 @@ pub(in crate::pipeline) async fn run_checks(
     handle: &Arc<ConnectedIntegration>,
     adapter: &Driver,
     checks: &Checks,
-) -> Verdict {
+) -> TestOutcome {
     let deadline = Instant::now() + core.config.dispatch.attempt_timeout;
     let tokens = TokenCache::new(&core.tokens, Some(handle));
-    let verdict = integrations::run_checks(adapter, checks, || {
+    let outcome = integrations::run_checks(adapter, checks, || {
         CallContext::new(
             &core.http,
             deadline,
@@ -36,13 +36,13 @@ pub(in crate::pipeline) async fn run_checks(
         .mailing(&core.mail)
     })
     .await;
-    for checked in &verdict.checks {
+    for checked in &outcome.checks {
         if let Err(error) = &checked.outcome {
             let (integration_id, test) = (handle.row.id, checked.kind);
             tracing::info!(%integration_id, %test, %error, "a check failed");
         }
     }
-    verdict
+    outcome
 }
 
 pub(super) async fn run(
@@ -50,16 +50,16 @@ pub(super) async fn run(
     job: &Job,
     test: &IntegrationTest,
     now: DateTime<Utc>,
-) -> Result<Done, Refusal> {
+) -> Result<AdminOutcome, Refusal> {
     let handle = gates::owned(job)?;
     let adapter = match &handle.adapter {
         Ok(adapter) => Arc::clone(adapter),
         Err(failure) => return Err(failure.clone().into()),
     };
     let checks = Checks::of(&test.test_types);
-    let verdict = run_checks(core, &handle, adapter.as_ref(), &checks).await;
+    let outcome = run_checks(core, &handle, adapter.as_ref(), &checks).await;
     let may_activate = test.auto_activate_on_success;
-    let door = Door::Command(job.id);
-    let planned = integrations::test(&handle.row, &verdict, may_activate, door, now);
-    Ok(Done::of(Some(handle), planned))
+    let requester = Requester::Command(job.id);
+    let planned = integrations::test(&handle.row, &outcome, may_activate, requester, now);
+    Ok(AdminOutcome::of(Some(handle), planned))
 }

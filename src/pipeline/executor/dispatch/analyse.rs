@@ -26,8 +26,8 @@ impl Run<'_> {
         let found = match kept {
             Some(found) => *found,
             None => {
-                if let Some(verdict) = gates::analysis(&self.job, create, self.started_at) {
-                    return Some(Box::pin(self.follow(verdict)).await);
+                if let Some(decision) = gates::analysis(&self.job, create, self.started_at) {
+                    return Some(Box::pin(self.follow(decision)).await);
                 }
                 match self.analyse_now(create).await {
                     Ok(found) => found,

@@ -50,11 +50,11 @@ impl Run<'_> {
         let asked_at = clock::now();
         let elapsed = (asked_at - doubt_since).to_std().unwrap_or_default();
         let lookups = usize::try_from(self.job.lookups).unwrap_or(0);
-        if let Some(rung) = look_up_schedule.get(lookups)
-            && elapsed < *rung
+        if let Some(step) = look_up_schedule.get(lookups)
+            && elapsed < *step
         {
             let next = Next {
-                at: after(doubt_since, *rung),
+                at: after(doubt_since, *step),
                 wait: self.look_up_wait(lookups),
             };
             return LookedUp::concluded(Disposition::Retry {
@@ -86,12 +86,12 @@ impl Run<'_> {
                 self.circuit = Some(CircuitTally::sound());
                 let index = look_up_schedule
                     .iter()
-                    .position(|rung| *rung > elapsed)
+                    .position(|step| *step > elapsed)
                     .unwrap_or(look_up_schedule.len() - 1);
                 self.job.lookups = i32::try_from(index).unwrap_or(i32::MAX);
-                let rung = look_up_schedule.get(index).copied().unwrap_or(last);
+                let step = look_up_schedule.get(index).copied().unwrap_or(last);
                 let next = Next {
-                    at: after(doubt_since, rung),
+                    at: after(doubt_since, step),
                     wait: self.look_up_wait(index),
                 };
                 let text = "not found so far, which proves nothing yet; it is looked up again";
@@ -134,7 +134,7 @@ impl Run<'_> {
                 // Before its step of the schedule it would only come back to be put off, without the reason.
                 let made = usize::try_from(self.job.lookups).unwrap_or(usize::MAX);
                 let step = look_up_schedule.get(made);
-                let step = step.map(|rung| after(doubt_since, *rung));
+                let step = step.map(|step| after(doubt_since, *step));
                 LookedUp::concluded(self.look_up_failed(&error, hint, step))
             }
         }
@@ -204,7 +204,7 @@ impl Run<'_> {
         if elapsed >= DOUBT_MAX {
             return self.failed(unknown_for_good(why));
         }
-        // Short at first, as most troubles are; a look-up costs the platform little.
+        // Short at first, as most failures are; a look-up costs the platform little.
         let pause = (elapsed / 4).clamp(Duration::from_secs(1), DOUBT_PAUSE);
         let next = Next {
             at: after(now, pause),

@@ -131,13 +131,13 @@ impl<'a> Run<'a> {
         if let Some(conclusion) = self.analyse().await {
             return conclusion;
         }
-        let verdict = gates::ticket(&self.job, self.started_at);
-        self.follow(verdict).await
+        let decision = gates::ticket(&self.job, self.started_at);
+        self.follow(decision).await
     }
 
     /// What the gates say is done.
-    async fn follow(&mut self, verdict: GateDecision) -> Conclusion {
-        match verdict {
+    async fn follow(&mut self, decision: GateDecision) -> Conclusion {
+        match decision {
             GateDecision::Refuse(failure) => self.refused(failure).into(),
             GateDecision::Wait(until) => Disposition::AwaitTicket { until }.into(),
             GateDecision::Later(next, failure) => Disposition::Retry { next, failure }.into(),
@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
     }
 
     /// Chooses the integration of a ticket that names none. The command then goes into that integration's lane, where it
-    /// waits for a place like any other.
+    /// waits for a slot like any other.
     async fn route(&mut self) -> Disposition {
         let Command::Ticket(TicketCommand::Create(create)) = &*self.job.command else {
             let text = "only a create is routed";
@@ -189,8 +189,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A place of an integration with a limit: now, or when to come back for it.
-    async fn place(&self) -> Option<(Next, Failure)> {
+    /// A rate-limit slot of an integration with a limit: now, or when to come back for it.
+    async fn reserve_slot(&self) -> Option<(Next, Failure)> {
         let row = self.handle.as_ref().map(|handle| &handle.row)?;
         let limit = row.rate_limit_per_hour?;
         if self.job.has_rate_slot {
@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
             None => Next::without_database(),
         };
         let text = format!(
-            "integration {} takes {limit} requests an hour; this one has its place at {}",
+            "integration {} takes {limit} requests an hour; this one has its slot at {}",
             row.id,
             next.at.format("%H:%M:%S UTC")
         );
@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
     async fn call(&mut self, adapter: &Driver) -> Conclusion {
         let command = Arc::clone(&self.job.command);
         if let Command::Ticket(TicketCommand::Attach(attach)) = &*command {
-            if let Some((next, failure)) = self.place().await {
+            if let Some((next, failure)) = self.reserve_slot().await {
                 return Disposition::Retry { next, failure }.into();
             }
             return Box::pin(self.attach(adapter, &attach.attachments)).await;
@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
             }
             return Box::pin(self.exhausted_after_look_up()).await.into();
         }
-        if let Some((next, failure)) = self.place().await {
+        if let Some((next, failure)) = self.reserve_slot().await {
             return Disposition::Retry { next, failure }.into();
         }
         self.spent = true;
@@ -459,7 +459,7 @@ impl<'a> Run<'a> {
         let Some(handle) = &self.handle else {
             return disposition.into();
         };
-        let transit = StateChange {
+        let change = StateChange {
             reason: Some(reason.to_owned()),
             error: Some(reason.to_owned()),
             command: Some(self.job.id),
@@ -469,7 +469,7 @@ impl<'a> Run<'a> {
             if_refused: Box::new(disposition.clone()),
             if_stale: Box::new(disposition.clone()),
             disposition,
-            change: Box::new(LedgerChange::StateChange(transit)),
+            change: Box::new(LedgerChange::StateChange(change)),
         }
     }
 

@@ -3,14 +3,14 @@
 
 use super::super::table::{aligned, pairs};
 use super::super::{Alignment, Inline, Table, is_empty};
-use super::{Allowed, Place, Writer};
+use super::{Allowed, Container, Writer};
 
 impl Writer {
-    pub(super) fn table(&mut self, table: &Table, place: Place) {
+    pub(super) fn table(&mut self, table: &Table, container: Container) {
         if self.allowed == Allowed::Full {
             return self.real_table(table);
         }
-        if !self.allowed.is_asana() || place == Place::Body {
+        if !self.allowed.is_asana() || container == Container::Body {
             if let Some(lines) = aligned(table) {
                 self.sink.open("<pre>", "</pre>");
                 self.text(&lines.join("\n"));

@@ -2,12 +2,12 @@
 
 use super::super::marker::JOINER;
 use super::super::sink::Here;
-use super::{Dialect, Place};
+use super::{Container, Dialect};
 
 /// Escapes a text character by character.
 pub(super) struct Escape {
     dialect: Dialect,
-    place: Place,
+    container: Container,
     /// Whether a link stands behind it, which a `!` would make an image.
     image_follows: bool,
     /// Whether only digits stand in the line so far.
@@ -15,10 +15,10 @@ pub(super) struct Escape {
 }
 
 impl Escape {
-    pub(super) const fn new(dialect: Dialect, place: Place, image_follows: bool) -> Self {
+    pub(super) const fn new(dialect: Dialect, container: Container, image_follows: bool) -> Self {
         Self {
             dialect,
-            place,
+            container,
             image_follows,
             is_number: false,
         }
@@ -40,8 +40,8 @@ impl Escape {
             '_' => !(is_word(before) && is_word(after)),
             '&' => after == Some('#') || is_word(after),
             '!' => self.image_follows && after.is_none(),
-            '|' => self.place == Place::Cell || here.is_first,
-            '#' => here.is_first || self.place == Place::Heading,
+            '|' => self.container == Container::Cell || here.is_first,
+            '#' => here.is_first || self.container == Container::Heading,
             '-' | '+' | '>' | '=' => here.is_first,
             ':' => here.is_first && after == Some('-'),
             '.' | ')' => self.is_number && !here.is_first && !is_word(after),
