@@ -1,7 +1,7 @@
-//! How long a reader and a writer wait while a legacy database is migrated and rolled back. Fills one (by default 100,000
-//! integrations and 200,000 tickets), and lets four clients read and write one row after the other meanwhile; the longest
-//! of their statements is the longest that anybody was held up. `scripts/bench-migration` runs it; its database is its
-//! own and is removed.
+//! How long a reader and a writer wait while a legacy database is migrated and rolled back. Fills
+//! one (by default 100,000 integrations and 200,000 tickets), and lets four clients read and write
+//! one row after the other meanwhile; the longest of their statements is the longest that anybody
+//! was held up. `scripts/bench-migration` runs it; its database is its own and is removed.
 
 #![expect(
     clippy::print_stdout,
@@ -85,7 +85,8 @@ async fn measure(url: &str, integrations: u32, tickets: u32) -> Result<(), Error
     client.batch_execute(SHAPE).await?;
     fill(&client, integrations, tickets).await?;
     println!(
-        "{integrations} integrations, {tickets} tickets; the longest statement of each client, in ms\n"
+        "{integrations} integrations, {tickets} tickets; the longest statement of each client, \
+         in ms\n"
     );
     println!(
         "| | took | {} |",
@@ -142,7 +143,8 @@ async fn beside(
                     break;
                 }
                 let began = Instant::now();
-                // In the simple protocol: a prepared statement would be prepared anew after each change of the table.
+                // In the simple protocol: a prepared statement would be prepared anew after each
+                // change of the table.
                 client.batch_execute(&format!("{statement} '{id}'")).await?;
                 longest = longest.max(began.elapsed());
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -1,7 +1,9 @@
 //! Ticketwire: the background worker that carries tickets between an application and the platforms
-//! where the work is done. RabbitMQ brings the commands, Postgres is the ledger, the worker a stateless pair of hands.
+//! where the work is done. RabbitMQ brings the commands, Postgres is the ledger, the worker a
+//! stateless pair of hands.
 //!
-//! The modules, in the order in which to read them; each may use those above it and never those below:
+//! The modules, in the order in which to read them; each may use those above it and never those
+//! below:
 //!
 //! | module | what belongs there |
 //! | --- | --- |
@@ -15,7 +17,7 @@
 //! | [`broker`] | everything that names lapin |
 //! | [`platforms`] | the adapters and the one HTTP client; knows neither Postgres nor RabbitMQ |
 //! | [`analysis`] | from free text to a ticket's fields: the rules, and a chat endpoint |
-//! | [`integrations`] | what can be done to an integration, for every caller: create, update, test, lifecycle |
+//! | [`integrations`] | what can be done to an integration: create, update, test, lifecycle |
 //! | [`pipeline`] | a command's life: intake, claim, dispatch, settle, relay, schedule |
 //! | [`sandbox`] | stateful fake platforms over real HTTP |
 //! | [`ops`] | health, metrics |

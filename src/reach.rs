@@ -1,5 +1,5 @@
-//! Why something could not be reached, told from the chain of causes: the same words for PostgreSQL, RabbitMQ and the
-//! platforms, and what a person can do about it.
+//! Why something could not be reached, told from the chain of causes: the same words for
+//! PostgreSQL, RabbitMQ and the platforms, and what a person can do about it.
 
 use std::error::Error;
 use std::io;
@@ -156,10 +156,12 @@ impl Outage {
             }
             Self::Silent => "is it up, and does a firewall drop what is sent there?",
             Self::HungUp => {
-                "is it the right port? One that speaks TLS hangs up on a plain connection, and one of another service too"
+                "is it the right port? One that speaks TLS hangs up on a plain connection, and \
+                 one of another service too"
             }
             Self::Untrusted => {
-                "add the authority's certificate to the system's store (update-ca-certificates), or name it in SSL_CERT_FILE"
+                "add the authority's certificate to the system's store \
+                 (update-ca-certificates), or name it in SSL_CERT_FILE"
             }
             Self::WrongName => {
                 "name the host in the URL as the certificate does, or issue one for that name"

@@ -9,13 +9,15 @@ use crate::secrets::{Binding, KeyRing};
 use crate::store::seals::{self, SealedColumn};
 use crate::store::{StoreError, chain, connect};
 
-/// Below so many file descriptors a busy worker may run out: connections to platforms are its largest share.
+/// Below so many file descriptors a busy worker may run out: connections to platforms are its
+/// largest share.
 pub const DESCRIPTORS_WANTED: u64 = 4096;
 
 /// Sealed values that are read at a time.
 const BATCH: i64 = 500;
 
-/// How many files and connections this process may have open: now, and at most. `None`: as many as it likes.
+/// How many files and connections this process may have open: now, and at most. `None`: as many as
+/// it likes.
 #[must_use]
 pub fn descriptors() -> (Option<u64>, Option<u64>) {
     let limit = getrlimit(Resource::Nofile);
@@ -39,7 +41,8 @@ pub fn raise_descriptors() {
         tracing::warn!(
             limit,
             wanted = DESCRIPTORS_WANTED,
-            "few files and connections may be open at once: raise the limit (`ulimit -Hn`, systemd's LimitNOFILE)"
+            "few files and connections may be open at once: raise the limit (`ulimit -Hn`, \
+             systemd's LimitNOFILE)"
         );
     }
 }
@@ -51,8 +54,8 @@ pub fn raise_descriptors() {
 pub fn check_temporary_directory() -> Result<(), String> {
     tempfile::tempfile().map(drop).map_err(|error| {
         format!(
-            "the temporary directory {} cannot be written to ({error}), so no attachment from a URL can be sent: mend it, or \
-             name another one in TMPDIR",
+            "the temporary directory {} cannot be written to ({error}), so no attachment from a \
+             URL can be sent: mend it, or name another one in TMPDIR",
             std::env::temp_dir().display()
         )
     })
@@ -72,8 +75,9 @@ pub async fn report_unreadable(url: &SecretString, ring: &KeyRing) {
                 integrations = unreadable.integrations.len(),
                 sealed_with = keys.join(", "),
                 configured = ring.ids().collect::<Vec<_>>().join(", "),
-                "no key in secrets.keys opens the credentials of some integrations, and their commands fail with \
-                 credentials_unreadable: put the key back that sealed them, behind the first (`ticketwire doctor` names them)"
+                "no key in secrets.keys opens the credentials of some integrations, and their \
+                 commands fail with credentials_unreadable: put the key back that sealed them, \
+                 behind the first (`ticketwire doctor` names them)"
             );
         }
         Err(error) => tracing::debug!(error = chain(&error), "could not look at credentials"),

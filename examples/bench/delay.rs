@@ -1,5 +1,6 @@
-//! A way to a service that takes a while: every byte arrives half the round trip later, in both directions, however many
-//! are under way. On one machine a program that goes back and forth looks as good as one that does not.
+//! A way to a service that takes a while: every byte arrives half the round trip later, in both
+//! directions, however many are under way. On one machine a program that goes back and forth looks
+//! as good as one that does not.
 
 use std::net::SocketAddr;
 use std::time::Duration;

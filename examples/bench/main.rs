@@ -1,8 +1,10 @@
-//! Measures the main job on this machine: N `ticket.create` commands wait in RabbitMQ, a worker is started, and the time
-//! runs from the first request at the platform to the last confirmed event. Everything is real but the platform, which
-//! is a socket that answers 201. Prints throughput, batch sizes, CPU by process and peak memory.
+//! Measures the main job on this machine: N `ticket.create` commands wait in RabbitMQ, a worker is
+//! started, and the time runs from the first request at the platform to the last confirmed event.
+//! Everything is real but the platform, which is a socket that answers 201. Prints throughput,
+//! batch sizes, CPU by process and peak memory.
 //!
-//! With `--minutes` it is a soak instead: a steady stream, and a line a minute of what must not grow.
+//! With `--minutes` it is a soak instead: a steady stream, and a line a minute of what must not
+//! grow.
 //!
 //! `scripts/bench` builds and runs it; its database and prefix are its own and are removed.
 
@@ -105,8 +107,9 @@ impl Plan {
                 "--rate" => plan.rate = value.parse()?,
                 "--minutes" => plan.minutes = value.parse()?,
                 other => {
-                    let known = "--commands, --latency-ms, --in-flight, --program, --history, --sick, --integrations, --round-trip-ms, \
-                                 --workers, --rate, --minutes";
+                    let known = "--commands, --latency-ms, --in-flight, --program, --history, \
+                                 --sick, --integrations, --round-trip-ms, --workers, --rate, \
+                                 --minutes";
                     return Err(format!("{other} is none of {known}").into());
                 }
             }
@@ -316,8 +319,10 @@ async fn publish(channel: &Channel, topology: &Topology, numbers: &[usize]) -> R
             "specversion": "1.0", "id": Uuid::now_v7(), "source": "/bench", "type": "ticket.create",
             "organizationid": organization,
             "data": {
-                "title": format!("Checkout fails for order {number}"), "priority": "high", "category": "bug",
-                "description": "Customer reports that checkout fails with a gateway time-out when paying by card. ".repeat(4),
+                "title": format!("Checkout fails for order {number}"), "priority": "high",
+                "category": "bug",
+                "description": "Customer reports that checkout fails with a gateway time-out \
+                                when paying by card. ".repeat(4),
                 "integration_id": integration,
             },
         });
@@ -344,7 +349,8 @@ async fn healthy(plan: &Plan, database: &str, mut worker: Stopped) -> Result<(),
     let wanted = (0..plan.commands)
         .filter(|number| !sick.contains(&seed::ids(*number).1))
         .count();
-    let done = "SELECT count(*), COALESCE(extract(epoch FROM max(finished_at) - min(started_at)), 0)::float8 \
+    let done = "SELECT count(*), COALESCE(extract(epoch \
+                FROM max(finished_at) - min(started_at)), 0)::float8 \
                 FROM commands WHERE state = 'succeeded' AND integration_id <> ALL($1)";
     let began = Instant::now();
     loop {
@@ -352,7 +358,8 @@ async fn healthy(plan: &Plan, database: &str, mut worker: Stopped) -> Result<(),
         let (count, seconds): (i64, f64) = (row.get(0), row.get(1));
         if usize::try_from(count)? == wanted {
             println!(
-                "{:.0} commands/s of the healthy integrations: {wanted} in {seconds:.2} s, beside {} sick of {}",
+                "{:.0} commands/s of the healthy integrations: {wanted} in {seconds:.2} s, \
+                 beside {} sick of {}",
                 wanted as f64 / seconds,
                 sick.len(),
                 seed::count()
@@ -373,7 +380,8 @@ async fn healthy(plan: &Plan, database: &str, mut worker: Stopped) -> Result<(),
 fn report(plan: &Plan, metrics: &str, took: Duration, start_up: Duration, spent: &Usage) {
     let count = plan.commands as f64;
     println!(
-        "{:.0} commands/s: {} in {:.2} s, platform latency {} ms, {} integrations with {} places each",
+        "{:.0} commands/s: {} in {:.2} s, platform latency {} ms, {} integrations with {} \
+         places each",
         count / took.as_secs_f64(),
         plan.commands,
         took.as_secs_f64(),
@@ -393,7 +401,8 @@ fn report(plan: &Plan, metrics: &str, took: Duration, start_up: Duration, spent:
         let (rows, batches) = (of("rows", "sum"), of("rows", "count").max(1.0));
         let seconds = of("duration_seconds", "sum");
         println!(
-            "  {step:<8} {batches:>7.0} batches, {:>5.0} rows and {:>6.2} ms each, {:>4.0} µs a row",
+            "  {step:<8} {batches:>7.0} batches, {:>5.0} rows and {:>6.2} ms each, {:>4.0} µs a \
+             row",
             rows / batches,
             seconds / batches * 1e3,
             seconds / rows.max(1.0) * 1e6
@@ -418,7 +427,8 @@ fn report(plan: &Plan, metrics: &str, took: Duration, start_up: Duration, spent:
 /// Nothing lost, nothing doubled: else the figures mean nothing.
 async fn check(plan: &Plan, database: &str, requests: u64) -> Result<(), Error> {
     let (client, _connection) = connect(&database.into(), "ticketwire bench").await?;
-    let counts = "SELECT (SELECT count(*) FROM commands WHERE state = 'succeeded' AND type <> 'history'), \
+    let counts = "SELECT (SELECT count(*) FROM commands WHERE state = 'succeeded' \
+                  AND type <> 'history'), \
                   (SELECT count(*) FROM tickets), \
                   (SELECT count(*) FROM unsent_events)";
     let row = client.query_one(counts, &[]).await?;

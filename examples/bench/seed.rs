@@ -50,11 +50,15 @@ pub(crate) async fn history(database: &str, count: i64) -> Result<(), super::Err
     let (client, _connection) = connect(&database.into(), "ticketwire bench").await?;
     client
         .execute(
-            "INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, state, turn, lane, \
+            "INSERT INTO commands (id, arrival, type, organization_id, integration_id, \
+             ticket_id, state, turn, lane, \
              received_at, finished_at, digest, data, final_event, final_key) \
-             SELECT gen_random_uuid(), n, 'history', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), \
-             'succeeded', false, '00000000-0000-0000-0000-000000000000', now() - n * interval '1 second', \
-             now() - n * interval '1 second', '\\x00', repeat('x', 500), repeat('y', 700), 'ticket.create.succeeded' \
+             SELECT gen_random_uuid(), n, 'history', gen_random_uuid(), gen_random_uuid(), \
+             gen_random_uuid(), \
+             'succeeded', false, '00000000-0000-0000-0000-000000000000', \
+             now() - n * interval '1 second', \
+             now() - n * interval '1 second', '\\x00', repeat('x', 500), repeat('y', 700), \
+             'ticket.create.succeeded' \
              FROM generate_series(1, $1::bigint) n",
             &[&count],
         )

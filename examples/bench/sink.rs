@@ -105,7 +105,8 @@ async fn serve(
             "{{\"id\":\"{number}\",\"key\":\"SUP-{number}\",\"self\":\"http://sink/{number}\"}}"
         );
         let answer = format!(
-            "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: \
+             {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(answer.as_bytes()).await?;

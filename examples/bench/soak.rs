@@ -1,4 +1,5 @@
-//! A steady stream for a long time: throughput and latency must stay, and nothing may grow for ever.
+//! A steady stream for a long time: throughput and latency must stay, and nothing may grow for
+//! ever.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -19,15 +20,20 @@ const TICKS: u32 = 10;
 
 /// What a minute looks like.
 const MINUTE: &str = "SELECT \
-         (SELECT count(*) FROM commands WHERE finished_at > now() - interval '1 minute'), \
-         (SELECT COALESCE(percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - received_at)::float8), 0) FROM commands \
-          WHERE finished_at > now() - interval '1 minute'), \
-         (SELECT COALESCE(percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - received_at)::float8), 0) FROM commands \
-          WHERE finished_at > now() - interval '1 minute'), \
-         (SELECT count(*) FROM commands), (SELECT count(*) FROM unsent_events), \
-         pg_total_relation_size('commands') + pg_total_relation_size('command_attempts') \
-         + pg_total_relation_size('outbox') + pg_total_relation_size('outbox_batches'), \
-         (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())";
+                      (SELECT count(*) FROM commands \
+                      WHERE finished_at > now() - interval '1 minute'), \
+                      (SELECT COALESCE(percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch \
+                      FROM finished_at - received_at)::float8), 0) FROM commands \
+                      WHERE finished_at > now() - interval '1 minute'), \
+                      (SELECT COALESCE(percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch \
+                      FROM finished_at - received_at)::float8), 0) FROM commands \
+                      WHERE finished_at > now() - interval '1 minute'), \
+                      (SELECT count(*) FROM commands), (SELECT count(*) FROM unsent_events), \
+                      pg_total_relation_size('commands') + \
+                      pg_total_relation_size('command_attempts') \
+                      + pg_total_relation_size('outbox') + \
+                      pg_total_relation_size('outbox_batches'), \
+                      (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database())";
 
 pub(super) async fn run(stage: &Stage<'_>, sink: &Sink) -> Result<(), Error> {
     let connection = broker::connect_tool(&stage.services.amqp.url, stage.topology).await?;
@@ -43,8 +49,8 @@ pub(super) async fn run(stage: &Stage<'_>, sink: &Sink) -> Result<(), Error> {
         stage.plan.rate, stage.plan.minutes
     );
     println!(
-        "minute  commands/s  p50 ms  p99 ms  worker MiB  ledger rows  ledger MiB  outbox  sessions  statements  bindings  \
-         connections  worker CPU %"
+        "minute  commands/s  p50 ms  p99 ms  worker MiB  ledger rows  ledger MiB  outbox  \
+         sessions  statements  bindings  connections  worker CPU %"
     );
     let mut clock = tokio::time::interval(Duration::from_secs(1) / TICKS);
     let share = usize::try_from(stage.plan.rate.div_ceil(TICKS))?;
@@ -125,8 +131,8 @@ async fn line(
     let bindings = at_the_broker("list_bindings", prefix);
     let connections = at_the_broker("list_connections", "");
     println!(
-        "{minute:>6}  {:>10.0}  {:>6.1}  {:>6.1}  {:>10.1}  {rows:>11}  {:>10.1}  {outbox:>6}  {sessions:>8}  \
-         {statements:>10}  {bindings:>8}  {connections:>11}  {:>12.1}",
+        "{minute:>6}  {:>10.0}  {:>6.1}  {:>6.1}  {:>10.1}  {rows:>11}  {:>10.1}  {outbox:>6}  \
+         {sessions:>8}  {statements:>10}  {bindings:>8}  {connections:>11}  {:>12.1}",
         count as f64 / 60.0,
         milliseconds(1),
         milliseconds(2),
@@ -137,7 +143,8 @@ async fn line(
     Ok(())
 }
 
-/// How many lines of what the broker lists have this word; `-` where this machine has no `rabbitmqctl` for it.
+/// How many lines of what the broker lists have this word; `-` where this machine has no
+/// `rabbitmqctl` for it.
 fn at_the_broker(list: &str, word: &str) -> String {
     let listed = Command::new("rabbitmqctl").args(["-q", list]).output();
     match listed {

@@ -1,8 +1,9 @@
-//! From free text to a ticket's fields: two analysers behind one trait. The rules need nothing and are the default; a chat
-//! endpoint is asked where one is configured, and the rules step in when it fails, saying so.
+//! From free text to a ticket's fields: two analysers behind one trait. The rules need nothing and
+//! are the default; a chat endpoint is asked where one is configured, and the rules step in when it
+//! fails, saying so.
 //!
-//! User text is data. What comes of it is an [`Analysis`], which has no member for a tenant, an integration or an id: those
-//! are the command's, whatever the text or the model says.
+//! User text is data. What comes of it is an [`Analysis`], which has no member for a tenant, an
+//! integration or an id: those are the command's, whatever the text or the model says.
 
 pub mod chat;
 pub mod rules;
@@ -22,7 +23,8 @@ use crate::platforms::{CallContext, off_runtime};
 /// One way to analyse.
 #[async_trait]
 pub trait Analyser: Send + Sync {
-    /// Analyses. `context` is the attempt's: no analyser outlasts its deadline or sends without its permit.
+    /// Analyses. `context` is the attempt's: no analyser outlasts its deadline or sends without its
+    /// permit.
     async fn analyse(
         &self,
         context: &CallContext<'_>,
@@ -30,7 +32,8 @@ pub trait Analyser: Send + Sync {
     ) -> Result<Analysis, AnalysisError>;
 }
 
-/// Why an analyser has no answer. Two texts, as of an adapter's error: what may be published, and what only the log shows.
+/// Why an analyser has no answer. Two texts, as of an adapter's error: what may be published, and
+/// what only the log shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnalysisError {
     /// Fit to publish: no secret, no host, nothing of the prompt or of what the endpoint said.
@@ -60,9 +63,9 @@ impl fmt::Display for AnalysisError {
 
 impl std::error::Error for AnalysisError {}
 
-/// Analyses by the chat endpoint where one is configured, else, or when that fails, by the rules; then
-/// [`Analysis::fell_back`] says why. It always has a result, takes `ai.timeout` at most, and changes nothing anywhere: it
-/// may be repeated, though a model need not say the same twice.
+/// Analyses by the chat endpoint where one is configured, else, or when that fails, by the rules;
+/// then [`Analysis::fell_back`] says why. It always has a result, takes `ai.timeout` at most, and
+/// changes nothing anywhere: it may be repeated, though a model need not say the same twice.
 pub async fn analyse(config: &Ai, context: &CallContext<'_>, input: &AnalysisInput) -> Analysis {
     let Some(chat) = Chat::new(config) else {
         return by_rules(input);

@@ -12,7 +12,8 @@ pub(super) fn tail(text: &str, bytes_max: usize) -> &str {
     &text[text.ceil_char_boundary(text.len().saturating_sub(bytes_max))..]
 }
 
-/// At most so many characters, cut between words where there are any, with an ellipsis for what is gone.
+/// At most so many characters, cut between words where there are any, with an ellipsis for what is
+/// gone.
 pub(super) fn cut(text: &str, characters_max: usize) -> String {
     let Some((end, _)) = text.char_indices().nth(characters_max) else {
         return text.to_owned();
@@ -47,15 +48,16 @@ pub(super) fn one_line(text: &str) -> String {
     line
 }
 
-/// Lines and tabs stay, other control characters (NUL, which PostgreSQL does not take) and what turns text are gone.
+/// Lines and tabs stay, other control characters (NUL, which PostgreSQL does not take) and what
+/// turns text are gone.
 pub(super) fn block(text: &str) -> String {
     let kept = |c: &char| matches!(c, '\n' | '\t') || !(c.is_control() || hides(*c));
     let text: String = text.chars().filter(kept).collect();
     text.trim().to_owned()
 }
 
-/// The newest turns that fit in so many bytes, in their order, and how many were left out. Of the newest its end is kept
-/// where it alone is too long.
+/// The newest turns that fit in so many bytes, in their order, and how many were left out. Of the
+/// newest its end is kept where it alone is too long.
 pub(super) fn newest(turns: &[Turn], bytes_max: usize) -> (Vec<(&str, &str)>, usize) {
     let mut left = bytes_max;
     let mut kept: Vec<(&str, &str)> = Vec::new();
@@ -77,7 +79,8 @@ pub(super) fn newest(turns: &[Turn], bytes_max: usize) -> (Vec<(&str, &str)>, us
 
 /// Marks of direction, and blanks of no width but for the joiners that scripts and emoji need.
 const fn hides(c: char) -> bool {
-    matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The composition root of `ticketwire run`: builds everything from the settings, owns every loop, shuts them down in
-//! order. A loop that ends early is a fault that stops the process, not a silent gap: [`supervisor`]
-//! watches them.
+//! The composition root of `ticketwire run`: builds everything from the settings, owns every loop,
+//! shuts them down in order. A loop that ends early is a fault that stops the process, not a silent
+//! gap: [`supervisor`] watches them.
 
 mod supervisor;
 
@@ -47,8 +47,9 @@ const WATCHED_TYPES: [&str; 10] = [
     CommandType::IntegrationSync.as_str(),
 ];
 
-/// Idle connections kept for each host. Many integrations may share one (a vendor's gateway), each with its own slots,
-/// and a connection that is closed only to be opened again costs more than its request.
+/// Idle connections kept for each host. Many integrations may share one (a vendor's gateway), each
+/// with its own slots, and a connection that is closed only to be opened again costs more than its
+/// request.
 const IDLE_PER_HOST: usize = 512;
 
 /// Why the worker did not start, or stopped by itself.
@@ -68,7 +69,8 @@ pub enum AppError {
     Store(#[from] StoreError),
     /// A listener.
     #[error(
-        "http.listen: cannot listen on {address}: {source}; choose another address or an empty one to turn it off"
+        "http.listen: cannot listen on {address}: {source}; choose another address or an empty \
+         one to turn it off"
     )]
     Listen {
         /// Where.
@@ -89,7 +91,8 @@ pub enum AppError {
 
 /// How a worker is run.
 pub struct RunOptions {
-    /// How to start this program as the process that runs poison candidates isolated; `None` runs none.
+    /// How to start this program as the process that runs poison candidates isolated; `None` runs
+    /// none.
     pub isolated: Option<(std::path::PathBuf, Vec<String>)>,
     /// Fires on SIGTERM or SIGINT.
     pub stop: CancellationToken,
@@ -319,7 +322,8 @@ impl Worker {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        // Deliveries in hand become durable and are acknowledged; what does not in time is delivered again.
+        // Deliveries in hand become durable and are acknowledged; what does not in time is
+        // delivered again.
         drop(tokio::time::timeout(FLUSH_MAX, taken_in).await);
         self.loops.tell(Stage::Supply);
         failpoint("draining").await;
@@ -348,7 +352,8 @@ impl Worker {
     }
 }
 
-/// Runs poison candidates one at a time, as the child of a worker. Ends when none is left, or when `stop` fires.
+/// Runs poison candidates one at a time, as the child of a worker. Ends when none is left, or when
+/// `stop` fires.
 ///
 /// # Errors
 /// [`AppError`] where it cannot start.
@@ -417,7 +422,8 @@ impl Parts {
         let ring = Arc::new(config.secrets.ring().map_err(AppError::Keys)?);
         if ring.is_empty() {
             tracing::warn!(
-                "no key in secrets.keys: what needs a credential is refused; `ticketwire keys generate` makes one"
+                "no key in secrets.keys: what needs a credential is refused; `ticketwire keys \
+                 generate` makes one"
             );
         }
         let egress = EgressPolicy::from(&config.egress);

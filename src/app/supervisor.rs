@@ -1,4 +1,5 @@
-//! The loops of a worker: each is started under its name, watched, and ended at its stage of the stop.
+//! The loops of a worker: each is started under its name, watched, and ended at its stage of the
+//! stop.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -79,8 +80,8 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts a loop; `work` is given what tells it to end. A loop that learns of its end by a closed
-    /// channel may leave that alone.
+    /// Starts a loop; `work` is given what tells it to end. A loop that learns of its end by a
+    /// closed channel may leave that alone.
     pub(super) fn start<F>(&mut self, which: Loop, work: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,

@@ -1,5 +1,5 @@
-//! The consuming connection: a channel a queue, deliveries into one bounded queue, acknowledgements back to the
-//! channel and generation they came from, `multiple`, never out of order.
+//! The consuming connection: a channel a queue, deliveries into one bounded queue, acknowledgements
+//! back to the channel and generation they came from, `multiple`, never out of order.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,7 +111,8 @@ impl Delivery {
             .map(lapin::types::ShortString::as_str)
     }
 
-    /// The headers whose names `name_of` knows, under the names it gives them, as JSON; a timestamp as text (RFC 3339).
+    /// The headers whose names `name_of` knows, under the names it gives them, as JSON; a timestamp
+    /// as text (RFC 3339).
     #[must_use]
     pub fn named_headers(
         &self,
@@ -204,7 +205,8 @@ impl Delivery {
     }
 }
 
-/// The consuming side. Deliveries go into the channels given to [`Consumer::run`] and are given back with [`Consumer::ack`].
+/// The consuming side. Deliveries go into the channels given to [`Consumer::run`] and are given
+/// back with [`Consumer::ack`].
 #[derive(Debug)]
 pub struct Consumer {
     shared: Arc<Shared>,
@@ -263,8 +265,8 @@ impl Consumer {
         self.shared.wake.notify_one();
     }
 
-    /// Connects, consumes, acknowledges; on any failure starts again. Returns once `stop` fires and what was
-    /// acknowledged by then has been sent.
+    /// Connects, consumes, acknowledges; on any failure starts again. Returns once `stop` fires and
+    /// what was acknowledged by then has been sent.
     #[expect(
         clippy::too_many_arguments,
         reason = "the composition root is the only caller"
@@ -299,7 +301,8 @@ impl Consumer {
                 Ok(()) => return,
                 Err(error) => {
                     if link.is_up() || tries == 0 {
-                        tracing::warn!(error = %error, "lost the consuming connection; connecting again");
+                        tracing::warn!(error = %error,
+                            "lost the consuming connection; connecting again");
                     }
                     link.lost();
                 }
@@ -468,8 +471,8 @@ impl Consumer {
     clippy::too_many_arguments,
     reason = "one caller, one place to read them"
 )]
-/// Moves deliveries on. Ends only on a failure: a plain end of the stream means that the broker cancelled the consumer,
-/// which is how a deleted queue shows.
+/// Moves deliveries on. Ends only on a failure: a plain end of the stream means that the broker
+/// cancelled the consumer, which is how a deleted queue shows.
 async fn read(
     source: Source,
     queue: String,
@@ -495,7 +498,8 @@ async fn read(
                     raw,
                 }),
                 Some(Err(error)) => return BrokerError::Amqp(error),
-                None => return BrokerError::Lost(format!("the broker ended the consumer of {queue}")),
+                None => return BrokerError::Lost(
+                    format!("the broker ended the consumer of {queue}")),
             },
             // Dropped and begun anew with each delivery that comes: it holds nothing yet.
             slot = next_slot(&mut intake, &sink), if !waiting.is_empty() => match slot {
@@ -531,7 +535,8 @@ async fn close(connection: Connection) {
     }
 }
 
-/// The highest tag such that every tag up to it is done: tags finish out of order, `multiple` must not run ahead.
+/// The highest tag such that every tag up to it is done: tags finish out of order, `multiple` must
+/// not run ahead.
 #[derive(Debug, Default)]
 struct Prefix {
     base: u64,

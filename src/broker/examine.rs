@@ -1,6 +1,6 @@
-//! What is wrong with what the worker needs at the broker, found out without making anything: a declaration of what is
-//! there already, and requests whose arguments cannot be accepted, which are refused only after the permissions were
-//! looked at (RabbitMQ 3.10 to 4, `rabbit_channel.erl`).
+//! What is wrong with what the worker needs at the broker, found out without making anything: a
+//! declaration of what is there already, and requests whose arguments cannot be accepted, which are
+//! refused only after the permissions were looked at (RabbitMQ 3.10 to 4, `rabbit_channel.erl`).
 
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
@@ -50,7 +50,8 @@ pub struct Lacking {
 }
 
 impl Examined {
-    /// Notes the refusal of a probe that needs a permission. One for what cannot be accepted is what the probe was made for.
+    /// Notes the refusal of a probe that needs a permission. One for what cannot be accepted is
+    /// what the probe was made for.
     fn take(&mut self, permission: &str, kind: &'static str, name: &str, error: &BrokerError) {
         let Some((code, text)) = error.refusal() else {
             self.other.push(format!("{kind} {name}: {error}"));
@@ -79,8 +80,8 @@ impl Examined {
     }
 }
 
-/// Which permission is missing: in the broker's words where it says so (from 3.11 on), else the one that the probe needs;
-/// a declaration needs another one on the exchange that it names.
+/// Which permission is missing: in the broker's words where it says so (from 3.11 on), else the one
+/// that the probe needs; a declaration needs another one on the exchange that it names.
 fn lacking(permission: &str, kind: &str, name: &str, text: &str) -> String {
     let told = ["configure", "write", "read"]
         .into_iter()
@@ -99,8 +100,9 @@ fn lacking(permission: &str, kind: &str, name: &str, text: &str) -> String {
     format!("{} on {resource}", told.unwrap_or(assumed))
 }
 
-/// Looks at every exchange and queue of the topology, each over a channel of its own, as a refusal closes it.
-/// While an alarm is on nothing is published: the broker would not read from this connection any more.
+/// Looks at every exchange and queue of the topology, each over a channel of its own, as a refusal
+/// closes it. While an alarm is on nothing is published: the broker would not read from this
+/// connection any more.
 ///
 /// # Errors
 /// [`BrokerError`] where the connection is gone.
@@ -191,7 +193,8 @@ async fn queue(
     Ok((queue.message_count(), queue.consumer_count()))
 }
 
-/// Publishes what the broker cannot take: it looks at the permission first. The refusal comes in the confirm's place.
+/// Publishes what the broker cannot take: it looks at the permission first. The refusal comes in
+/// the confirm's place.
 async fn may_publish(channel: &Channel, exchange: &str) -> Result<(), BrokerError> {
     let confirms = channel.confirm_select(ConfirmSelectOptions::default());
     within(SETUP_TIMEOUT, confirms).await?;

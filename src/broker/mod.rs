@@ -1,9 +1,11 @@
-//! Everything that names lapin: topology, the two supervised connections, consuming, confirmed publishing.
+//! Everything that names lapin: topology, the two supervised connections, consuming, confirmed
+//! publishing.
 //!
-//! lapin's own recovery is off: it leaves consumers pending for ever after a channel error, gives up after a budget
-//! and replays bindings without end. Instead one supervisor a connection drops everything on any sign of outage and
-//! starts again with a new *generation*, for ever, with jittered backoff. Acknowledgements never cross generations:
-//! what was not acknowledged is delivered again and found to be a repeat.
+//! lapin's own recovery is off: it leaves consumers pending for ever after a channel error, gives
+//! up after a budget and replays bindings without end. Instead one supervisor a connection drops
+//! everything on any sign of outage and starts again with a new *generation*, for ever, with
+//! jittered backoff. Acknowledgements never cross generations: what was not acknowledged is
+//! delivered again and found to be a repeat.
 
 mod consume;
 mod examine;
@@ -111,7 +113,8 @@ fn remedy(error: &lapin::Error) -> String {
 fn of_refusal(code: u16, text: &str) -> String {
     match code {
         403 if text.contains("Login was refused") => {
-            " (mend user and password in amqp.url, AMQP_URL; RabbitMQ's guest may log in from its own machine only)"
+            " (mend user and password in amqp.url, AMQP_URL; RabbitMQ's guest may log in from \
+             its own machine only)"
                 .into()
         }
         403 => grant(text, None).map_or_else(
@@ -122,7 +125,9 @@ fn of_refusal(code: u16, text: &str) -> String {
             Some(queue) if text.contains("inequivalent") => format!(" ({})", replace(queue)),
             _ => String::new(),
         },
-        530 => " (mend the virtual host in amqp.url, AMQP_URL, or the user's permissions on it)".into(),
+        530 => " (mend the virtual host in amqp.url, AMQP_URL, or the user's permissions on \
+                it)"
+        .into(),
         _ => String::new(),
     }
 }
@@ -131,12 +136,13 @@ fn of_refusal(code: u16, text: &str) -> String {
 #[must_use]
 pub fn replace(queue: &str) -> String {
     format!(
-        "it was declared with other arguments: let the workers empty it and stop them, `rabbitmqctl delete_queue {queue}` \
-         (-p VHOST where it is not /), start the workers"
+        "it was declared with other arguments: let the workers empty it and stop them, \
+         `rabbitmqctl delete_queue {queue}` (-p VHOST where it is not /), start the workers"
     )
 }
 
-/// The `rabbitmqctl` line that gives a worker's user what it needs, from the broker's text about what is missing.
+/// The `rabbitmqctl` line that gives a worker's user what it needs, from the broker's text about
+/// what is missing.
 #[must_use]
 pub fn grant(refusal: &str, prefix: Option<&str>) -> Option<String> {
     let user = quoted_after(refusal, "user '")?;
@@ -159,7 +165,8 @@ pub fn grant(refusal: &str, prefix: Option<&str>) -> Option<String> {
     });
     let own = prefix.unwrap_or("ticketwire").replace('.', "\\.");
     Some(format!(
-        "rabbitmqctl set_permissions -p {vhost} {user} '^{own}\\.' '^({own}\\.|amq\\.default$)' '^{own}\\.'"
+        "rabbitmqctl set_permissions -p {vhost} {user} '^{own}\\.' '^({own}\\.|amq\\.default$)' \
+         '^{own}\\.'"
     ))
 }
 
@@ -211,9 +218,10 @@ pub async fn connect(url: &SecretString, name: &str) -> Result<Connection, Broke
     within(SETUP_TIMEOUT, Connection::connect(&url, properties)).await
 }
 
-/// Adds a heartbeat and a connection time-out where the URL has none: with the broker's default of 60 s a silent peer
-/// is noticed after two minutes. And a size of frames: lapin keeps 32 of them in each direction, which with the broker's
-/// 128 KiB is 16 MiB for two connections; larger messages come in several (RabbitMQ asks for 8 KiB at least).
+/// Adds a heartbeat and a connection time-out where the URL has none: with the broker's default of
+/// 60 s a silent peer is noticed after two minutes. And a size of frames: lapin keeps 32 of them in
+/// each direction, which with the broker's 128 KiB is 16 MiB for two connections; larger messages
+/// come in several (RabbitMQ asks for 8 KiB at least).
 fn with_parameters(url: &str) -> String {
     let mut url = url.to_owned();
     for (name, value) in [
@@ -256,11 +264,13 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_line_that_mends_it() {
-        let refused = "ACCESS_REFUSED - configure access to queue 'acme.prod.tickets' in vhost '/shop' refused for user 'worker'";
+        let refused = "ACCESS_REFUSED - configure access to queue 'acme.prod.tickets' in vhost \
+                       '/shop' refused for user 'worker'";
         assert_eq!(
             grant(refused, None).as_deref(),
             Some(
-                r"rabbitmqctl set_permissions -p /shop worker '^acme\.prod\.' '^(acme\.prod\.|amq\.default$)' '^acme\.prod\.'"
+                "rabbitmqctl set_permissions -p /shop worker '^acme\\.prod\\.' \
+                 '^(acme\\.prod\\.|amq\\.default$)' '^acme\\.prod\\.'"
             )
         );
         assert!(
@@ -270,7 +280,8 @@ mod tests {
             )
             .contains("mend user and password")
         );
-        let different = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'P.dead' in vhost '/': received 'quorum' but current is 'classic'";
+        let different = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue \
+                         'P.dead' in vhost '/': received 'quorum' but current is 'classic'";
         assert!(of_refusal(406, different).contains("rabbitmqctl delete_queue P.dead"));
     }
 }

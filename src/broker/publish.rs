@@ -1,5 +1,5 @@
-//! The publishing connection: confirmed, pipelined, every confirm awaited by itself. A batch's fate is told message by
-//! message; whatever is not surely stored is the caller's to publish again.
+//! The publishing connection: confirmed, pipelined, every confirm awaited by itself. A batch's fate
+//! is told message by message; whatever is not surely stored is the caller's to publish again.
 
 use std::sync::Arc;
 
@@ -62,8 +62,9 @@ impl Publisher {
         (Self { batches }, PublisherQueue(queue))
     }
 
-    /// Hands messages over, in order; the answer says what became of each. While the broker is away every one is
-    /// `Unknown` at once: they are durable elsewhere, and waiting here would only pile them up.
+    /// Hands messages over, in order; the answer says what became of each. While the broker is away
+    /// every one is `Unknown` at once: they are durable elsewhere, and waiting here would only pile
+    /// them up.
     pub async fn submit(&self, messages: Vec<Message>) -> oneshot::Receiver<Vec<Sent>> {
         let (answer, result) = oneshot::channel();
         // A closed queue drops the answer with the batch, which the caller reads as `Unknown`.
@@ -78,8 +79,8 @@ impl Publisher {
         result.await.unwrap_or_else(|_| vec![Sent::Unknown; count])
     }
 
-    /// Connects and publishes; on any failure starts again. Returns once `stop` fires and what was handed over by then
-    /// has its answer.
+    /// Connects and publishes; on any failure starts again. Returns once `stop` fires and what was
+    /// handed over by then has its answer.
     pub async fn run(
         mut queue: PublisherQueue,
         url: &SecretString,
@@ -95,7 +96,8 @@ impl Publisher {
                 Ok(()) => return,
                 Err(error) => {
                     if link.is_up() || tries == 0 {
-                        tracing::warn!(error = %error, "lost the publishing connection; connecting again");
+                        tracing::warn!(error = %error,
+                            "lost the publishing connection; connecting again");
                     }
                     link.lost();
                 }
@@ -168,9 +170,11 @@ async fn session(
             Some(joined) = confirming.join_next() => match joined {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => break Err(error),
-                Err(error) => break Err(BrokerError::Lost(format!("awaiting confirms failed: {error}"))),
+                Err(error) => break Err(BrokerError::Lost(
+                    format!("awaiting confirms failed: {error}"))),
             },
-            _ = watch.tick() => if !connection.status().connected() || !channel.status().connected() {
+            _ = watch.tick() => if !connection.status().connected()
+            || !channel.status().connected() {
                 break Err(BrokerError::Lost("the connection or channel is closed".into()));
             },
             () = stop.cancelled() => break Ok(()),
@@ -230,8 +234,8 @@ async fn send(
     within(CONFIRM_TIMEOUT, work).await
 }
 
-/// Awaits each confirm by itself (`wait_for_confirms` forgets nacks). A returned message may be attached to another's
-/// confirm, so one return puts the whole batch in doubt.
+/// Awaits each confirm by itself (`wait_for_confirms` forgets nacks). A returned message may be
+/// attached to another's confirm, so one return puts the whole batch in doubt.
 async fn confirm(
     confirms: Vec<lapin::PublisherConfirm>,
     answer: oneshot::Sender<Vec<Sent>>,
@@ -265,7 +269,8 @@ async fn confirm(
     drop(answer.send(sent));
     match failed {
         Some(error) => Err(BrokerError::Amqp(error)),
-        // A message that no queue takes means that the topology is gone: connecting again declares it anew.
+        // A message that no queue takes means that the topology is gone: connecting again declares
+        // it anew.
         None if returned => Err(BrokerError::Lost(
             "events came back as unroutable: their queue is gone".into(),
         )),

@@ -1,4 +1,5 @@
-//! What the command line does with the broker: publish one command, wait for its answer, read the events log.
+//! What the command line does with the broker: publish one command, wait for its answer, read the
+//! events log.
 
 use std::time::Duration;
 
@@ -44,8 +45,8 @@ pub async fn connect_tool(
     Ok(connection)
 }
 
-/// Whether an alarm keeps the broker from taking messages. It says so only to those that publish, so a message goes to a
-/// queue that does not exist, where it is dropped.
+/// Whether an alarm keeps the broker from taking messages. It says so only to those that publish,
+/// so a message goes to a queue that does not exist, where it is dropped.
 ///
 /// # Errors
 /// As the broker answers.
@@ -191,8 +192,8 @@ pub async fn call(
     }
 }
 
-/// Reads the events log and hands each event with its routing key over, until `each` says false or nothing came for
-/// `idle`.
+/// Reads the events log and hands each event with its routing key over, until `each` says false or
+/// nothing came for `idle`.
 ///
 /// # Errors
 /// As the broker answers.

@@ -90,7 +90,8 @@ impl Topology {
         ]
     }
 
-    /// `P.webhooks`: order does not matter there, as each delivery says what it is about and when it was.
+    /// `P.webhooks`: order does not matter there, as each delivery says what it is about and when
+    /// it was.
     fn webhooks(&self) -> String {
         format!("{}.webhooks", self.prefix)
     }
@@ -194,7 +195,8 @@ impl Topology {
     }
 }
 
-/// Declares the topology over a connection of the caller's: for tools that run before any worker has.
+/// Declares the topology over a connection of the caller's: for tools that run before any worker
+/// has.
 ///
 /// # Errors
 /// [`BrokerError`] as the broker answers.

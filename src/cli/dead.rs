@@ -134,7 +134,8 @@ impl Dead {
     }
 }
 
-/// The broker has reasons of its own, and versions of it more of them: what is neither one of ours nor kept is a typo.
+/// The broker has reasons of its own, and versions of it more of them: what is neither one of ours
+/// nor kept is a typo.
 const REASONS: [&str; 8] = [
     "invalid_command",
     "unknown_type",
@@ -193,9 +194,12 @@ async fn find(store: &crate::store::Store, id: i64) -> Result<DeadLetterRow, Fai
 fn as_json(row: &DeadLetterRow) -> Value {
     let letter = &row.letter;
     json!({
-        "id": row.id, "received_at": row.received_at, "reason": letter.reason, "message": letter.message,
-        "command_id": letter.command_id, "organization_id": letter.organization_id, "origin": letter.origin,
-        "routing_key": letter.routing_key, "headers": letter.headers, "content_type": letter.content_type,
+        "id": row.id, "received_at": row.received_at, "reason": letter.reason,
+        "message": letter.message,
+        "command_id": letter.command_id, "organization_id": letter.organization_id,
+        "origin": letter.origin,
+        "routing_key": letter.routing_key, "headers": letter.headers,
+        "content_type": letter.content_type,
         "payload": letter.payload,
     })
 }

@@ -20,8 +20,9 @@ use crate::domain::Platform;
 use crate::sandbox::{self, Example, Fault, Sandbox};
 use crate::{secrets, telemetry};
 
-/// Shows the main job on real RabbitMQ and PostgreSQL against the sandbox: commands go in, items and result events come
-/// out, one of them after an answer was lost. Uses a prefix of its own and a database that was migrated.
+/// Shows the main job on real RabbitMQ and PostgreSQL against the sandbox: commands go in, items
+/// and result events come out, one of them after an answer was lost. Uses a prefix of its own and a
+/// database that was migrated.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ticketwire demo                       three tickets on Jira
@@ -47,7 +48,8 @@ const TITLES: [&str; 3] = [
 ];
 
 impl Demo {
-    /// Lets the worker's log go to a file: on the terminal it would stand in the middle of the story.
+    /// Lets the worker's log go to a file: on the terminal it would stand in the middle of the
+    /// story.
     pub(super) fn keep_log_apart(&self) -> Result<(), Failed> {
         let name = format!("ticketwire-demo-{}.log", Uuid::new_v4().simple());
         let path = std::env::temp_dir().join(name);
@@ -186,7 +188,8 @@ impl Story<'_> {
             self.say(&format!("The worker's log goes to {}.", path.display()))?;
         }
         self.say(&format!(
-            "An empty look-up counts as proof after {} s (dispatch.settle_after), so that the demo is short.",
+            "An empty look-up counts as proof after {} s (dispatch.settle_after), \
+             so that the demo is short.",
             SETTLE_AFTER.as_secs()
         ))?;
 
@@ -204,16 +207,19 @@ impl Story<'_> {
         let lost = parts.iter().any(|part| part.example.creates.is_some());
         self.say(match (one, lost) {
             (true, true) => {
-                "\n2. Three tickets, a comment on the first, then its status. One answer is lost:\n   \
-                 the item is made, and the connection breaks before the platform says so."
+                "\n2. Three tickets, a comment on the first, then its status. One answer is \
+                 lost:\n   the item is made, and the connection breaks before the platform says \
+                 so."
             }
             (true, false) => {
-                "\n2. Three tickets, a comment on the first, then its status. No answer is lost: what\n   \
-                 was sent here cannot be found again (settings.on_unknown says what happens then)."
+                "\n2. Three tickets, a comment on the first, then its status. No answer is \
+                 lost: what\n   was sent here cannot be found again (settings.on_unknown says \
+                 what happens then)."
             }
             (false, _) => {
-                "\n2. A ticket on each, a comment, then a status. Where an item can be found again, the\n   \
-                 answer to its create is lost: the item is made, and the connection breaks."
+                "\n2. A ticket on each, a comment, then a status. Where an item can be found \
+                 again, the\n   answer to its create is lost: the item is made, and the \
+                 connection breaks."
             }
         })?;
         let mut sent = Vec::new();
@@ -223,7 +229,8 @@ impl Story<'_> {
         let events = self.wait_for(&sent).await?;
 
         self.say(if lost {
-            "\n3. What the platforms hold: each ticket once, and what a lost answer told of was found."
+            "\n3. What the platforms hold: each ticket once, and what a lost answer told of was \
+             found."
         } else {
             "\n3. What the platform holds: each ticket once."
         })?;
@@ -465,12 +472,13 @@ fn next_steps(config: &Config, organization: Uuid) -> String {
         |url| url.path().trim_start_matches('/').to_owned(),
     );
     format!(
-        "\nNext, with the same DATABASE_URL:\n   \
-         ticketwire command list                   the ledger; `command show ID` has every attempt and what it met\n   \
-         ticketwire ticket list                    the tickets, with the platforms' ids\n   \
-         ticketwire sandbox, ticketwire run        the same by hand: README.md, \"Five minutes\"\n\
-         The queues are gone. The demo's rows stay in the database {database}. Their credentials\n\
-         were sealed by a key of the demo's alone, unless secrets.keys has one. They go with\n   \
-         ticketwire erase --organization {organization}"
+        "\nNext, with the same DATABASE_URL:\n   ticketwire command list                   the \
+         ledger; `command show ID` has every attempt and what it met\n   ticketwire ticket \
+         list                    \
+         the tickets, with the platforms' ids\n   ticketwire sandbox, ticketwire run        the \
+         same by hand: README.md, \"Five minutes\"\nThe queues are gone. The demo's rows stay \
+         in the database {database}. Their credentials\nwere sealed by a key of the demo's \
+         alone, unless secrets.keys has one. They go with\n   ticketwire erase --organization \
+         {organization}"
     )
 }

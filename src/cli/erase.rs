@@ -13,17 +13,19 @@ use crate::store::{Erased, Named, StoreError, Subject, chain};
 /// How many ids are named before "and N more".
 const NAMED: usize = 20;
 
-const NOT_HERE: &str = "not reached from here: events already published (the stream is cut off by age and size), messages still in queues, \
-     the items at the platforms, backups, and logs, which hold ids";
+const NOT_HERE: &str = "not reached from here: events already published (the stream is cut off \
+                        by age and size), messages still in queues, the items at the platforms, \
+                        backups, and logs, which hold ids";
 
 /// Removes a subject's data from every table
 #[derive(Args)]
 #[group(skip)]
 #[command(group(clap::ArgGroup::new("subject").required(true).args(["organization", "ticket"])))]
 #[command(after_help = "\
-Everything goes in one transaction, or nothing. It is counted and shown first; on a terminal you are asked, elsewhere --yes is needed.
-Commands that are not finished are in the way: cancel them, or wait. Forgotten command ids are new commands when they are sent
-again, so stop the subject's producers first. Exit status 1 where nothing of the subject is found.")]
+Everything goes in one transaction, or nothing. It is counted and shown first; on a terminal you
+are asked, elsewhere --yes is needed. Commands that are not finished are in the way: cancel them, or
+wait. Forgotten command ids are new commands when they are sent again, so stop the subject's
+producers first. Exit status 1 where nothing of the subject is found.")]
 pub(super) struct Erase {
     /// A tenant: its integrations with their credentials, tickets, commands, events, dead letters
     #[arg(long, value_name = "ID")]
@@ -77,7 +79,8 @@ impl Erase {
                 .collect();
             return Ok(output::json(&json!({
                 "erased": really, "rows": rows, "elsewhere": done.elsewhere,
-                "organization_stays": done.organization_stays, "arrived_meanwhile": done.arrived, "not_reached": NOT_HERE,
+                "organization_stays": done.organization_stays, "arrived_meanwhile": done.arrived,
+                "not_reached": NOT_HERE,
             }))?);
         }
         output::note(if really {
@@ -135,14 +138,16 @@ fn refuse_unfinished(found: &Erased) -> Result<(), Failed> {
         return Ok(());
     }
     Err(Failed::Operation(format!(
-        "{} command(s) are not finished, so nothing was removed: {}\n→ wait for them, or `ticketwire command cancel ID`; \
-         one whose outcome nobody knows: `ticketwire command resolve ID`",
+        "{} command(s) are not finished, so nothing was removed: {}\n→ wait for them, or \
+         `ticketwire command cancel ID`; one whose outcome nobody knows: `ticketwire command \
+         resolve ID`",
         found.unfinished.len(),
         named(&found.unfinished)
     )))
 }
 
-/// A table that is not ours and refers to what would go is named by the server, in the error's detail.
+/// A table that is not ours and refers to what would go is named by the server, in the error's
+/// detail.
 fn explained(error: StoreError) -> Failed {
     if error.is_refusal() {
         return Failed::Operation(format!(
@@ -152,8 +157,8 @@ fn explained(error: StoreError) -> Failed {
     }
     if matches!(error, StoreError::Contention(_)) {
         return Failed::Operation(
-            "something of it was changed meanwhile, so nothing was removed\n→ stop its producers, wait until its commands are \
-             finished, and do it again"
+            "something of it was changed meanwhile, so nothing was removed\n→ stop its \
+             producers, wait until its commands are finished, and do it again"
                 .into(),
         );
     }

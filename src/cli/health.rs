@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// More than the status line has.
 const ANSWER_MAX: u64 = 4096;
 
-/// Whether the worker of this configuration lives, for containers: exit status 0 if /health/live of http.listen answers.
+/// Whether the worker of this configuration lives, for containers: exit status 0 if /health/live of
+/// http.listen answers.
 #[derive(Args)]
 pub(super) struct Health {}
 
@@ -23,7 +24,9 @@ impl Health {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
         let Some(listen) = context.config.http.listen else {
             return Err(Failed::Usage(
-                "http.listen is empty, so that nothing answers; give it an address, e.g. 127.0.0.1:8000".into(),
+                "http.listen is empty, so that nothing answers; give it an address, e.g. \
+                 127.0.0.1:8000"
+                    .into(),
             ));
         };
         let address = reachable(listen);

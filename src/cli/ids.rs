@@ -1,4 +1,5 @@
-//! Ids as people write them: in full, or by a beginning that only one has; integrations also by name.
+//! Ids as people write them: in full, or by a beginning that only one has; integrations also by
+//! name.
 
 use uuid::Uuid;
 
@@ -10,8 +11,8 @@ const SHOWN_MAX: usize = 5;
 /// Hexadecimal digits of an id.
 const DIGITS: usize = 32;
 
-/// The id of the one thing that is meant. An id in full is taken as it is, whether or not it is there: the command that
-/// needs it says so.
+/// The id of the one thing that is meant. An id in full is taken as it is, whether or not it is
+/// there: the command that needs it says so.
 ///
 /// # Errors
 /// Nothing, or more than one thing is meant, or the text is no id at all.

@@ -28,8 +28,9 @@ const BY_HAND: Requester = Requester::Person("by hand, on the command line");
 /// Integrations, directly in the database.
 #[derive(Args)]
 #[command(after_help = "Example:
-  ticketwire integration add --organization $ORG --data '{\"name\":\"Jira\",\"platform_name\":\"jira\",
-    \"base_url\":\"https://example.atlassian.net\",\"credentials\":{\"email\":\"…\",\"api_token\":\"…\"},
+  ticketwire integration add --organization $ORG --data '{
+    \"name\":\"Jira\",\"platform_name\":\"jira\",\"base_url\":\"https://example.atlassian.net\",
+    \"credentials\":{\"email\":\"…\",\"api_token\":\"…\"},
     \"settings\":{\"project_key\":\"SUP\"}}'")]
 pub(super) struct Integration {
     #[command(subcommand)]
@@ -479,7 +480,8 @@ async fn test(
             .map(|(kind, ok, message)| json!({ "test": kind, "success": ok, "message": message }))
             .collect();
         output::json(
-            &json!({ "success": error.is_none(), "tests": tests, "status_before": row.status, "status_after": status }),
+            &json!({ "success": error.is_none(), "tests": tests, "status_before": row.status,
+                "status_after": status }),
         )?;
     } else {
         for (kind, ok, message) in reports {

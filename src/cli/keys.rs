@@ -45,23 +45,24 @@ enum Action {
     Rotate(Rotate),
 }
 
-/// Seal everything anew under the first key: credentials and webhook secrets, also those that the legacy application
-/// sealed, access tokens, and the secrets of commands that may still run.
+/// Seal everything anew under the first key: credentials and webhook secrets, also those that the
+/// legacy application sealed, access tokens, and the secrets of commands that may still run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ticketwire keys rotate --dry-run              which keys are in use, and what cannot be read
   ticketwire keys rotate
   ticketwire keys rotate --to-legacy jwt-secret
 
-Workers may run meanwhile, if they were started with the new key. It may be interrupted and run again. What cannot be
-read is left as it is and named, and the exit status is 1.")]
+Workers may run meanwhile, if they were started with the new key. It may be interrupted and run
+again. What cannot be read is left as it is and named, and the exit status is 1.")]
 struct Rotate {
     /// Say what would be done
     #[arg(long)]
     dry_run: bool,
-    /// The way back: write the credentials and webhook secrets of integrations as the legacy application does, under
-    /// its own key; which one, where both are configured
-    #[arg(long, value_enum, value_name = "KEY", num_args = 0..=1, default_missing_value = "configured")]
+    /// The way back: write the credentials and webhook secrets of integrations as the legacy
+    /// application does, under its own key; which one, where both are configured
+    #[arg(long, value_enum, value_name = "KEY", num_args = 0..=1,
+        default_missing_value = "configured")]
     to_legacy: Option<LegacyTarget>,
 }
 
@@ -142,9 +143,10 @@ impl Rotate {
             (LegacyTarget::JwtSecret, _) => LegacyKey::JwtSecret,
             (LegacyTarget::Configured, [only]) => *only,
             (LegacyTarget::Configured, _) => {
-                let text = "--to-legacy writes under the one key that the legacy application will have: name it \
-                            (encryption-key or jwt-secret) and configure secrets.legacy_encryption_key or \
-                            secrets.legacy_jwt_secret. With ENCRYPTION_KEY set, it reads nothing of the other";
+                let text = "--to-legacy writes under the one key that the legacy application \
+                            will have: name it (encryption-key or jwt-secret) and configure \
+                            secrets.legacy_encryption_key or secrets.legacy_jwt_secret. With \
+                            ENCRYPTION_KEY set, it reads nothing of the other";
                 return Err(Failed::Usage(text.into()));
             }
         };
@@ -193,8 +195,8 @@ impl Unreadable {
 }
 
 impl Survey {
-    /// Opens every sealed value there is. Those in commands are looked for in the whole table, for as long as a statement
-    /// of this connection may take.
+    /// Opens every sealed value there is. Those in commands are looked for in the whole table, for
+    /// as long as a statement of this connection may take.
     pub(super) async fn take(client: &Client, ring: &KeyRing) -> Result<Self, StoreError> {
         let mut survey = Self::default();
         for column in SealedColumn::ALL {
@@ -219,7 +221,8 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Opens what is sealed in a value: each part's text, its plain bytes and the key that opened it.
+    /// Opens what is sealed in a value: each part's text, its plain bytes and the key that opened
+    /// it.
     fn open_all(&mut self, ring: &KeyRing, value: &SealedValue) -> Vec<Part> {
         let mut parts = Vec::new();
         for (column, sealed) in sealed_parts(value) {
@@ -271,7 +274,8 @@ struct Part {
     by: OpenedBy,
 }
 
-/// The sealed texts of a value, with the column they are bound to: itself, or the members of a command's data.
+/// The sealed texts of a value, with the column they are bound to: itself, or the members of a
+/// command's data.
 fn sealed_parts(value: &SealedValue) -> Vec<(&'static str, String)> {
     if value.column != SealedColumn::CommandData {
         return vec![(value.column.name(), value.stored.clone())];
@@ -297,7 +301,8 @@ const fn holds_json(column: SealedColumn) -> bool {
     }
 }
 
-/// Looks at the syntax alone, so that nothing which the legacy application reads is called unreadable.
+/// Looks at the syntax alone, so that nothing which the legacy application reads is called
+/// unreadable.
 fn is_json(plain: &[u8]) -> bool {
     serde_json::from_slice::<&RawValue>(plain).is_ok()
 }
@@ -313,8 +318,8 @@ struct Rotation<'a> {
 }
 
 impl Rotation<'_> {
-    /// Seals everything that is not under the target key; how many values had to be left as somebody changed them
-    /// again and again.
+    /// Seals everything that is not under the target key; how many values had to be left as
+    /// somebody changed them again and again.
     async fn run(&mut self, client: &Client) -> Result<u64, StoreError> {
         let mut left = 0;
         for column in SealedColumn::ALL {
@@ -380,7 +385,8 @@ impl Rotation<'_> {
         }
     }
 
-    /// The value with everything in it sealed under the target key, if that changes it and all of it can be read.
+    /// The value with everything in it sealed under the target key, if that changes it and all of
+    /// it can be read.
     fn reseal(&mut self, value: &SealedValue) -> Option<Resealed> {
         let (mut new, mut texts) = (value.stored.clone(), 0);
         for part in self.survey.open_all(self.ring, value) {
@@ -388,7 +394,8 @@ impl Rotation<'_> {
                 continue;
             }
             let sealed = match self.target {
-                // The bytes as they are, whoever wrote them: nothing of a number or an escape is lost.
+                // The bytes as they are, whoever wrote them: nothing of a number or an escape is
+                // lost.
                 OpenedBy::Key(_) => self.ring.seal(&part.binding, &part.plain).ok()?,
                 OpenedBy::Legacy(key) => {
                     let json = as_python_writes(&part.plain)?;
@@ -396,7 +403,8 @@ impl Rotation<'_> {
                     self.ring.seal_for_legacy(*key, json.as_bytes(), seconds)?
                 }
             };
-            // Sealed texts need no escape in JSON, so a command's data is otherwise left as it was written.
+            // Sealed texts need no escape in JSON, so a command's data is otherwise left as it was
+            // written.
             new = new.replace(&part.sealed, &sealed);
             texts += 1;
         }
@@ -422,7 +430,8 @@ impl Rotation<'_> {
             let unreadable: Vec<Value> = unreadable.iter().map(|value| value.as_json()).collect();
             output::json(&json!({
                 "key": self.target.to_string(), "dry_run": self.dry_run, "resealed": self.resealed,
-                "already": already, "opened_by": by, "unreadable": unreadable, "changed_meanwhile": skipped,
+                "already": already, "opened_by": by, "unreadable": unreadable,
+                "changed_meanwhile": skipped,
             }))?;
         } else {
             for (key, count) in survey.opened.iter().filter(|(key, _)| *key != self.target) {
@@ -456,8 +465,8 @@ impl Rotation<'_> {
             return Ok(());
         }
         Err(Failed::Operation(format!(
-            "{} value(s) cannot be read: configure the key that sealed them, or set the credentials anew with \
-             `ticketwire integration update`",
+            "{} value(s) cannot be read: configure the key that sealed them, or set the \
+             credentials anew with `ticketwire integration update`",
             unreadable.len()
         )))
     }

@@ -15,8 +15,9 @@ use crate::store::{StoreError, connect, create_database};
   ticketwire migrate up --dry-run
   ticketwire migrate rollback --to 1            the legacy application's shape
 
-`up` takes an empty database, one of the legacy application, also where that has refactored it already, and one of ours
-at any version. Rolled back to 0, a database that was adopted is left as it was, without anything of ours.")]
+`up` takes an empty database, one of the legacy application, also where that has refactored it
+already, and one of ours at any version. Rolled back to 0, a database that was adopted is left as
+it was, without anything of ours.")]
 pub(super) struct Migrate {
     #[command(subcommand)]
     action: Action,
@@ -113,7 +114,8 @@ fn report(
     };
     if context.json {
         return Ok(output::json(&json!({
-            "action": verb, "found": done.found, "migrations": done.migrations, "indexes": done.indexes,
+            "action": verb, "found": done.found, "migrations": done.migrations,
+            "indexes": done.indexes,
             "notes": done.notes,
         }))?);
     }
@@ -148,8 +150,10 @@ fn show(context: &Context, status: &Status) -> Result<(), Failed> {
             .map(|(name, state)| json!({ "name": name, "state": state }))
             .collect();
         return Ok(output::json(&json!({
-            "found": status.found, "applied": steps(&status.applied), "pending": steps(&status.pending),
-            "blocked": !status.findings.is_empty(), "findings": status.findings, "notes": status.notes,
+            "found": status.found, "applied": steps(&status.applied),
+            "pending": steps(&status.pending),
+            "blocked": !status.findings.is_empty(), "findings": status.findings,
+            "notes": status.notes,
             "indexes": indexes,
         }))?);
     }

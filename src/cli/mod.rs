@@ -1,4 +1,5 @@
-//! The command line: one file a subcommand. Exit status: 0 done, 1 the operation failed, 2 bad usage or configuration.
+//! The command line: one file a subcommand. Exit status: 0 done, 1 the operation failed, 2 bad
+//! usage or configuration.
 
 mod command;
 mod completions;
@@ -131,8 +132,8 @@ fn failed<E: std::error::Error>(error: E) -> Failed {
 }
 
 /// What is said of a default file that is not read.
-const FOREIGN_FILE: &str = "is not read, as its first line does not name Ticketwire: add \"# Ticketwire\" there, or name the file by \
-     --config, if it is meant";
+const FOREIGN_FILE: &str = "is not read, as its first line does not name Ticketwire: add \
+                            \"# Ticketwire\" there, or name the file by --config, if it is meant";
 
 /// What every subcommand is given.
 struct Context {

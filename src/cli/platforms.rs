@@ -8,7 +8,8 @@ use super::{Context, Failed};
 use crate::domain::Platform;
 use crate::platforms::{BaseUrl, Descriptor, Exception, Member, Mode, OperationKind, descriptor};
 
-/// What is known of each platform: category, authentication, members, operations, duplicate protection, limits.
+/// What is known of each platform: category, authentication, members, operations, duplicate
+/// protection, limits.
 #[derive(Args)]
 pub(super) struct Platforms {
     /// One platform, in full
@@ -220,7 +221,8 @@ fn abilities(context: &Context, mode: &Mode) -> Result<(), Failed> {
 fn describe(platform: Platform) -> Value {
     let facts = descriptor(platform);
     json!({
-        "platform_name": platform, "integration_category": platform.category(), "available": facts.is_some(),
+        "platform_name": platform, "integration_category": platform.category(),
+        "available": facts.is_some(),
         "facts": facts.map(facts_json),
     })
 }
@@ -255,7 +257,8 @@ fn facts_json(facts: &Descriptor) -> Value {
         BaseUrl::Target(names) => format!("required unless {} is given", names.join(" or ")),
     };
     json!({
-        "modes": modes.collect::<Vec<_>>(), "settings": members(facts.settings), "base_url": base_url,
+        "modes": modes.collect::<Vec<_>>(), "settings": members(facts.settings),
+        "base_url": base_url,
         "limits": facts.limits,
     })
 }

@@ -8,11 +8,13 @@ use super::{Context, Failed, failed, output};
 use crate::app::{self, RunOptions};
 use crate::telemetry::metrics;
 
-/// The worker. SIGTERM or SIGINT drains it: it stops taking commands, finishes what is in flight within
-/// worker.drain_timeout, hands back the rest, publishes what is unsent and exits 0. A second signal exits at once.
+/// The worker. SIGTERM or SIGINT drains it: it stops taking commands, finishes what is in flight
+/// within worker.drain_timeout, hands back the rest, publishes what is unsent and exits 0. A second
+/// signal exits at once.
 #[derive(Args)]
 pub(super) struct Run {
-    /// Run poison candidates one at a time for the worker with this id, then exit (started by a worker)
+    /// Run poison candidates one at a time for the worker with this id, then exit (started by a
+    /// worker)
     #[arg(long, hide = true, value_name = "WORKER")]
     isolated: Option<String>,
 }
@@ -79,7 +81,8 @@ impl Run {
             }),
             () = signals => Ok(()),
             () = second.cancelled() => {
-                output::note("ticketwire: a second signal: ended at once; the next worker takes over what was running");
+                output::note("ticketwire: a second signal: ended at once; the next worker takes \
+                              over what was running");
                 Err(Failed::Operation("not drained".into()))
             }
         }

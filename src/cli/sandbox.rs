@@ -36,7 +36,8 @@ impl SandboxCommand {
         };
         let sandbox = sandbox::start_at(listen).await.map_err(|error| {
             Failed::Operation(format!(
-                "cannot listen on {}, {} and {}: {error}; choose another --listen, --smtp or --smtps",
+                "cannot listen on {}, {} and {}: {error}; choose another --listen, --smtp or \
+                 --smtps",
                 self.listen, self.smtp, self.smtps
             ))
         })?;

@@ -35,10 +35,12 @@ impl Schema {
             What::Asyncapi => asyncapi(&context.config.amqp.prefix),
             What::Json { event_type } => json_schema(&event_type).ok_or_else(|| {
                 Failed::Usage(format!(
-                    "{event_type:?} is no type of the contract; the commands are {}; the events are a command's type with an \
-                     outcome, as ticket.create.succeeded, and {}",
+                    "{event_type:?} is no type of the contract; the commands are {}; the events \
+                     are a command's type with an outcome, as ticket.create.succeeded, and {}",
                     CommandType::names(),
-                    event_types().split_off(CommandType::ALL.len() * 5).join(", ")
+                    event_types()
+                        .split_off(CommandType::ALL.len() * 5)
+                        .join(", ")
                 ))
             })?,
         };

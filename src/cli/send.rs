@@ -15,7 +15,8 @@ use crate::domain::CommandId;
 /// Publish a command.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  ticketwire send ticket.create --organization $ORG --data '{\"title\":\"It is down\",\"description\":\"…\"}' --wait
+  ticketwire send ticket.create --organization $ORG --wait \\
+    --data '{\"title\":\"It is down\",\"description\":\"…\"}'
   ticketwire send integration.create --organization $ORG --data @jira.json --wait --json")]
 pub(super) struct Send {
     /// The command's type, e.g. ticket.create
@@ -53,7 +54,8 @@ impl Send {
         let mut envelope = json!({
             "specversion": "1.0", "id": id, "source": "/ticketwire/cli", "type": self.command_type,
             "time": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
-            "organizationid": self.organization, "datacontenttype": "application/json", "data": data,
+            "organizationid": self.organization, "datacontenttype": "application/json",
+            "data": data,
         });
         if self.dry_run {
             envelope["dryrun"] = true.into();
@@ -191,12 +193,12 @@ impl Send {
         };
         match broker::queue_depth(connection, &queue).await {
             Ok(Some((messages, 0))) => format!(
-                "no worker took it: nobody reads the queue {queue}, which holds {messages}; start one \
-                 by `ticketwire run`"
+                "no worker took it: nobody reads the queue {queue}, which holds {messages}; \
+                 start one by `ticketwire run`"
             ),
             Ok(Some((messages, _))) => format!(
-                "no worker took it yet: the queue {queue} holds {messages} more, or the worker that \
-                 reads it has another database"
+                "no worker took it yet: the queue {queue} holds {messages} more, or the worker \
+                 that reads it has another database"
             ),
             Ok(None) => format!("no worker took it: there is no queue {queue}"),
             Err(error) => format!("no worker took it; its queue cannot be asked: {error}"),
@@ -224,7 +226,8 @@ fn news(command_type: &str, event: &Value) -> String {
     if command_type == "ticket.create" && platform.is_null() {
         let ticket = result["ticket_id"].as_str().unwrap_or_default();
         return format!(
-            "ticket {ticket} is kept here alone: `\"route\": true` or an `integration_id` sends one to a platform"
+            "ticket {ticket} is kept here alone: `\"route\": true` or an `integration_id` sends \
+             one to a platform"
         );
     }
     match result {

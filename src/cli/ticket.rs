@@ -166,8 +166,8 @@ async fn list(context: &Context, store: &Store, mut wanted: List) -> Result<(), 
         Searched::Page(page) => page,
         Searched::TooSlow => {
             return Err(Failed::Operation(
-                "the search took too long and was ended; narrow it: --organization, rarer words, another filter, \
-                 or a span by --created-after and --created-before"
+                "the search took too long and was ended; narrow it: --organization, rarer \
+                 words, another filter, or a span by --created-after and --created-before"
                     .into(),
             ));
         }
@@ -235,7 +235,8 @@ async fn show(context: &Context, store: &Store, id: TicketId) -> Result<(), Fail
             .iter()
             .map(|row| {
                 json!({
-                    "id": row.id, "type": row.r#type, "state": row.state, "received_at": row.received_at,
+                    "id": row.id, "type": row.r#type, "state": row.state,
+                    "received_at": row.received_at,
                     "error_code": row.error_code,
                 })
             })

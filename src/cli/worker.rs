@@ -32,7 +32,8 @@ impl Worker {
                 .iter()
                 .map(|worker| {
                     json!({
-                        "id": worker.id, "version": worker.version, "alive": worker.lease_seconds >= 0,
+                        "id": worker.id, "version": worker.version,
+                        "alive": worker.lease_seconds >= 0,
                         "up_seconds": worker.up_seconds, "lease_seconds": worker.lease_seconds,
                     })
                 })

@@ -68,7 +68,8 @@ impl DatabaseUrl {
     /// Reads an address: a URL, or libpq's `key=value` form. Blanks at its ends are none of it.
     ///
     /// # Errors
-    /// What is wrong, by the parameter's name, and what would be right; never a value of it that may be secret.
+    /// What is wrong, by the parameter's name, and what would be right; never a value of it that
+    /// may be secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let is_url = ["postgres://", "postgresql://"]
@@ -154,7 +155,8 @@ impl Reading {
             ("sslmode", "disable" | "prefer" | "require") => return Ok(Kept::AsItIs),
             ("sslmode", _) => {
                 return Err(
-                    "has an sslmode that is none of disable, allow, prefer, require, verify-ca, verify-full"
+                    "has an sslmode that is none of disable, allow, prefer, require, verify-ca, \
+                     verify-full"
                         .into(),
                 );
             }
@@ -241,7 +243,8 @@ mod tests {
                 ca.clone(),
             ),
             (
-                "host=h password='a b=\\'c' sslmode = verify-ca sslrootcert='/etc/ca.pem' gssencmode=disable",
+                "host=h password='a b=\\'c' sslmode = verify-ca sslrootcert='/etc/ca.pem' \
+                 gssencmode=disable",
                 "host=h password='a b=\\'c' sslmode=require ",
                 ca,
             ),

@@ -1,8 +1,10 @@
-//! Every setting: typed, documented, layered; all faults at once, each with its key, where it came from and what would
-//! be right, and never the value of a secret. Nothing else in the crate reads the environment.
+//! Every setting: typed, documented, layered; all faults at once, each with its key, where it came
+//! from and what would be right, and never the value of a secret. Nothing else in the crate reads
+//! the environment.
 //!
-//! Order, later wins: built-in defaults, `config/default.toml`, the file named by `--config`, the environment
-//! (`TICKETWIRE__SECTION__KEY`; `DATABASE_URL` and `AMQP_URL` as their usual names), flags.
+//! Order, later wins: built-in defaults, `config/default.toml`, the file named by `--config`, the
+//! environment (`TICKETWIRE__SECTION__KEY`; `DATABASE_URL` and `AMQP_URL` as their usual names),
+//! flags.
 
 mod database_url;
 mod producers;
@@ -77,7 +79,8 @@ pub struct Log {
 pub struct Database {
     /// Default `postgres://postgres@127.0.0.1:5432/ticketwire`; TLS by `sslmode`.
     pub url: SecretString,
-    /// Connections of the pipeline, besides four for everything else and one for the worker id. Default 6.
+    /// Connections of the pipeline, besides four for everything else and one for the worker id.
+    /// Default 6.
     pub pool_size: usize,
 }
 
@@ -88,7 +91,8 @@ pub struct Amqp {
     pub url: SecretString,
     /// First part of every exchange and queue name. Default `ticketwire`.
     pub prefix: String,
-    /// Deliveries in hand and not yet durable, per queue. Default 500, at most 2000 (what a quorum queue takes).
+    /// Deliveries in hand and not yet durable, per queue. Default 500, at most 2000 (what a quorum
+    /// queue takes).
     pub prefetch: u16,
     /// Larger messages are rejected. Bytes, default 1 MiB.
     pub max_message_bytes: usize,
@@ -119,7 +123,8 @@ pub struct Http {
 /// Keys.
 #[derive(Debug, Clone)]
 pub struct Secrets {
-    /// `id:base64(32 bytes)`; the first seals, all open. Default none: what needs a credential is refused.
+    /// `id:base64(32 bytes)`; the first seals, all open. Default none: what needs a credential is
+    /// refused.
     pub keys: Vec<SecretString>,
     /// Reads credentials of the legacy application: its `ENCRYPTION_KEY`.
     pub legacy_encryption_key: Option<SecretString>,
@@ -180,8 +185,8 @@ pub struct Dispatch {
 /// Looking after integrations.
 #[derive(Debug, Clone)]
 pub struct Health {
-    /// How often each enabled integration that is active or in error is checked; jittered by a tenth. Default 5 min;
-    /// `None` checks none.
+    /// How often each enabled integration that is active or in error is checked; jittered by a
+    /// tenth. Default 5 min; `None` checks none.
     pub interval: Option<Duration>,
 }
 
@@ -197,23 +202,24 @@ pub struct Circuit {
 /// Who makes tickets of free text (`ticket.ai_create`).
 #[derive(Debug, Clone)]
 pub struct Ai {
-    /// An OpenAI-compatible endpoint, to which `/chat/completions` is added. Default none: only the built-in rules are
-    /// used, and no text leaves the process. The egress rules hold for it as for platforms.
+    /// An OpenAI-compatible endpoint, to which `/chat/completions` is added. Default none: only the
+    /// built-in rules are used, and no text leaves the process. The egress rules hold for it as for
+    /// platforms.
     pub base_url: Option<Url>,
     /// The model's name there. Required with `base_url`.
     pub model: String,
     /// Sent as a bearer token; a local server may need none.
     pub api_key: Option<SecretString>,
-    /// The whole analysis by the endpoint; then the rules step in. Default 20 s. No single request outlasts
-    /// `dispatch.request_timeout` either.
+    /// The whole analysis by the endpoint; then the rules step in. Default 20 s. No single request
+    /// outlasts `dispatch.request_timeout` either.
     pub timeout: Duration,
 }
 
 /// How long what is finished is kept.
 #[derive(Debug, Clone)]
 pub struct Retention {
-    /// Finished commands with their attempts, and with them the memory of their ids: a repeat that comes later is a new
-    /// command. Default 30 days, at least 10 minutes; `None` keeps them.
+    /// Finished commands with their attempts, and with them the memory of their ids: a repeat that
+    /// comes later is a new command. Default 30 days, at least 10 minutes; `None` keeps them.
     pub commands: Option<Duration>,
     /// Dead letters. Default 90 days; `None` keeps them.
     pub dead_letters: Option<Duration>,
@@ -309,7 +315,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Every key with its built-in default, as it would be written; `docs/configuration.md` is tested against it.
+/// Every key with its built-in default, as it would be written; `docs/configuration.md` is tested
+/// against it.
 pub const KEYS: [(&str, &str); 39] = [
     (
         "database.url",

@@ -20,7 +20,8 @@ pub struct Producers {
 }
 
 impl Producers {
-    /// Reads `USER ORGANIZATION TYPE` of each rule; `*` stands for any organization or type, `ticket.*` for a group.
+    /// Reads `USER ORGANIZATION TYPE` of each rule; `*` stands for any organization or type,
+    /// `ticket.*` for a group.
     ///
     /// # Errors
     /// What is wrong with which rule, and what would be right.
@@ -99,7 +100,8 @@ impl Producers {
         }
         let Some(user) = user.filter(|user| !user.is_empty()) else {
             return Err(
-                "is required: the message property user_id, which the broker compares with the connection's user"
+                "is required: the message property user_id, which the broker compares with the \
+                 connection's user"
                     .into(),
             );
         };
@@ -116,7 +118,8 @@ impl Producers {
             return Ok(());
         }
         Err(format!(
-            "{user:?} may not publish {command_type} for this organization (setting producers.allow)"
+            "{user:?} may not publish {command_type} for this organization (setting \
+             producers.allow)"
         ))
     }
 }

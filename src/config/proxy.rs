@@ -30,7 +30,9 @@ impl Proxy {
         }
         if text != ENVIRONMENT {
             let address = address(text).ok_or_else(|| {
-                "must be the address of an HTTP proxy, e.g. http://proxy.example.org:3128, or environment".to_owned()
+                "must be the address of an HTTP proxy, e.g. http://proxy.example.org:3128, or \
+                 environment"
+                    .to_owned()
             })?;
             return Ok(Some(Self {
                 https: Some(address.clone()),
@@ -51,7 +53,10 @@ impl Proxy {
                 return Ok(None);
             };
             address(&value).map(Some).ok_or_else(|| {
-                format!("finds in {name} no address of an HTTP proxy, e.g. http://proxy.example.org:3128")
+                format!(
+                    "finds in {name} no address of an HTTP proxy, e.g. \
+                         http://proxy.example.org:3128"
+                )
             })
         };
         let (https, http) = (

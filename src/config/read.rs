@@ -118,7 +118,9 @@ impl Reader {
             .filter(|known| known.split('.').next() == Some(section))
             .collect();
         let known = if near.is_empty() {
-            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, circuit, ai, health, producers, retention, log".to_owned()
+            "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, \
+             circuit, ai, health, producers, retention, log"
+                .to_owned()
         } else {
             format!("known are {}", near.join(", "))
         };
@@ -309,7 +311,10 @@ impl Reader {
                         let cause = cause.unwrap_or_else(|| error.to_string());
                         self.fault(
                             key,
-                            format!("is not understood: {cause}; write @ : / ? % in user and password as %40 %3A %2F %3F %25"),
+                            format!(
+                                "is not understood: {cause}; write @ : / ? % in user and \
+                                     password as %40 %3A %2F %3F %25"
+                            ),
                         );
                     }
                 }
@@ -328,15 +333,19 @@ impl Reader {
     fn amqp_url(&mut self, key: &str) -> SecretString {
         let text = self.text(key).trim().to_owned();
         let parsed = Url::parse(&text).ok();
-        match parsed.filter(|url| matches!(url.scheme(), "amqp" | "amqps") && url.host().is_some()) {
+        match parsed.filter(|url| matches!(url.scheme(), "amqp" | "amqps") && url.host().is_some())
+        {
             Some(url) if url.fragment().is_some() => {
-                self.fault(key, "has a #, which must be written %23 in user and password");
+                self.fault(
+                    key,
+                    "has a #, which must be written %23 in user and password",
+                );
             }
             Some(_) => {}
             None => self.fault(
                 key,
-                "must be a URL that begins with amqp:// or amqps://; write @ : / ? # % in user and password as %40 %3A %2F \
-                 %3F %23 %25",
+                "must be a URL that begins with amqp:// or amqps://; write @ : / ? # % in user \
+                 and password as %40 %3A %2F %3F %23 %25",
             ),
         }
         text.into()
@@ -424,7 +433,8 @@ impl Reader {
         config
     }
 
-    /// An HTTP endpoint to which a path is added; empty: none. A secret has no place in it, as it is shown.
+    /// An HTTP endpoint to which a path is added; empty: none. A secret has no place in it, as it
+    /// is shown.
     pub(super) fn endpoint(&mut self, key: &str) -> Option<Url> {
         let text = self.text(key);
         if text.is_empty() {
@@ -441,7 +451,8 @@ impl Reader {
         if parsed.is_none() {
             self.fault(
                 key,
-                "must be a URL of scheme, host and path only, e.g. https://api.openai.com/v1, or empty",
+                "must be a URL of scheme, host and path only, e.g. https://api.openai.com/v1, \
+                 or empty",
             );
         }
         parsed
@@ -489,7 +500,8 @@ impl Reader {
         let texts = self.list("producers.allow");
         let reply_to = self.list("producers.reply_to");
         if reply_to.iter().any(|prefix| prefix.trim().is_empty()) {
-            let fault = "has an empty entry, which every queue begins with; leave the list empty to allow any but ours";
+            let fault = "has an empty entry, which every queue begins with; leave the list \
+                         empty to allow any but ours";
             self.fault("producers.reply_to", fault);
         }
         match Producers::parse(&texts) {
@@ -538,7 +550,8 @@ impl Reader {
         if config.ai.timeout >= config.dispatch.attempt_timeout {
             self.fault(
                 "ai.timeout",
-                "must be less than dispatch.attempt_timeout, or no time is left to create the ticket",
+                "must be less than dispatch.attempt_timeout, or no time is left to create the \
+                 ticket",
             );
         }
     }
@@ -556,7 +569,8 @@ impl Reader {
         if dispatch.lease <= dispatch.attempt_timeout {
             self.fault(
                 "dispatch.lease",
-                "must exceed dispatch.attempt_timeout, or a worker would lose commands it still runs",
+                "must exceed dispatch.attempt_timeout, or a worker would lose commands it still \
+                 runs",
             );
         }
         if config
@@ -566,8 +580,8 @@ impl Reader {
         {
             self.fault(
                 "retention.commands",
-                "must be at least \"10m\", or empty to keep them: a message that the broker delivers again is known by \
-                 its command",
+                "must be at least \"10m\", or empty to keep them: a message that the broker \
+                 delivers again is known by its command",
             );
         }
         let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

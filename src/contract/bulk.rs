@@ -23,7 +23,8 @@ pub struct TicketBulkUpdate {
     pub reason: Option<String>,
 }
 
-/// Reads the data. A status or an assignee is set by the command that sets it alone, so each goes by itself.
+/// Reads the data. A status or an assignee is set by the command that sets it alone, so each goes
+/// by itself.
 pub(super) fn read(f: &mut Fields<'_>) -> TicketBulkUpdate {
     f.require("ticket_ids", "the ids of the tickets");
     let texts = f.texts("ticket_ids", TICKETS_MAX, 64).unwrap_or_default();

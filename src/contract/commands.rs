@@ -1,5 +1,6 @@
-//! The data of each command, validated. A type of the contract that this version does not carry out yet parses to
-//! [`Command::Unsupported`] and fails with `unsupported_operation`, so that nothing is lost and nobody is misled.
+//! The data of each command, validated. A type of the contract that this version does not carry out
+//! yet parses to [`Command::Unsupported`] and fails with `unsupported_operation`, so that nothing
+//! is lost and nobody is misled.
 
 use serde_json::{Map, Value};
 
@@ -106,8 +107,8 @@ impl Command {
         (faults.len() == before).then_some(command)
     }
 
-    /// The JSON Schema of a command's data: what [`Command::parse`] takes. Beyond it, null counts as absent, and some
-    /// fields are judged beside others.
+    /// The JSON Schema of a command's data: what [`Command::parse`] takes. Beyond it, null counts
+    /// as absent, and some fields are judged beside others.
     #[must_use]
     pub fn schema(command_type: CommandType) -> Value {
         schema_of(|f| Self::read(command_type, f))

@@ -1,8 +1,10 @@
-//! How a message's body is written: compressed, with a byte order mark, and in which of CloudEvents' two modes.
+//! How a message's body is written: compressed, with a byte order mark, and in which of
+//! CloudEvents' two modes.
 //!
-//! In binary mode the attributes are AMQP headers and the body is the data (CloudEvents 1.0.2, AMQP protocol binding,
-//! §3.1): `cloudEvents:id`, or `cloudEvents_id` as JMS clients have to write it; the content type is that of the data. A
-//! content type of `application/cloudevents…` always means structured mode.
+//! In binary mode the attributes are AMQP headers and the body is the data (CloudEvents 1.0.2, AMQP
+//! protocol binding, §3.1): `cloudEvents:id`, or `cloudEvents_id` as JMS clients have to write it;
+//! the content type is that of the data. A content type of `application/cloudevents…` always means
+//! structured mode.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -26,7 +28,8 @@ pub struct RawMessage<'a> {
     pub content_type: Option<&'a str>,
     /// AMQP `content_encoding`.
     pub content_encoding: Option<&'a str>,
-    /// The attributes that AMQP headers carry ([`attribute_of`]), by name: CloudEvents' binary mode.
+    /// The attributes that AMQP headers carry ([`attribute_of`]), by name: CloudEvents' binary
+    /// mode.
     pub attributes: Option<&'a Map<String, Value>>,
     /// AMQP header `traceparent`, used where the envelope has none.
     pub traceparent: Option<&'a str>,
@@ -39,7 +42,8 @@ pub struct RawMessage<'a> {
 }
 
 impl<'a> RawMessage<'a> {
-    /// What tells the message from others under the same routing key: its body, and the attributes that are not in it.
+    /// What tells the message from others under the same routing key: its body, and the attributes
+    /// that are not in it.
     #[must_use]
     pub fn whole(&self) -> Cow<'a, [u8]> {
         match (binary(self), self.oversize) {
@@ -104,8 +108,8 @@ pub(super) fn object(
     }
 }
 
-/// The body in structured mode, uncompressed, where it can be read: what is kept of a message, and can be sent again
-/// without its headers. Else the body as it came.
+/// The body in structured mode, uncompressed, where it can be read: what is kept of a message, and
+/// can be sent again without its headers. Else the body as it came.
 #[must_use]
 pub fn structured<'a>(raw: &RawMessage<'a>, bytes_max: usize) -> Cow<'a, [u8]> {
     if binary(raw).is_some() {
@@ -274,7 +278,8 @@ fn with_data(
     let is_data = |text: &str| is_json(text) || essence(text).ends_with("+json");
     if let Some(content_type) = content_type(raw).filter(|text| !is_data(text)) {
         let fault = format!(
-            "is {:?}; in binary mode (cloudEvents: headers) the body is the data: send application/json",
+            "is {:?}; in binary mode (cloudEvents: headers) the body is the data: send \
+             application/json",
             shown(content_type)
         );
         return Err(("content_type", fault));

@@ -38,7 +38,8 @@ pub struct Envelope {
     pub reply_to: Option<String>,
     /// Given back with the reply.
     pub correlation_id: Option<String>,
-    /// The data as JSON with its members sorted, for storing (after sealing) and for comparing repeats.
+    /// The data as JSON with its members sorted, for storing (after sealing) and for comparing
+    /// repeats.
     pub data: String,
     /// The same with its numbers by value, where they were written in another way.
     pub canonical: Option<String>,
@@ -134,7 +135,8 @@ impl Envelope {
         }
     }
 
-    /// A rejection of a command that parsed, for who sent it; `whole` is the message's ([`RawMessage::whole`]).
+    /// A rejection of a command that parsed, for who sent it; `whole` is the message's
+    /// ([`RawMessage::whole`]).
     #[must_use]
     pub fn into_forbidden(self, fault: &str, whole: &[u8]) -> Rejection {
         let fields = Faults::from([("user_id".to_owned(), fault.to_owned())]);
@@ -145,8 +147,8 @@ impl Envelope {
     /// A rejection of a command that parsed: the id belongs to another one already.
     #[must_use]
     pub fn into_conflict(self, body: &[u8]) -> Rejection {
-        let message = "this id was used before with another type, organization or data; the first command is untouched. \
-                       Send the new one under an id of its own";
+        let message = "this id was used before with another type, organization or data; the \
+                       first command is untouched. Send the new one under an id of its own";
         self.into_rejection(Failure::new(ErrorCode::IdempotencyConflict, message), body)
     }
 
@@ -197,8 +199,8 @@ impl Replies<'_> {
             return None;
         }
         Some(format!(
-            "may not be answered in (setting producers.reply_to): use direct reply-to (amq.rabbitmq.reply-to), or a queue \
-             whose name begins with {}",
+            "may not be answered in (setting producers.reply_to): use direct reply-to \
+             (amq.rabbitmq.reply-to), or a queue whose name begins with {}",
             self.allowed.join(" or ")
         ))
     }
@@ -293,8 +295,8 @@ struct Attributes {
 }
 
 impl Attributes {
-    /// Reads all attributes, those that a rejection needs into `known`. Ones that nobody asks for are
-    /// extensions, which CloudEvents allows.
+    /// Reads all attributes, those that a rejection needs into `known`. Ones that nobody asks for
+    /// are extensions, which CloudEvents allows.
     fn read(mut f: Fields<'_>, known: &mut Known, raw: &RawMessage<'_>) -> Self {
         check_specversion(&mut f);
         known.id = read_id(&mut f);
@@ -402,7 +404,8 @@ fn read_type(f: &mut Fields<'_>, known: &mut Known, routing_key: &str) -> TypeRe
     TypeRead::Known(command_type)
 }
 
-/// The envelope's trace context goes before that of the AMQP headers; one that is malformed is none.
+/// The envelope's trace context goes before that of the AMQP headers; one that is malformed is
+/// none.
 fn read_trace(f: &mut Fields<'_>, trace: &mut Trace) {
     if let Some(Value::String(parent)) = f.take("traceparent") {
         trace.parent = trace_parent(&parent);
@@ -451,7 +454,8 @@ fn read_data(f: &mut Fields<'_>) -> Option<Map<String, Value>> {
     }
 }
 
-/// Whether a text is a `traceparent` of version 00, which is handed on: anything else may be anything.
+/// Whether a text is a `traceparent` of version 00, which is handed on: anything else may be
+/// anything.
 #[must_use]
 pub fn is_trace_parent(text: &str) -> bool {
     let hex = |part: Option<&str>, length| {
@@ -478,7 +482,8 @@ fn trace_state(text: &str) -> Option<String> {
     is_trace_state(text).then(|| text.to_owned())
 }
 
-/// Whether a text is a `tracestate` by the W3C's grammar: members `key=value`, short, of plain characters.
+/// Whether a text is a `tracestate` by the W3C's grammar: members `key=value`, short, of plain
+/// characters.
 #[must_use]
 pub fn is_trace_state(text: &str) -> bool {
     let key =

@@ -115,8 +115,8 @@ struct Wire<'a> {
     data: &'a EventData,
 }
 
-/// A success as the failure that it turned out to be: body and routing key. What was found or made stays in its result.
-/// `None` where the text is no event of ours.
+/// A success as the failure that it turned out to be: body and routing key. What was found or made
+/// stays in its result. `None` where the text is no event of ours.
 #[must_use]
 pub fn turned_into_failure(
     body: &str,

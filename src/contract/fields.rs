@@ -1,4 +1,5 @@
-//! Reading a JSON object field by field, so that every fault is found and named, not only the first.
+//! Reading a JSON object field by field, so that every fault is found and named, not only the
+//! first.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,9 +29,9 @@ const LEGACY_NAMES: [(&str, &str); 3] = [
 /// A JSON object being read: each getter takes its field out, [`Fields::finish`] names what nobody
 /// asked for.
 ///
-/// It can also describe itself: then nothing is read, and every getter notes the JSON Schema of what
-/// it would take and whether it can do without. So the published schemas are what the parser does,
-/// and cannot drift from it.
+/// It can also describe itself: then nothing is read, and every getter notes the JSON Schema of
+/// what it would take and whether it can do without. So the published schemas are what the parser
+/// does, and cannot drift from it.
 pub struct Fields<'a> {
     map: Map<String, Value>,
     faults: &'a mut Faults,
@@ -185,7 +186,8 @@ impl<'a> Fields<'a> {
         self.text(name, min, max).unwrap_or_default()
     }
 
-    /// An optional text of a form of its own: `what` it must be, with an example, and how it is read.
+    /// An optional text of a form of its own: `what` it must be, with an example, and how it is
+    /// read.
     pub fn form<T>(
         &mut self,
         name: &str,
@@ -517,7 +519,8 @@ fn text_fault(text: &str, min: usize, max: usize) -> Option<String> {
     None
 }
 
-/// How much an object may hold. Whatever a tenant can store is read again and again, for others' commands too.
+/// How much an object may hold. Whatever a tenant can store is read again and again, for others'
+/// commands too.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
     /// Members of the object itself.

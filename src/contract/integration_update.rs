@@ -1,4 +1,5 @@
-//! `integration.update`: what is mentioned changes, null unsets what may be unset, everything else stays.
+//! `integration.update`: what is mentioned changes, null unsets what may be unset, everything else
+//! stays.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};

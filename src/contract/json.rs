@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-/// JSON of plain data: texts, numbers, lists, maps with text keys. Writing it has no way to fail, so
-/// callers need not deal with that; were there one all the same, it would be a fault of this program:
-/// it is logged as one, and a test fails.
+/// JSON of plain data: texts, numbers, lists, maps with text keys. Writing it has no way to fail,
+/// so callers need not deal with that; were there one all the same, it would be a fault of this
+/// program: it is logged as one, and a test fails.
 #[must_use]
 pub fn json_text<T: Serialize + ?Sized>(value: &T, capacity: usize) -> String {
     let mut text = Vec::with_capacity(capacity);

@@ -1,7 +1,8 @@
-//! What producers and dashboards see: the CloudEvents envelope, the commands and their data, the result events.
+//! What producers and dashboards see: the CloudEvents envelope, the commands and their data, the
+//! result events.
 //!
-//! Wire shapes are separate from domain types: parsing is where validation happens, and it reports all faults of a
-//! message at once, by field. What is stored or dispatched has passed here.
+//! Wire shapes are separate from domain types: parsing is where validation happens, and it reports
+//! all faults of a message at once, by field. What is stored or dispatched has passed here.
 
 mod attachments;
 mod bulk;

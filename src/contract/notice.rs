@@ -1,4 +1,5 @@
-//! Events that are about an integration rather than about a command: its status, its health, its circuit.
+//! Events that are about an integration rather than about a command: its status, its health, its
+//! circuit.
 
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
@@ -46,7 +47,8 @@ pub fn notice(
         ("integration_id".to_owned(), json!(subject.id)),
         ("integration_category".to_owned(), json!(subject.category)),
         ("platform_name".to_owned(), json!(subject.platform)),
-        // Not `command_id`: whoever follows a command by that waits for its outcome, which this is not.
+        // Not `command_id`: whoever follows a command by that waits for its outcome, which this is
+        // not.
         ("caused_by".to_owned(), json!(command)),
     ]);
     data.extend(facts);

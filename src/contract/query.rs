@@ -120,7 +120,8 @@ pub(super) fn list(f: &mut Fields<'_>) -> IntegrationList {
         if position.is_none() {
             f.fault(
                 "cursor",
-                "is not a cursor; take next_cursor of the page before as it is, or none for the first page",
+                "is not a cursor; take next_cursor of the page before as it is, or none for the \
+                 first page",
             );
         }
         position

@@ -52,7 +52,8 @@ pub(super) fn base_url(f: &mut Fields<'_>) -> Option<String> {
 
 pub(super) fn routing_rules(f: &mut Fields<'_>) -> Option<Value> {
     let rules = f.value("routing_rules", || {
-        json!({ "type": ["array", "object"], "description": "a list of rules, or an object with a list under rules" })
+        json!({ "type": ["array", "object"],
+            "description": "a list of rules, or an object with a list under rules" })
     })?;
     if let Some(fault) = crate::domain::routing::fault(&rules) {
         f.fault("routing_rules", fault);

@@ -161,11 +161,13 @@ pub(super) fn ai_create(f: &mut Fields<'_>) -> TicketAiCreate {
     let conversation = f.value("conversation_context", || {
         let turn = json!({
             "type": "object", "required": ["content"],
-            "properties": { "role": { "type": "string", "maxLength": 50 }, "content": { "type": "string" } },
+            "properties": { "role": { "type": "string", "maxLength": 50 },
+                "content": { "type": "string" } },
         });
         json!({ "anyOf": [
             { "type": "string" },
-            { "type": "array", "maxItems": 1000, "items": { "anyOf": [{ "type": "string" }, turn] } },
+            { "type": "array", "maxItems": 1000, "items": { "anyOf": [{ "type": "string" },
+                turn] } },
         ] })
     });
     let preferences = f.object("user_preferences");
@@ -211,8 +213,8 @@ pub(super) fn update(f: &mut Fields<'_>) -> TicketUpdate {
     if update.patch.changed().is_empty() {
         f.fault(
             "title",
-            "or another field of the ticket is required: description, category, priority, urgency, department, \
-             custom_fields, tags",
+            "or another field of the ticket is required: description, category, priority, \
+             urgency, department, custom_fields, tags",
         );
     }
     update

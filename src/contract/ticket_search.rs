@@ -11,8 +11,8 @@ use super::{Fields, json_text};
 use crate::domain::{IntegrationId, Priority, TicketCategory, TicketId, TicketStatus, wire_enum};
 
 wire_enum! {
-    /// What a search may be sorted by. Each needs an index of its own, which every change of a ticket writes; so there
-    /// are two.
+    /// What a search may be sorted by. Each needs an index of its own, which every change of a
+    /// ticket writes; so there are two.
     TicketSort {
         CreatedAt = "created_at",
         UpdatedAt = "updated_at",
@@ -83,7 +83,8 @@ impl Default for TicketSearch {
 }
 
 impl TicketSearch {
-    /// Reads the fields; a cursor is checked against them, so that one of another search is found out here.
+    /// Reads the fields; a cursor is checked against them, so that one of another search is found
+    /// out here.
     pub fn parse(f: &mut Fields<'_>) -> Self {
         let q = f.text("q", 1, 255);
         if q.as_ref()
@@ -158,7 +159,8 @@ impl TicketSearch {
     /// # Errors
     /// What is wrong with it.
     pub fn position(&self, cursor: &str) -> Result<Position, &'static str> {
-        const MANGLED: &str = "is not a cursor; take next_cursor of the page before as it is, or none for the first page";
+        const MANGLED: &str = "is not a cursor; take next_cursor of the page before as it is, \
+                               or none for the first page";
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| MANGLED)?;
         let bytes: [u8; CURSOR_BYTES] = bytes.try_into().map_err(|_| MANGLED)?;
         let (version, rest) = bytes.split_first().ok_or(MANGLED)?;
@@ -172,7 +174,8 @@ impl TicketSearch {
         };
         if fingerprint != self.fingerprint() {
             return Err(
-                "is of another search; the filters, sort_by and sort_order must be those of the page it came with",
+                "is of another search; the filters, sort_by and sort_order must be those of the \
+                 page it came with",
             );
         }
         Ok(Position {
@@ -279,7 +282,8 @@ mod tests {
     #[test]
     fn every_fault_is_told_at_once() {
         let faults = parse(json!({
-            "q": "!?", "status": "lost", "priority": ["high"], "limit": 101, "sort_by": "title", "sort_order": "up",
+            "q": "!?", "status": "lost", "priority": ["high"], "limit": 101, "sort_by": "title",
+            "sort_order": "up",
             "created_after": "yesterday", "updated_after": "2026-02-01T00:00:00Z",
             "updated_before": "2026-02-01T00:00:00Z", "integration_name": "Jira", "stauts": "open",
         }))

@@ -1,4 +1,5 @@
-//! What `ticket.ai_create` is given, and what comes of it. Data only: who analyses, and how, is the analysers' business.
+//! What `ticket.ai_create` is given, and what comes of it. Data only: who analyses, and how, is the
+//! analysers' business.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +35,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Whether this is the person whose ticket it is. What a bot asked says nothing about the matter.
+    /// Whether this is the person whose ticket it is. What a bot asked says nothing about the
+    /// matter.
     #[must_use]
     pub fn is_users(&self) -> bool {
         let role = self.role.trim().to_lowercase();
@@ -45,7 +47,8 @@ impl Turn {
     }
 }
 
-/// What the producer would have where the text does not say. Members that are not named here are ignored.
+/// What the producer would have where the text does not say. Members that are not named here are
+/// ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Preferences {
     /// Where the text points to none.
@@ -63,7 +66,8 @@ pub struct Preferences {
     /// Added to those found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Members with a value that is none of theirs: they count for nothing, and the reasoning says so.
+    /// Members with a value that is none of theirs: they count for nothing, and the reasoning says
+    /// so.
     #[serde(skip)]
     pub ignored: Vec<&'static str>,
 }
@@ -100,7 +104,8 @@ impl Preferences {
     }
 }
 
-/// What an analyser is given. All of it is data: nothing in it names a tenant, an integration or an id.
+/// What an analyser is given. All of it is data: nothing in it names a tenant, an integration or an
+/// id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AnalysisInput {
     /// What the user wrote.
@@ -112,8 +117,9 @@ pub struct AnalysisInput {
 }
 
 impl AnalysisInput {
-    /// Reads the command's fields. A conversation is a list of `{"role", "content"}` (`role` by default `user`, other
-    /// members are ignored), a list of texts, a mixture of both, or one text; without content a turn is left out.
+    /// Reads the command's fields. A conversation is a list of `{"role", "content"}` (`role` by
+    /// default `user`, other members are ignored), a list of texts, a mixture of both, or one text;
+    /// without content a turn is left out.
     ///
     /// # Errors
     /// What is wrong, by field: `conversation_context`, `conversation_context[3].content`.
@@ -186,7 +192,8 @@ pub struct Analysis {
     pub analyser: AnalyserKind,
     /// The configured model, where one made it.
     pub model: Option<String>,
-    /// Why the first choice failed, where it did. Fit to publish: no secret, no host, nothing the endpoint said.
+    /// Why the first choice failed, where it did. Fit to publish: no secret, no host, nothing the
+    /// endpoint said.
     pub fell_back: Option<String>,
 }
 
@@ -287,7 +294,8 @@ mod tests {
     fn a_conversation_is_turns_texts_or_one_text() {
         let said = |role: &str, text: &str| (role.to_owned(), text.to_owned());
 
-        let turns = json!([{"role": "agent", "content": "a", "at": 1}, {"content": "b"}, "c", {"role": "user"}, " "]);
+        let turns = json!([{"role": "agent", "content": "a", "at": 1}, {"content": "b"}, "c",
+            {"role": "user"}, " "]);
 
         assert_eq!(
             conversation(&turns).unwrap(),
@@ -325,7 +333,8 @@ mod tests {
     #[test]
     fn preferences_count_only_where_they_are_valid() {
         let map = json!({
-            "category": "billing", "priority": "very high", "urgency": 3, "department": "Accounts", "tags": ["vip"],
+            "category": "billing", "priority": "very high", "urgency": 3, "department": "Accounts",
+            "tags": ["vip"],
             "organization_id": "6f9619ff-8b86-d011-b42d-00c04fc964ff",
         });
 

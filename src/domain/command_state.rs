@@ -30,7 +30,8 @@ impl CommandState {
 }
 
 super::wire_enum! {
-    /// What decided when a command runs next; the column `commands.wait_reason`. [`Wait`] makes the sentence.
+    /// What decided when a command runs next; the column `commands.wait_reason`. [`Wait`] makes the
+    /// sentence.
     WaitReason {
         /// The configured schedule; the detail is the index.
         RetrySchedule = "retry_schedule",
@@ -38,9 +39,11 @@ super::wire_enum! {
         RetryAfter = "retry_after",
         /// The platform refused by its rate limit and named no time.
         PlatformRateLimit = "platform_rate_limit",
-        /// Our own limit of the integration: a slot is reserved for the command, which has it when it comes back.
+        /// Our own limit of the integration: a slot is reserved for the command, which has it when
+        /// it comes back.
         RateLimitPerHour = "rate_limit_per_hour",
-        /// The integration's credential was refused, and its setting says that commands wait for a better one.
+        /// The integration's credential was refused, and its setting says that commands wait for a
+        /// better one.
         CredentialRefused = "credential_refused",
         /// The integration is in its maintenance window.
         MaintenanceWindow = "maintenance_window",
@@ -50,8 +53,8 @@ super::wire_enum! {
         SettleAfter = "settle_after",
         /// An outcome is unknown and cannot be looked up now.
         UnknownOutcome = "unknown_outcome",
-        /// An outcome is unknown, and the platform refuses the look-up: the credential is bad, or may not read; the detail
-        /// is the HTTP status, where there is one.
+        /// An outcome is unknown, and the platform refuses the look-up: the credential is bad, or
+        /// may not read; the detail is the HTTP status, where there is one.
         LookUpRefused = "look_up_refused",
         /// The ticket is not known yet.
         TicketUnknown = "ticket_unknown",
@@ -69,7 +72,8 @@ super::wire_enum! {
         WorkerDied = "worker_died",
         /// `ticketwire command retry`.
         CommandRetry = "command_retry",
-        /// `ticketwire command resolve --did-not-happen`: a person settled the doubt, and it is sent again.
+        /// `ticketwire command resolve --did-not-happen`: a person settled the doubt, and it is
+        /// sent again.
         Resolved = "resolved",
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::wire_enum;
 
 wire_enum! {
-    /// What went wrong, spelled as in contract §5. `retryable` is a property of the code, not of the case.
+    /// What went wrong, spelled as in contract §5. `retryable` is a property of the code, not of
+    /// the case.
     ErrorCode {
         InvalidCommand = "invalid_command",
         UnknownType = "unknown_type",
@@ -42,8 +43,9 @@ wire_enum! {
 }
 
 impl ErrorCode {
-    /// Whether the contract calls the code retryable. `outcome_unknown` is the one whose answer depends on the
-    /// moment (yes while it is looked up, no at the end): [`Failure::retryable`] carries that.
+    /// Whether the contract calls the code retryable. `outcome_unknown` is the one whose answer
+    /// depends on the moment (yes while it is looked up, no at the end): [`Failure::retryable`]
+    /// carries that.
     #[must_use]
     pub const fn retryable(self) -> bool {
         match self {
@@ -126,7 +128,8 @@ impl Failure {
         self
     }
 
-    /// The same failure as a last word: `outcome_unknown` is no longer retryable once nobody looks any more.
+    /// The same failure as a last word: `outcome_unknown` is no longer retryable once nobody looks
+    /// any more.
     #[must_use]
     pub fn finally(mut self) -> Self {
         self.retryable = false;

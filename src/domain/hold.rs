@@ -1,5 +1,6 @@
-//! What keeps a command from running beside its own time: its integration's circuit, a pause, a maintenance window, a
-//! state that takes no work, or the lack of a worker. Its row does not know: all of that may come and go while it waits.
+//! What keeps a command from running beside its own time: its integration's circuit, a pause, a
+//! maintenance window, a state that takes no work, or the lack of a worker. Its row does not know:
+//! all of that may come and go while it waits.
 
 use chrono::{DateTime, NaiveTime, Utc};
 
@@ -22,8 +23,8 @@ pub struct LaneState {
     pub failures: i32,
     /// Until when its circuit is open, or, in the past, since when it is half open.
     pub open_until: Option<DateTime<Utc>>,
-    /// Until when it is paused by its platform's rate limit, and what said so; in the past, it waits for the first
-    /// answer after the pause.
+    /// Until when it is paused by its platform's rate limit, and what said so; in the past, it
+    /// waits for the first answer after the pause.
     pub paused: Option<(DateTime<Utc>, String)>,
 }
 
@@ -36,7 +37,8 @@ super::wire_enum! {
         CircuitHalfOpen = "circuit_half_open",
         /// The platform's rate limit pauses the integration for all workers.
         Paused = "paused",
-        /// The pause is over: one command at a time finds out whether the platform takes requests again.
+        /// The pause is over: one command at a time finds out whether the platform takes requests
+        /// again.
         PauseOver = "pause_over",
         /// The integration's credential was refused.
         CredentialRefused = "credential_refused",
@@ -60,7 +62,8 @@ super::wire_enum! {
 pub struct Hold {
     /// Which kind, as a name.
     pub reason: HoldReason,
-    /// It does not run before this moment; `None` where the end of the hold is not a matter of time.
+    /// It does not run before this moment; `None` where the end of the hold is not a matter of
+    /// time.
     pub until: Option<DateTime<Utc>>,
     /// As people read it, with what ends it.
     pub text: String,
@@ -79,9 +82,9 @@ impl Hold {
         })
     }
 
-    /// What holds a command that is due at `due`. `lane` is its integration; a command of none, or one that changes its
-    /// integration, is held by the lack of a worker or of a place alone. `doubtful`: an attempt of unknown outcome stands
-    /// behind it, so no refusal ends it.
+    /// What holds a command that is due at `due`. `lane` is its integration; a command of none, or
+    /// one that changes its integration, is held by the lack of a worker or of a place alone.
+    /// `doubtful`: an attempt of unknown outcome stands behind it, so no refusal ends it.
     #[must_use]
     pub fn of(
         lane: Option<&LaneState>,
@@ -90,7 +93,8 @@ impl Hold {
         doubtful: bool,
         worker_lives: bool,
     ) -> Option<Self> {
-        // In the order in which a worker asks: the circuits before it claims, the gates when it runs.
+        // In the order in which a worker asks: the circuits before it claims, the gates when it
+        // runs.
         let held = lane.and_then(|lane| {
             lane.circuit(due, now)
                 .or_else(|| lane.gate(due.max(now), doubtful))
@@ -126,7 +130,8 @@ impl LaneState {
             }
             if open == Some(until) {
                 let text = format!(
-                    "the integration's circuit is open after {} failures in a row; then one command tries (circuit.open_for)",
+                    "the integration's circuit is open after {} failures in a row; then one \
+                     command tries (circuit.open_for)",
                     self.failures
                 );
                 return Hold::new(HoldReason::CircuitOpen, Some(until), text);
@@ -139,12 +144,13 @@ impl LaneState {
             return None;
         }
         if self.open_until.is_some() {
-            let text = "the integration's circuit was open; one command at a time finds out whether its platform is back";
+            let text = "the integration's circuit was open; one command at a time finds out \
+                        whether its platform is back";
             return Hold::new(HoldReason::CircuitHalfOpen, None, text);
         }
         self.paused.as_ref()?;
-        let text = "the integration's pause is over; one command at a time finds out whether its platform takes requests \
-                    again";
+        let text = "the integration's pause is over; one command at a time finds out whether \
+                    its platform takes requests again";
         Hold::new(HoldReason::PauseOver, None, text)
     }
 
@@ -156,8 +162,8 @@ impl LaneState {
             "it is refused when it runs before that"
         };
         if self.enabled && self.parked_at.is_some() {
-            let text = "the integration's credential was refused: mend it, and `ticketwire integration test` lets its \
-                        commands go on";
+            let text = "the integration's credential was refused: mend it, and `ticketwire \
+                        integration test` lets its commands go on";
             return Hold::new(HoldReason::CredentialRefused, None, text);
         }
         if !self.enabled {
@@ -174,8 +180,8 @@ impl LaneState {
         }
         if let Some(status) = self.status.filter(|s| *s != IntegrationStatus::Active) {
             let text = format!(
-                "the integration is {status}, not active: `ticketwire integration test` activates it when its tests \
-                 pass; {follows}"
+                "the integration is {status}, not active: `ticketwire integration test` \
+                 activates it when its tests pass; {follows}"
             );
             return Hold::new(HoldReason::IntegrationInactive, None, text);
         }
@@ -190,8 +196,8 @@ impl LaneState {
     }
 }
 
-/// The end of the daily window from `start` to `end` (`HH:MM` UTC), if `now` is in it; a window may go over midnight. An
-/// unreadable one is none.
+/// The end of the daily window from `start` to `end` (`HH:MM` UTC), if `now` is in it; a window may
+/// go over midnight. An unreadable one is none.
 #[must_use]
 pub fn maintenance_until(
     start: Option<&str>,

@@ -7,7 +7,8 @@ use uuid::Uuid;
 macro_rules! id {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize,
+            serde::Deserialize)]
         #[serde(transparent)]
         pub struct $name(Uuid);
 
@@ -63,8 +64,8 @@ id!(
 );
 
 impl CommandId {
-    /// UUIDv5 of this command's id and a name: the ids of child commands, default tickets and events, so that a
-    /// repeat derives the same ones.
+    /// UUIDv5 of this command's id and a name: the ids of child commands, default tickets and
+    /// events, so that a repeat derives the same ones.
     #[must_use]
     pub fn derive(self, name: &str) -> Uuid {
         Uuid::new_v5(&self.0, name.as_bytes())
@@ -76,8 +77,8 @@ impl CommandId {
         TicketId(self.derive("ticket"))
     }
 
-    /// The integration that an `integration.create` makes: known before it is made, so that its secrets can be sealed
-    /// for it at admission.
+    /// The integration that an `integration.create` makes: known before it is made, so that its
+    /// secrets can be sealed for it at admission.
     #[must_use]
     pub fn created_integration(self) -> IntegrationId {
         IntegrationId(self.derive("integration"))

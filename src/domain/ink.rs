@@ -15,11 +15,14 @@ pub fn is_blank(c: char) -> bool {
         || c.is_control()
 }
 
-/// Whether anything of a text can be seen. Joiners, selectors and tags say how others are drawn, and
-/// draw nothing.
+/// Whether anything of a text can be seen. Joiners, selectors and tags say how others are drawn,
+/// and draw nothing.
 #[must_use]
 pub fn has_ink(text: &str) -> bool {
-    let draws_nothing = |c: char| matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e01ef}');
+    let draws_nothing = |c: char| {
+        matches!(c,
+        '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e01ef}')
+    };
     !text.chars().all(|c| is_blank(c) || draws_nothing(c))
 }
 

@@ -1,4 +1,5 @@
-//! An integration as the worker needs it: who may use it, whether it takes work, how to reach its platform.
+//! An integration as the worker needs it: who may use it, whether it takes work, how to reach its
+//! platform.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -14,7 +15,8 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Connection state, spelled as in the database. Only `active` (and enabled, and unexpired) takes work.
+    /// Connection state, spelled as in the database. Only `active` (and enabled, and unexpired)
+    /// takes work.
     IntegrationStatus {
         Active = "active",
         Inactive = "inactive",
@@ -50,7 +52,8 @@ wire_enum! {
 pub struct Integration {
     /// Its id.
     pub id: IntegrationId,
-    /// Its tenant; rows of the legacy application may have none, and such an integration takes no work.
+    /// Its tenant; rows of the legacy application may have none, and such an integration takes no
+    /// work.
     pub organization_id: Option<OrganizationId>,
     /// Display name.
     pub name: String,

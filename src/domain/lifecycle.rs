@@ -1,5 +1,5 @@
-//! The life of an integration: what each event makes of its state. One place; every (status, enabled, event) has a
-//! defined result, and `docs/lifecycle.md` is tested against it.
+//! The life of an integration: what each event makes of its state. One place; every (status,
+//! enabled, event) has a defined result, and `docs/lifecycle.md` is tested against it.
 
 use super::{HealthStatus, Integration, IntegrationStatus, wire_enum};
 
@@ -12,7 +12,8 @@ pub struct LifeState {
     pub status: IntegrationStatus,
     /// What the last check said.
     pub health: HealthStatus,
-    /// Whether its commands wait for its credential to be mended (`settings.on_auth_failure = "park"`).
+    /// Whether its commands wait for its credential to be mended
+    /// (`settings.on_auth_failure = "park"`).
     pub parked: bool,
 }
 
@@ -66,7 +67,8 @@ impl LifeState {
         use IntegrationStatus::{Active, Error, Expired, Inactive, Pending, Suspended};
         match event {
             LifeEvent::Enable => {
-                // Enabled but inactive is how the legacy application left many: whoever enables one means it.
+                // Enabled but inactive is how the legacy application left many: whoever enables one
+                // means it.
                 if self.enabled && !matches!(self.status, Inactive) {
                     return self;
                 }
@@ -143,7 +145,8 @@ impl LifeState {
                 (true, Active | Inactive | Pending | Error | Suspended) | (false, _) => self,
             },
             LifeEvent::NewCredentials => {
-                // Nobody has seen them work. What was active stays so: a token is replaced while it is in use.
+                // Nobody has seen them work. What was active stays so: a token is replaced while it
+                // is in use.
                 let unknown = Self {
                     health: HealthStatus::Unknown,
                     ..self

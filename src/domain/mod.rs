@@ -1,4 +1,5 @@
-//! The words of the trade: ids, platforms, integrations, tickets, errors. Pure and synchronous; nothing here does IO.
+//! The words of the trade: ids, platforms, integrations, tickets, errors. Pure and synchronous;
+//! nothing here does IO.
 
 mod analysis;
 mod command_state;
@@ -49,9 +50,11 @@ pub trait WireEnum: Copy + 'static {
     }
 }
 
-/// Declares an enum whose variants have one spelling on the wire, in the database, in logs and in metrics.
+/// Declares an enum whose variants have one spelling on the wire, in the database, in logs and in
+/// metrics.
 macro_rules! wire_enum {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident {
+        $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name { $($(#[$vmeta])* #[doc = concat!("`", $text, "`")] $variant),+ }

@@ -1,4 +1,5 @@
-//! The fifteen platforms. A new one is a variant here, a file in `platforms/`, and the arms that rustc then asks for.
+//! The fifteen platforms. A new one is a variant here, a file in `platforms/`, and the arms that
+//! rustc then asks for.
 
 use super::wire_enum;
 

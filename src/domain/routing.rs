@@ -1,9 +1,9 @@
-//! Which integration should handle a ticket: by its `default_priority`, lower is preferred, adjusted by its
-//! `routing_rules`. Pure: what an integration cannot do is for the gates to say.
+//! Which integration should handle a ticket: by its `default_priority`, lower is preferred,
+//! adjusted by its `routing_rules`. Pure: what an integration cannot do is for the gates to say.
 //!
-//! Rules are written by tenants and asked about texts of tenants, so both are bounded: how many rules may be stored
-//! ([`fault`]), how many are looked at of rows that hold more ([`Rules::parse`]), and how much is compared for one ticket
-//! ([`Effort`]).
+//! Rules are written by tenants and asked about texts of tenants, so both are bounded: how many
+//! rules may be stored ([`fault`]), how many are looked at of rows that hold more
+//! ([`Rules::parse`]), and how much is compared for one ticket ([`Effort`]).
 
 use serde_json::{Map, Value};
 
@@ -57,7 +57,8 @@ const READ_CONDITIONS_MAX: usize = 5_000;
 const READ_BYTES_MAX: usize = 256 << 10;
 /// Characters of a description that rules look at.
 const DESCRIPTION_MAX: usize = 20_000;
-/// What may be compared for one ticket, over all integrations of its organization: about a tenth of a second.
+/// What may be compared for one ticket, over all integrations of its organization: about a tenth of
+/// a second.
 const EFFORT_MAX: usize = 100_000_000;
 /// What a condition costs by itself.
 const CONDITION_COST: usize = 16;
@@ -138,8 +139,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules of either stored shape: a list, or an object with a list under `rules`, or one rule as an object. Of more
-    /// than can be stored today, the first.
+    /// The rules of either stored shape: a list, or an object with a list under `rules`, or one
+    /// rule as an object. Of more than can be stored today, the first.
     #[must_use]
     pub fn parse(stored: Option<&Value>) -> Self {
         let all = list(stored);
@@ -157,7 +158,8 @@ impl Rules {
                 break;
             }
             rules.push(Rule {
-                // A rule without a condition would hold for everything: the legacy code's loop did the same.
+                // A rule without a condition would hold for everything: the legacy code's loop did
+                // the same.
                 conditions: items.iter().map(condition).collect(),
                 adjustment: rule
                     .get("priority_adjustment")
@@ -306,7 +308,8 @@ pub struct Adjustment {
     pub because: String,
 }
 
-/// Ranks an integration for a ticket. Takes what it compares from `effort`; rules that nothing is left for do not count.
+/// Ranks an integration for a ticket. Takes what it compares from `effort`; rules that nothing is
+/// left for do not count.
 #[must_use]
 pub fn rank(default_priority: i32, rules: &Rules, ticket: &Subject, effort: &mut Effort) -> Rank {
     let mut rank = Rank {
@@ -461,7 +464,8 @@ fn size(value: &Value, max: usize) -> usize {
     }
 }
 
-/// What is wrong with rules that somebody wants to store. What the legacy application stored is taken as it is.
+/// What is wrong with rules that somebody wants to store. What the legacy application stored is
+/// taken as it is.
 #[must_use]
 pub fn fault(rules: &Value) -> Option<String> {
     if !rules.is_object() && !rules.is_array() {
@@ -471,15 +475,16 @@ pub fn fault(rules: &Value) -> Option<String> {
     let rules = list(Some(all));
     if rules.len() > RULES_MAX {
         return Some(format!(
-            "must have at most {RULES_MAX} rules, not {}; a condition with the operator in takes the place of many",
+            "must have at most {RULES_MAX} rules, not {}; a condition with the operator in \
+             takes the place of many",
             rules.len()
         ));
     }
     let bytes = size(all, 16 << 20);
     if bytes > BYTES_MAX {
         return Some(format!(
-            "must have at most {BYTES_MAX} bytes as JSON, not {bytes}; a condition with the operator in takes the \
-             place of many"
+            "must have at most {BYTES_MAX} bytes as JSON, not {bytes}; a condition with the \
+             operator in takes the place of many"
         ));
     }
     for (index, rule) in rules.iter().enumerate() {
@@ -520,8 +525,8 @@ fn condition_fault(condition: &Value) -> Option<String> {
     let field = condition.get("field").and_then(Value::as_str);
     if !field.is_some_and(is_field) {
         return Some(
-            ".field must be one of title, description, category, priority, urgency, department, tags, \
-             custom_fields.<name>"
+            ".field must be one of title, description, category, priority, urgency, department, \
+             tags, custom_fields.<name>"
                 .into(),
         );
     }
@@ -599,7 +604,8 @@ mod tests {
 
     #[test]
     fn both_stored_shapes_adjust_the_default_priority() {
-        let rule = json!({ "conditions": [{ "field": "category", "operator": "equals", "value": "Bug" }],
+        let rule = json!({ "conditions": [{ "field": "category", "operator": "equals",
+            "value": "Bug" }],
                            "priority_adjustment": -40 });
 
         for rules in [json!([rule]), json!({ "rules": [rule] }), rule.clone()] {

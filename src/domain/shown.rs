@@ -25,8 +25,8 @@ const TOKENS: [&str; 16] = [
     "pat-",
 ];
 
-/// A name or a code as it was sent, where it looks like one: a typo has to be seen to be mended. What could be a password
-/// is masked.
+/// A name or a code as it was sent, where it looks like one: a typo has to be seen to be mended.
+/// What could be a password is masked.
 #[must_use]
 pub fn shown(name: &str) -> &str {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_.-:/[]$+ ".contains(c);
@@ -38,8 +38,8 @@ pub fn shown(name: &str) -> &str {
     }
 }
 
-/// Whether a text looks like a password or a token: as its maker would begin it, or letters and digits as no word has
-/// them. UUIDs do not.
+/// Whether a text looks like a password or a token: as its maker would begin it, or letters and
+/// digits as no word has them. UUIDs do not.
 #[must_use]
 pub fn looks_secret(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();

@@ -10,9 +10,9 @@ use crate::platforms::{self, Descriptor, EgressPolicy, Given};
 use crate::secrets::KeyRing;
 use crate::store::{LedgerChange, NewIntegration};
 
-/// Plans a new integration. Its credentials may come open or sealed, its webhook secret comes sealed
-/// (see [`seal_webhook_secret`](super::seal_webhook_secret)). Its adapter is built, so what a command
-/// would meet at sending is refused here.
+/// Plans a new integration. Its credentials may come open or sealed, its webhook secret comes
+/// sealed (see [`seal_webhook_secret`](super::seal_webhook_secret)). Its adapter is built, so what
+/// a command would meet at sending is refused here.
 ///
 /// # Errors
 /// `unsupported_platform` where there is no adapter; `credentials_unreadable` where there is no key

@@ -33,8 +33,8 @@ impl Opened {
         credentials: &Map<String, Value>,
     ) -> Result<Self, Failure> {
         if credentials.contains_key(NOT_STORED_MEMBER) {
-            let text = "no key to seal credentials with is configured; `ticketwire keys generate` makes one for \
-                        secrets.keys";
+            let text = "no key to seal credentials with is configured; `ticketwire keys \
+                        generate` makes one for secrets.keys";
             return Err(Failure::new(ErrorCode::CredentialsUnreadable, text));
         }
         let binding = Binding {
@@ -75,8 +75,8 @@ impl Opened {
         }
     }
 
-    /// Sealed as they are stored. What is known as a setting is taken as one, where a legacy producer put it among the
-    /// credentials.
+    /// Sealed as they are stored. What is known as a setting is taken as one, where a legacy
+    /// producer put it among the credentials.
     pub(super) fn keep(
         mut self,
         ring: &KeyRing,
@@ -135,7 +135,8 @@ pub fn seal_webhook_secret(
         .map_err(|error| Failure::new(ErrorCode::CredentialsUnreadable, error.to_string()))
 }
 
-/// What is sealed is JSON, as that of the credentials; an older application may have sealed the bare text.
+/// What is sealed is JSON, as that of the credentials; an older application may have sealed the
+/// bare text.
 fn webhook_secret_of(opened: &[u8]) -> Option<String> {
     match serde_json::from_slice(opened) {
         Ok(Value::String(text)) => Some(text),
@@ -143,8 +144,8 @@ fn webhook_secret_of(opened: &[u8]) -> Option<String> {
     }
 }
 
-/// Opens an integration's credentials. The secret of its inbound webhook comes with them where it can be read: nothing is
-/// sent with it, but the platform knows it.
+/// Opens an integration's credentials. The secret of its inbound webhook comes with them where it
+/// can be read: nothing is sent with it, but the platform knows it.
 ///
 /// # Errors
 /// `credentials_unreadable`, with what it lacks.
@@ -186,8 +187,8 @@ pub fn open_credentials(ring: &KeyRing, integration: &Integration) -> Result<Cre
 /// Builds the adapter of an integration that is stored.
 ///
 /// # Errors
-/// `credentials_unreadable`; `unsupported_platform`; `validation_failed` with every fault at once, by
-/// field. What the adapter takes is no fault here, though it would be one where it is given.
+/// `credentials_unreadable`; `unsupported_platform`; `validation_failed` with every fault at once,
+/// by field. What the adapter takes is no fault here, though it would be one where it is given.
 pub fn connect(ring: &KeyRing, row: &Integration) -> Result<Arc<Driver>, Failure> {
     let credentials = open_credentials(ring, row)?;
     platforms::connect(row, &credentials).map_err(|error| {

@@ -1,5 +1,5 @@
-//! What can be done to an integration, a use case a file. The callers parse, call and print: a command
-//! of the pipeline, and the command line.
+//! What can be done to an integration, a use case a file. The callers parse, call and print: a
+//! command of the pipeline, and the command line.
 //!
 //! A use case decides and writes nothing. It is given the row as it is, and returns a [`Planned`]:
 //! what is to be written, and what is answered. So a command can write it in the transaction that
@@ -8,7 +8,8 @@
 //! - [`create()`] makes one.
 //! - [`update()`] changes what is mentioned.
 //! - [`set_enabled`] and [`delete`] turn it on, off, and away.
-//! - [`run_checks`] asks the platform, and [`test()`] says what the answers make of the integration.
+//! - [`run_checks`] asks the platform, and [`test()`] says what the answers make of the
+//!   integration.
 //! - [`open_credentials`] opens what is stored, and [`connect`] builds its adapter.
 //!
 //! `integration.sync` is not among them: it is a command's alone, with pages, retries and a budget.

@@ -74,8 +74,8 @@ pub fn update(
     })
 }
 
-/// Refuses what does not fit, every fault at once. Where something changes that the adapter is built
-/// from, it is built from what would then be stored. Returns the warnings.
+/// Refuses what does not fit, every fault at once. Where something changes that the adapter is
+/// built from, it is built from what would then be stored. Returns the warnings.
 fn recheck(
     ring: &KeyRing,
     egress: &EgressPolicy,

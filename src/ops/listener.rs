@@ -1,5 +1,6 @@
-//! Connections to `http.listen`, limited: whoever opens many, or sends nothing, takes nothing from the worker. The oldest
-//! that waits makes room for a new one, so that a question about health is always heard.
+//! Connections to `http.listen`, limited: whoever opens many, or sends nothing, takes nothing from
+//! the worker. The oldest that waits makes room for a new one, so that a question about health is
+//! always heard.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -1,4 +1,5 @@
-//! Operations over HTTP: health for people and orchestrators, metrics for Prometheus. Never runs an operation.
+//! Operations over HTTP: health for people and orchestrators, metrics for Prometheus. Never runs an
+//! operation.
 
 mod listener;
 
@@ -23,7 +24,8 @@ use crate::telemetry::metrics;
 /// Longest a health question waits for the database.
 const PING_MAX: Duration = Duration::from_secs(2);
 
-/// How often the ledger's rows are counted for the gauges: counting a flood's rows costs what some of them would.
+/// How often the ledger's rows are counted for the gauges: counting a flood's rows costs what some
+/// of them would.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
 
 /// The two connections to the broker.
@@ -111,7 +113,8 @@ async fn health(State(status): State<Arc<Status>>) -> Response {
             "postgres": { "ok": database.is_ok(), "error": database.err() },
             "rabbitmq": {
                 "ok": broker,
-                "consuming": link(&status.links.consuming), "publishing": link(&status.links.publishing),
+                "consuming": link(&status.links.consuming),
+                "publishing": link(&status.links.publishing),
             },
             "lease": { "ok": lease },
             "draining": status.draining.load(Ordering::Acquire),

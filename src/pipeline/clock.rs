@@ -39,7 +39,8 @@ pub(in crate::pipeline) async fn measure(store: &Store) {
     if difference.abs() > WORTH_A_WORD && (difference - before).abs() > WORTH_A_WORD {
         tracing::warn!(
             seconds = difference.as_seconds_f64(),
-            "this machine's clock and the database's differ; the database's decides. Have both set by NTP"
+            "this machine's clock and the database's differ; the database's decides. Have both \
+             set by NTP"
         );
     }
     metrics::clock_skew(difference);

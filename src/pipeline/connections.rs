@@ -1,6 +1,7 @@
-//! Integrations in memory, by id and row version: the enqueue says which version is current, so what is used is never
-//! stale and costs no query while nothing changes. An adapter, and what was learned of its platform, outlive a version:
-//! they end when that changes which the adapter was built from.
+//! Integrations in memory, by id and row version: the enqueue says which version is current, so
+//! what is used is never stale and costs no query while nothing changes. An adapter, and what was
+//! learned of its platform, outlive a version: they end when that changes which the adapter was
+//! built from.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,8 +85,9 @@ impl Integrations {
         }
     }
 
-    /// Every integration of an organization that is not deleted, for routing. Which there are and at which version is asked
-    /// each time, as a routing that goes by what was is worse than none; what is known at its version is not read again.
+    /// Every integration of an organization that is not deleted, for routing. Which there are and
+    /// at which version is asked each time, as a routing that goes by what was is worse than none;
+    /// what is known at its version is not read again.
     pub(in crate::pipeline) async fn of_organization(
         &self,
         organization: OrganizationId,
@@ -116,7 +118,8 @@ impl Integrations {
         owner.is_some_and(|owner| owner != organization)
     }
 
-    /// The handles of these integrations at these versions or later; those that do not exist are missing.
+    /// The handles of these integrations at these versions or later; those that do not exist are
+    /// missing.
     pub(in crate::pipeline) async fn get(
         &self,
         wanted: &[(IntegrationId, i64)],

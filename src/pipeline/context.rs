@@ -20,9 +20,11 @@ use crate::platforms::mail::MailClient;
 use crate::secrets::KeyRing;
 use crate::store::{Incarnation, Store, Wake};
 
-/// Commands that wait for their request to start or for a settler, beyond which nothing more comes in: a batch.
+/// Commands that wait for their request to start or for a settler, beyond which nothing more comes
+/// in: a batch.
 const WAITING_MAX: usize = 256;
-/// Between two notifications to the other workers. Once they are at work, their lanes ask for more by themselves.
+/// Between two notifications to the other workers. Once they are at work, their lanes ask for more
+/// by themselves.
 const WAKE_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// What the composition root gives.
@@ -45,7 +47,8 @@ pub struct CoreParts {
     pub relay: Relay,
 }
 
-/// Commands in this process's hands, each with its organization, and how many each organization has.
+/// Commands in this process's hands, each with its organization, and how many each organization
+/// has.
 #[derive(Default)]
 struct Held {
     commands: HashMap<Uuid, Uuid>,
@@ -66,8 +69,9 @@ pub struct Core {
     pub(in crate::pipeline) integrations: Integrations,
     pub(in crate::pipeline) tokens: Tokens,
     pub(in crate::pipeline) rate_slots: crate::pipeline::rate_limit::RateSlots,
-    /// Commands in this process's hands, from the enqueue or claim to the commit of their settlement. Guarded by
-    /// `claiming` where rows are taken, so that a row of ours that is not in here was surely left behind.
+    /// Commands in this process's hands, from the enqueue or claim to the commit of their
+    /// settlement. Guarded by `claiming` where rows are taken, so that a row of ours that is not in
+    /// here was surely left behind.
     held: Mutex<Held>,
     /// Integrations with failures on record: a success of any other has nothing to reset.
     degraded: Mutex<HashSet<IntegrationId>>,
@@ -79,8 +83,8 @@ pub struct Core {
     pub(in crate::pipeline) capacity_freed: Notify,
     /// Whether the other workers have just been woken.
     waking: AtomicBool,
-    /// Two for the settlements of tickets' commands, one for those that change something of ours: such a change is a
-    /// transaction of its own, and a flood of them must not hold up the others.
+    /// Two for the settlements of tickets' commands, one for those that change something of ours:
+    /// such a change is a transaction of its own, and a flood of them must not hold up the others.
     done: [mpsc::Sender<Completed>; 3],
 }
 
@@ -140,8 +144,9 @@ impl Core {
             .len()
     }
 
-    /// Organizations that hold as much of this process's memory as is still free. So one alone may have half of it, two
-    /// have a third each, and however many want more, some is left for the next.
+    /// Organizations that hold as much of this process's memory as is still free. So one alone may
+    /// have half of it, two have a third each, and however many want more, some is left for the
+    /// next.
     pub(in crate::pipeline) fn full_organizations(&self) -> Vec<Uuid> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let free = self
@@ -158,8 +163,9 @@ impl Core {
             .collect()
     }
 
-    /// Ends the work in hand: what was not begun goes back, what runs may finish until `deadline`; the rest is handed
-    /// back in doubt. Resolves when nothing of it can reach the settler any more.
+    /// Ends the work in hand: what was not begun goes back, what runs may finish until `deadline`;
+    /// the rest is handed back in doubt. Resolves when nothing of it can reach the settler any
+    /// more.
     pub async fn drain(self: &Arc<Self>, limit: std::time::Duration) {
         for job in self.lanes.unqueue() {
             self.finish(crate::pipeline::disposition::hand_back(&job))
@@ -182,8 +188,8 @@ impl Core {
         }
     }
 
-    /// How many more come in at admission. None while requests or settlers are behind: what would be enqueued now would only
-    /// wait for them, in memory instead of with the broker.
+    /// How many more come in at admission. None while requests or settlers are behind: what would
+    /// be enqueued now would only wait for them, in memory instead of with the broker.
     pub(in crate::pipeline) fn free_for_admission(&self) -> usize {
         let unsettled: usize = self
             .done
@@ -242,8 +248,9 @@ impl Core {
             .collect()
     }
 
-    /// Hands a job's outcome to a settler; waits while that is behind. All of an integration go to the same one: the rows
-    /// that count its usage and its failures are hot, and two transactions would wait for each other there.
+    /// Hands a job's outcome to a settler; waits while that is behind. All of an integration go to
+    /// the same one: the rows that count its usage and its failures are hot, and two transactions
+    /// would wait for each other there.
     pub(in crate::pipeline) async fn finish(&self, completed: Completed) {
         let integration = completed.settlement().integration_id.map_or(0, |id| {
             id.uuid()
@@ -260,13 +267,14 @@ impl Core {
             two
         };
         if settler.send(completed).await.is_err() {
-            // Only after the settler has ended, which is after the drain: the row stays leased to this incarnation
-            // and the next process takes it over.
+            // Only after the settler has ended, which is after the drain: the row stays leased to
+            // this incarnation and the next process takes it over.
             tracing::warn!("a command ended after the settler; the next worker looks it up");
         }
     }
 
-    /// Tells the other workers, if there are any, that the ledger holds what this one has no capacity for.
+    /// Tells the other workers, if there are any, that the ledger holds what this one has no
+    /// capacity for.
     pub(in crate::pipeline) fn wake_peers(self: &Arc<Self>) {
         if self.lease.peers() == 0 || self.waking.swap(true, Ordering::AcqRel) {
             return;

@@ -23,7 +23,8 @@ pub(in crate::pipeline) enum Disposition {
     },
     /// It ends without success.
     Failed(Failure),
-    /// An attempt failed, or a gate put the command off. It runs again, and a long wait is announced by an event.
+    /// An attempt failed, or a gate put the command off. It runs again, and a long wait is
+    /// announced by an event.
     Retry {
         /// When, and what decided that.
         next: Next,

@@ -39,7 +39,8 @@ pub(in crate::pipeline) struct Job {
     pub(in crate::pipeline) people: Vec<UserRef>,
     /// Whose child it is.
     pub(in crate::pipeline) parent: Option<CommandId>,
-    /// What the analysis of a `ticket.ai_create` found: the command is then the create it made of it.
+    /// What the analysis of a `ticket.ai_create` found: the command is then the create it made of
+    /// it.
     pub(in crate::pipeline) analysis: Option<Box<Analysed>>,
     /// What earlier attempts made ready or got done.
     pub(in crate::pipeline) progress: Progress,
@@ -48,8 +49,9 @@ pub(in crate::pipeline) struct Job {
 }
 
 impl Job {
-    /// Whose slots it takes, once its integration is read. What changes or tests an integration does not wait behind its
-    /// tickets. One that names no integration of its organization takes nobody's, as in the ledger (`sql/enqueue.sql`).
+    /// Whose slots it takes, once its integration is read. What changes or tests an integration
+    /// does not wait behind its tickets. One that names no integration of its organization takes
+    /// nobody's, as in the ledger (`sql/enqueue.sql`).
     pub(in crate::pipeline) fn lane(&self) -> Uuid {
         let own = self.integration.as_ref().map(|handle| handle.row.id.uuid());
         self.command_type
@@ -60,7 +62,8 @@ impl Job {
     }
 }
 
-/// The type of a stored command. A later version may have stored one that this version does not know.
+/// The type of a stored command. A later version may have stored one that this version does not
+/// know.
 #[derive(Debug, Clone)]
 pub(in crate::pipeline) enum StoredType {
     Known(CommandType),

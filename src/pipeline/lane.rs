@@ -1,4 +1,5 @@
-//! The lanes of management commands, which their type decides. All other commands are in their integration's lane.
+//! The lanes of management commands, which their type decides. All other commands are in their
+//! integration's lane.
 
 use uuid::Uuid;
 
@@ -10,8 +11,9 @@ pub(in crate::pipeline) fn admin_lane(organization: OrganizationId) -> Uuid {
     Uuid::new_v5(&organization.uuid(), b"ticketwire admin lane")
 }
 
-/// The lane of an integration's management commands that call its platform. An organization that names another's
-/// integration is in a lane of its own: it neither takes the other's slots nor learns by waiting that they are taken.
+/// The lane of an integration's management commands that call its platform. An organization that
+/// names another's integration is in a lane of its own: it neither takes the other's slots nor
+/// learns by waiting that they are taken.
 pub(in crate::pipeline) fn check_lane(
     organization: OrganizationId,
     integration: IntegrationId,

@@ -1,6 +1,6 @@
-//! Whether this process may act. Its worker id is held by an advisory lock over a connection of its own; its lease is
-//! one row, renewed. A process that lost the connection sends nothing until it holds the lock again; one that was
-//! taken over stops.
+//! Whether this process may act. Its worker id is held by an advisory lock over a connection of its
+//! own; its lease is one row, renewed. A process that lost the connection sends nothing until it
+//! holds the lock again; one that was taken over stops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +14,8 @@ use crate::pipeline::clock;
 use crate::platforms::{AdapterError, ErrorClass, SendPermit};
 use crate::store::{Client, Incarnation, Store, StoreError, Wake, chain, connect_hearing};
 
-/// How long a held id is tried before the next number is: a restarted worker takes over its own leases at once.
+/// How long a held id is tried before the next number is: a restarted worker takes over its own
+/// leases at once.
 const HELD_ID_RETRY: Duration = Duration::from_secs(2);
 
 /// After so long it is said that an id is held, and by whom.
@@ -40,8 +41,8 @@ pub enum LeaseError {
 /// The hold of this process on its id and its lease.
 pub struct Lease {
     started: Instant,
-    /// Milliseconds after `started` until which the lease surely stands, by this process's own monotonic clock, which
-    /// also runs while the process is stopped.
+    /// Milliseconds after `started` until which the lease surely stands, by this process's own
+    /// monotonic clock, which also runs while the process is stopped.
     valid_until_ms: AtomicU64,
     locked: AtomicBool,
     length: Duration,
@@ -101,7 +102,8 @@ impl Lease {
         .await
     }
 
-    /// Tells the others that a worker has come or goes; they find out by their clocks if they do not hear it.
+    /// Tells the others that a worker has come or goes; they find out by their clocks if they do
+    /// not hear it.
     pub async fn announce(&self, store: &Store) {
         if let Err(error) = store.wake(Wake::Workers).await {
             tracing::debug!(error = chain(&error), "the other workers were not told");
@@ -132,8 +134,8 @@ impl Lease {
         );
     }
 
-    /// Gets hold of an id: the configured one, waiting at most one lease for it; else the host's name and the first
-    /// number that is free. Takes over what the process before left.
+    /// Gets hold of an id: the configured one, waiting at most one lease for it; else the host's
+    /// name and the first number that is free. Takes over what the process before left.
     ///
     /// # Errors
     /// [`LeaseError::Held`], or the database's.
@@ -170,8 +172,9 @@ impl Lease {
                         worker,
                         held_by = holder.as_deref().unwrap_or("another process"),
                         wait_seconds = patience.as_secs(),
-                        "worker.id is held by another process; waiting for one lease (dispatch.lease), then giving up. Stop \
-                         that one, or give this one another worker.id (TICKETWIRE__WORKER__ID), or none"
+                        "worker.id is held by another process; waiting for one lease \
+                         (dispatch.lease), then giving up. Stop that one, or give this one \
+                         another worker.id (TICKETWIRE__WORKER__ID), or none"
                     );
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -230,7 +233,8 @@ impl Lease {
                 // The connection's end is the lock's end.
                 _ = &mut hold.connection => {
                     self.locked.store(false, Ordering::Release);
-                    tracing::warn!(worker = me.worker, "lost the connection that holds the worker id; sending nothing");
+                    tracing::warn!(worker = me.worker,
+                        "lost the connection that holds the worker id; sending nothing");
                     match self.regain(store, url, me, &stop).await? {
                         Some(regained) => hold = regained,
                         None => return Ok(()),
@@ -295,8 +299,8 @@ impl Lease {
     ) -> Result<Option<Hold>, LeaseError> {
         let (client, connection) = self.connect(url, &me.worker).await?;
         if !Store::try_lock_worker(&client, &me.worker).await? {
-            // Somebody holds it: either our own dead connection, which the server has yet to notice, or another
-            // process, which then has registered.
+            // Somebody holds it: either our own dead connection, which the server has yet to
+            // notice, or another process, which then has registered.
             let asked = Instant::now();
             if store.renew_lease(me, self.length).await?.is_none() {
                 return Err(LeaseError::TakenOver(me.worker.clone()));

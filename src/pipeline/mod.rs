@@ -1,11 +1,11 @@
 //! A command's life, from the queue to the event, a folder a stage in the order in which it flows:
 //!
-//! 1. [`intake`] takes deliveries in, parses them and stores commands. It answers questions beside that, and keeps as
-//!    dead letters what can never be a command.
-//! 2. [`scheduler`] claims what is due in the ledger, and does what is done from time to time: health checks, retention,
-//!    the isolation of commands that may have killed a process.
-//! 3. [`executor`] runs commands: lanes share the capacity fairly, gates decide, platforms are called, our own tables are
-//!    changed.
+//! 1. [`intake`] takes deliveries in, parses them and stores commands. It answers questions beside
+//!    that, and keeps as dead letters what can never be a command.
+//! 2. [`scheduler`] claims what is due in the ledger, and does what is done from time to time:
+//!    health checks, retention, the isolation of commands that may have killed a process.
+//! 3. [`executor`] runs commands: lanes share the capacity fairly, gates decide, platforms are
+//!    called, our own tables are changed.
 //! 4. [`settle`] writes what happened, in batches.
 //! 5. [`relay`] publishes the events of it.
 //!
@@ -16,7 +16,8 @@
 //! integrations that are open, [`tokens`] their access tokens, [`rate_limit`] the slots of those
 //! with a limit of ours.
 //!
-//! Batches form by themselves: while one is being written, the next gathers. There is no flush timer.
+//! Batches form by themselves: while one is being written, the next gathers. There is no flush
+//! timer.
 
 mod clock;
 mod connections;

@@ -1,4 +1,5 @@
-//! What earlier attempts of a command made ready or got done, kept in `commands.prepared` before anything builds on it.
+//! What earlier attempts of a command made ready or got done, kept in `commands.prepared` before
+//! anything builds on it.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +14,12 @@ pub(in crate::pipeline) struct Progress {
     /// Of a `ticket.ai_create`: every attempt creates the same ticket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::pipeline) analysis: Option<Box<Analysis>>,
-    /// Files that are attached, by their number, with the platform's ids: where nothing can be looked up, nothing else
-    /// keeps them from being sent again.
+    /// Files that are attached, by their number, with the platform's ids: where nothing can be
+    /// looked up, nothing else keeps them from being sent again.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(in crate::pipeline) files: BTreeMap<usize, Option<String>>,
-    /// It was sent again though nothing keeps it from happening twice, as `settings.on_unknown` wants.
+    /// It was sent again though nothing keeps it from happening twice, as `settings.on_unknown`
+    /// wants.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::pipeline) sent_again: bool,
 }

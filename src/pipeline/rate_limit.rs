@@ -1,5 +1,5 @@
-//! RateSlots of integrations with a `rate_limit_per_hour`: distinct, over all workers. Whoever asks while another's answer
-//! is on its way is in the next batch: one transaction however many ask.
+//! RateSlots of integrations with a `rate_limit_per_hour`: distinct, over all workers. Whoever asks
+//! while another's answer is on its way is in the next batch: one transaction however many ask.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -76,7 +76,8 @@ impl RateSlots {
 }
 
 fn warn(id: IntegrationId, error: &StoreError) {
-    tracing::warn!(integration_id = %id, error = chain(error), "no slot could be reserved; trying again in a moment");
+    tracing::warn!(integration_id = %id, error = chain(error),
+        "no slot could be reserved; trying again in a moment");
 }
 
 struct Served<'a> {

@@ -1,5 +1,6 @@
-//! Events on their way out: from memory right after the commit, confirms pipelined, rows removed once confirmed. What
-//! a crash, a full queue or an absent broker leaves is published by the outbox poller, each command's oldest first.
+//! Events on their way out: from memory right after the commit, confirms pipelined, rows removed
+//! once confirmed. What a crash, a full queue or an absent broker leaves is published by the outbox
+//! poller, each command's oldest first.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,8 +24,8 @@ const POLL_MAX: i64 = 500;
 /// How many batches it takes at once, of up to [`BATCH_MAX`] events each.
 const POLL_BATCHES_MAX: i64 = 2;
 
-/// How long confirmed batches gather before they are removed: nobody waits for it, and at a low rate it spares PostgreSQL
-/// nine in ten of these transactions.
+/// How long confirmed batches gather before they are removed: nobody waits for it, and at a low
+/// rate it spares PostgreSQL nine in ten of these transactions.
 const REMOVE_EVERY: Duration = Duration::from_millis(50);
 
 /// Events that were committed together.
@@ -61,8 +62,8 @@ impl Relay {
         )
     }
 
-    /// Publishes rows that are committed. Where there is no capacity they are left to the outbox poller, so that a dead dashboard
-    /// or an absent broker holds up nobody.
+    /// Publishes rows that are committed. Where there is no capacity they are left to the outbox
+    /// poller, so that a dead dashboard or an absent broker holds up nobody.
     pub fn offer(&self, rows: Vec<OutboxRow>) {
         self.hand_in(None, rows);
     }
@@ -269,8 +270,8 @@ impl InFlight {
                 message_id: None,
                 correlation_id: Some(row.key.correlation_id.clone()).filter(|id| !id.is_empty()),
                 reply_to: None,
-                // The log takes every event; one that nobody takes means that the topology is gone. A caller that went
-                // away is no reason to keep its reply.
+                // The log takes every event; one that nobody takes means that the topology is gone.
+                // A caller that went away is no reason to keep its reply.
                 mandatory: !reply,
             });
             self.keys.push(row.key);
@@ -280,8 +281,8 @@ impl InFlight {
         }
     }
 
-    /// Removes what was confirmed and leaves the rest to the outbox poller. Returns the batches that were confirmed as a whole, which
-    /// are the caller's to remove.
+    /// Removes what was confirmed and leaves the rest to the outbox poller. Returns the batches
+    /// that were confirmed as a whole, which are the caller's to remove.
     async fn settle(self, store: &Store, sent: &[Sent]) -> Vec<Uuid> {
         let is_sent = |index: usize| sent.get(index) == Some(&Sent::Confirmed);
         let confirmed = (0..self.keys.len()).filter(|index| is_sent(*index)).count();

@@ -1,4 +1,5 @@
-//! When a command runs again: pure functions of schedule, attempt, hint and a jitter factor passed in.
+//! When a command runs again: pure functions of schedule, attempt, hint and a jitter factor passed
+//! in.
 
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ pub(in crate::pipeline) struct Next {
     pub(in crate::pipeline) wait: Wait,
 }
 
-/// When the attempt after `spent` attempts is made: the schedule's delay with jitter, or the platform's hint where
-/// that is later. A hint may delay, never hasten. `None` once the schedule is used up.
+/// When the attempt after `spent` attempts is made: the schedule's delay with jitter, or the
+/// platform's hint where that is later. A hint may delay, never hasten. `None` once the schedule is
+/// used up.
 ///
 /// `jitter` is from 0 (none) to 1 (the full 20 %).
 pub(in crate::pipeline) fn next_attempt(
@@ -65,8 +67,8 @@ pub(in crate::pipeline) fn no_sooner(
     }
 }
 
-/// The moments at which to look a mark up, counted from the doubt: the adapter's schedule below `settle_after`, then
-/// `settle_after` itself.
+/// The moments at which to look a mark up, counted from the doubt: the adapter's schedule below
+/// `settle_after`, then `settle_after` itself.
 pub(in crate::pipeline) fn look_up_schedule(
     schedule: &[Duration],
     settle_after: Option<Duration>,

@@ -1,5 +1,6 @@
-//! OAuth access tokens: cached in memory until shortly before they expire, kept sealed in Postgres, refreshed once for
-//! all waiters (single flight) and workers (a lease). A rotated refresh token is stored before its access token is used.
+//! OAuth access tokens: cached in memory until shortly before they expire, kept sealed in Postgres,
+//! refreshed once for all waiters (single flight) and workers (a lease). A rotated refresh token is
+//! stored before its access token is used.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +41,8 @@ pub(in crate::pipeline) struct Tokens {
     flights: Mutex<HashMap<Uuid, Flight>>,
 }
 
-/// A refresh: one of a process at a time. It holds the last failure, so that those who waited for it share that too.
+/// A refresh: one of a process at a time. It holds the last failure, so that those who waited for
+/// it share that too.
 type Flight = Arc<tokio::sync::Mutex<Option<(Instant, AdapterError)>>>;
 
 impl Tokens {
@@ -135,8 +137,9 @@ impl<'a> TokenCache<'a> {
 }
 
 impl TokenCache<'_> {
-    /// A token that another process has refreshed by now, or one that this process gets from the platform. The lease on
-    /// the refresh is a row, so no connection to the database is held while the platform is waited for.
+    /// A token that another process has refreshed by now, or one that this process gets from the
+    /// platform. The lease on the refresh is a row, so no connection to the database is held while
+    /// the platform is waited for.
     async fn refresh(
         &self,
         context: &CallContext<'_>,
@@ -229,7 +232,8 @@ impl TokenCache<'_> {
         if !stored {
             tracing::warn!(
                 integration_id = %handle.row.id,
-                "a refreshed access token was not stored: others were stored, or the credentials changed, meanwhile"
+                "a refreshed access token was not stored: others were stored, or the \
+                 credentials changed, meanwhile"
             );
         }
         let token = AccessToken {
@@ -296,7 +300,8 @@ impl TokenSource for TokenCache<'_> {
         if let Some(token) = self.remembered(handle, stale) {
             return Ok(token);
         }
-        // Whoever waited for a refresh that failed has the same answer: asking again for each would only repeat it.
+        // Whoever waited for a refresh that failed has the same answer: asking again for each would
+        // only repeat it.
         if let Some((at, error)) = failed.as_ref()
             && *at >= waits_since
         {

@@ -1,10 +1,11 @@
 //! The seam between the pipeline and a platform: what an adapter is asked, and what it answers.
 //!
 //! Three laws, which the conformance suite tests of every adapter:
-//! - **One request of an operation makes something**: the planned one. What comes before it ([`Adapter::prepare`]) reads, or
-//!   may be repeated without a trace. What comes after it ([`Adapter::finish`]) sets, and its failure never undoes the
-//!   receipt.
-//! - **[`Adapter::plan`] and [`Adapter::read`] do no I/O.** One [`super::Driver`] calls an adapter; nothing else does.
+//! - **One request of an operation makes something**: the planned one. What comes before it
+//!   ([`Adapter::prepare`]) reads, or may be repeated without a trace. What comes after it
+//!   ([`Adapter::finish`]) sets, and its failure never undoes the receipt.
+//! - **[`Adapter::plan`] and [`Adapter::read`] do no I/O.** One [`super::Driver`] calls an adapter;
+//!   nothing else does.
 //! - **Facts are tables**: what a table can say is not code.
 
 use std::collections::BTreeMap;
@@ -26,8 +27,8 @@ use crate::domain::{Priority, TicketPatch, TicketStatus, TicketView};
 /// How an operation of a platform is kept from happening twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Protection {
-    /// The operation is idempotent by nature (setting a field), or the platform honours a key of ours for ever: repeat
-    /// freely.
+    /// The operation is idempotent by nature (setting a field), or the platform honours a key of
+    /// ours for ever: repeat freely.
     Native,
     /// The platform honours a key of ours for a time.
     Key {
@@ -36,13 +37,14 @@ pub enum Protection {
         /// What holds after that.
         after: &'static Self,
     },
-    /// The marker can be searched. An empty search proves nothing before the last step has passed since the request can
-    /// last have been sent.
+    /// The marker can be searched. An empty search proves nothing before the last step has passed
+    /// since the request can last have been sent.
     Lookup {
-        /// When to look, counted from the moment of doubt; the last step is the platform's `settle_after`.
+        /// When to look, counted from the moment of doubt; the last step is the platform's
+        /// `settle_after`.
         schedule: &'static [Duration],
-        /// Whether a repeat makes nothing twice, but overwrites what people changed since: it is looked for first, and sent
-        /// at once where it is not found.
+        /// Whether a repeat makes nothing twice, but overwrites what people changed since: it is
+        /// looked for first, and sent at once where it is not found.
         upsert: bool,
     },
     /// Nothing helps: `settings.on_unknown` decides.
@@ -50,8 +52,8 @@ pub enum Protection {
 }
 
 impl Protection {
-    /// What protects a repeat that is sent before `until`, of a command that came in at `received_at`. The platform cannot
-    /// have heard of a key before that.
+    /// What protects a repeat that is sent before `until`, of a command that came in at
+    /// `received_at`. The platform cannot have heard of a key before that.
     #[must_use]
     pub fn until(self, received_at: DateTime<Utc>, until: DateTime<Utc>) -> Self {
         match self {
@@ -109,16 +111,18 @@ pub struct KnownItem {
 pub struct Known {
     /// Answers by name.
     pub found: Map<String, Value>,
-    /// Fields that the platform refused, in its names with its reasons. The driver sets them for the next try.
+    /// Fields that the platform refused, in its names with its reasons. The driver sets them for
+    /// the next try.
     pub without: BTreeMap<String, String>,
-    /// What an earlier look-up found and the platform refused a moment ago: it is to be looked up anew. The driver sets it
-    /// for the next try.
+    /// What an earlier look-up found and the platform refused a moment ago: it is to be looked up
+    /// anew. The driver sets it for the next try.
     pub again: Option<&'static str>,
     /// For the receipt's details: what was left out.
     pub details: Map<String, Value>,
     /// What `prepare` has set already, and stays set where the planned request fails.
     pub done: Option<PartlyDone>,
-    /// Whether nothing was looked up: the request is for a dry run, and what is not known stands for itself.
+    /// Whether nothing was looked up: the request is for a dry run, and what is not known stands
+    /// for itself.
     pub is_rehearsal: bool,
 }
 
@@ -177,8 +181,8 @@ impl<T: Into<Planned>> From<T> for Plan {
     }
 }
 
-/// What of an item that is surely there could not be set. It is said in the details, and `patch` becomes a command of its
-/// own.
+/// What of an item that is surely there could not be set. It is said in the details, and `patch`
+/// becomes a command of its own.
 #[derive(Debug)]
 pub struct Unfinished {
     /// What is missing, as a change of the ticket; `None` where a repeat of nothing could set it.
@@ -190,11 +194,13 @@ pub struct Unfinished {
 /// What sets the rest of an item.
 pub type Finishing<'a> = BoxFuture<'a, Result<(), Box<Unfinished>>>;
 
-/// One platform in one integration: settings and credentials, parsed once into types. Called by a [`super::Driver`] alone.
+/// One platform in one integration: settings and credentials, parsed once into types. Called by a
+/// [`super::Driver`] alone.
 #[async_trait]
 pub trait Adapter: Send + Sync {
-    /// Looks up what `plan` needs, and does what may be repeated without a trace: uploads, fields that are set before a
-    /// reply. `known` is empty, or says in `without` or `again` what the platform refused a moment ago.
+    /// Looks up what `plan` needs, and does what may be repeated without a trace: uploads, fields
+    /// that are set before a reply. `known` is empty, or says in `without` or `again` what the
+    /// platform refused a moment ago.
     async fn prepare(
         &self,
         _: &CallContext<'_>,
@@ -213,8 +219,8 @@ pub trait Adapter: Send + Sync {
     /// What the answer says. Pure.
     ///
     /// # Errors
-    /// The classified refusal; [`AdapterError::without`] where the request is worth sending once more without some fields,
-    /// [`AdapterError::again`] where it is after another look-up.
+    /// The classified refusal; [`AdapterError::without`] where the request is worth sending once
+    /// more without some fields, [`AdapterError::again`] where it is after another look-up.
     fn read(
         &self,
         operation: &Operation<'_>,
@@ -233,8 +239,8 @@ pub trait Adapter: Send + Sync {
         None
     }
 
-    /// Looks for what an earlier attempt of unknown outcome may have made. `None` is "not seen", which proves nothing
-    /// before the last step of [`Protection::Lookup`].
+    /// Looks for what an earlier attempt of unknown outcome may have made. `None` is "not seen",
+    /// which proves nothing before the last step of [`Protection::Lookup`].
     async fn look_up(
         &self,
         _: &CallContext<'_>,
@@ -243,8 +249,8 @@ pub trait Adapter: Send + Sync {
         Ok(None)
     }
 
-    /// What of an operation of several steps is done, where its last was looked up and is not: `None` where that is
-    /// nothing. The receipt says what is missing.
+    /// What of an operation of several steps is done, where its last was looked up and is not:
+    /// `None` where that is nothing. The receipt says what is missing.
     async fn partly(
         &self,
         _: &CallContext<'_>,

@@ -1,8 +1,9 @@
 //! Retrying in place: the one module that names crate `backoff`.
 //!
-//! The crate is unmaintained (RUSTSEC-2025-0012) and has traps that this module keeps to itself: `?` makes any error
-//! retryable, an error that carries a retry-after is retried for ever, and there is no cap on attempts. So attempts
-//! and deadline are counted here, and what is given to the crate is explicit. Replacing it is replacing this file.
+//! The crate is unmaintained (RUSTSEC-2025-0012) and has traps that this module keeps to itself:
+//! `?` makes any error retryable, an error that carries a retry-after is retried for ever, and
+//! there is no cap on attempts. So attempts and deadline are counted here, and what is given to the
+//! crate is explicit. Replacing it is replacing this file.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,8 @@ pub(super) enum TryError<E> {
     Final(E),
 }
 
-/// Tries until it works, says [`TryError::Final`], has been tried often enough, or the next try would begin after
-/// `deadline`. The last error is returned as it was.
+/// Tries until it works, says [`TryError::Final`], has been tried often enough, or the next try
+/// would begin after `deadline`. The last error is returned as it was.
 pub(super) async fn in_place<T, E, F, Fut>(deadline: Instant, mut attempt: F) -> Result<T, E>
 where
     F: FnMut() -> Fut,
@@ -46,7 +47,8 @@ where
                     Err(backoff::Error::permanent(error))
                 }
                 Err(TryError::Again(error, Some(pause))) => {
-                    // An error with a retry-after never consults the elapsed time, so the deadline is looked at here.
+                    // An error with a retry-after never consults the elapsed time, so the deadline
+                    // is looked at here.
                     if Instant::now() + pause >= deadline {
                         Err(backoff::Error::permanent(error))
                     } else {

@@ -1,8 +1,10 @@
-//! What comes back from a platform, made fit for our columns. A platform may answer anything: what it says is bounded and
-//! cleaned here, once for every adapter, so that a strange answer never costs a ticket its row.
+//! What comes back from a platform, made fit for our columns. A platform may answer anything: what
+//! it says is bounded and cleaned here, once for every adapter, so that a strange answer never
+//! costs a ticket its row.
 //!
-//! The bounds are those of the columns (`migrations/V1__legacy_shape.sql`): an id of over 255 characters or an address of
-//! over 500 would be refused by PostgreSQL, as is NUL in any text and a number of thousands of digits in `jsonb`.
+//! The bounds are those of the columns (`migrations/V1__legacy_shape.sql`): an id of over 255
+//! characters or an address of over 500 would be refused by PostgreSQL, as is NUL in any text and a
+//! number of thousands of digits in `jsonb`.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +64,8 @@ pub(super) fn url_fault(url: &str) -> Option<&'static str> {
     }
 }
 
-/// The receipt of an operation that may have made something. An id that cannot be one is an answer that cannot be read.
+/// The receipt of an operation that may have made something. An id that cannot be one is an answer
+/// that cannot be read.
 pub(super) fn receipt(mut receipt: Receipt, makes_item: bool) -> Result<Receipt, AdapterError> {
     let mut left_out = Map::new();
     if let Some(fault) = receipt.external_id.as_deref().and_then(id_fault) {
@@ -271,7 +274,8 @@ fn text(text: &str, characters_max: usize) -> String {
     kept
 }
 
-/// An object of at most so many bytes; what is beyond is left out by whole members, whose names are noted.
+/// An object of at most so many bytes; what is beyond is left out by whole members, whose names are
+/// noted.
 fn object(
     members: Map<String, Value>,
     bytes_max: usize,
@@ -306,7 +310,8 @@ fn object(
     kept
 }
 
-/// A value as `jsonb` takes it; nothing where it is bigger than `bytes_max`. `size` counts its bytes.
+/// A value as `jsonb` takes it; nothing where it is bigger than `bytes_max`. `size` counts its
+/// bytes.
 fn json(value: Value, depth: usize, bytes_max: usize, size: &mut usize) -> Option<Value> {
     let value = match value {
         Value::Null | Value::Bool(_) => {
@@ -506,7 +511,8 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_a_platform_says_can_be_stored(
-            value in values(), url in "(\\PC|[\\x00-\\x1f]){0,600}", comment in "(\\PC|\\x00){0,300}",
+            value in values(), url in "(\\PC|[\\x00-\\x1f]){0,600}",
+            comment in "(\\PC|\\x00){0,300}",
         ) {
             let members = Map::from_iter([("said".to_owned(), value)]);
             let kept = receipt(Receipt {
@@ -526,7 +532,8 @@ mod tests {
                 prop_assert!(value.to_string().len() <= 6 * DETAILS_MAX);
             }
             let error = error(AdapterError::field(&url, url.repeat(10)));
-            prop_assert!(!error.public.contains('\0') && error.public.chars().count() <= MESSAGE_MAX);
+            prop_assert!(!error.public.contains('\0')
+                && error.public.chars().count() <= MESSAGE_MAX);
         }
     }
 

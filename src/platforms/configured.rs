@@ -1,6 +1,6 @@
 //! The check of what a person configures. It goes by the platform's own list of members, and then
-//! builds the adapter: what a command would meet at sending is told when it is given. All faults are
-//! told at once, each with its field and its remedy.
+//! builds the adapter: what a command would meet at sending is told when it is given. All faults
+//! are told at once, each with its field and its remedy.
 //!
 //! What is given is judged by every rule. What is stored is judged by the adapter alone, so that a
 //! row that is older than a rule still works, and can be changed in something else.
@@ -416,8 +416,8 @@ pub fn warnings(
         let text = credentials.get(member.name).and_then(Value::as_str);
         let is_short = text.is_some_and(|text| text.len() < SHORTEST);
         let warning = format!(
-            "credentials.{} has fewer than {SHORTEST} characters, so it cannot be masked in what the platform says \
-             back; give a longer one",
+            "credentials.{} has fewer than {SHORTEST} characters, so it cannot be masked in \
+             what the platform says back; give a longer one",
             member.name
         );
         if is_short && !warnings.contains(&warning) {
@@ -517,7 +517,8 @@ fn judge_text(shape: Shape, text: &str, is_secret: bool) -> Result<(), String> {
         }
         Shape::Plain if is_secret => ok(
             text.bytes().all(|byte| byte.is_ascii_graphic()),
-            "has a blank or a character beyond ASCII in it, which no HTTP header can carry: copy it anew",
+            "has a blank or a character beyond ASCII in it, which no HTTP header can carry: \
+             copy it anew",
         ),
         Shape::User => ok(
             !text.contains(':'),

@@ -22,7 +22,8 @@ use super::{AdapterError, ErrorClass, HttpClient, Request, Response, Strangers};
 pub struct TokenGrant {
     /// For the `Authorization` header.
     pub access_token: SecretString,
-    /// The next refresh token, where the platform rotates them: stored before the access token is used.
+    /// The next refresh token, where the platform rotates them: stored before the access token is
+    /// used.
     pub refresh_token: Option<SecretString>,
     /// Life of the access token, from now.
     pub expires_in: Duration,
@@ -42,8 +43,8 @@ pub struct AccessToken {
 
 /// A platform's OAuth flow as data: the request for a token, and how to read the answer.
 pub trait TokenFlow: Send + Sync {
-    /// The request; `refresh_token` is the latest stored one, `None` before the first refresh (then the credentials'
-    /// own, or a client-credentials grant).
+    /// The request; `refresh_token` is the latest stored one, `None` before the first refresh (then
+    /// the credentials' own, or a client-credentials grant).
     ///
     /// # Errors
     /// Class authentication, where the credentials lack what the flow needs.
@@ -92,7 +93,8 @@ pub struct CallContext<'a> {
     pub permit: &'a dyn SendPermit,
     /// Access tokens, for [`super::Auth::OAuth`].
     pub tokens: &'a dyn TokenSource,
-    /// How the platform shows that it answered a stranger: every answer passes here, token refreshes too.
+    /// How the platform shows that it answered a stranger: every answer passes here, token
+    /// refreshes too.
     pub strangers: &'static Strangers,
     /// What was learned of the integration before.
     memory: Option<&'a Memory>,
@@ -236,7 +238,8 @@ impl CallContext<'_> {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let found = tokio::time::timeout(left, memory.get(name, life, load)).await;
             found.unwrap_or_else(|_| {
-                let text = "the attempt's time was used up while the platform was asked for what is needed first";
+                let text = "the attempt's time was used up while the platform was asked for \
+                            what is needed first";
                 Err(AdapterError::new(ErrorClass::Timeout, text))
             })
         }
@@ -264,7 +267,8 @@ impl CallContext<'_> {
         }
     }
 
-    /// Notes what an answer says of the platform's budgets. One that was refused for a budget says so as an error.
+    /// Notes what an answer says of the platform's budgets. One that was refused for a budget says
+    /// so as an error.
     pub(super) fn note_budget(&self, answer: &Response) {
         if let Some(rate) = self.rate
             && answer.is_success()

@@ -1,5 +1,5 @@
-//! What a platform's facts look like. The facts themselves are in each adapter's `DESCRIPTOR`; the check of an
-//! integration against them is in `configured`.
+//! What a platform's facts look like. The facts themselves are in each adapter's `DESCRIPTOR`; the
+//! check of an integration against them is in `configured`.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +22,8 @@ pub struct Member {
     pub help: &'static str,
     /// Whether it says where the credentials are sent: another host in it needs them anew.
     pub is_destination: bool,
-    /// Whether anybody may see it, though it is among the credentials: an address, a user's name, an id. Everything else
-    /// there is a secret, and taken out of whatever the platform says.
+    /// Whether anybody may see it, though it is among the credentials: an address, a user's name,
+    /// an id. Everything else there is a secret, and taken out of whatever the platform says.
     pub open: bool,
     /// What a value has to look like where a person gives one.
     pub shape: Shape,
@@ -85,7 +85,8 @@ impl Member {
         Self { open: true, ..self }
     }
 
-    /// The same for one that says where the credentials are sent: an address, a host, or a part of one.
+    /// The same for one that says where the credentials are sent: an address, a host, or a part of
+    /// one.
     #[must_use]
     pub const fn destination(mut self) -> Self {
         self.is_destination = true;
@@ -180,7 +181,8 @@ pub enum Deletes {
     Native,
 }
 
-/// A platform's facts: feeds validation, `ticketwire platforms` and the docs, so that they cannot disagree.
+/// A platform's facts: feeds validation, `ticketwire platforms` and the docs, so that they cannot
+/// disagree.
 #[derive(Debug)]
 pub struct Descriptor {
     /// Which platform.
@@ -202,8 +204,8 @@ pub struct Descriptor {
     /// The member of a ticket's `external_ref` that is the id of its item which survives a change
     /// of the one that people quote ([`super::ItemRef::stable_id`]).
     pub stable_ref: &'static str,
-    /// Characters of a description or comment that it shows; longer ones are cut before anything is made of them. `None`:
-    /// it gets what there is.
+    /// Characters of a description or comment that it shows; longer ones are cut before anything is
+    /// made of them. `None`: it gets what there is.
     pub text_max: Option<usize>,
     /// Limits a person should know.
     pub limits: &'static [&'static str],
@@ -217,7 +219,8 @@ impl Descriptor {
     }
 }
 
-/// What an integration's `custom_fields_mapping` may name: fields of the platform that the worker does not itself set.
+/// What an integration's `custom_fields_mapping` may name: fields of the platform that the worker
+/// does not itself set.
 #[derive(Debug, Clone, Copy)]
 pub struct CustomFields {
     /// Whether this is one.
@@ -246,8 +249,8 @@ pub enum BaseUrl {
     Never(&'static str),
 }
 
-/// A setting every platform has: whether the commands of an integration whose credential is refused fail (`fail`, the
-/// default), or wait until it is mended (`park`).
+/// A setting every platform has: whether the commands of an integration whose credential is refused
+/// fail (`fail`, the default), or wait until it is mended (`park`).
 pub const ON_AUTH_FAILURE: &str = "on_auth_failure";
 
 /// A setting every platform has: whether a command of unknown outcome, where nothing keeps it from
@@ -317,8 +320,8 @@ impl Descriptor {
     }
 }
 
-/// What is wrong with a `custom_fields_mapping`, by field. A row that has a fault nevertheless is older than this check:
-/// the adapter then leaves the field out.
+/// What is wrong with a `custom_fields_mapping`, by field. A row that has a fault nevertheless is
+/// older than this check: the adapter then leaves the field out.
 #[must_use]
 pub fn mapping_faults(
     descriptor: &Descriptor,
@@ -348,7 +351,8 @@ pub fn mapping_faults(
     faults
 }
 
-/// Where an integration sends its credentials, by the field that says so: the origin of an address, else what is there.
+/// Where an integration sends its credentials, by the field that says so: the origin of an address,
+/// else what is there.
 fn destinations(
     descriptor: &Descriptor,
     settings: &Map<String, Value>,
@@ -388,8 +392,9 @@ fn origin(text: &str) -> String {
     )
 }
 
-/// The fields by which credentials would be sent to another place than before; the fault says what to do about it. What is
-/// stored was given to whom it was meant for, and nobody who may change an address could read it.
+/// The fields by which credentials would be sent to another place than before; the fault says what
+/// to do about it. What is stored was given to whom it was meant for, and nobody who may change an
+/// address could read it.
 #[must_use]
 pub fn moved(
     descriptor: &Descriptor,
@@ -402,8 +407,9 @@ pub fn moved(
     fields
         .filter(|field| before.get(*field) != after.get(*field))
         .map(|field| {
-            let fault = "leads elsewhere than before (another scheme, host or port), and the stored credentials would \
-                         be sent there; give credentials in the same update";
+            let fault = "leads elsewhere than before (another scheme, host or port), and the \
+                         stored credentials would be sent there; give credentials in the same \
+                         update";
             (field.clone(), fault.to_owned())
         })
         .collect()

@@ -1,5 +1,6 @@
-//! Which addresses a request may go to. Private, link-local and otherwise special ones are refused at connect time,
-//! after the name was looked up, so that a name that changes its address between check and connect gains nothing.
+//! Which addresses a request may go to. Private, link-local and otherwise special ones are refused
+//! at connect time, after the name was looked up, so that a name that changes its address between
+//! check and connect gains nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -37,7 +38,8 @@ impl Refused {
         AdapterError::new(
             ErrorClass::Egress,
             format!(
-                "{} resolves to {}, a private or reserved address; add its network to egress.allow if it is meant",
+                "{} resolves to {}, a private or reserved address; add its network to \
+                 egress.allow if it is meant",
                 self.host, self.address
             ),
         )
@@ -60,7 +62,8 @@ impl EgressPolicy {
         self.allow.iter().any(|network| network.contains(&address)) || is_public(address)
     }
 
-    /// Judges a URL before anything is looked up: scheme, userinfo, literal addresses (which no resolver sees).
+    /// Judges a URL before anything is looked up: scheme, userinfo, literal addresses (which no
+    /// resolver sees).
     ///
     /// # Errors
     /// [`ErrorClass::Egress`], naming the host and the setting.
@@ -90,7 +93,8 @@ impl EgressPolicy {
         };
         match literal {
             Some(address) if !self.allows(address) => refuse(format!(
-                "{address} is a private or reserved address; add its network to egress.allow if it is meant"
+                "{address} is a private or reserved address; add its network to egress.allow if \
+                 it is meant"
             )),
             Some(_) | None => Ok(()),
         }
@@ -149,8 +153,8 @@ impl EgressPolicy {
         Ok(())
     }
 
-    /// The addresses of a server that no URL names, each of them allowed. Who connects to one of them looks no name up
-    /// again.
+    /// The addresses of a server that no URL names, each of them allowed. Who connects to one of
+    /// them looks no name up again.
     ///
     /// # Errors
     /// [`ErrorClass::Egress`] where one is not allowed; transient where the name is not found.
@@ -205,14 +209,15 @@ impl EgressPolicy {
             return Ok(());
         }
         let text = format!(
-            "{host} is to be spoken to without encryption; set security to tls or starttls, or set egress.allow_http"
+            "{host} is to be spoken to without encryption; set security to tls or starttls, or \
+             set egress.allow_http"
         );
         Err(AdapterError::new(ErrorClass::Egress, text))
     }
 }
 
-/// Looks names up and refuses those that lead to an address that is not allowed. One forbidden address condemns the
-/// name: which of several is used is not ours to choose.
+/// Looks names up and refuses those that lead to an address that is not allowed. One forbidden
+/// address condemns the name: which of several is used is not ours to choose.
 #[derive(Debug, Clone)]
 pub(super) struct GuardedResolver {
     pub(super) policy: EgressPolicy,
@@ -250,8 +255,9 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The address at which Azure's platform answers its own machines. It is a public one by the registry, and none to a tenant.
-/// Source: learn.microsoft.com, "What is IP address 168.63.129.16?".
+/// The address at which Azure's platform answers its own machines. It is a public one by the
+/// registry, and none to a tenant. Source: learn.microsoft.com, "What is IP address
+/// 168.63.129.16?".
 const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
 /// IPv4 networks that are no place for a platform. "IANA IPv4 Special-Purpose Address Registry"

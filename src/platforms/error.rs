@@ -1,5 +1,5 @@
-//! What an adapter can say went wrong. The class decides what follows; two texts keep what may be published apart from
-//! what may only be logged.
+//! What an adapter can say went wrong. The class decides what follows; two texts keep what may be
+//! published apart from what may only be logged.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,8 @@ use crate::domain::{ErrorCode, Failure};
 /// The class of a failure: the only thing retry decisions look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// Surely without effect, or harmless to repeat: refused connection, failed read, 503 on an idempotent write.
+    /// Surely without effect, or harmless to repeat: refused connection, failed read, 503 on an
+    /// idempotent write.
     Transient {
         /// What the platform asked for, from now.
         retry_after: Option<Duration>,
@@ -54,7 +55,8 @@ pub enum ErrorClass {
 pub struct AdapterError {
     /// Decides what follows.
     pub class: ErrorClass,
-    /// Fit to publish: at most a short text that the platform means for people; no credential, no header, no body.
+    /// Fit to publish: at most a short text that the platform means for people; no credential, no
+    /// header, no body.
     pub public: String,
     /// For the log only: may quote the vendor's answer, capped.
     pub internal: Option<String>,
@@ -64,10 +66,11 @@ pub struct AdapterError {
     pub budget: Option<Scope>,
     /// What was done before it failed, where the operation has more than one step. It stays done.
     pub done: Option<Box<Receipt>>,
-    /// Fields that the platform refused, in its names with its reasons: the request made nothing, and is worth sending
-    /// without them.
+    /// Fields that the platform refused, in its names with its reasons: the request made nothing,
+    /// and is worth sending without them.
     pub without: Option<Box<BTreeMap<String, String>>>,
-    /// What was looked up and is refused: the request made nothing, and is worth sending once more after another look.
+    /// What was looked up and is refused: the request made nothing, and is worth sending once more
+    /// after another look.
     pub again: Option<&'static str>,
 }
 
@@ -93,7 +96,8 @@ impl AdapterError {
         Self::new(ErrorClass::Unsupported, public)
     }
 
-    /// A deletion came to an adapter whose platform knows none; the driver makes a change of status of it.
+    /// A deletion came to an adapter whose platform knows none; the driver makes a change of status
+    /// of it.
     #[must_use]
     pub fn closes() -> Self {
         Self::new(

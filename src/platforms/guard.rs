@@ -1,5 +1,5 @@
-//! Which secrets an integration has, and how they are taken out of what its adapter returns: in whatever form the platform
-//! said them back. An adapter needs no line for it.
+//! Which secrets an integration has, and how they are taken out of what its adapter returns: in
+//! whatever form the platform said them back. An adapter needs no line for it.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -44,7 +44,8 @@ pub(super) fn redactor(secrets: &[SecretString]) -> Redactor {
     Redactor::new(secrets.iter().map(|secret| secret.expose_secret()))
 }
 
-/// Everything in the credentials that its platform does not declare to be open, nor the integration's own settings show.
+/// Everything in the credentials that its platform does not declare to be open, nor the
+/// integration's own settings show.
 pub(super) fn secrets(integration: &Integration, credentials: &Credentials) -> Vec<SecretString> {
     let facts = integration.platform.and_then(descriptor);
     let is_open = |name: &str| {
@@ -72,7 +73,8 @@ pub(super) fn secrets(integration: &Integration, credentials: &Credentials) -> V
             _ => leaves(value, &mut found),
         }
     }
-    // A legacy row has more among its credentials than secrets: a host name that the base URL has too is none.
+    // A legacy row has more among its credentials than secrets: a host name that the base URL has
+    // too is none.
     found.retain(|secret| !open.iter().any(|open| open.contains(secret.as_str())));
     let besides = credentials.webhook_secret();
     found.extend(besides.map(|secret| secret.expose_secret().to_owned()));

@@ -389,11 +389,13 @@ mod tests {
     #[test]
     fn custom_fields_go_under_their_names_and_come_back_under_ours() {
         let mapping = json!({
-            "Floor": "cf_floor", "Rooms": "rooms__c", "VIP": "vip", "Old": 7, "Empty": " ", "Any": "any",
+            "Floor": "cf_floor", "Rooms": "rooms__c", "VIP": "vip", "Old": 7, "Empty": " ",
+            "Any": "any",
         });
         let map = FieldMap::of(mapping.as_object().unwrap());
         let custom = json!({
-            "Floor": "3", "Rooms": ["a", 2, true], "VIP": "yes", "Old": 1, "Any": { "x": 1 }, "New": 1,
+            "Floor": "3", "Rooms": ["a", 2, true], "VIP": "yes", "Old": 1, "Any": { "x": 1 },
+            "New": 1,
         });
         let kind = |theirs: &str| match theirs {
             "cf_floor" => FieldKind::Number,

@@ -1,4 +1,5 @@
-//! Reading an integration's credentials and settings: each adapter parses them once, and every fault names its member.
+//! Reading an integration's credentials and settings: each adapter parses them once, and every
+//! fault names its member.
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};

@@ -68,7 +68,8 @@ pub(super) fn address_fault(text: &str) -> Option<String> {
     let mut names = url.query_pairs().map(|(name, _)| name);
     let name = names.find(|name| is_secret_parameter(name))?;
     Some(format!(
-        "must not carry a secret in its query ({}=…): it belongs in credentials, which are encrypted",
+        "must not carry a secret in its query ({}=…): it belongs in credentials, which are \
+         encrypted",
         crate::domain::shown(&name)
     ))
 }
@@ -191,9 +192,11 @@ mod tests {
             ("name".to_owned(), json!("N")),
             (
                 "settings".to_owned(),
-                json!({ "project_key": "SUP", "api_token": "hunter22", "pass_word": ["hunter22"], "old": null,
+                json!({ "project_key": "SUP", "api_token": "hunter22", "pass_word": ["hunter22"],
+                    "old": null,
                         "webhook_url": "hunter22", "colour": "red", "pasword": "hunter22-1a2b3c4d",
-                        "token_url": "https://x.example/?token=hunter22", "api_url": "https://x.example" }),
+                        "token_url": "https://x.example/?token=hunter22",
+                        "api_url": "https://x.example" }),
             ),
             ("base_url".to_owned(), json!("https://a:hunter22@x.example")),
         ]);

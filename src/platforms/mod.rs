@@ -1,10 +1,12 @@
 //! The platforms: an adapter each, all of one shape, and what they share.
 //!
-//! An [`adapter`] says what one platform is asked and what its answers mean. The [`driver`] is the only one that calls an
-//! adapter: it sends the request, bounds what goes in and comes out, and takes secrets out of it. What follows from an
-//! error's class is the pipeline's business.
+//! An [`adapter`] says what one platform is asked and what its answers mean. The [`driver`] is the
+//! only one that calls an adapter: it sends the request, bounds what goes in and comes out, and
+//! takes secrets out of it. What follows from an error's class is the pipeline's business.
 //!
-//! **A new platform** is (1) `platforms/<name>/`, (2) a variant of [`Platform`], (3) the arm in `entry`, (4) its behaviour in the sandbox and its row in the conformance suite. No other file needs thought.
+//! **A new platform** is (1) `platforms/<name>/`, (2) a variant of [`Platform`], (3) the arm in
+//! `entry`, (4) its behaviour in the sandbox and its row in the conformance suite. No other file
+//! needs thought.
 
 mod adapter;
 pub mod api;
@@ -127,8 +129,8 @@ pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
     entry(platform).map(|(facts, _)| facts)
 }
 
-/// What is wrong with a version of the platform's interface that is given, by its field: one that the
-/// credentials cannot go with. One that is stored is not looked at.
+/// What is wrong with a version of the platform's interface that is given, by its field: one that
+/// the credentials cannot go with. One that is stored is not looked at.
 #[must_use]
 pub fn version_fault(integration: &Integration) -> Option<(String, String)> {
     if integration.platform != Some(Platform::Jira) {
@@ -147,11 +149,12 @@ pub fn strangers(platform: Option<Platform>) -> &'static Strangers {
         .map_or(&Strangers::PAGES, |facts| &facts.strangers)
 }
 
-/// Connects an integration to its platform: builds its adapter from its settings and opened credentials.
+/// Connects an integration to its platform: builds its adapter from its settings and opened
+/// credentials.
 ///
 /// # Errors
-/// [`ErrorClass::Validation`] with the fields that are missing or wrong; [`ErrorClass::Unsupported`] where the
-/// platform's adapter is not written.
+/// [`ErrorClass::Validation`] with the fields that are missing or wrong;
+/// [`ErrorClass::Unsupported`] where the platform's adapter is not written.
 pub fn connect(
     integration: &Integration,
     credentials: &Credentials,

@@ -8,7 +8,8 @@ use crate::domain::{TicketPatch, TicketStatus, TicketView, UserRef};
 /// Whose doing an operation is: the same over all its attempts.
 #[derive(Debug, Clone, Copy)]
 pub struct DedupKey<'a> {
-    /// The mark of duplicate protection: derived from the ticket for a create, from the command for all else.
+    /// The mark of duplicate protection: derived from the ticket for a create, from the command for
+    /// all else.
     pub marker: &'a str,
     /// When the command came in.
     pub received_at: DateTime<Utc>,
@@ -22,7 +23,8 @@ pub enum Operation<'a> {
     Create {
         /// The ticket as it stands.
         ticket: &'a TicketView,
-        /// Whose doing it is; the mark is the ticket's: it exists once in one integration, whoever asked and how often.
+        /// Whose doing it is; the mark is the ticket's: it exists once in one integration, whoever
+        /// asked and how often.
         key: DedupKey<'a>,
     },
     /// Change fields of the item.
@@ -74,7 +76,8 @@ pub enum Operation<'a> {
         /// Whose doing it is.
         key: DedupKey<'a>,
     },
-    /// The ticket is deleted with us: close the item, as far as the platform knows that; nothing is erased.
+    /// The ticket is deleted with us: close the item, as far as the platform knows that; nothing is
+    /// erased.
     Delete {
         /// The ticket after the change.
         ticket: &'a TicketView,

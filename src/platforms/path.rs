@@ -1,22 +1,24 @@
-//! Addresses below a base, built part by part: what is stored or configured is one part of a path, and never several.
+//! Addresses below a base, built part by part: what is stored or configured is one part of a path,
+//! and never several.
 
 use url::Url;
 
 use super::{AdapterError, ErrorClass};
 
-/// The address of these parts below a base. Each part is percent-encoded; what is left of a query or fragment in the base
-/// goes.
+/// The address of these parts below a base. Each part is percent-encoded; what is left of a query
+/// or fragment in the base goes.
 ///
 /// # Errors
-/// Class validation of `base_url`, where the base takes no path; class internal for a part that a path cannot hold (`..`
-/// would lead out of it, whatever its encoding).
+/// Class validation of `base_url`, where the base takes no path; class internal for a part that a
+/// path cannot hold (`..` would lead out of it, whatever its encoding).
 pub(super) fn below(base: &Url, parts: &[&str]) -> Result<Url, AdapterError> {
     let mut url = base.clone();
     url.set_query(None);
     url.set_fragment(None);
     for part in parts {
         if part.is_empty() || *part == "." || *part == ".." || part.chars().any(char::is_control) {
-            let text = "a stored id or a setting is no part of an address; look at the ticket's external id";
+            let text = "a stored id or a setting is no part of an address; look at the ticket's \
+                        external id";
             return Err(AdapterError::new(ErrorClass::Internal, text)
                 .with_internal(format!("a path with the part {part:?}")));
         }

@@ -1,5 +1,5 @@
-//! The texts of an operation: cut to what the platform can show, and rendered off the threads that all tenants share where
-//! they are long.
+//! The texts of an operation: cut to what the platform can show, and rendered off the threads that
+//! all tenants share where they are long.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -140,7 +140,8 @@ const fn shows_description(kind: OperationKind) -> bool {
     matches!(kind, OperationKind::Create | OperationKind::Update)
 }
 
-/// Runs something that takes a while for a text of so many bytes where no other tenant's work waits for the thread.
+/// Runs something that takes a while for a text of so many bytes where no other tenant's work waits
+/// for the thread.
 pub fn off_runtime<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     // Only such a runtime has another thread to go on with.
     let shares_threads = || {

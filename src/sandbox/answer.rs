@@ -97,8 +97,9 @@ impl Answer {
 
     /// The log-in page of whatever stands in front of a platform.
     pub(super) fn log_in_page() -> Self {
-        let page = "<!DOCTYPE html><html><head><title>Log in</title></head><body><form action=\"/login\" method=\"post\">\
-                    <input name=\"user\"><input type=\"password\" name=\"password\"></form></body></html>";
+        let page = "<!DOCTYPE html><html><head><title>Log in</title></head><body><form \
+                    action=\"/login\" method=\"post\"><input name=\"user\"><input \
+                    type=\"password\" name=\"password\"></form></body></html>";
         Self::text(200, "text/html; charset=utf-8", page)
     }
 

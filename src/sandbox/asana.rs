@@ -328,7 +328,7 @@ impl Tabled for Asana {
 
 fn error(status: u16, message: &str) -> Answer {
     let help = "For more information on API status codes and how to handle them, read the docs on \
-        errors: https://developers.asana.com/docs/errors";
+                errors: https://developers.asana.com/docs/errors";
     Answer::json(
         status,
         json!({ "errors": [{ "message": message, "help": help }] }),
@@ -582,8 +582,10 @@ impl Asana {
         let mut shown = json!({
             "gid": task.id, "resource_type": "task", "resource_subtype": "default_task",
             "name": task.name, "completed": task.completed, "created_at": moment(task.created),
-            "modified_at": moment(task.updated), "assignee": task.assignee.as_ref().map(|gid| json!({ "gid": gid })),
-            "permalink_url": format!("https://app.asana.com/1/{}/project/{}/task/{}", settings.workspace, settings.project, task.id),
+            "modified_at": moment(task.updated),
+            "assignee": task.assignee.as_ref().map(|gid| json!({ "gid": gid })),
+            "permalink_url": format!("https://app.asana.com/1/{}/project/{}/task/{}",
+                settings.workspace, settings.project, task.id),
             "tags": tags.collect::<Vec<_>>(), "memberships": [member],
             "custom_fields": fields.collect::<Vec<_>>(),
         });
@@ -715,7 +717,8 @@ impl Asana {
             return unknown("project", hit.arg(0));
         }
         let workspace = json!({ "gid": settings.workspace, "name": "Sandbox" });
-        let project = json!({ "gid": settings.project, "resource_type": "project", "name": "Support",
+        let project = json!({ "gid": settings.project, "resource_type": "project",
+            "name": "Support",
             "archived": settings.archived, "workspace": workspace });
         shown(200, hit.call, &project)
     }
@@ -734,7 +737,8 @@ impl Asana {
         }
         let fields = self.common.settings.fields.iter();
         let all = fields.map(|field| {
-            json!({ "gid": format!("{}9", field["gid"].as_str().unwrap_or_default()), "custom_field": field })
+            json!({ "gid": format!("{}9", field["gid"].as_str().unwrap_or_default()),
+                "custom_field": field })
         });
         listing(hit.call, all.collect(), 100)
     }

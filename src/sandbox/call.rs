@@ -159,7 +159,8 @@ fn is_json(essence: &str) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Percent-decodes one path segment; the form decoder would also turn `+` into a space, so `+` is shielded.
+/// Percent-decodes one path segment; the form decoder would also turn `+` into a space, so `+` is
+/// shielded.
 fn decode(segment: &str) -> String {
     if !segment.contains('%') {
         return segment.to_owned();

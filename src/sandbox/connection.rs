@@ -1,5 +1,5 @@
-//! TCP below axum: a listener whose connections a handler can reset, so that a "connection lost" fault is a real RST
-//! on the wire and not a tidy 500.
+//! TCP below axum: a listener whose connections a handler can reset, so that a "connection lost"
+//! fault is a real RST on the wire and not a tidy 500.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,8 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long the listener rests when the process is out of file descriptors: the error would otherwise spin.
+/// How long the listener rests when the process is out of file descriptors: the error would
+/// otherwise spin.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
 /// A handler's hold on the connection its request came in on.
@@ -49,7 +50,8 @@ impl Listener for ResettableListener {
         loop {
             match self.0.accept().await {
                 Ok((stream, peer)) => {
-                    // Answers are small and whole; waiting to coalesce them only costs the caller latency.
+                    // Answers are small and whole; waiting to coalesce them only costs the caller
+                    // latency.
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "the sandbox could not set TCP_NODELAY");
                     }

@@ -46,7 +46,8 @@ fn try_answer(
             return Ok((media_type, shared.certificate.pem.clone()).into_response());
         }
         [site] => ((*site).to_owned(), ""),
-        // `/_sandbox/acme/ledger` is Jira's; every platform can be named: `/_sandbox/jira/acme/ledger`.
+        // `/_sandbox/acme/ledger` is Jira's; every platform can be named:
+        // `/_sandbox/jira/acme/ledger`.
         [site, verb @ ("ledger" | "faults" | "settings")] => ((*site).to_owned(), *verb),
         [platform, site] => (format!("{platform}/{site}"), ""),
         [platform, site, verb] => (format!("{platform}/{site}"), *verb),

@@ -42,7 +42,8 @@ impl Sandbox {
                 "Freshdesk",
                 "api_key",
                 json!({
-                    "requester_email": "customers@example.test", "reference_field": "cf_external_ref",
+                    "requester_email": "customers@example.test",
+                    "reference_field": "cf_external_ref",
                 }),
                 json!({ "api_key": "demo-key" }),
                 Some("create_ticket"),

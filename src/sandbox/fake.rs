@@ -1,5 +1,5 @@
-//! What a fake platform is to the rest of the sandbox: a state machine over whole requests. It does no IO, knows no
-//! faults and keeps no counts, so a new platform is one file with one `impl Fake`.
+//! What a fake platform is to the rest of the sandbox: a state machine over whole requests. It does
+//! no IO, knows no faults and keeps no counts, so a new platform is one file with one `impl Fake`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 /// Faults that one site keeps; more are refused.
 pub(super) const FAULTS_MAX: usize = 10_000;
-/// A hanging request is let go after this long, so that a forgotten fault holds no connection for ever.
+/// A hanging request is let go after this long, so that a forgotten fault holds no connection for
+/// ever.
 const HANG_MAX: Duration = Duration::from_secs(600);
 /// Size of an oversize answer unless the fault says otherwise: above any sane cap.
 const OVERSIZE_DEFAULT: u64 = 64 * 1024 * 1024;
@@ -21,7 +22,8 @@ const SLOW_BODY_DEFAULT: Duration = Duration::from_secs(5);
 pub enum FaultKind {
     /// Answers with `status`, `headers` and `body`; nothing is stored unless `stored`.
     Status,
-    /// The true answer, `delay_ms` late. The request takes effect even if the caller has gone by then.
+    /// The true answer, `delay_ms` late. The request takes effect even if the caller has gone by
+    /// then.
     Delay,
     /// The connection is reset without a byte of answer; nothing is stored.
     ResetBeforeStore,
@@ -29,9 +31,11 @@ pub enum FaultKind {
     ResetAfterStore,
     /// The request takes effect; head and half of the body arrive, then the connection closes.
     CutBody,
-    /// The request takes effect; the answer has its true status (or `status`) and a body that is not JSON.
+    /// The request takes effect; the answer has its true status (or `status`) and a body that is
+    /// not JSON.
     Garbage,
-    /// No answer until the faults are cleared or ten minutes have passed, then a reset; takes effect if `stored`.
+    /// No answer until the faults are cleared or ten minutes have passed, then a reset; takes
+    /// effect if `stored`.
     Hang,
     /// The true answer, its body dribbled over `delay_ms` (5 s).
     SlowBody,
@@ -39,8 +43,8 @@ pub enum FaultKind {
     Oversize,
     /// A redirect (`status`, 302) to `location`; nothing is stored unless `stored`.
     Redirect,
-    /// As the platform answers one whose credential it no longer knows: some then refuse nothing, and show a log-in page,
-    /// an empty list or "not found". Nothing is stored.
+    /// As the platform answers one whose credential it no longer knows: some then refuse nothing,
+    /// and show a log-in page, an empty list or "not found". Nothing is stored.
     Stranger,
 }
 
@@ -55,8 +59,8 @@ pub enum DelayAt {
     AfterStore,
 }
 
-/// One fault: which requests it meets, how often, and what happens to them. Build it with [`Fault::new`] or a
-/// shorthand and refine it: `Fault::status(503).on("create_issue").times(2)`.
+/// One fault: which requests it meets, how often, and what happens to them. Build it with
+/// [`Fault::new`] or a shorthand and refine it: `Fault::status(503).on("create_issue").times(2)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -68,7 +72,8 @@ pub struct Fault {
     /// HTTP method; absent means every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// What the request's path ends with, `*` standing for anything: `/issue/*/comment`. Absent means every path.
+    /// What the request's path ends with, `*` standing for anything: `/issue/*/comment`. Absent
+    /// means every path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Text that the request's body has: which mail of several is met, which of a platform's many
@@ -279,7 +284,8 @@ impl Fault {
         }
     }
 
-    /// The delay at this point of the request's life. A slow body's delay is spent in the body instead.
+    /// The delay at this point of the request's life. A slow body's delay is spent in the body
+    /// instead.
     pub(super) fn delay_when(&self, at: DelayAt) -> Option<Duration> {
         (self.delay_at == at && self.kind != FaultKind::SlowBody)
             .then_some(self.delay_ms)
@@ -340,7 +346,8 @@ impl FaultBook {
         &self.0
     }
 
-    /// The fault that this request meets, used up by one. Faults still skipping count it and let it pass.
+    /// The fault that this request meets, used up by one. Faults still skipping count it and let it
+    /// pass.
     pub(super) fn take(
         &mut self,
         operation: &str,

@@ -1,5 +1,5 @@
-//! Freshdesk: tickets and conversations of the API, version 2. Written from the vendor's documentation
-//! (developers.freshdesk.com/api).
+//! Freshdesk: tickets and conversations of the API, version 2. Written from the vendor's
+//! documentation (developers.freshdesk.com/api).
 //!
 //! | | |
 //! | --- | --- |
@@ -11,8 +11,8 @@
 //! | search | by tag or a custom text field, `search_lag_ms` late, 30 a page |
 //! | people | `known+NAME@example.test` is an agent; the listed ones are, if they can be assigned |
 //!
-//! Not modelled: contacts and companies of their own, automations, mail, time entries, sub-limits of
-//! the budget, `include` beyond the description, merges, archives.
+//! Not modelled: contacts and companies of their own, automations, mail, time entries, sub-limits
+//! of the budget, `include` beyond the description, merges, archives.
 //!
 //! Limits: 50,000 tickets and 128 MiB a site.
 
@@ -90,7 +90,8 @@ impl Default for Settings {
 /// The fields of a new account, and some of its own.
 fn default_fields() -> Vec<Value> {
     let own = |id: u64, name: &str, kind: &str, required: bool, choices: Value| {
-        let mut field = json!({ "id": id, "name": name, "label": name, "type": kind, "default": kind.starts_with("default_"),
+        let mut field = json!({ "id": id, "name": name, "label": name, "type": kind,
+            "default": kind.starts_with("default_"),
             "required_for_closure": false, "required_for_agents": required });
         if !choices.is_null() {
             field["choices"] = choices;
@@ -99,8 +100,10 @@ fn default_fields() -> Vec<Value> {
     };
     let statuses = json!({
         "2": ["Open", "Being Processed"], "3": ["Pending", "Awaiting your Reply"],
-        "4": ["Resolved", "This ticket has been Resolved"], "5": ["Closed", "This ticket has been Closed"],
-        "6": ["Waiting on Customer", "Awaiting your Reply"], "7": ["Waiting on Third Party", "Being Processed"],
+        "4": ["Resolved", "This ticket has been Resolved"], "5": ["Closed",
+        "This ticket has been Closed"],
+        "6": ["Waiting on Customer", "Awaiting your Reply"], "7": ["Waiting on Third Party",
+            "Being Processed"],
     });
     let priorities = json!({ "Low": 1, "Medium": 2, "High": 3, "Urgent": 4 });
     let kinds = json!([
@@ -440,9 +443,11 @@ fn plain(html: &str) -> String {
 fn shown(ticket: &Entry<Ticket>, with_description: bool) -> Value {
     let member = |name: &str| ticket.members.get(name).cloned().unwrap_or_default();
     let mut shown = json!({
-        "id": ticket.number, "subject": member("subject"), "status": member("status"), "priority": member("priority"),
+        "id": ticket.number, "subject": member("subject"), "status": member("status"),
+        "priority": member("priority"),
         "type": member("type"), "source": 2, "spam": false, "responder_id": member("responder_id"),
-        "group_id": member("group_id"), "requester_id": ME + 1, "tags": ticket.tags, "custom_fields": ticket.fields,
+        "group_id": member("group_id"), "requester_id": ME + 1, "tags": ticket.tags,
+        "custom_fields": ticket.fields,
         "created_at": seconds(ticket.created), "updated_at": seconds(ticket.updated),
     });
     if ticket.is_deleted {
@@ -456,15 +461,18 @@ fn shown(ticket: &Entry<Ticket>, with_description: bool) -> Value {
 }
 
 fn shown_file(file: &LedgerFile) -> Value {
-    json!({ "id": file.id.parse::<u64>().unwrap_or_default(), "name": file.name, "content_type": file.media_type,
+    json!({ "id": file.id.parse::<u64>().unwrap_or_default(), "name": file.name,
+        "content_type": file.media_type,
         "size": file.size, "attachment_url": "https://s3.example.test/file" })
 }
 
 fn shown_said(one: &Said, ticket: u64, with_text: bool) -> Value {
     let files: Vec<Value> = one.files.iter().map(shown_file).collect();
     let mut shown = json!({
-        "id": one.id, "incoming": false, "private": one.private, "user_id": ME, "source": one.source,
-        "ticket_id": ticket, "created_at": seconds(one.at), "updated_at": seconds(one.at), "attachments": files,
+        "id": one.id, "incoming": false, "private": one.private, "user_id": ME,
+        "source": one.source,
+        "ticket_id": ticket, "created_at": seconds(one.at), "updated_at": seconds(one.at),
+        "attachments": files,
     });
     if with_text {
         shown["body"] = one.html.as_str().into();
@@ -490,8 +498,10 @@ impl Freshdesk {
     fn myself(&self, _: &Hit<'_>) -> Answer {
         let settings = &self.common.settings;
         let contact = json!({ "name": "Ticketwire", "email": "bot@example.test", "active": true });
-        let agent = json!({ "id": ME, "type": settings.agent_type, "occasional": false, "contact": contact,
-            "ticket_scope": settings.ticket_scope, "group_ids": settings.group_ids, "role_ids": [1] });
+        let agent = json!({ "id": ME, "type": settings.agent_type, "occasional": false,
+            "contact": contact,
+            "ticket_scope": settings.ticket_scope, "group_ids": settings.group_ids,
+            "role_ids": [1] });
         Answer::json(200, agent)
     }
 
@@ -504,7 +514,8 @@ impl Freshdesk {
         let shown = |person: Person| {
             let contact =
                 json!({ "name": person.display_name, "email": person.email, "active": true });
-            json!({ "id": person.number(), "type": "support_agent", "available": true, "contact": contact })
+            json!({ "id": person.number(), "type": "support_agent", "available": true,
+                "contact": contact })
         };
         Answer::json(200, found.into_iter().map(shown).collect())
     }
@@ -720,7 +731,8 @@ impl Freshdesk {
                 ));
             }
             None if is_new && !wanted.contains_key("requester_id") => {
-                let why = "One of the following fields is needed: requester_id, phone, email, twitter_id, facebook_id";
+                let why = "One of the following fields is needed: requester_id, phone, email, \
+                           twitter_id, facebook_id";
                 faults.push(fault("requester_id", why, "missing_field"));
             }
             Some(_) | None => {}
@@ -1055,7 +1067,8 @@ mod tests {
     }
 
     fn ticket(more: &Value) -> Value {
-        let mut ticket = json!({ "subject": "a", "description": "<p>b</p>", "email": "ann@example.test", "status": 2, "priority": 1 });
+        let mut ticket = json!({ "subject": "a", "description": "<p>b</p>",
+            "email": "ann@example.test", "status": 2, "priority": 1 });
         ticket
             .as_object_mut()
             .unwrap()

@@ -177,7 +177,8 @@ fn refused(status: u16, message: &str) -> Answer {
     let documentation = "https://docs.github.com/rest";
     Answer::json(
         status,
-        json!({ "message": message, "documentation_url": documentation, "status": status.to_string() }),
+        json!({ "message": message, "documentation_url": documentation,
+            "status": status.to_string() }),
     )
 }
 
@@ -265,7 +266,8 @@ impl GitHub {
             "id": ID_OFFSET + number, "node_id": format!("I_{number}"), "number": number,
             "html_url": Self::page(call, &format!("{place}/{number}")),
             "state": if issue.is_closed { "closed" } else { "open" }, "state_reason": issue.reason,
-            "title": issue.title, "body": if issue.body.is_empty() { Value::Null } else { issue.body.as_str().into() },
+            "title": issue.title, "body": if issue.body.is_empty() { Value::Null } else {
+                issue.body.as_str().into() },
             "labels": labels, "assignees": people(&issue.assignees),
             "user": { "login": USER, "type": "User" }, "comments": issue.comments.len(),
             "created_at": second(issue.created), "updated_at": second(issue.updated),
@@ -283,8 +285,10 @@ impl GitHub {
     fn shown_comment(call: &Call, issue: u64, comment: &Comment) -> Value {
         let page = Self::page(call, &format!("issues/{issue}"));
         json!({
-            "id": comment.id, "html_url": format!("{page}#issuecomment-{}", comment.id), "body": comment.body,
-            "user": { "login": USER }, "created_at": second(comment.created), "updated_at": second(comment.created),
+            "id": comment.id, "html_url": format!("{page}#issuecomment-{}", comment.id),
+            "body": comment.body,
+            "user": { "login": USER }, "created_at": second(comment.created),
+            "updated_at": second(comment.created),
         })
     }
 
@@ -561,10 +565,13 @@ impl GitHub {
         Answer::json(
             200,
             json!({
-                "id": 1, "full_name": format!("{}/{}", hit.arg(0), hit.arg(1)), "has_issues": settings.has_issues,
-                "archived": settings.archived, "private": true, "html_url": Self::page(hit.call, ""),
+                "id": 1, "full_name": format!("{}/{}", hit.arg(0), hit.arg(1)),
+                "has_issues": settings.has_issues,
+                "archived": settings.archived, "private": true, "html_url": Self::page(hit.call,
+                    ""),
                 "permissions": {
-                    "admin": false, "maintain": false, "push": settings.push, "triage": settings.push, "pull": true,
+                    "admin": false, "maintain": false, "push": settings.push,
+                    "triage": settings.push, "pull": true,
                 },
             }),
         )
@@ -691,7 +698,8 @@ impl GitHub {
         let ends = second(ends.unwrap_or(hit.now));
         Answer::json(
             201,
-            json!({ "token": token, "expires_at": ends, "permissions": permissions, "repository_selection": "all" }),
+            json!({ "token": token, "expires_at": ends, "permissions": permissions,
+                "repository_selection": "all" }),
         )
         .mutated()
     }
@@ -756,7 +764,8 @@ impl Tabled for GitHub {
 
     #[rustfmt::skip] // one line a route
     const ROUTES: &'static [Route<Self>] = &[
-        route("POST", "/app/installations/*/access_tokens", "access_token", Self::access_token).open(),
+        route("POST", "/app/installations/*/access_tokens", "access_token",
+            Self::access_token).open(),
         view("GET", "/rate_limit", "rate_limit", Self::rate_limit),
         view("GET", "/user", "user", Self::user),
         view("GET", "/installation/repositories", "installation", Self::installed),
@@ -822,7 +831,8 @@ impl Tabled for GitHub {
     fn objection(&self, hit: &Hit<'_>) -> Option<Answer> {
         let has = |name| hit.call.header(name).is_some_and(|value| !value.is_empty());
         if !has("user-agent") {
-            let message = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header";
+            let message = "Request forbidden by administrative rules. Please make sure your \
+                           request has a User-Agent header";
             return Some(refused(403, message));
         }
         if let Some(version) = hit.call.header("x-github-api-version")
@@ -924,7 +934,8 @@ mod tests {
     #[test]
     fn labels_and_people_are_dropped_without_a_word_from_who_may_not_push() {
         let mut site = GitHub::default();
-        let issue = json!({ "title": "t", "labels": ["BUG", "new one"], "assignees": ["ada"], "type": "Bug" });
+        let issue = json!({ "title": "t", "labels": ["BUG", "new one"], "assignees": ["ada"],
+            "type": "Bug" });
         let (status, shown) = ask(&mut site, "POST", "/repos/o/r/issues", &issue);
         assert_eq!(status, 201);
         assert_eq!(

@@ -126,9 +126,12 @@ fn pipeline(id: &str, label: &str, stages: &[(&str, &str, &str)]) -> Value {
 /// HubSpot's own, a unique one, and one of each kind.
 fn default_properties() -> Vec<Value> {
     let property = |name: &str, label: &str, kind: &str, field: &str, is_own: bool| {
-        json!({ "name": name, "label": label, "type": kind, "fieldType": field, "groupName": "ticketinformation",
-            "hubspotDefined": is_own, "hasUniqueValue": name == "external_ticket_id", "hidden": false, "options": [],
-            "modificationMetadata": { "readOnlyValue": name == "createdate" || name == "hs_lastmodifieddate" } })
+        json!({ "name": name, "label": label, "type": kind, "fieldType": field,
+            "groupName": "ticketinformation",
+            "hubspotDefined": is_own, "hasUniqueValue": name == "external_ticket_id",
+            "hidden": false, "options": [],
+            "modificationMetadata": {
+                "readOnlyValue": name == "createdate" || name == "hs_lastmodifieddate" } })
     };
     let with = |mut property: Value, options: &[(&str, &str)]| {
         let options = options.iter().enumerate().map(|(order, (label, value))| {
@@ -334,8 +337,10 @@ impl Tabled for HubSpot {
         route("PATCH", "/crm/objects/*/tickets/*", "assign", Self::update).when(assigns),
         route("PATCH", "/crm/objects/*/tickets/*", "update_ticket", Self::update),
         route("DELETE", "/crm/objects/*/tickets/*", "archive_ticket", Self::archive),
-        route("PUT", "/crm/objects/*/tickets/*/associations/default/contacts/*", "associate", Self::associate),
-        view("POST", "/crm/associations/*/tickets/notes/batch/read", "list_notes", Self::list_notes),
+        route("PUT", "/crm/objects/*/tickets/*/associations/default/contacts/*", "associate",
+            Self::associate),
+        view("POST", "/crm/associations/*/tickets/notes/batch/read", "list_notes",
+            Self::list_notes),
         view("POST", "/crm/objects/*/notes/batch/read", "read_notes", Self::read_notes),
         route("POST", "/crm/objects/*/notes", "add_note", Self::add_note),
         route("POST", "/files/*/files", "upload", Self::upload),
@@ -360,7 +365,8 @@ impl Tabled for HubSpot {
     fn refuse(&self, refusal: &Refusal, _: &Call, _: DateTime<Utc>) -> Answer {
         match refusal {
             Refusal::Missing | Refusal::Wrong | Refusal::Status(401) => {
-                let text = "Authentication credentials not found. This API supports OAuth 2.0 authentication";
+                let text = "Authentication credentials not found. This API supports OAuth 2.0 \
+                            authentication";
                 error(401, "INVALID_AUTHENTICATION", text)
             }
             Refusal::Expired => {
@@ -371,7 +377,8 @@ impl Tabled for HubSpot {
                 let text = "This app hasn't been granted all required scopes to make this call.";
                 let mut body = refusal_body("MISSING_SCOPES", text);
                 let scopes = json!({ "requiredGranularScopes": ["tickets"] });
-                body["errors"] = json!([{ "message": "One or more of the following scopes are required.", "context": scopes }]);
+                let text = "One or more of the following scopes are required.";
+                body["errors"] = json!([{ "message": text, "context": scopes }]);
                 Answer::json(403, body)
             }
             Refusal::NoPath => Answer::text(404, "text/html", "<html><body>404</body></html>"),
@@ -415,7 +422,8 @@ impl Tabled for HubSpot {
 // How it refuses.
 
 fn refusal_body(category: &str, message: &str) -> Value {
-    json!({ "status": "error", "message": message, "correlationId": "a43683b0-5717-4ceb-80b4-104d02915d8c",
+    json!({ "status": "error", "message": message,
+        "correlationId": "a43683b0-5717-4ceb-80b4-104d02915d8c",
         "category": category })
 }
 
@@ -552,14 +560,16 @@ impl HubSpot {
                     _ => "BAD_CLIENT_ID",
                 };
                 let why = denied.why();
-                let body = json!({ "error": denied.code(), "error_description": why, "status": status, "message": why });
+                let body = json!({ "error": denied.code(), "error_description": why,
+                    "status": status, "message": why });
                 Answer::json(400, body)
             }
         }
     }
 
     fn account(&self, _: &Hit<'_>) -> Answer {
-        let body = json!({ "portalId": PORTAL, "accountType": "STANDARD", "uiDomain": "app-eu1.hubspot.com",
+        let body = json!({ "portalId": PORTAL, "accountType": "STANDARD",
+            "uiDomain": "app-eu1.hubspot.com",
             "timeZone": "Europe/Dublin", "companyCurrency": "EUR", "utcOffset": "+00:00" });
         Answer::json(200, body)
     }
@@ -577,10 +587,14 @@ impl HubSpot {
             Some(email) => self.people().by_email(email).into_iter().collect(),
             None => self.common.settings.people.clone(),
         };
-        let found = found.iter().filter(|person| person.assignable).map(|person| {
-            let id = person.number().unwrap_or_default().to_string();
-            json!({ "id": id, "email": person.email, "type": "PERSON", "userId": 1, "archived": false })
-        });
+        let found = found
+            .iter()
+            .filter(|person| person.assignable)
+            .map(|person| {
+                let id = person.number().unwrap_or_default().to_string();
+                json!({ "id": id, "email": person.email, "type": "PERSON", "userId": 1,
+                "archived": false })
+            });
         Answer::json(200, json!({ "results": found.collect::<Vec<_>>() }))
     }
 

@@ -83,8 +83,8 @@ pub struct LedgerIssue {
     /// In order of creation.
     #[serde(default)]
     pub attachments: Vec<LedgerFile>,
-    /// The effective writes on this item in order (`create`, `update summary`, `transition Done`, `assign x`,
-    /// `comment 10001`), the first thousand of them.
+    /// The effective writes on this item in order (`create`, `update summary`, `transition Done`,
+    /// `assign x`, `comment 10001`), the first thousand of them.
     pub history: Vec<String>,
     /// When it was made.
     pub created: String,

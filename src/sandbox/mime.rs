@@ -389,12 +389,14 @@ mod tests {
 
     #[test]
     fn a_form_has_texts_and_files_byte_by_byte() {
-        let head = "--b\r\nContent-Disposition: form-data; name=\"entity_content\"\r\n\
-                    Content-Type: application/json\r\n\r\n{\"a\":1}\r\n\
-                    --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a %221%22.txt\"\r\n\
-                    Content-Type: text/plain\r\n\r\n";
-        let second = "\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"_.txt\"; \
-                      filename*=UTF-8''b%C3%BCch.txt\r\n\r\n\r\n--b\r\nX: y\r\n\r\nnobody's\r\n--b--\r\n";
+        let head = "--b\r\nContent-Disposition: form-data; \
+                    name=\"entity_content\"\r\nContent-Type: \
+                    application/json\r\n\r\n{\"a\":1}\r\n--b\r\nContent-Disposition: form-data; \
+                    name=\"file\"; filename=\"a %221%22.txt\"\r\nContent-Type: \
+                    text/plain\r\n\r\n";
+        let second = "\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; \
+                      filename=\"_.txt\"; filename*=UTF-8''b%C3%BCch.txt\r\n\r\n\r\n--b\r\nX: \
+                      y\r\n\r\nnobody's\r\n--b--\r\n";
         let file = b"\r\n--bb\r\n\x00\xff\r\n";
         let body = Bytes::from([head.as_bytes(), file, second.as_bytes()].concat());
 

@@ -1,17 +1,18 @@
-//! The sandbox: stateful fakes of the platforms over real HTTP, and SMTP for mail, with faults on demand. `ticketwire sandbox`,
-//! `ticketwire demo` and the integration tests talk to it as they would to the vendor.
+//! The sandbox: stateful fakes of the platforms over real HTTP, and SMTP for mail, with faults on
+//! demand. `ticketwire sandbox`, `ticketwire demo` and the integration tests talk to it as they
+//! would to the vendor.
 //!
-//! A *site* is one account at one platform, named `acme` (Jira) or `<platform>/acme`; it comes into being when it is
-//! first named, and has its own items, faults, settings and counts. All in memory: a sandbox that stops forgets.
-//! `GET /_sandbox` describes the control interface.
+//! A *site* is one account at one platform, named `acme` (Jira) or `<platform>/acme`; it comes into
+//! being when it is first named, and has its own items, faults, settings and counts. All in memory:
+//! a sandbox that stops forgets. `GET /_sandbox` describes the control interface.
 //!
 //! **A new platform** is one file, a table of routes with their handlers, and its arm in
 //! [`fake_of`]; [`kit`] says how it is written, and `kit/example.rs` is one. What does not belong
 //! here: anything about how Ticketwire talks to the platform. The fakes are written from the
 //! platforms' sheets alone, so that a misreading in an adapter is not repeated by its test.
 //!
-//! Limits: 10 000 sites, 16 MiB a request, and what each fake states (Jira: 200 000 issues and 256 MiB a site, the
-//! oldest are forgotten first).
+//! Limits: 10 000 sites, 16 MiB a request, and what each fake states (Jira: 200 000 issues and 256
+//! MiB a site, the oldest are forgotten first).
 
 mod answer;
 mod asana;
@@ -199,7 +200,8 @@ impl Sandbox {
         self.shared.addr
     }
 
-    /// Where it takes mail, in the clear until STARTTLS. The mail's site is its user's name, without what follows an `@`.
+    /// Where it takes mail, in the clear until STARTTLS. The mail's site is its user's name,
+    /// without what follows an `@`.
     #[must_use]
     pub fn smtp(&self) -> SocketAddr {
         self.shared.smtp
@@ -211,13 +213,15 @@ impl Sandbox {
         self.shared.smtps
     }
 
-    /// The certificate of its mail server for `localhost`, in PEM: who is to trust it adds it to its authorities.
+    /// The certificate of its mail server for `localhost`, in PEM: who is to trust it adds it to
+    /// its authorities.
     #[must_use]
     pub fn certificate(&self) -> &str {
         &self.shared.certificate.pem
     }
 
-    /// The `base_url` of an integration with this site: `http://addr/jira/acme` for `acme` and for `jira/acme`.
+    /// The `base_url` of an integration with this site: `http://addr/jira/acme` for `acme` and for
+    /// `jira/acme`.
     #[must_use]
     pub fn url(&self, site: &str) -> String {
         match site.split_once('/') {
@@ -278,7 +282,8 @@ impl Sandbox {
             .map_err(SandboxError::Refused)
     }
 
-    /// Stops it: delayed and hanging requests are reset, the others answered. Once this returned nobody listens.
+    /// Stops it: delayed and hanging requests are reset, the others answered. Once this returned
+    /// nobody listens.
     pub async fn stop(mut self) {
         self.shared.stopping.cancel();
         self.shared.tasks.close();

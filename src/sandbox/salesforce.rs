@@ -105,8 +105,10 @@ impl kit::Settings for Settings {
 
 /// A field: name, type, length, whether it can be set.
 fn field(name: &str, kind: &str, length: usize, settable: bool) -> Value {
-    json!({ "name": name, "label": name.trim_end_matches("__c"), "type": kind, "length": length, "createable": settable,
-        "updateable": settable, "nillable": true, "defaultedOnCreate": false, "custom": name.ends_with("__c"),
+    json!({ "name": name, "label": name.trim_end_matches("__c"), "type": kind, "length": length,
+        "createable": settable,
+        "updateable": settable, "nillable": true, "defaultedOnCreate": false,
+        "custom": name.ends_with("__c"),
         "externalId": false, "unique": false, "restrictedPicklist": false, "picklistValues": [] })
 }
 
@@ -279,18 +281,24 @@ impl Tabled for Salesforce {
     const ROUTES: &'static [Route<Self>] = &[
         route("POST", "/oauth2/token", "token", Self::token).open(),
         view("GET", "/sobjects/Case/describe", "describe", Self::describe),
-        route("GET", "/query|queryAll", "find_users", Self::query).when(|call| asks_for(call, "User")).reads(),
-        route("GET", "/query|queryAll", "find_queues", Self::query).when(|call| asks_for(call, "Group")).reads(),
-        route("GET", "/query|queryAll", "list_comments", Self::query).when(|call| asks_for(call, "CaseComment")).reads(),
-        route("GET", "/query|queryAll", "list_files", Self::query).when(|call| asks_for(call, "ContentDocumentLink")).reads(),
+        route("GET", "/query|queryAll", "find_users", Self::query).when(|call| asks_for(call,
+            "User")).reads(),
+        route("GET", "/query|queryAll", "find_queues", Self::query).when(|call| asks_for(call,
+            "Group")).reads(),
+        route("GET", "/query|queryAll", "list_comments", Self::query).when(|call| asks_for(call,
+            "CaseComment")).reads(),
+        route("GET", "/query|queryAll", "list_files", Self::query).when(|call| asks_for(call,
+            "ContentDocumentLink")).reads(),
         route("GET", "/query|queryAll", "list_cases", Self::query).reads(),
         route("GET", "/query/*", "list_more", Self::more).reads(),
         view("GET", "/sobjects/Case/*/*", "find_case", Self::find),
         route("PATCH", "/sobjects/Case/*/*", "upsert_case", Self::upsert),
         route("POST", "/sobjects/Case", "create_case", Self::create),
         view("GET", "/sobjects/Case/*", "get_case", Self::get),
-        route("PATCH", "/sobjects/Case/*", "set_status", Self::update).when(|call| sets_only(call, "Status")),
-        route("PATCH", "/sobjects/Case/*", "assign_case", Self::update).when(|call| sets_only(call, "OwnerId")),
+        route("PATCH", "/sobjects/Case/*", "set_status", Self::update).when(|call| sets_only(call,
+            "Status")),
+        route("PATCH", "/sobjects/Case/*", "assign_case", Self::update).when(|call| sets_only(call,
+            "OwnerId")),
         route("PATCH", "/sobjects/Case/*", "update_case", Self::update),
         route("DELETE", "/sobjects/Case/*", "delete_case", Self::delete),
         route("POST", "/sobjects/CaseComment", "add_comment", Self::comment),
@@ -489,9 +497,11 @@ impl Salesforce {
         match self.common.grants.grant(hit.call, &rules, hit.now) {
             Ok(granted) => {
                 let mut body = json!({
-                    "access_token": granted.access, "instance_url": hit.call.base, "token_type": "Bearer", "scope": "api",
+                    "access_token": granted.access, "instance_url": hit.call.base,
+                    "token_type": "Bearer", "scope": "api",
                     "id": format!("https://login.salesforce.com/id/{ORGANIZATION}/{ME}"),
-                    "issued_at": hit.now.timestamp_millis().to_string(), "signature": "c2FuZGJveA==",
+                    "issued_at": hit.now.timestamp_millis().to_string(),
+                    "signature": "c2FuZGJveA==",
                 });
                 if let Some(refresh) = granted.refresh {
                     body["refresh_token"] = refresh.into();
@@ -549,7 +559,11 @@ impl Salesforce {
     /// A case with all its fields.
     fn shown(&self, case: &Entry<Case>, version: &str) -> Value {
         let mut shown = Map::new();
-        shown.insert("attributes".into(), json!({ "type": "Case", "url": format!("/services/data/{version}/sobjects/Case/{}", case.id) }));
+        shown.insert(
+            "attributes".into(),
+            json!({ "type": "Case",
+            "url": format!("/services/data/{version}/sobjects/Case/{}", case.id) }),
+        );
         for field in &self.common.settings.fields {
             let name = field["name"].as_str().unwrap_or_default();
             shown.insert(
@@ -665,23 +679,33 @@ impl Salesforce {
         let by_email = || self.people().by_email(query.value("Email")?);
         let user = |person: Person| {
             let id = person.number().map(|number| id("005", number));
-            json!({ "Id": id, "Email": person.email, "IsActive": person.assignable, "UserType": "Standard" })
+            json!({ "Id": id, "Email": person.email, "IsActive": person.assignable,
+                "UserType": "Standard" })
         };
         Some(match query.object.as_str() {
             "Case" => cases().map(|case| self.shown(case, version)).collect(),
             "CaseComment" => cases()
                 .flat_map(|case| case.comments.iter().map(move |comment| (case, comment)))
                 .map(|(case, comment)| {
-                    json!({ "Id": comment.id, "ParentId": case.id, "CommentBody": comment.body, "IsPublished": comment.public,
-                        "CreatedById": ME, "CreatedDate": seconds(comment.at), "SystemModstamp": seconds(comment.at),
+                    json!({ "Id": comment.id, "ParentId": case.id, "CommentBody": comment.body,
+                        "IsPublished": comment.public,
+                        "CreatedById": ME, "CreatedDate": seconds(comment.at),
+                        "SystemModstamp": seconds(comment.at),
                         "Parent": self.shown(case, version) })
                 })
                 .collect(),
-            "ContentDocumentLink" => cases().flat_map(|case| case.files.iter().map(|(_, link)| link.clone())).collect(),
+            "ContentDocumentLink" => cases()
+                .flat_map(|case| case.files.iter().map(|(_, link)| link.clone()))
+                .collect(),
             "User" => by_email().map(user).into_iter().collect(),
             "Group" => {
                 let queues = self.common.settings.queues.iter();
-                queues.map(|name| json!({ "Id": self.queue_id(name), "Type": "Queue", "Name": name })).collect()
+                queues
+                    .map(|name| {
+                        json!({ "Id": self.queue_id(name), "Type": "Queue",
+                    "Name": name })
+                    })
+                    .collect()
             }
             _ => return None,
         })
@@ -735,13 +759,14 @@ fn version<'a>(hit: &Hit<'a>) -> &'a str {
 
 /// These members of a record; a path leads into a related one.
 fn project(record: &Value, object: &str, names: &[&str]) -> Result<Value, Answer> {
-    let mut made = json!({ "attributes": record.get("attributes").cloned().unwrap_or_else(|| json!({ "type": object })) });
+    let mut made = json!({ "attributes": record.get("attributes").cloned().unwrap_or_else(|| json!({
+        "type": object })) });
     for name in names {
         let pointer = format!("/{}", name.replace('.', "/"));
         let Some(value) = record.pointer(&pointer) else {
             let why = format!(
-                "No such column '{name}' on entity '{object}'. If you are attempting to use a custom field, be \
-                               sure to append the '__c' after the custom field name."
+                "No such column '{name}' on entity '{object}'. If you are attempting to use a \
+                 custom field, be sure to append the '__c' after the custom field name."
             );
             return Err(said(400, "INVALID_FIELD", &why, &[]));
         };
@@ -851,8 +876,8 @@ impl Query {
             let wanted = DateTime::parse_from_rfc3339(value).ok();
             if is_moment && (*quoted || wanted.is_none()) {
                 let why = format!(
-                    "value of filter criterion for field '{name}' must be of type dateTime and should not be \
-                                   enclosed in quotes"
+                    "value of filter criterion for field '{name}' must be of type dateTime and \
+                     should not be enclosed in quotes"
                 );
                 return Err(said(400, "INVALID_FIELD", &why, &[]));
             }
@@ -927,7 +952,8 @@ impl Salesforce {
         };
         if field["createable"] != true {
             let why = format!(
-                "Unable to create/update fields: {name}. Please check the security settings of this field."
+                "Unable to create/update fields: {name}. Please check the security settings of \
+                 this field."
             );
             return Some(fault("INVALID_FIELD_FOR_INSERT_UPDATE", why, name));
         }
@@ -1214,7 +1240,8 @@ impl Salesforce {
         let mut file = LedgerFile::of(&text("PathOnClient"), media_type, &data.bytes);
         file.id.clone_from(&id);
         file.created = moment(hit.now);
-        let link = json!({ "LinkedEntityId": own, "ContentDocumentId": document, "ContentDocument": {
+        let link = json!({ "LinkedEntityId": own, "ContentDocumentId": document,
+            "ContentDocument": {
             "Title": text("Title"), "CreatedDate": seconds(hit.now), "LatestPublishedVersionId": id,
             "LatestPublishedVersion": { "Checksum": md5_of(&data.bytes) },
         } });

@@ -1,4 +1,5 @@
-//! One site: a fake platform, the faults in force, the counts; and how a request passes through the three.
+//! One site: a fake platform, the faults in force, the counts; and how a request passes through the
+//! three.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -156,8 +157,8 @@ impl Site {
         self.lock().calls.record(unheard);
     }
 
-    /// Answers one request. A faulted one runs as a task of its own: a request that has arrived takes effect even if
-    /// its caller has died meanwhile, as it would at the real platform.
+    /// Answers one request. A faulted one runs as a task of its own: a request that has arrived
+    /// takes effect even if its caller has died meanwhile, as it would at the real platform.
     pub(super) async fn serve(
         self: Arc<Self>,
         call: Call,

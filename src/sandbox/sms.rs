@@ -215,13 +215,15 @@ impl Tabled for Twilio {
     #[rustfmt::skip] // one line a route
     const ROUTES: &'static [Route<Self>] = &[
         view("GET", "/2010-04-01/Accounts/*", "get_account", Self::account),
-        route("POST", "/2010-04-01/Accounts/*/Messages.json", "send_media", Self::send).when(has_media),
+        route("POST", "/2010-04-01/Accounts/*/Messages.json", "send_media",
+            Self::send).when(has_media),
         route("POST", "/2010-04-01/Accounts/*/Messages.json", "send_message", Self::send),
         view("GET", "/2010-04-01/Accounts/*/Messages.json", "list_messages", Self::list),
         view("GET", "/2010-04-01/Accounts/*/Messages/*", "get_message", Self::get),
         route("POST", "/2010-04-01/Accounts/*/Messages/*", "redact_message", Self::redact),
         route("DELETE", "/2010-04-01/Accounts/*/Messages/*", "delete_message", Self::delete),
-        view("GET", "/2010-04-01/Accounts/*/IncomingPhoneNumbers.json", "list_numbers", Self::numbers),
+        view("GET", "/2010-04-01/Accounts/*/IncomingPhoneNumbers.json", "list_numbers",
+            Self::numbers),
         route("POST", "/phone", "answer", Self::answered).open(),
     ];
     const CREDENTIALS: &'static [CredentialSource] = &[CredentialSource::Basic];
@@ -427,7 +429,8 @@ impl Twilio {
         if !from.is_empty() {
             if !is_number(from) {
                 let text = format!(
-                    "'From' {from} is not a valid phone number, shortcode, or alphanumeric sender ID."
+                    "'From' {from} is not a valid phone number, shortcode, or alphanumeric \
+                     sender ID."
                 );
                 return refused(21_212, &text);
             }
@@ -440,7 +443,8 @@ impl Twilio {
                 }
                 Some(number) if !number.sms => {
                     let text = format!(
-                        "The 'From' phone number {from} is not a valid, SMS-capable inbound phone number."
+                        "The 'From' phone number {from} is not a valid, SMS-capable inbound \
+                         phone number."
                     );
                     return refused(21_606, &text);
                 }
@@ -452,13 +456,15 @@ impl Twilio {
             && !settings.enabled_prefixes.iter().any(is_enabled)
         {
             let text = format!(
-                "Permission to send an SMS has not been enabled for the region indicated by the 'To' number: {to}."
+                "Permission to send an SMS has not been enabled for the region indicated by the \
+                 'To' number: {to}."
             );
             return Some(error(403, 21_408, &text));
         }
         if settings.trial && !settings.verified.iter().any(|one| one == to) {
             let text = format!(
-                "The number {to} is unverified. Trial accounts cannot send messages to unverified numbers."
+                "The number {to} is unverified. Trial accounts cannot send messages to \
+                 unverified numbers."
             );
             return refused(21_608, &text);
         }

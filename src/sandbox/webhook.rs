@@ -169,7 +169,8 @@ impl Receiver {
         let number = self.items.len();
         Answer::json(
             200,
-            json!({ "id": format!("EXT-{number}"), "url": format!("{}/things/{number}", call.base) }),
+            json!({ "id": format!("EXT-{number}"), "url": format!("{}/things/{number}",
+                call.base) }),
         )
     }
 }

@@ -125,11 +125,16 @@ impl Default for Settings {
 /// A field of the system, a text and a list of choices.
 fn default_fields() -> Vec<Value> {
     vec![
-        json!({ "id": 101, "type": "subject", "title": "Subject", "active": true, "required": false, "removable": false }),
-        json!({ "id": 27_642, "type": "text", "title": "Room", "active": true, "required": false, "removable": true }),
-        json!({ "id": 27_643, "type": "tagger", "title": "Plan", "active": true, "required": false, "removable": true,
-            "custom_field_options": [{ "name": "Basic plan", "value": "plan_basic" }, { "name": "Gold plan", "value": "plan_gold" }] }),
-        json!({ "id": 27_644, "type": "integer", "title": "Seats", "active": true, "required": false, "removable": true }),
+        json!({ "id": 101, "type": "subject", "title": "Subject", "active": true, "required": false,
+            "removable": false }),
+        json!({ "id": 27_642, "type": "text", "title": "Room", "active": true, "required": false,
+            "removable": true }),
+        json!({ "id": 27_643, "type": "tagger", "title": "Plan", "active": true, "required": false,
+            "removable": true,
+            "custom_field_options": [{ "name": "Basic plan", "value": "plan_basic" },
+                { "name": "Gold plan", "value": "plan_gold" }] }),
+        json!({ "id": 27_644, "type": "integer", "title": "Seats", "active": true,
+            "required": false, "removable": true }),
     ]
 }
 
@@ -329,19 +334,22 @@ impl Tabled for Zendesk {
             Refusal::Missing | Refusal::Wrong
                 if is_myself && call.authorization("bearer").is_none() =>
             {
-                let nobody = json!({ "id": null, "name": "Anonymous user", "email": "invalid@example.com",
+                let nobody = json!({ "id": null, "name": "Anonymous user",
+                    "email": "invalid@example.com",
                     "role": "end-user", "active": false, "suspended": false });
                 Answer::json(200, json!({ "user": nobody }))
             }
             Refusal::Expired => {
-                let why = "The access token provided is expired, revoked, malformed or invalid for other reasons.";
+                let why = "The access token provided is expired, revoked, malformed or invalid \
+                           for other reasons.";
                 said(401, "invalid_token", why)
             }
             Refusal::Missing | Refusal::Wrong | Refusal::Status(401) => {
                 Answer::json(401, json!({ "error": "Couldn't authenticate you" }))
             }
             Refusal::Forbidden | Refusal::Status(403) => {
-                let message = "You do not have access to this page. Please contact the account owner of this help desk for \
+                let message = "You do not have access to this page. Please contact the account \
+                               owner of this help desk for \
                                further help.";
                 Answer::json(
                     403,
@@ -462,8 +470,10 @@ fn shown(ticket: &Entry<Ticket>, base: &str) -> Value {
         .collect();
     let id: u64 = ticket.number;
     json!({
-        "id": id, "url": format!("{base}/api/v2/tickets/{id}.json"), "external_id": ticket.external_id,
-        "subject": ticket.subject, "raw_subject": ticket.subject, "description": ticket.first_comment(),
+        "id": id, "url": format!("{base}/api/v2/tickets/{id}.json"),
+        "external_id": ticket.external_id,
+        "subject": ticket.subject, "raw_subject": ticket.subject,
+        "description": ticket.first_comment(),
         "status": if ticket.is_deleted { "deleted" } else { ticket.status.as_str() },
         "custom_status_id": ticket.custom_status_id,
         "priority": ticket.members.get("priority"), "type": ticket.members.get("type"),
@@ -482,15 +492,18 @@ fn shown_file(file: &LedgerFile) -> Value {
 
 fn shown_comment(comment: &Comment, audit: &Audit) -> Value {
     let files: Vec<Value> = comment.files.iter().map(shown_file).collect();
-    json!({ "id": comment.id, "type": "Comment", "author_id": ME, "body": comment.html, "html_body": comment.html,
-        "plain_body": comment.html, "public": comment.public, "attachments": files, "audit_id": audit.id,
+    json!({ "id": comment.id, "type": "Comment", "author_id": ME, "body": comment.html,
+        "html_body": comment.html,
+        "plain_body": comment.html, "public": comment.public, "attachments": files,
+        "audit_id": audit.id,
         "created_at": seconds(audit.created) })
 }
 
 fn shown_audit(audit: &Audit, ticket: u64, with_metadata: bool) -> Value {
-    let changes = audit.changed.iter().map(
-        |(field, value)| json!({ "id": audit.id + 1, "type": "Change", "field_name": field, "value": value }),
-    );
+    let changes = audit.changed.iter().map(|(field, value)| {
+        json!({ "id": audit.id + 1, "type": "Change", "field_name": field,
+            "value": value })
+    });
     let comment = audit.comment.iter();
     let comment = comment.map(|comment| shown_comment(comment, audit));
     let mut shown = json!({
@@ -552,7 +565,8 @@ impl Zendesk {
 
     fn myself(&self, hit: &Hit<'_>) -> Answer {
         let email = hit.caller.name.trim_end_matches("/token");
-        let user = json!({ "id": ME, "name": "Ticketwire", "email": email, "role": self.common.settings.role,
+        let user = json!({ "id": ME, "name": "Ticketwire", "email": email,
+            "role": self.common.settings.role,
             "role_type": null, "active": true, "suspended": false });
         Answer::json(200, json!({ "user": user }))
     }
@@ -567,7 +581,8 @@ impl Zendesk {
             } else {
                 "end-user"
             };
-            json!({ "id": person.number(), "name": person.display_name, "email": person.email, "role": role,
+            json!({ "id": person.number(), "name": person.display_name, "email": person.email,
+                "role": role,
                 "active": true, "suspended": false })
         };
         let users: Vec<Value> = found.into_iter().map(shown).collect();
@@ -581,13 +596,15 @@ impl Zendesk {
     fn paged(hit: &Hit<'_>, name: &str, all: Vec<Value>) -> Answer {
         let Some(page) = PAGES.page(hit.call, all, 100, 100) else {
             let detail = "page[after] is not valid";
-            let error = json!({ "code": "InvalidPaginationParameter", "title": "Invalid cursor", "detail": detail });
+            let error = json!({ "code": "InvalidPaginationParameter", "title": "Invalid cursor",
+                "detail": detail });
             return Answer::json(400, json!({ "errors": [error] }));
         };
         let next = page.next_url(hit.call, PAGES);
         let after = page.next_name(hit.call, PAGES);
         let mut body = json!({
-            "meta": { "has_more": next.is_some(), "after_cursor": after }, "links": { "next": next },
+            "meta": { "has_more": next.is_some(), "after_cursor": after },
+            "links": { "next": next },
         });
         body[name] = page.items.into();
         Answer::json(200, body)
@@ -603,7 +620,8 @@ impl Zendesk {
 
     fn list_statuses(&self, _: &Hit<'_>) -> Answer {
         let shown = |status: &Status| {
-            json!({ "id": status.id, "agent_label": status.agent_label, "end_user_label": status.agent_label,
+            json!({ "id": status.id, "agent_label": status.agent_label,
+                "end_user_label": status.agent_label,
                 "status_category": status.status_category, "active": true, "default": false })
         };
         let all = self.common.settings.custom_statuses.iter();
@@ -724,7 +742,8 @@ impl Zendesk {
         let base = &hit.call.base;
         let tickets: Vec<Value> = page.iter().map(|ticket| shown(ticket, base)).collect();
         let url = format!("{base}/api/v2/incremental/tickets/cursor.json?cursor={cursor}");
-        let body = json!({ "tickets": tickets, "after_cursor": cursor, "after_url": url, "end_of_stream": is_last });
+        let body = json!({ "tickets": tickets, "after_cursor": cursor, "after_url": url,
+            "end_of_stream": is_last });
         Answer::json(200, body)
     }
 
@@ -784,7 +803,8 @@ impl Zendesk {
         let shown = shown_file(&file);
         let token = format!("upload{id}");
         self.uploads.insert(token.clone(), file);
-        let upload = json!({ "token": token, "expires_at": seconds(hit.now), "attachment": shown, "attachments": [shown] });
+        let upload = json!({ "token": token, "expires_at": seconds(hit.now), "attachment": shown,
+            "attachments": [shown] });
         Answer::json(201, json!({ "upload": upload })).mutated()
     }
 
@@ -1229,7 +1249,8 @@ mod tests {
     }
 
     fn ticket(subject: &str) -> Value {
-        json!({ "ticket": { "subject": subject, "comment": { "body": "b" }, "external_id": "tkt-1" } })
+        json!({ "ticket": { "subject": subject, "comment": { "body": "b" },
+            "external_id": "tkt-1" } })
     }
 
     #[test]
@@ -1294,7 +1315,8 @@ mod tests {
     fn a_comment_is_found_by_the_metadata_of_its_audit() {
         let mut site = Zendesk::default();
         asked(&mut site, "POST", "/api/v2/tickets", &ticket("a"));
-        let comment = json!({ "ticket": { "comment": { "body": "hm", "public": false }, "metadata": { "m": "cmd-1" } } });
+        let comment = json!({ "ticket": { "comment": { "body": "hm", "public": false },
+            "metadata": { "m": "cmd-1" } } });
         let (_, made) = asked(&mut site, "PUT", "/api/v2/tickets/35001", &comment);
 
         let path = "/api/v2/tickets/35001/audits?sort=-created_at&page[size]=1";

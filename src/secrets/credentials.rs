@@ -7,7 +7,8 @@ use secrecy::SecretString;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// An integration's opened credentials. Never serialised, never printed; exposed only while a request is built.
+/// An integration's opened credentials. Never serialised, never printed; exposed only while a
+/// request is built.
 #[derive(Clone, Default)]
 pub struct Credentials {
     members: Map<String, Value>,
@@ -25,7 +26,8 @@ impl Credentials {
         }
     }
 
-    /// Adds the secret of the integration's inbound webhook: no request needs it, and no answer may show it.
+    /// Adds the secret of the integration's inbound webhook: no request needs it, and no answer may
+    /// show it.
     #[must_use]
     pub fn with_webhook_secret(self, secret: Option<SecretString>) -> Self {
         Self {
@@ -40,8 +42,9 @@ impl Credentials {
         self.besides.as_ref()
     }
 
-    /// Reads opened JSON. A payload that is no object holds no credentials, as in the legacy application; `None` where
-    /// it is no JSON. A number that would lose digits is kept as text, which is how [`Credentials::text`] gives it.
+    /// Reads opened JSON. A payload that is no object holds no credentials, as in the legacy
+    /// application; `None` where it is no JSON. A number that would lose digits is kept as text,
+    /// which is how [`Credentials::text`] gives it.
     #[must_use]
     pub fn from_json(json: &[u8]) -> Option<Self> {
         let raw: &RawValue = serde_json::from_slice(json).ok()?;
@@ -82,7 +85,8 @@ impl Credentials {
         self.text(name).map(SecretString::from)
     }
 
-    /// The members, for descriptors' checks and for moving known settings out of legacy credentials.
+    /// The members, for descriptors' checks and for moving known settings out of legacy
+    /// credentials.
     #[must_use]
     pub const fn members(&self) -> &Map<String, Value> {
         &self.members

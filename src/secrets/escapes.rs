@@ -1,5 +1,5 @@
-//! Texts without their escapes: percent, JSON, HTML. Which of them a text has nobody says, so all are taken away at once;
-//! every byte remembers what it was made of.
+//! Texts without their escapes: percent, JSON, HTML. Which of them a text has nobody says, so all
+//! are taken away at once; every byte remembers what it was made of.
 
 /// Longest escape: a named character of HTML.
 const ESCAPE_MAX: usize = 10;

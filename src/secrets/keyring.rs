@@ -1,5 +1,6 @@
-//! The key ring: the first key seals, all open, and so do the legacy application's where they are configured. A sealed
-//! value is bound to its organization, integration and column, so that one moved to another row or column does not open.
+//! The key ring: the first key seals, all open, and so do the legacy application's where they are
+//! configured. A sealed value is bound to its organization, integration and column, so that one
+//! moved to another row or column does not open.
 
 use std::fmt;
 
@@ -62,8 +63,8 @@ pub enum OpenError {
     NotSealed,
     /// The legacy application's, and no key of it is configured.
     #[error(
-        "the legacy application sealed it, and neither secrets.legacy_encryption_key nor secrets.legacy_jwt_secret is \
-         configured"
+        "the legacy application sealed it, and neither secrets.legacy_encryption_key nor \
+         secrets.legacy_jwt_secret is configured"
     )]
     NoLegacyKey,
     /// The legacy application's, under a key that is not configured; or it was changed.
@@ -112,7 +113,8 @@ impl fmt::Debug for KeyRing {
 }
 
 impl KeyRing {
-    /// Parses `id:base64(32 bytes)` entries; an empty list is an empty ring, which opens and seals nothing.
+    /// Parses `id:base64(32 bytes)` entries; an empty list is an empty ring, which opens and seals
+    /// nothing.
     ///
     /// # Errors
     /// What is wrong with which entry, by position; never the entry itself.
@@ -241,7 +243,8 @@ impl KeyRing {
         self.open_and_tell(binding, sealed).map(|(plain, _)| plain)
     }
 
-    /// Opens a value and tells which key did. Nothing binds the legacy application's values to their place.
+    /// Opens a value and tells which key did. Nothing binds the legacy application's values to
+    /// their place.
     ///
     /// # Errors
     /// [`OpenError`]; its text may be published.
@@ -276,8 +279,8 @@ impl KeyRing {
         })
     }
 
-    /// Seals a value as the legacy application does, for the way back to it: bound to nothing. `None` where that key
-    /// is not configured.
+    /// Seals a value as the legacy application does, for the way back to it: bound to nothing.
+    /// `None` where that key is not configured.
     #[must_use]
     pub fn seal_for_legacy(&self, key: LegacyKey, plain: &[u8], seconds: u64) -> Option<String> {
         let key = self.legacy.iter().find(|legacy| legacy.source == key)?;
@@ -308,8 +311,8 @@ impl KeyRing {
             .map_err(|_| OpenError::Tampered)
     }
 
-    /// Hashes that only holders of the keys can make, one a key in their order: secrets of repeated commands are
-    /// compared by them.
+    /// Hashes that only holders of the keys can make, one a key in their order: secrets of repeated
+    /// commands are compared by them.
     #[must_use]
     pub fn keyed_hashes(&self, data: &[u8]) -> Vec<[u8; 32]> {
         let hash = |key: &Key| key.hashing.clone().chain_update(data).finalize();

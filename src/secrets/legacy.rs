@@ -1,5 +1,6 @@
-//! Values that the legacy application sealed: a Fernet token, base64 once more. It had one key at a time and no key id,
-//! so a database may hold values of several keys; the HMAC decides which is whose.
+//! Values that the legacy application sealed: a Fernet token, base64 once more. It had one key at a
+//! time and no key id, so a database may hold values of several keys; the HMAC decides which is
+//! whose.
 
 use std::fmt;
 
@@ -57,7 +58,8 @@ pub(super) struct Fernet {
 }
 
 impl Fernet {
-    /// The key as `ENCRYPTION_KEY` has it: base64 of 32 bytes, either alphabet, blanks around it allowed.
+    /// The key as `ENCRYPTION_KEY` has it: base64 of 32 bytes, either alphabet, blanks around it
+    /// allowed.
     ///
     /// # Errors
     /// What is wrong with it; never the key.
@@ -157,8 +159,8 @@ fn unwrap(stored: &str) -> Option<Vec<u8>> {
     sound.then_some(token)
 }
 
-/// Base64 as Python's `b64decode` reads it: characters outside the alphabet are passed over, the padding must be right,
-/// and what stands behind it is not read.
+/// Base64 as Python's `b64decode` reads it: characters outside the alphabet are passed over, the
+/// padding must be right, and what stands behind it is not read.
 fn lenient_base64(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut position, mut pads, mut left) = (0u8, 0u8, 0u8);

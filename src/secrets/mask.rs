@@ -62,12 +62,14 @@ mod tests {
     #[test]
     fn any_shape_is_masked() {
         let masked = mask(
-            &json!({"token": "abcdefghijklmnop", "pin": "1234", "n": {"port": 587, "list": ["longer than twelve", null]}}),
+            &json!({"token": "abcdefghijklmnop", "pin": "1234", "n": {"port": 587,
+                "list": ["longer than twelve", null]}}),
         );
 
         assert_eq!(
             masked,
-            json!({"token": "••••mnop", "pin": "••••", "n": {"port": "••••", "list": ["••••elve", null]}})
+            json!({"token": "••••mnop", "pin": "••••", "n": {"port": "••••", "list": ["••••elve",
+                null]}})
         );
     }
 

@@ -1,5 +1,5 @@
-//! Secrets: opened credentials that cannot be printed, the key ring that seals them, masking for what is shown,
-//! and the redactor that takes known secrets out of what others wrote.
+//! Secrets: opened credentials that cannot be printed, the key ring that seals them, masking for
+//! what is shown, and the redactor that takes known secrets out of what others wrote.
 
 mod credentials;
 mod escapes;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-/// The same JSON with sorted keys, `", "` and `": "` between, and everything beyond ASCII escaped. Numbers keep their
-/// text, so nothing is lost of them; of equal keys the last counts, as in Python. `None` where it is no JSON.
+/// The same JSON with sorted keys, `", "` and `": "` between, and everything beyond ASCII escaped.
+/// Numbers keep their text, so nothing is lost of them; of equal keys the last counts, as in
+/// Python. `None` where it is no JSON.
 #[must_use]
 pub fn as_python_writes(json: &[u8]) -> Option<String> {
     let raw: &RawValue = serde_json::from_slice(json).ok()?;

@@ -1,9 +1,11 @@
-//! Takes known secrets out of texts that others wrote: an answer of a platform, what an adapter made of it, a log line.
+//! Takes known secrets out of texts that others wrote: an answer of a platform, what an adapter
+//! made of it, a log line.
 //!
-//! Whoever has a secret can write it in many ways, and only the plain one is found by a search. So a secret is looked for
-//! in plain, base64 (at each of the three offsets, either alphabet) and hex; the text is looked at as it is and with its
-//! escapes taken away, as often as there are any: percent, JSON, HTML, line breaks. Case does not count. A long secret is
-//! found by a part of it, as texts are cut.
+//! Whoever has a secret can write it in many ways, and only the plain one is found by a search. So
+//! a secret is looked for in plain, base64 (at each of the three offsets, either alphabet) and hex;
+//! the text is looked at as it is and with its escapes taken away, as often as there are any:
+//! percent, JSON, HTML, line breaks. Case does not count. A long secret is found by a part of it,
+//! as texts are cut.
 //!
 //! What is shorter than [`SHORTEST`] is not looked for: it would be found in half of all words.
 
@@ -143,7 +145,8 @@ impl Redactor {
             let mut bytes = vec![0; before];
             bytes.extend_from_slice(secret.as_bytes());
             let text = STANDARD_NO_PAD.encode(&bytes);
-            // Characters that hold bits of what is before or behind the secret are not always the same.
+            // Characters that hold bits of what is before or behind the secret are not always the
+            // same.
             let (first, last) = ([0, 2, 3][before], bytes.len() * 8 / 6);
             let inner = text.as_bytes().get(first..last).unwrap_or_default();
             let edges = (usize::from(before > 0), usize::from(text.len() > last));
@@ -311,8 +314,8 @@ impl Redactors {
         (!marks.is_empty()).then(|| masked(text, marks))
     }
 
-    /// Whether a text is surely of none: it has no escapes, no brief form is looked for, and no gram of a form is in it.
-    /// That is so of nearly every text, and costs no memory.
+    /// Whether a text is surely of none: it has no escapes, no brief form is looked for, and no
+    /// gram of a form is in it. That is so of nearly every text, and costs no memory.
     fn is_clean(&self, text: &[u8]) -> bool {
         if self.first.is_some() {
             return false;
@@ -332,7 +335,8 @@ impl Redactors {
         self.each.iter().any(|redactor| redactor.has_gram(gram))
     }
 
-    /// One pass over a text for all secrets: nearly every place of it is of none, which two looks show.
+    /// One pass over a text for all secrets: nearly every place of it is of none, which two looks
+    /// show.
     fn scan(&self, text: &[u8], reach: Reach, mut mark: impl FnMut(usize, usize)) {
         let mut gram = 0_u64;
         for (last, byte) in text.iter().enumerate() {
@@ -419,7 +423,8 @@ fn gram(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// Without what makes no difference: case, the alphabet of base64, a space that forms write as plus.
+/// Without what makes no difference: case, the alphabet of base64, a space that forms write as
+/// plus.
 const fn fold(byte: u8) -> u8 {
     match byte {
         b'A'..=b'Z' => byte | 0x20,
@@ -588,7 +593,8 @@ mod tests {
         #[test]
         fn wherever_it_stands_it_is_found(before in 0..40_000_usize, way in 0..20_usize) {
             let (_, written) = ways(TOKEN).swap_remove(way);
-            let text = format!("{}|{written}|{}", "é\\n".repeat(before / 4), "x".repeat(before % 4));
+            let text = format!("{}|{written}|{}", "é\\n".repeat(before / 4),
+                "x".repeat(before % 4));
 
             let made = cleaned(&[TOKEN], &text, Reach::Sure);
 

@@ -15,7 +15,8 @@ pub struct CircuitTally {
     pub reset: bool,
     /// Attempts in a row, since then, that ended transient or unknown.
     pub failures: i32,
-    /// The platform did, or refused, what was asked for a reason of the ticket's: the count of errors starts anew.
+    /// The platform did, or refused, what was asked for a reason of the ticket's: the count of
+    /// errors starts anew.
     pub sound: bool,
     /// Attempts in a row, since then, that failed for a reason of the integration's.
     pub errors: i32,
@@ -93,8 +94,9 @@ pub struct CircuitChange {
 }
 
 impl Store {
-    /// Folds what a batch saw into the circuits and pauses; returns those that changed. `pause` is the first pause for a
-    /// platform that names none; it doubles with each refusal in a row, up to five minutes. Locks the rows in id order.
+    /// Folds what a batch saw into the circuits and pauses; returns those that changed. `pause` is
+    /// the first pause for a platform that names none; it doubles with each refusal in a row, up to
+    /// five minutes. Locks the rows in id order.
     ///
     /// # Errors
     /// As the connection's.
@@ -105,45 +107,65 @@ impl Store {
         open_for: Duration,
         pause: Duration,
     ) -> Result<Vec<CircuitChange>, StoreError> {
-        // A probe that fails opens the circuit again at once, whatever the count. A pause ends with the first answer after
-        // its time; an answer to what was sent before it says nothing. Refusals of one and the same pause count once.
-        const SQL: &str = "WITH inp AS (SELECT * FROM unnest($1::uuid[], $2::bool[], $3::int[], $6::bool[], $7::int[], \
-                 $8::bool[], $9::float8[]) AS u(id, reset, failures, sound, errors, refused, pause)), \
-             old AS (SELECT c.integration_id, c.failures, c.open_until, c.errors, c.paused_until, c.pauses \
-                     FROM integration_circuits c \
-                     JOIN inp ON inp.id = c.integration_id ORDER BY c.integration_id FOR UPDATE OF c), \
-             new AS (SELECT inp.id, \
-                 CASE WHEN inp.reset THEN inp.failures ELSE COALESCE(old.failures, 0) + inp.failures END AS failures, \
-                 CASE WHEN inp.sound THEN inp.errors ELSE COALESCE(old.errors, 0) + inp.errors END AS errors, \
-                 COALESCE(old.errors, 0) AS errors_before, \
-                 old.open_until IS NOT NULL AS was_open, old.paused_until IS NOT NULL AS was_paused, \
-                 CASE WHEN inp.refused THEN GREATEST(old.paused_until, now() + interval '1 second' * COALESCE(inp.pause, \
-                        LEAST($10::float8 * 2 ^ LEAST(COALESCE(old.pauses, 0), 16), 300))) \
-                      WHEN inp.reset AND old.paused_until <= now() THEN NULL \
-                      ELSE old.paused_until END AS paused_until, \
-                 CASE WHEN inp.refused THEN COALESCE(old.pauses, 0) \
-                        + CASE WHEN old.paused_until > now() THEN 0 ELSE 1 END \
-                      WHEN inp.reset AND old.paused_until <= now() THEN 0 \
-                      ELSE COALESCE(old.pauses, 0) END AS pauses, \
-                 CASE WHEN inp.refused THEN COALESCE('Retry-After: ' || ceil(inp.pause) || ' s', \
-                        'the platform''s rate limit (it named no time)') END AS paused_by \
-                 FROM inp LEFT JOIN old ON old.integration_id = inp.id), \
-             put AS (INSERT INTO integration_circuits AS c (integration_id, failures, errors, open_until, probe_until, \
-                 paused_until, paused_by, pauses) \
-                 SELECT id, failures, errors, CASE WHEN failures > 0 AND (failures >= $4 OR was_open) \
-                        THEN now() + $5::float8 * interval '1 second' END, NULL, paused_until, paused_by, pauses \
-                 FROM new ORDER BY id \
-                 ON CONFLICT (integration_id) DO UPDATE SET failures = excluded.failures, errors = excluded.errors, \
-                 open_until = excluded.open_until, probe_until = NULL, paused_until = excluded.paused_until, \
-                 paused_by = CASE WHEN excluded.paused_until IS NOT NULL \
-                                  THEN COALESCE(excluded.paused_by, c.paused_by) END, \
-                 pauses = excluded.pauses \
-                 RETURNING c.integration_id, c.open_until IS NOT NULL AS is_open, c.paused_until) \
-             SELECT put.integration_id, put.is_open, new.was_open, new.errors_before, new.errors, \
-                    new.was_paused, put.paused_until \
-             FROM put JOIN new ON new.id = put.integration_id \
-             WHERE put.is_open <> new.was_open OR new.errors > new.errors_before \
-                   OR (put.paused_until IS NOT NULL) <> new.was_paused";
+        // A probe that fails opens the circuit again at once, whatever the count. A pause ends with
+        // the first answer after its time; an answer to what was sent before it says nothing.
+        // Refusals of one and the same pause count once.
+        const SQL: &str = "WITH inp AS (SELECT * FROM unnest($1::uuid[], $2::bool[], $3::int[], \
+                           $6::bool[], $7::int[], \
+                           $8::bool[], $9::float8[]) AS u(id, reset, failures, sound, errors, \
+                           refused, \
+                           pause)), \
+                           old AS (SELECT c.integration_id, c.failures, c.open_until, c.errors, \
+                           c.paused_until, c.pauses \
+                           FROM integration_circuits c \
+                           JOIN inp ON inp.id = c.integration_id \
+                           ORDER BY c.integration_id FOR UPDATE OF c), \
+                           new AS (SELECT inp.id, \
+                           CASE WHEN inp.reset THEN inp.failures ELSE COALESCE(old.failures, \
+                           0) + inp.failures END AS failures, \
+                           CASE WHEN inp.sound THEN inp.errors ELSE COALESCE(old.errors, \
+                           0) + inp.errors END AS errors, \
+                           COALESCE(old.errors, 0) AS errors_before, \
+                           old.open_until IS NOT NULL AS was_open, old.paused_until IS NOT NULL AS \
+                           was_paused, \
+                           CASE WHEN inp.refused THEN GREATEST(old.paused_until, \
+                           now() + interval '1 \
+                           second' * COALESCE(inp.pause, \
+                           LEAST($10::float8 * 2 ^ LEAST(COALESCE(old.pauses, 0), 16), 300))) \
+                           WHEN inp.reset AND old.paused_until <= now() THEN NULL \
+                           ELSE old.paused_until END AS paused_until, \
+                           CASE WHEN inp.refused THEN COALESCE(old.pauses, 0) \
+                           + CASE WHEN old.paused_until > now() THEN 0 ELSE 1 END \
+                           WHEN inp.reset AND old.paused_until <= now() THEN 0 \
+                           ELSE COALESCE(old.pauses, 0) END AS pauses, \
+                           CASE WHEN inp.refused THEN COALESCE('Retry-After: ' || \
+                           ceil(inp.pause) || ' s', \
+                           'the platform''s rate limit (it named no time)') END AS paused_by \
+                           FROM inp LEFT JOIN old ON old.integration_id = inp.id), \
+                           put AS (INSERT INTO integration_circuits AS c (integration_id, \
+                           failures, errors, \
+                           open_until, probe_until, \
+                           paused_until, paused_by, pauses) \
+                           SELECT id, failures, errors, CASE WHEN failures > 0 \
+                           AND (failures >= $4 OR was_open) \
+                           THEN now() + $5::float8 * interval '1 second' END, NULL, paused_until, \
+                           paused_by, pauses \
+                           FROM new ORDER BY id \
+                           ON CONFLICT (integration_id) DO UPDATE \
+                           SET failures = excluded.failures, errors = excluded.errors, \
+                           open_until = excluded.open_until, probe_until = NULL, paused_until = \
+                           excluded.paused_until, \
+                           paused_by = CASE WHEN excluded.paused_until IS NOT NULL \
+                           THEN COALESCE(excluded.paused_by, c.paused_by) END, \
+                           pauses = excluded.pauses \
+                           RETURNING c.integration_id, c.open_until IS NOT NULL AS is_open, \
+                           c.paused_until) \
+                           SELECT put.integration_id, put.is_open, new.was_open, \
+                           new.errors_before, new.errors, \
+                           new.was_paused, put.paused_until \
+                           FROM put JOIN new ON new.id = put.integration_id \
+                           WHERE put.is_open <> new.was_open OR new.errors > new.errors_before \
+                           OR (put.paused_until IS NOT NULL) <> new.was_paused";
         let client = self.hot().await?;
         let result = async {
             let ids: Vec<Uuid> = tallies.iter().map(|(id, _)| id.uuid()).collect();
@@ -199,19 +221,21 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Wins the probe of each half-open circuit, and of each pause that is over, that nobody probes: one at a time over all
-    /// workers, for `lease`.
+    /// Wins the probe of each half-open circuit, and of each pause that is over, that nobody
+    /// probes: one at a time over all workers, for `lease`.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn win_probes(&self, lease: Duration) -> Result<Vec<Uuid>, StoreError> {
-        const SQL: &str = "UPDATE integration_circuits c SET probe_until = now() + $1::float8 * interval '1 second' \
-             WHERE (c.open_until IS NOT NULL OR c.paused_until IS NOT NULL) \
-             AND (c.open_until IS NULL OR c.open_until <= now()) \
-             AND (c.paused_until IS NULL OR c.paused_until <= now()) \
-             AND (c.probe_until IS NULL OR c.probe_until <= now()) \
-             AND EXISTS (SELECT FROM commands d WHERE d.lane = c.integration_id AND d.due_at <= now()) \
-             RETURNING c.integration_id";
+        const SQL: &str = "UPDATE integration_circuits c \
+                           SET probe_until = now() + $1::float8 * interval '1 second' \
+                           WHERE (c.open_until IS NOT NULL OR c.paused_until IS NOT NULL) \
+                           AND (c.open_until IS NULL OR c.open_until <= now()) \
+                           AND (c.paused_until IS NULL OR c.paused_until <= now()) \
+                           AND (c.probe_until IS NULL OR c.probe_until <= now()) \
+                           AND EXISTS (SELECT FROM commands d WHERE d.lane = c.integration_id \
+                           AND d.due_at <= now()) \
+                           RETURNING c.integration_id";
         let client = self.hot().await?;
         let result = async {
             let statement = client.prepare_cached(SQL).await?;
@@ -234,14 +258,16 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// The integrations with failures on record, so that a success knows whether there is anything to reset.
+    /// The integrations with failures on record, so that a success knows whether there is anything
+    /// to reset.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn degraded_circuits(&self) -> Result<Vec<(IntegrationId, bool)>, StoreError> {
         let client = self.hot().await?;
         let sql = "SELECT integration_id, open_until IS NOT NULL FROM integration_circuits \
-                   WHERE failures > 0 OR errors > 0 OR open_until IS NOT NULL OR paused_until IS NOT NULL";
+                   WHERE failures > 0 OR errors > 0 OR open_until IS NOT NULL \
+                   OR paused_until IS NOT NULL";
         let result = limited(client.query(sql, &[])).await.map(|rows| {
             rows.iter()
                 .map(|row| (IntegrationId::new(row.get(0)), row.get(1)))

@@ -58,12 +58,13 @@ pub struct Claimed {
 }
 
 impl Store {
-    /// Starts due commands (`sql/claim.sql`), at most the capacities given; returns them in full. `probes` are the half-open
-    /// lanes this process won the probe of. Locks what it takes, skips what is locked.
+    /// Starts due commands (`sql/claim.sql`), at most the capacities given; returns them in full.
+    /// `probes` are the half-open lanes this process won the probe of. Locks what it takes, skips
+    /// what is locked.
     ///
     /// # Errors
-    /// After [`StoreError::Unavailable`] or [`StoreError::Timeout`] the commit is in doubt: look for rows of this
-    /// owner that are not held ([`Store::running_of`]).
+    /// After [`StoreError::Unavailable`] or [`StoreError::Timeout`] the commit is in doubt: look
+    /// for rows of this owner that are not held ([`Store::running_of`]).
     pub async fn claim(
         &self,
         capacities: &Capacities,
@@ -96,9 +97,9 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Starts due poison candidates, oldest first: at most `most` of those that no process died of since they became poison candidate, or,
-    /// with `alone`, the one that is longest due of those that were running when the process of such a group died. Locks
-    /// them, skips what is locked.
+    /// Starts due poison candidates, oldest first: at most `most` of those that no process died of
+    /// since they became poison candidate, or, with `alone`, the one that is longest due of those
+    /// that were running when the process of such a group died. Locks them, skips what is locked.
     ///
     /// # Errors
     /// As [`Store::claim`].
@@ -108,10 +109,15 @@ impl Store {
         alone: bool,
         most: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
-        const CLAIM: &str = "UPDATE commands c SET state = 'running', owner = $1, fencing_token = c.fencing_token + 1, due_at = NULL, \
-             retry_at = NULL, wait_reason = NULL, wait_detail = NULL, started_at = now() \
-             FROM (SELECT id FROM commands WHERE poison_candidate AND due_at IS NOT NULL AND due_at <= now() AND isolated = $2 \
-             ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) p WHERE c.id = p.id RETURNING c.id";
+        const CLAIM: &str = "UPDATE commands c SET state = 'running', owner = $1, \
+                             fencing_token = c.fencing_token + 1, due_at = NULL, \
+                             retry_at = NULL, wait_reason = NULL, wait_detail = NULL, \
+                             started_at = now() \
+                             FROM (SELECT id FROM commands WHERE poison_candidate \
+                             AND due_at IS NOT NULL \
+                             AND due_at <= now() AND isolated = $2 \
+                             ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) p \
+                             WHERE c.id = p.id RETURNING c.id";
         let most = i64::try_from(if alone { 1 } else { most }).unwrap_or(i64::MAX);
         let client = self.hot().await?;
         let result = async {
@@ -133,15 +139,16 @@ impl Store {
     /// As the connection's.
     pub async fn suspect_due(&self) -> Result<bool, StoreError> {
         let client = self.hot().await?;
-        let sql = "SELECT EXISTS (SELECT FROM commands WHERE poison_candidate AND due_at IS NOT NULL AND due_at <= now())";
+        let sql = "SELECT EXISTS (SELECT FROM commands WHERE poison_candidate \
+                   AND due_at IS NOT NULL AND due_at <= now())";
         let result = limited(client.query_one(sql, &[]))
             .await
             .map(|row| row.get(0));
         keep_if_sound(client, result)
     }
 
-    /// Everything that runs under an incarnation, in full, except `held`: what an enqueue or claim whose commit was in
-    /// doubt left behind.
+    /// Everything that runs under an incarnation, in full, except `held`: what an enqueue or claim
+    /// whose commit was in doubt left behind.
     ///
     /// # Errors
     /// As the connection's.
@@ -149,12 +156,17 @@ impl Store {
         let client = self.hot().await?;
         let result = async {
             let rows = limited(client.query(
-                "SELECT id FROM commands WHERE state = 'running' AND owner = $1 AND NOT (id = ANY($2))",
+                "SELECT id FROM commands WHERE state = 'running' AND owner = $1 \
+                 AND NOT (id = ANY($2))",
                 &[&owner, &held],
             ))
             .await?;
             let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-            if ids.is_empty() { Ok(Vec::new()) } else { load(&client, &ids, owner).await }
+            if ids.is_empty() {
+                Ok(Vec::new())
+            } else {
+                load(&client, &ids, owner).await
+            }
         }
         .await;
         keep_if_sound(client, result)

@@ -1,5 +1,5 @@
-//! Connecting to PostgreSQL: one way for every caller. TLS by the URL's `sslmode`; what a session needs is set once it
-//! stands, as a pooler refuses the start-up parameter `options`.
+//! Connecting to PostgreSQL: one way for every caller. TLS by the URL's `sslmode`; what a session
+//! needs is set once it stands, as a pooler refuses the start-up parameter `options`.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -21,7 +21,8 @@ use crate::config::DatabaseUrl;
 
 /// Longest a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest the second connection of [`check_sessions`] is waited for: a pooler with one place left has none for it.
+/// Longest the second connection of [`check_sessions`] is waited for: a pooler with one place left
+/// has none for it.
 const SECOND_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often [`check_sessions`] compares: others may use the same pooler meanwhile.
 const COMPARISONS: usize = 3;
@@ -81,9 +82,9 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// The driver's configuration for a URL. `sslmode=require` is TLS with a verified certificate; `prefer`, the default,
-    /// is the same where the server offers it, but plain text to this very machine, where servers commonly offer
-    /// certificates that nobody can verify.
+    /// The driver's configuration for a URL. `sslmode=require` is TLS with a verified certificate;
+    /// `prefer`, the default, is the same where the server offers it, but plain text to this very
+    /// machine, where servers commonly offer certificates that nobody can verify.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] where the URL is not understood.
@@ -134,7 +135,8 @@ impl Way {
         self.tls.clone()
     }
 
-    /// Logs in and sets nothing: the session is as the server and the role have it. Nothing drives the connection yet.
+    /// Logs in and sets nothing: the session is as the server and the role have it. Nothing drives
+    /// the connection yet.
     pub(super) async fn open(&self) -> Result<(Client, Connection), StoreError> {
         let connected =
             tokio::time::timeout(CONNECT_TIMEOUT * 2, self.config.connect(self.tls.clone()));
@@ -154,12 +156,12 @@ impl Way {
         Ok((client, driver))
     }
 
-    /// Makes sure that sessions are kept there, and sets what this one needs: what the URL says, then what the program
-    /// relies on.
+    /// Makes sure that sessions are kept there, and sets what this one needs: what the URL says,
+    /// then what the program relies on.
     ///
     /// # Errors
-    /// [`StoreError::Sessionless`]; [`StoreError::NoPlace`]; as the server's, which may not know a setting of the URL's,
-    /// or not let this role set it.
+    /// [`StoreError::Sessionless`]; [`StoreError::NoPlace`]; as the server's, which may not know a
+    /// setting of the URL's, or not let this role set it.
     pub(super) async fn prepare(
         &self,
         client: &Client,
@@ -240,12 +242,13 @@ fn without_options(config: &tokio_postgres::Config) -> tokio_postgres::Config {
     plain
 }
 
-/// A connection of its own, with the task that drives it; the task ends with the connection. No time limit of the role or
-/// the database holds in it: what it is used for sets its own.
+/// A connection of its own, with the task that drives it; the task ends with the connection. No
+/// time limit of the role or the database holds in it: what it is used for sets its own.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] when the server cannot be reached, [`StoreError::Unserved`] when it refuses (no
-/// such database, bad password), [`StoreError::Sessionless`] behind a pooler that keeps no sessions.
+/// [`StoreError::Unavailable`] when the server cannot be reached, [`StoreError::Unserved`] when it
+/// refuses (no such database, bad password), [`StoreError::Sessionless`] behind a pooler that keeps
+/// no sessions.
 pub async fn connect(
     url: &SecretString,
     name: &str,
@@ -257,10 +260,11 @@ pub async fn connect(
     Ok((client, driver))
 }
 
-/// Finds out whether sessions are kept: whether what is set, locked or prepared over a connection is there for its next
-/// statement. Behind a pooler that hands connections out by transaction or statement it is not, and nothing here works:
-/// the worker's id is a lock of its session. Such a pooler gives two clients that take turns the same server process, or
-/// one client several. Direct connections, and those of a pooler that keeps sessions, never do either.
+/// Finds out whether sessions are kept: whether what is set, locked or prepared over a connection
+/// is there for its next statement. Behind a pooler that hands connections out by transaction or
+/// statement it is not, and nothing here works: the worker's id is a lock of its session. Such a
+/// pooler gives two clients that take turns the same server process, or one client several. Direct
+/// connections, and those of a pooler that keeps sessions, never do either.
 ///
 /// Sets nothing: with such a pooler, others would find it in their sessions.
 ///
@@ -268,8 +272,8 @@ pub async fn connect(
 /// [`StoreError::Sessionless`]; otherwise as the first connection's.
 async fn check_sessions(way: &Way) -> Result<(), StoreError> {
     let (first, _driver) = way.log_in().await?;
-    // A lock of the session's is what some poolers take as the sign to keep one together. It goes with the connection;
-    // where that is shared, it is given back below.
+    // A lock of the session's is what some poolers take as the sign to keep one together. It goes
+    // with the connection; where that is shared, it is given back below.
     let key = rand::random::<i64>();
     let ask = format!("SELECT pg_backend_pid(), pg_try_advisory_lock({key})");
     let release = format!("SELECT pg_advisory_unlock({key})");
@@ -330,8 +334,8 @@ pub async fn create_database(url: &SecretString) -> Result<(), StoreError> {
     server.address = server.address.wrapping_add(1);
     let (client, driver) = match server.log_in().await {
         Ok(connected) => connected,
-        // A pooler may know this one database alone, and then it is there. Asked second, as some remember a login to a
-        // database that is not there, and refuse the next.
+        // A pooler may know this one database alone, and then it is there. Asked second, as some
+        // remember a login to a database that is not there, and refuse the next.
         Err(error) => {
             return match way.log_in().await {
                 Ok(_) => Ok(()),

@@ -27,8 +27,8 @@ pub struct DeadLetter {
     pub headers: Value,
     /// Its content type.
     pub content_type: Option<String>,
-    /// Its body, masked where the contract has no place for a value, cut at the size limit; of a body that is no JSON its
-    /// shape, behind a mask and what can be said of it.
+    /// Its body, masked where the contract has no place for a value, cut at the size limit; of a
+    /// body that is no JSON its shape, behind a mask and what can be said of it.
     pub payload: String,
     /// Digest of the message as it came, so that a redelivery is the same row.
     pub fingerprint: Vec<u8>,
@@ -60,7 +60,8 @@ impl DeadLetter {
     }
 }
 
-const COLUMNS: &str = "id, received_at, reason, message, command_id, organization_id, origin, routing_key, headers, content_type, payload";
+const COLUMNS: &str = "id, received_at, reason, message, command_id, organization_id, origin, \
+                       routing_key, headers, content_type, payload";
 
 impl Store {
     /// Keeps messages. A redelivery of one that is kept already changes nothing.
@@ -68,10 +69,14 @@ impl Store {
     /// # Errors
     /// As the connection's: do not acknowledge.
     pub async fn insert_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO dead_letters (reason, message, command_id, organization_id, origin, \
-             routing_key, headers, content_type, payload, fingerprint) \
-             SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], \
-             $7::jsonb[], $8::text[], $9::text[], $10::bytea[]) ON CONFLICT (fingerprint) DO NOTHING";
+        const SQL: &str = "INSERT INTO dead_letters (reason, message, command_id, \
+                           organization_id, origin, \
+                           routing_key, headers, content_type, payload, fingerprint) \
+                           SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[], \
+                           $5::text[], \
+                           $6::text[], \
+                           $7::jsonb[], $8::text[], $9::text[], $10::bytea[]) \
+                           ON CONFLICT (fingerprint) DO NOTHING";
         let client = self.hot().await?;
         let result = async {
             let reasons: Vec<&str> = letters.iter().map(|l| l.reason.as_str()).collect();
@@ -126,7 +131,8 @@ impl Store {
     ) -> Result<Vec<DeadLetterRow>, StoreError> {
         let client = self.get().await?;
         let sql = format!(
-            "SELECT {COLUMNS} FROM dead_letters WHERE ($1::text IS NULL OR reason = $1) ORDER BY id DESC LIMIT $2"
+            "SELECT {COLUMNS} FROM dead_letters WHERE ($1::text IS NULL OR reason = $1) \
+             ORDER BY id DESC LIMIT $2"
         );
         let result = limited(client.query(sql.as_str(), &[&reason, &limit])).await;
         keep_if_sound(client, result.map(|rows| rows.iter().map(read).collect()))

@@ -1,4 +1,5 @@
-//! What is wrong in the ledger, for `ticketwire doctor`: each question one short query over a connection of its own.
+//! What is wrong in the ledger, for `ticketwire doctor`: each question one short query over a
+//! connection of its own.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_postgres::Client;
@@ -79,8 +80,10 @@ pub struct Server {
 /// # Errors
 /// As the connection's.
 pub async fn be_impatient(client: &Client) -> Result<(), StoreError> {
-    // And no walk over a whole table where an index leads to what is asked for, however few rows it is thought to have.
-    const SQL: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET enable_seqscan = off; SET jit = off";
+    // And no walk over a whole table where an index leads to what is asked for, however few rows it
+    // is thought to have.
+    const SQL: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
+                       SET enable_seqscan = off; SET jit = off";
     limited(client.batch_execute(SQL)).await
 }
 
@@ -90,17 +93,23 @@ pub async fn be_impatient(client: &Client) -> Result<(), StoreError> {
 /// As the connection's.
 pub async fn server(client: &Client) -> Result<Server, StoreError> {
     const SQL: &str = "SELECT current_setting('server_version'), \
-             pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, \
-             current_setting('autovacuum')::bool, \
-             (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
-              AND now() - query_start > interval '5 seconds'), \
-             (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-              AND state LIKE 'idle in transaction%' AND now() - state_change > interval '1 minute'), \
-             (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), \
-             current_setting('max_connections')::bigint, clock_timestamp(), \
-             ARRAY(SELECT t.name FROM unnest(ARRAY['commands', 'command_attempts', 'outbox', 'outbox_batches', 'tickets', 'integrations', \
-                   'dead_letters', 'workers']) AS t(name) \
-                   WHERE NOT COALESCE(has_table_privilege(to_regclass(t.name)::oid, 'SELECT, INSERT, UPDATE, DELETE'), true))";
+                       pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, \
+                       current_setting('autovacuum')::bool, \
+                       (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                       AND wait_event_type = 'Lock' \
+                       AND now() - query_start > interval '5 seconds'), \
+                       (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                       AND state LIKE 'idle in transaction%' \
+                       AND now() - state_change > interval '1 minute'), \
+                       (SELECT count(*) FROM pg_stat_activity \
+                       WHERE backend_type = 'client backend'), \
+                       current_setting('max_connections')::bigint, clock_timestamp(), \
+                       ARRAY(SELECT t.name FROM unnest(ARRAY['commands', 'command_attempts', \
+                       'outbox', \
+                       'outbox_batches', 'tickets', 'integrations', \
+                       'dead_letters', 'workers']) AS t(name) \
+                       WHERE NOT COALESCE(has_table_privilege(to_regclass(t.name)::oid, 'SELECT, \
+                       INSERT, UPDATE, DELETE'), true))";
     let asked = machine_clock();
     let row = limited(client.query_one(SQL, &[])).await?;
     Ok(Server {
@@ -119,20 +128,27 @@ pub async fn server(client: &Client) -> Result<Server, StoreError> {
     })
 }
 
-/// How the commands stand: each number from an index of what is unfinished or young, and up to a limit.
+/// How the commands stand: each number from an index of what is unfinished or young, and up to a
+/// limit.
 ///
 /// # Errors
 /// As the connection's.
 pub async fn standing(client: &Client) -> Result<Standing, StoreError> {
-    const SQL: &str = "SELECT (SELECT count(*) FROM (SELECT FROM commands WHERE due_at < now() - interval '1 minute' AND NOT EXISTS \
-              (SELECT FROM integration_circuits c WHERE c.integration_id = lane AND (c.open_until IS NOT NULL OR c.paused_until IS NOT NULL)) \
-              LIMIT $1) o), \
-             (SELECT count(*) FROM (SELECT FROM commands WHERE due_at IS NOT NULL \
-              AND doubt_since < now() - interval '10 minutes' LIMIT $1) d), \
-             (SELECT count(*) FROM (SELECT FROM commands WHERE due_at IS NOT NULL LIMIT $1) a) + \
-             (SELECT count(*) FROM (SELECT FROM commands WHERE state = 'running' LIMIT $1) b) + \
-             (SELECT count(*) FROM (SELECT FROM commands WHERE state = 'pending' AND NOT turn LIMIT $1) c), \
-             (SELECT count(*) FROM (SELECT FROM dead_letters WHERE received_at > now() - interval '1 day' LIMIT $1) l)";
+    const SQL: &str = "SELECT (SELECT count(*) FROM (SELECT FROM commands \
+                       WHERE due_at < now() - interval '1 minute' AND NOT EXISTS \
+                       (SELECT FROM integration_circuits c WHERE c.integration_id = lane \
+                       AND (c.open_until IS NOT NULL OR c.paused_until IS NOT NULL)) \
+                       LIMIT $1) o), \
+                       (SELECT count(*) FROM (SELECT FROM commands WHERE due_at IS NOT NULL \
+                       AND doubt_since < now() - interval '10 minutes' LIMIT $1) d), \
+                       (SELECT count(*) FROM (SELECT FROM commands \
+                       WHERE due_at IS NOT NULL LIMIT $1) a) + \
+                       (SELECT count(*) FROM (SELECT FROM commands \
+                       WHERE state = 'running' LIMIT $1) b) + \
+                       (SELECT count(*) FROM (SELECT FROM commands WHERE state = 'pending' \
+                       AND NOT turn LIMIT $1) c), \
+                       (SELECT count(*) FROM (SELECT FROM dead_letters \
+                       WHERE received_at > now() - interval '1 day' LIMIT $1) l)";
     let row = limited(client.query_one(SQL, &[&ROWS_MAX])).await?;
     Ok(Standing {
         overdue: row.get(0),
@@ -148,8 +164,9 @@ pub async fn standing(client: &Client) -> Result<Standing, StoreError> {
 /// As the connection's.
 pub async fn silent_workers(client: &Client) -> Result<Vec<SilentWorker>, StoreError> {
     const SQL: &str = "SELECT w.id, extract(epoch FROM now() - w.lease_until)::bigint, \
-             (SELECT count(*) FROM commands c WHERE c.owner = w.incarnation AND c.state = 'running') \
-             FROM workers w WHERE w.lease_until < now() ORDER BY w.id";
+                       (SELECT count(*) FROM commands c WHERE c.owner = w.incarnation \
+                       AND c.state = 'running') \
+                       FROM workers w WHERE w.lease_until < now() ORDER BY w.id";
     let rows = limited(client.query(SQL, &[])).await?;
     Ok(rows
         .iter()
@@ -167,10 +184,12 @@ pub async fn silent_workers(client: &Client) -> Result<Vec<SilentWorker>, StoreE
 /// As the connection's.
 pub async fn open_circuits(client: &Client) -> Result<Vec<OpenCircuit>, StoreError> {
     const SQL: &str = "SELECT c.integration_id, i.name, i.platform_name, c.failures, c.open_until, \
-             (SELECT count(*) FROM (SELECT FROM commands w WHERE w.lane = c.integration_id AND w.due_at IS NOT NULL LIMIT 100000) w), \
-             c.paused_until, c.paused_by, COALESCE(c.open_until <= now(), false) \
-             FROM integration_circuits c JOIN integrations i ON i.id = c.integration_id \
-             WHERE c.open_until IS NOT NULL OR c.paused_until > now() ORDER BY i.name";
+                       (SELECT count(*) FROM (SELECT FROM commands w \
+                       WHERE w.lane = c.integration_id \
+                       AND w.due_at IS NOT NULL LIMIT 100000) w), \
+                       c.paused_until, c.paused_by, COALESCE(c.open_until <= now(), false) \
+                       FROM integration_circuits c JOIN integrations i ON i.id = c.integration_id \
+                       WHERE c.open_until IS NOT NULL OR c.paused_until > now() ORDER BY i.name";
     let rows = limited(client.query(SQL, &[])).await?;
     Ok(rows
         .iter()
@@ -227,8 +246,9 @@ pub struct AilingIntegrations {
     pub others: i64,
 }
 
-/// The enabled integrations that take no work or soon will not: parked, in error, expired, about to expire, or enabled but
-/// inactive (as the legacy application left many). What worked and fails comes before what never worked.
+/// The enabled integrations that take no work or soon will not: parked, in error, expired, about to
+/// expire, or enabled but inactive (as the legacy application left many). What worked and fails
+/// comes before what never worked.
 ///
 /// # Errors
 /// As the connection's.
@@ -236,26 +256,38 @@ pub async fn ailing_integrations(
     client: &Client,
     most: usize,
 ) -> Result<AilingIntegrations, StoreError> {
-    const SQL: &str = "WITH ailing AS (SELECT i.id, i.name, i.platform_name, i.status::text AS status, i.parked_at, \
-             i.health_check_error, i.last_health_check_at, i.last_success_at, \
-             CASE WHEN i.expires_at < now() + interval '7 days' THEN i.expires_at END AS expires_at, \
-             COALESCE(i.health_check_status IN ('unhealthy', 'degraded'), false) AS unhealthy, \
-             CASE WHEN i.parked_at IS NOT NULL THEN 0 \
-                  WHEN i.status = 'error' THEN 1 \
-                  WHEN i.status = 'active' AND i.health_check_status IN ('unhealthy', 'degraded') THEN 2 \
-                  WHEN i.status = 'expired' OR i.expires_at <= now() THEN 3 \
-                  WHEN i.status = 'pending' AND i.last_success_at IS NOT NULL THEN 4 \
-                  WHEN i.status = 'active' THEN 5 \
-                  WHEN i.status = 'pending' THEN 7 ELSE 6 END AS grade \
-             FROM integrations i WHERE i.enabled AND NOT i.is_deleted AND (i.parked_at IS NOT NULL \
-             OR i.health_check_status IN ('unhealthy', 'degraded') OR i.status IN ('error', 'expired', 'inactive', 'suspended') \
-             OR i.expires_at < now() + interval '7 days')), \
-             worst AS (SELECT * FROM ailing ORDER BY grade, parked_at NULLS LAST, name, id LIMIT $1) \
-             SELECT a.id, a.name, a.platform_name, a.status, a.parked_at, a.health_check_error, a.expires_at, \
-             (SELECT count(*) FROM (SELECT FROM commands w WHERE w.lane = a.id AND w.due_at IS NOT NULL LIMIT 100000) w), \
-             a.unhealthy, a.last_health_check_at, a.last_success_at, n.failing, n.others \
-             FROM worst a, (SELECT count(*) FILTER (WHERE grade < 4) AS failing, count(*) FILTER (WHERE grade >= 4) AS others \
-             FROM ailing) n ORDER BY a.grade, a.parked_at NULLS LAST, a.name, a.id";
+    const SQL: &str = "WITH ailing AS (SELECT i.id, i.name, i.platform_name, \
+                       i.status::text AS status, i.parked_at, \
+                       i.health_check_error, i.last_health_check_at, i.last_success_at, \
+                       CASE WHEN i.expires_at < now() + interval '7 days' THEN i.expires_at END AS \
+                       expires_at, \
+                       COALESCE(i.health_check_status IN ('unhealthy', 'degraded'), \
+                       false) AS unhealthy, \
+                       CASE WHEN i.parked_at IS NOT NULL THEN 0 \
+                       WHEN i.status = 'error' THEN 1 \
+                       WHEN i.status = 'active' AND i.health_check_status IN ('unhealthy', \
+                       'degraded') THEN 2 \
+                       WHEN i.status = 'expired' OR i.expires_at <= now() THEN 3 \
+                       WHEN i.status = 'pending' AND i.last_success_at IS NOT NULL THEN 4 \
+                       WHEN i.status = 'active' THEN 5 \
+                       WHEN i.status = 'pending' THEN 7 ELSE 6 END AS grade \
+                       FROM integrations i WHERE i.enabled AND NOT i.is_deleted \
+                       AND (i.parked_at IS NOT NULL \
+                       OR i.health_check_status IN ('unhealthy', 'degraded') \
+                       OR i.status IN ('error', 'expired', 'inactive', 'suspended') \
+                       OR i.expires_at < now() + interval '7 days')), \
+                       worst AS (SELECT * FROM ailing \
+                       ORDER BY grade, parked_at NULLS LAST, name, id \
+                       LIMIT $1) \
+                       SELECT a.id, a.name, a.platform_name, a.status, a.parked_at, \
+                       a.health_check_error, \
+                       a.expires_at, \
+                       (SELECT count(*) FROM (SELECT FROM commands w WHERE w.lane = a.id \
+                       AND w.due_at IS NOT NULL LIMIT 100000) w), \
+                       a.unhealthy, a.last_health_check_at, a.last_success_at, n.failing, n.others \
+                       FROM worst a, (SELECT count(*) FILTER (WHERE grade < 4) AS failing, \
+                       count(*) FILTER (WHERE grade >= 4) AS others \
+                       FROM ailing) n ORDER BY a.grade, a.parked_at NULLS LAST, a.name, a.id";
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows = limited(client.query(SQL, &[&most])).await?;
     let Some(first) = rows.first() else {

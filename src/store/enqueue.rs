@@ -22,13 +22,15 @@ pub struct NewCommand {
     pub integration_id: Option<IntegrationId>,
     /// The ticket it is about.
     pub ticket_id: Option<TicketId>,
-    /// The lane, where the message alone decides it: that of a management command. `None`: its integration's.
+    /// The lane, where the message alone decides it: that of a management command. `None`: its
+    /// integration's.
     pub lane: Option<Uuid>,
     /// Whether it makes the ticket, and so need not wait for it to be known.
     pub creates: bool,
     /// Tells a repeat from another command under the same id.
     pub digest: Vec<u8>,
-    /// What its digest would be under the other keys: a repeat may come after the keys have changed.
+    /// What its digest would be under the other keys: a repeat may come after the keys have
+    /// changed.
     pub older_digests: Vec<Vec<u8>>,
     /// The data, secrets sealed.
     pub data: String,
@@ -109,7 +111,8 @@ pub struct Capacities {
     pub default: i32,
     /// The capacity in all.
     pub total: i64,
-    /// Organizations that have their share of this process's memory: nothing more of theirs is started.
+    /// Organizations that have their share of this process's memory: nothing more of theirs is
+    /// started.
     pub full_organizations: Vec<Uuid>,
 }
 
@@ -173,15 +176,17 @@ pub struct Phase2 {
 }
 
 impl Store {
-    /// Makes a batch durable and starts what may start (`sql/enqueue.sql`). At most one command a ticket; ids distinct.
-    /// What is not in the answer goes to [`Store::enqueue_rest`]. Locks the new rows until its commit; idempotent.
+    /// Makes a batch durable and starts what may start (`sql/enqueue.sql`). At most one command a
+    /// ticket; ids distinct. What is not in the answer goes to [`Store::enqueue_rest`]. Locks the
+    /// new rows until its commit; idempotent.
     ///
-    /// `tickets` are read right after that commit, in the same round trip: whoever held their turn before has committed
-    /// by then, so a create finds a ticket that another has made.
+    /// `tickets` are read right after that commit, in the same round trip: whoever held their turn
+    /// before has committed by then, so a create finds a ticket that another has made.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After [`StoreError::Unavailable`] or
-    /// [`StoreError::Timeout`] the commit is in doubt: do not acknowledge; the redelivery finds repeats.
+    /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After
+    /// [`StoreError::Unavailable`] or [`StoreError::Timeout`] the commit is in doubt: do not
+    /// acknowledge; the redelivery finds repeats.
     pub async fn enqueue(
         &self,
         batch: &[&NewCommand],
@@ -249,9 +254,10 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Makes durable what [`Store::enqueue`] did not return and what follows another command of its ticket in the same
-    /// batch: repeats are told, the others wait for their turn, which they get at once where nobody holds it.
-    /// Locks the holders of the tickets' turns, so that a settlement in progress sees the newcomers. Idempotent.
+    /// Makes durable what [`Store::enqueue`] did not return and what follows another command of its
+    /// ticket in the same batch: repeats are told, the others wait for their turn, which they get
+    /// at once where nobody holds it. Locks the holders of the tickets' turns, so that a settlement
+    /// in progress sees the newcomers. Idempotent.
     ///
     /// # Errors
     /// [`StoreError::Contention`] when a race for a turn was lost: repeat it.
@@ -260,18 +266,32 @@ impl Store {
         batch: &[&NewCommand],
         order: ArrivalOrder,
     ) -> Result<Phase2, StoreError> {
-        const INSERT: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, ticket_id, \
-             state, turn, lane, due_at, retry_at, expires_at, digest, data, traceparent, tracestate, parent, \
-             doubt_since) SELECT u.id, u.arrival, u.type, u.org, i.integration, u.ticket, 'pending', false, \
-             COALESCE(u.lane, (SELECT o.id FROM integrations o WHERE o.id = i.integration AND o.organization_id = u.org), \
-                 '00000000-0000-0000-0000-000000000000'), NULL, now() + interval '1 second', \
-             u.expires_at, u.digest, u.data, u.traceparent, u.tracestate, u.parent, u.doubt \
-             FROM (SELECT x.*, nextval('command_arrivals') AS arrival FROM unnest($1::enqueue_head[], $2::enqueue_body[]) \
-             AS x(id, type, org, integ, ticket, creates, lane, digest, data, expires_at, traceparent, tracestate, parent, doubt)) u \
-             CROSS JOIN LATERAL (SELECT COALESCE(u.integ, CASE WHEN u.type NOT IN ('ticket.create', 'ticket.ai_create') THEN \
-             (SELECT t.integration_id FROM tickets t WHERE t.id = u.ticket AND t.organization_id = u.org) END) \
-             AS integration) i \
-             ON CONFLICT (id) DO NOTHING RETURNING id";
+        const INSERT: &str = "INSERT INTO commands (id, arrival, type, organization_id, \
+                              integration_id, ticket_id, \
+                              state, turn, lane, due_at, retry_at, expires_at, digest, data, \
+                              traceparent, \
+                              tracestate, parent, \
+                              doubt_since) SELECT u.id, u.arrival, u.type, u.org, i.integration, \
+                              u.ticket, \
+                              'pending', false, \
+                              COALESCE(u.lane, (SELECT o.id FROM integrations o \
+                              WHERE o.id = i.integration \
+                              AND o.organization_id = u.org), \
+                              '00000000-0000-0000-0000-000000000000'), NULL, \
+                              now() + interval '1 second', \
+                              u.expires_at, u.digest, u.data, u.traceparent, u.tracestate, \
+                              u.parent, u.doubt \
+                              FROM (SELECT x.*, nextval('command_arrivals') AS arrival \
+                              FROM unnest($1::enqueue_head[], $2::enqueue_body[]) \
+                              AS x(id, type, org, integ, ticket, creates, lane, digest, data, \
+                              expires_at, \
+                              traceparent, tracestate, parent, doubt)) u \
+                              CROSS JOIN LATERAL (SELECT COALESCE(u.integ, CASE \
+                              WHEN u.type NOT IN ('ticket.create', 'ticket.ai_create') THEN \
+                              (SELECT t.integration_id FROM tickets t WHERE t.id = u.ticket \
+                              AND t.organization_id = u.org) END) \
+                              AS integration) i \
+                              ON CONFLICT (id) DO NOTHING RETURNING id";
         // As in `sql/enqueue.sql`.
         const FENCE: &str =
             "SELECT pg_advisory_xact_lock(hashtextextended('ticketwire enqueue', 0))";
@@ -308,7 +328,8 @@ impl Store {
                 let holders: [&(dyn ToSql + Sync); 2] = [&orgs, &tickets];
                 let rows: [&(dyn ToSql + Sync); 2] = [&heads, &bodies];
                 let turns: [&(dyn ToSql + Sync); 2] = [&turn_orgs, &turn_tickets];
-                // Sent in one go: a process that is paused in between would hold the fence, and nobody could store.
+                // Sent in one go: a process that is paused in between would hold the fence, and
+                // nobody could store.
                 let inserted = limited(async {
                     let (begin, fenced, locked, inserted, passed, commit) = futures_util::join!(
                         client.batch_execute("BEGIN"),
@@ -335,7 +356,8 @@ impl Store {
                 if let Err(error) = &inserted
                     && (error.is_refusal() || matches!(error, StoreError::Contention(_)))
                 {
-                    // COMMIT of a failed transaction has rolled it back; a failed BEGIN has left none.
+                    // COMMIT of a failed transaction has rolled it back; a failed BEGIN has left
+                    // none.
                     limited(client.batch_execute("ROLLBACK")).await?;
                 }
                 waiting = inserted?
@@ -369,14 +391,20 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Adds a command of our own making that waits for no ticket: due at once. Idempotent by its id.
+    /// Adds a command of our own making that waits for no ticket: due at once. Idempotent by its
+    /// id.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn add_command(&self, row: &NewCommand) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO commands (id, arrival, type, organization_id, integration_id, state, turn, lane, \
-             due_at, digest, data) VALUES ($1, nextval('command_arrivals'), $2, $3, $4, 'pending', true, \
-             COALESCE($7::uuid, '00000000-0000-0000-0000-000000000000'), now(), $5, $6) ON CONFLICT DO NOTHING";
+        const SQL: &str = "INSERT INTO commands (id, arrival, type, organization_id, \
+                           integration_id, state, turn, lane, \
+                           due_at, digest, data) VALUES ($1, nextval('command_arrivals'), $2, \
+                           $3, $4, \
+                           'pending', true, \
+                           COALESCE($7::uuid, '00000000-0000-0000-0000-000000000000'), now(), \
+                           $5, $6) \
+                           ON CONFLICT DO NOTHING";
         let client = self.hot().await?;
         let result = limited(client.execute(
             SQL,
@@ -394,9 +422,9 @@ impl Store {
         keep_if_sound(client, result).map(|_| ())
     }
 
-    /// Remembers who waits for a command's final event. Returns the final events of those that are finished already,
-    /// whose callers are not remembered but must be answered now. Locks the commands' rows, so that a settlement in
-    /// progress is waited for. Idempotent.
+    /// Remembers who waits for a command's final event. Returns the final events of those that are
+    /// finished already, whose callers are not remembered but must be answered now. Locks the
+    /// commands' rows, so that a settlement in progress is waited for. Idempotent.
     ///
     /// # Errors
     /// As the connection's.
@@ -407,18 +435,27 @@ impl Store {
         let mut client = self.hot().await?;
         let result = async {
             let ids: Vec<Uuid> = callers.iter().map(|(id, _, _)| id.uuid()).collect();
-            let targets: Vec<&str> = callers.iter().map(|(_, reply_to, _)| reply_to.as_str()).collect();
-            let correlations: Vec<&str> = callers.iter().map(|(_, _, correlation)| correlation.as_str()).collect();
+            let targets: Vec<&str> = callers
+                .iter()
+                .map(|(_, reply_to, _)| reply_to.as_str())
+                .collect();
+            let correlations: Vec<&str> = callers
+                .iter()
+                .map(|(_, _, correlation)| correlation.as_str())
+                .collect();
             let transaction = limited(client.transaction()).await?;
             let rows = limited(transaction.query(
-                "SELECT id, final_event, final_key FROM commands WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+                "SELECT id, final_event, final_key FROM commands WHERE id = ANY($1) \
+                 ORDER BY id FOR UPDATE",
                 &[&ids],
             ))
             .await?;
             limited(transaction.execute(
                 "INSERT INTO command_replies (command_id, reply_to, correlation_id) \
-                 SELECT u.id, u.reply_to, u.correlation FROM unnest($1::uuid[], $2::text[], $3::text[]) \
-                 AS u(id, reply_to, correlation) JOIN commands c ON c.id = u.id AND c.final_event IS NULL \
+                 SELECT u.id, u.reply_to, u.correlation \
+                 FROM unnest($1::uuid[], $2::text[], $3::text[]) \
+                 AS u(id, reply_to, correlation) JOIN commands c ON c.id = u.id \
+                 AND c.final_event IS NULL \
                  ON CONFLICT DO NOTHING",
                 &[&ids, &targets, &correlations],
             ))

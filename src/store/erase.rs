@@ -30,14 +30,15 @@ pub struct Erased {
     pub organization_stays: bool,
 }
 
-const UNFINISHED: &str = "SELECT id FROM commands WHERE {of} AND state NOT IN ('succeeded', 'failed', 'cancelled') \
-     ORDER BY arrival FOR UPDATE";
+const UNFINISHED: &str = "SELECT id FROM commands WHERE {of} \
+                          AND state NOT IN ('succeeded', 'failed', 'cancelled') \
+                          ORDER BY arrival FOR UPDATE";
 
 const ELSEWHERE: &str = "SELECT COALESCE(external_ticket_url, external_ticket_id) FROM tickets \
-     WHERE {of} AND external_ticket_id IS NOT NULL ORDER BY 1";
+                         WHERE {of} AND external_ticket_id IS NOT NULL ORDER BY 1";
 
-/// In an order that no foreign key minds. `{of}` chooses commands and tickets; `$1` is the subject. Events and dead letters
-/// may name it without being of one of its commands.
+/// In an order that no foreign key minds. `{of}` chooses commands and tickets; `$1` is the subject.
+/// Events and dead letters may name it without being of one of its commands.
 const OF_BOTH: &[(&str, &str)] = &[
     (
         "command_attempts",
@@ -69,31 +70,38 @@ const OF_ORGANIZATION: &[(&str, &str)] = &[
     ),
     (
         "integration_usage",
-        "DELETE FROM integration_usage WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
+        "DELETE FROM integration_usage WHERE integration_id IN (SELECT id FROM integrations \
+         WHERE organization_id = $1)",
     ),
     (
         "integration_circuits",
-        "DELETE FROM integration_circuits WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
+        "DELETE FROM integration_circuits WHERE integration_id IN (SELECT id FROM integrations \
+         WHERE organization_id = $1)",
     ),
     (
         "integration_token_leases",
-        "DELETE FROM integration_token_leases WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
+        "DELETE FROM integration_token_leases WHERE integration_id IN (SELECT id \
+         FROM integrations WHERE organization_id = $1)",
     ),
     (
         "integration_tokens",
-        "DELETE FROM integration_tokens WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
+        "DELETE FROM integration_tokens WHERE integration_id IN (SELECT id FROM integrations \
+         WHERE organization_id = $1)",
     ),
     (
         "integration_sync",
-        "DELETE FROM integration_sync WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
+        "DELETE FROM integration_sync WHERE integration_id IN (SELECT id FROM integrations \
+         WHERE organization_id = $1)",
     ),
     (
         "integration_schedule",
-        "DELETE FROM integration_schedule WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
+        "DELETE FROM integration_schedule WHERE integration_id IN (SELECT id FROM integrations \
+         WHERE organization_id = $1)",
     ),
     (
         "integration_places",
-        "DELETE FROM integration_places WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
+        "DELETE FROM integration_places WHERE integration_id IN (SELECT id FROM integrations \
+         WHERE organization_id = $1)",
     ),
     // The legacy application let tickets point at another organization's integration.
     (
@@ -108,17 +116,18 @@ const OF_ORGANIZATION: &[(&str, &str)] = &[
 ];
 
 impl Store {
-    /// Removes a subject's data, or with `really` false finds out what that would be: the same is done, and rolled back.
-    /// Locks what it removes until it is done; takes as long as that takes.
+    /// Removes a subject's data, or with `really` false finds out what that would be: the same is
+    /// done, and rolled back. Locks what it removes until it is done; takes as long as that takes.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where a row of a table that is not ours refers to one that would go, and
-    /// [`StoreError::Contention`] where something of the subject changed meanwhile; then nothing went.
+    /// [`StoreError::Refused`] where a row of a table that is not ours refers to one that would go,
+    /// and [`StoreError::Contention`] where something of the subject changed meanwhile; then
+    /// nothing went.
     pub async fn erase(&self, subject: Subject, really: bool) -> Result<Erased, StoreError> {
         let mut client = self.get().await?;
         let result = async {
-            // One view of everything: a command that comes in meanwhile stays whole, one that is worked on meanwhile makes
-            // this fail, and neither is lost.
+            // One view of everything: a command that comes in meanwhile stays whole, one that is
+            // worked on meanwhile makes this fail, and neither is lost.
             let builder = client
                 .build_transaction()
                 .isolation_level(IsolationLevel::RepeatableRead);

@@ -18,8 +18,8 @@ pub enum StoreError {
     Timeout(Duration),
     /// The login was taken, and then nothing was answered.
     #[error(
-        "PostgreSQL took the login and answered no statement within {0:?} (a pooler in front of it may have no \
-         connection left: PgBouncer's default_pool_size, max_db_connections)"
+        "PostgreSQL took the login and answered no statement within {0:?} (a pooler in front of \
+         it may have no connection left: PgBouncer's default_pool_size, max_db_connections)"
     )]
     NoPlace(Duration),
     /// What answers is a pooler that hands connections out by transaction or by statement.
@@ -27,30 +27,35 @@ pub enum StoreError {
     Sessionless,
     /// It answers, and takes no writes.
     #[error(
-        "PostgreSQL takes no writes (it is a standby, or default_transaction_read_only is on): name the primary in \
-         database.url (DATABASE_URL), or turn that off"
+        "PostgreSQL takes no writes (it is a standby, or default_transaction_read_only is on): \
+         name the primary in database.url (DATABASE_URL), or turn that off"
     )]
     ReadOnly,
     /// Deadlock, serialisation failure or a lost race for a ticket's turn: the same again will do.
     #[error("a transaction has to be repeated")]
     Contention(#[source] tokio_postgres::Error),
-    /// The data of a statement is at fault: it breaks a type, a constraint or a limit, and will again.
+    /// The data of a statement is at fault: it breaks a type, a constraint or a limit, and will
+    /// again.
     #[error("PostgreSQL refused a statement's data")]
     Refused(#[source] tokio_postgres::Error),
-    /// The database is there but does not serve this statement at present: a right, a table, the password or the
-    /// database itself is missing, or a lock was not to be had. No command is to blame, and somebody may mend it.
+    /// The database is there but does not serve this statement at present: a right, a table, the
+    /// password or the database itself is missing, or a lock was not to be had. No command is to
+    /// blame, and somebody may mend it.
     #[error("PostgreSQL does not serve this{advice}", advice = remedy(.0))]
     Unserved(#[source] tokio_postgres::Error),
 }
 
 /// How such a pooler is told, and what to do about it.
-pub(super) const SESSIONLESS: &str = "database.url (DATABASE_URL) leads to a pooler that does not keep sessions \
-     (PgBouncer: pool_mode = transaction or statement), and the worker needs them: set pool_mode = session for this \
-     database, or name the address of PostgreSQL itself";
+pub(super) const SESSIONLESS: &str = "database.url (DATABASE_URL) leads to a pooler that does \
+                                      not keep sessions (PgBouncer: pool_mode = transaction or \
+                                      statement), and the worker needs them: set pool_mode = \
+                                      session for this database, or name the address of \
+                                      PostgreSQL itself";
 
 /// What PgBouncer says of a start-up parameter that it does not pass on.
 const UNSUPPORTED_PARAMETER: &str = "unsupported startup parameter";
-/// What PgBouncer says of a login that will fail again, under a code that says nothing (before 1.20, 08P01 for all).
+/// What PgBouncer says of a login that will fail again, under a code that says nothing (before
+/// 1.20, 08P01 for all).
 const LOGIN_REFUSED: [&str; 5] = [
     "no such database",
     "bouncer config error",
@@ -107,7 +112,8 @@ impl StoreError {
         }
     }
 
-    /// Whether waiting alone will not help a program that starts: somebody has to change something first.
+    /// Whether waiting alone will not help a program that starts: somebody has to change something
+    /// first.
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
         match self {
@@ -154,8 +160,9 @@ impl From<tokio_postgres::Error> for StoreError {
         {
             return Self::Contention(error);
         }
-        // Cardinality, data exception, integrity constraint, view's check option, limit exceeded, a trigger's RAISE
-        // (PostgreSQL, appendix A). Anything else would fail for other data just the same.
+        // Cardinality, data exception, integrity constraint, view's check option, limit exceeded, a
+        // trigger's RAISE (PostgreSQL, appendix A). Anything else would fail for other data just
+        // the same.
         if matches!(class, "21" | "22" | "23" | "44" | "54" | "P0") {
             return Self::Refused(error);
         }
@@ -179,8 +186,9 @@ fn remedy(error: &tokio_postgres::Error) -> &'static str {
     let Some(state) = error.code() else { return "" };
     let message = error.as_db_error().map_or("", |db| db.message());
     if message.contains(UNSUPPORTED_PARAMETER) {
-        return " (write what the options in database.url set as `-c name=value`, which is set after connecting, or add \
-                the parameter to PgBouncer's ignore_startup_parameters)";
+        return " (write what the options in database.url set as `-c name=value`, which is set \
+                after connecting, or add the parameter to PgBouncer's \
+                ignore_startup_parameters)";
     }
     if message.contains("configuration parameter")
         || message.contains("set parameter")
@@ -189,20 +197,23 @@ fn remedy(error: &tokio_postgres::Error) -> &'static str {
         return " (mend the options in database.url, DATABASE_URL)";
     }
     if message.contains(LOGIN_REFUSED[0]) {
-        return " (PgBouncer's [databases] does not name it: add it, or mend database.url, DATABASE_URL)";
+        return " (PgBouncer's [databases] does not name it: add it, or mend database.url, \
+                DATABASE_URL)";
     }
     if message.contains(LOGIN_REFUSED[1]) {
         return " (PgBouncer's log says what is wrong in its configuration)";
     }
     if LOGIN_REFUSED.iter().any(|text| message.contains(text)) {
-        return " (mend user and password in database.url, DATABASE_URL; a pooler knows users by its auth_file)";
+        return " (mend user and password in database.url, DATABASE_URL; a pooler knows users by \
+                its auth_file)";
     }
     match state.code() {
         "3D000" => {
             " (make the database with `ticketwire migrate up --create`, or mend database.url)"
         }
         "26000" | "42P05" => {
-            " (is a pooler in between that does not keep sessions? PgBouncer: set pool_mode = session)"
+            " (is a pooler in between that does not keep sessions? PgBouncer: set pool_mode = \
+             session)"
         }
         "28000" | "28P01" => " (mend user and password in database.url, DATABASE_URL)",
         "42501" => " (grant the role of database.url its rights on the tables)",

@@ -20,10 +20,14 @@ impl Lanes {
     /// Reads the integrations among these lanes; a lane of management commands is none.
     pub(super) async fn read(client: &Client, lanes: &[Uuid]) -> Result<Self, StoreError> {
         const NOW: &str = "SELECT now(), EXISTS (SELECT FROM workers WHERE lease_until > now())";
-        const STATES: &str = "SELECT i.id, i.enabled AND NOT i.is_deleted, i.status::text, i.expires_at, i.parked_at, \
-             i.maintenance_window_start, i.maintenance_window_end, COALESCE(c.failures, 0), c.open_until, c.paused_until, \
-             c.paused_by FROM integrations i LEFT JOIN integration_circuits c ON c.integration_id = i.id \
-             WHERE i.id = ANY($1)";
+        const STATES: &str = "SELECT i.id, i.enabled \
+                              AND NOT i.is_deleted, i.status::text, i.expires_at, i.parked_at, \
+                              i.maintenance_window_start, i.maintenance_window_end, \
+                              COALESCE(c.failures, 0), \
+                              c.open_until, c.paused_until, \
+                              c.paused_by FROM integrations i LEFT JOIN integration_circuits c \
+                              ON c.integration_id = i.id \
+                              WHERE i.id = ANY($1)";
         let row = limited(client.query_one(NOW, &[])).await?;
         let rows = limited(client.query(STATES, &[&lanes])).await?;
         let states = rows.iter().map(|row| {

@@ -1,5 +1,6 @@
 //! Indexes on tables that grow: which there are, and how they are built. That is done concurrently,
-//! after the migrations, as a migration's transaction would lock their table for as long as it takes.
+//! after the migrations, as a migration's transaction would lock their table for as long as it
+//! takes.
 
 use tokio_postgres::{Client, GenericClient};
 
@@ -17,10 +18,11 @@ pub struct Index {
 /// The version that replaces nine legacy indexes by sparse ones (`migrate::sparse`).
 pub(super) const SPARSE_VERSION: i32 = 6;
 
-/// What is searched of a ticket's text: the words that the worker has split where they are plain, else PostgreSQL's (see
-/// [`super::words`]). Splitting costs 0.1 µs a character at every write of a ticket, so the description counts up to here;
-/// and `to_tsvector` refuses what makes a megabyte of words, which would be an insert refused. The organization is one
-/// more word, so that a small tenant's common words cost what the tenant has, not what all have.
+/// What is searched of a ticket's text: the words that the worker has split where they are plain,
+/// else PostgreSQL's (see [`super::words`]). Splitting costs 0.1 µs a character at every write of a
+/// ticket, so the description counts up to here; and `to_tsvector` refuses what makes a megabyte of
+/// words, which would be an insert refused. The organization is one more word, so that a small
+/// tenant's common words cost what the tenant has, not what all have.
 macro_rules! words {
     () => {
         "COALESCE(words, array_to_tsvector(ARRAY[organization_id::text]) \
@@ -29,21 +31,26 @@ macro_rules! words {
 }
 pub(super) use words;
 
-/// The index of an order, which carries every filter behind its key: PostgreSQL checks such a condition inside the index
-/// and visits the table for tickets that match and for no others, however rare they are.
+/// The index of an order, which carries every filter behind its key: PostgreSQL checks such a
+/// condition inside the index and visits the table for tickets that match and for no others,
+/// however rare they are.
 const CREATED_INDEX: Index = Index {
     version: 4,
     name: "tickets_search_created",
-    sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_created ON tickets (organization_id, created_at, id, \
-         status, priority, urgency, category, integration_id, department, updated_at) WHERE NOT is_deleted",
+    sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_created \
+          ON tickets (organization_id, created_at, id, \
+          status, priority, urgency, category, integration_id, department, updated_at) \
+          WHERE NOT is_deleted",
 };
 
 /// The same of the other order.
 const UPDATED_INDEX: Index = Index {
     version: 4,
     name: "tickets_search_updated",
-    sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_updated ON tickets (organization_id, updated_at, id, \
-         status, priority, urgency, category, integration_id, department, created_at) WHERE NOT is_deleted",
+    sql: "CREATE INDEX CONCURRENTLY IF NOT EXISTS tickets_search_updated \
+          ON tickets (organization_id, updated_at, id, \
+          status, priority, urgency, category, integration_id, department, created_at) \
+          WHERE NOT is_deleted",
 };
 
 /// The words of title and description.
@@ -89,7 +96,8 @@ macro_rules! all {
             $(sparse!("", $column, $condition),)+
         ];
 
-        /// The sparse ones, in the same order, under the names that they have until they take the legacy ones' place.
+        /// The sparse ones, in the same order, under the names that they have until they take the
+        /// legacy ones' place.
         pub(super) const SUCCESSORS: &[Index] = &[$(sparse!("_sparse", $column, $condition),)+];
     };
 }
@@ -140,8 +148,9 @@ pub async fn index_states(
     Ok(states)
 }
 
-/// Builds those that are missing, what an interrupted build left first dropped. Returns their names. Neither readers
-/// nor writers wait for it; it waits for the transactions that were open when it began.
+/// Builds those that are missing, what an interrupted build left first dropped. Returns their
+/// names. Neither readers nor writers wait for it; it waits for the transactions that were open
+/// when it began.
 ///
 /// # Errors
 /// As the connection's: what was built stays, and a second call goes on.

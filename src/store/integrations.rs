@@ -123,7 +123,10 @@ impl Store {
         let client = self.hot().await?;
         let result = async {
             let columns = Stored::COLUMNS;
-            let sql = format!("SELECT {columns} FROM unnest($1::uuid[]) AS u(id) JOIN integrations i ON i.id = u.id");
+            let sql = format!(
+                "SELECT {columns} FROM unnest($1::uuid[]) AS u(id) \
+                               JOIN integrations i ON i.id = u.id"
+            );
             let statement = client.prepare_cached(&sql).await?;
             limited(client.query(&statement, &[&ids])).await
         }
@@ -133,7 +136,8 @@ impl Store {
         Ok(read_all(rows).await)
     }
 
-    /// An organization's integrations that are not deleted, at most a thousand: their ids and versions.
+    /// An organization's integrations that are not deleted, at most a thousand: their ids and
+    /// versions.
     ///
     /// # Errors
     /// As the connection's.
@@ -141,8 +145,9 @@ impl Store {
         &self,
         organization: OrganizationId,
     ) -> Result<Vec<(IntegrationId, i64)>, StoreError> {
-        const SQL: &str = "SELECT i.id, i.xmin::text::bigint FROM integrations i WHERE i.organization_id = $1 \
-             AND NOT i.is_deleted ORDER BY i.default_priority, i.id LIMIT 1000";
+        const SQL: &str = "SELECT i.id, i.xmin::text::bigint FROM integrations i \
+                           WHERE i.organization_id = $1 \
+                           AND NOT i.is_deleted ORDER BY i.default_priority, i.id LIMIT 1000";
         let client = self.hot().await?;
         let result = async {
             let statement = client.prepare_cached(SQL).await?;
@@ -154,7 +159,8 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// A page of an organization's integrations; of all organizations' where it is `None` (the command line).
+    /// A page of an organization's integrations; of all organizations' where it is `None` (the
+    /// command line).
     ///
     /// # Errors
     /// As the connection's.
@@ -179,9 +185,11 @@ impl Store {
             "SELECT {columns}, {key} AS sort_key FROM integrations i WHERE NOT i.is_deleted \
              AND ($1::uuid IS NULL OR i.organization_id = $1) \
              AND ($2::text IS NULL OR i.integration_category::text = $2) \
-             AND ($3::text IS NULL OR i.platform_name = $3) AND ($4::text IS NULL OR i.status::text = $4) \
+             AND ($3::text IS NULL OR i.platform_name = $3) \
+             AND ($4::text IS NULL OR i.status::text = $4) \
              AND ($5::bool IS NULL OR i.enabled = $5) \
-             AND ($6::text IS NULL OR i.name ILIKE '%' || $6 || '%' OR i.description ILIKE '%' || $6 || '%') \
+             AND ($6::text IS NULL OR i.name ILIKE '%' || $6 || '%' \
+             OR i.description ILIKE '%' || $6 || '%') \
              AND ($7::text IS NULL OR ({key}, i.id) {beyond} ($7, $8::uuid)) \
              ORDER BY {key} {order}, i.id {order} LIMIT $9"
         );
@@ -227,7 +235,8 @@ impl Store {
 }
 
 impl Store {
-    /// Changes fields of an integration: `None` leaves one as it is, settings are merged. False: no such integration.
+    /// Changes fields of an integration: `None` leaves one as it is, settings are merged. False: no
+    /// such integration.
     ///
     /// # Errors
     /// As the connection's.
@@ -236,13 +245,17 @@ impl Store {
         id: IntegrationId,
         change: &IntegrationChange,
     ) -> Result<bool, StoreError> {
-        const SQL: &str = "UPDATE integrations SET name = COALESCE($2, name), base_url = COALESCE($3, base_url), \
-             settings = COALESCE(settings, '{}') || COALESCE($4::jsonb, '{}'), \
-             credentials_encrypted = COALESCE($5, credentials_encrypted), \
-             health_check_status = CASE WHEN $5::text IS NULL THEN health_check_status ELSE 'unknown' END, \
-             is_deleted = COALESCE($6, is_deleted), \
-             deleted_at = CASE WHEN $6 THEN now() ELSE deleted_at END, updated_at = now() \
-             WHERE id = $1 AND NOT is_deleted";
+        const SQL: &str = "UPDATE integrations SET name = COALESCE($2, name), \
+                           base_url = COALESCE($3, base_url), \
+                           settings = COALESCE(settings, '{}') || COALESCE($4::jsonb, '{}'), \
+                           credentials_encrypted = COALESCE($5, credentials_encrypted), \
+                           health_check_status = CASE \
+                           WHEN $5::text IS NULL THEN health_check_status \
+                           ELSE 'unknown' END, \
+                           is_deleted = COALESCE($6, is_deleted), \
+                           deleted_at = CASE WHEN $6 THEN now() \
+                           ELSE deleted_at END, updated_at = now() \
+                           WHERE id = $1 AND NOT is_deleted";
         let client = self.hot().await?;
         let result = limited(client.execute(
             SQL,
@@ -298,18 +311,21 @@ pub struct IntegrationWrite {
     pub change: StateChange,
 }
 
-/// Soft-deletes an integration, inside the caller's transaction; its commands find that out at once.
+/// Soft-deletes an integration, inside the caller's transaction; its commands find that out at
+/// once.
 pub(super) async fn delete(
     client: &deadpool_postgres::Object,
     id: IntegrationId,
 ) -> Result<(), tokio_postgres::Error> {
-    const SQL: &str = "WITH gone AS (UPDATE integrations SET is_deleted = true, deleted_at = now(), \
-         parked_at = NULL, updated_at = now() WHERE id = $1 AND NOT is_deleted RETURNING id), \
-         idle AS (DELETE FROM integration_schedule WHERE integration_id = $1), \
-         synced AS (DELETE FROM integration_sync WHERE integration_id = $1), \
-         tokens AS (DELETE FROM integration_tokens WHERE integration_id = $1) \
-         UPDATE commands c SET due_at = now(), retry_at = now() FROM gone \
-         WHERE c.lane = gone.id AND c.due_at IS NOT NULL AND c.doubt_since IS NULL";
+    const SQL: &str = "WITH gone AS (UPDATE integrations \
+                       SET is_deleted = true, deleted_at = now(), \
+                       parked_at = NULL, updated_at = now() WHERE id = $1 AND NOT is_deleted \
+                       RETURNING id), \
+                       idle AS (DELETE FROM integration_schedule WHERE integration_id = $1), \
+                       synced AS (DELETE FROM integration_sync WHERE integration_id = $1), \
+                       tokens AS (DELETE FROM integration_tokens WHERE integration_id = $1) \
+                       UPDATE commands c SET due_at = now(), retry_at = now() FROM gone \
+                       WHERE c.lane = gone.id AND c.due_at IS NOT NULL AND c.doubt_since IS NULL";
     client.execute(SQL, &[&id.uuid()]).await.map(|_| ())
 }
 
@@ -399,21 +415,42 @@ pub(super) async fn create(
     client: &deadpool_postgres::Object,
     new: &NewIntegration,
 ) -> Result<(), tokio_postgres::Error> {
-    const ORGANIZATION: &str = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, created_at, \
-         updated_at, is_deleted) SELECT $1::uuid, $1::uuid::text, true, 'UTC', 'basic', now(), now(), false \
-         ON CONFLICT (id) DO NOTHING";
-    const INTEGRATION: &str = "INSERT INTO integrations (id, organization_id, name, integration_category, \
-         platform_name, enabled, status, auth_type, base_url, api_version, credentials_encrypted, settings, \
-         description, oauth_scopes, routing_rules, default_priority, supports_categories, supports_priorities, \
-         department_mapping, custom_fields_mapping, webhook_secret_encrypted, rate_limit_per_hour, sync_enabled, \
-         sync_frequency_minutes, maintenance_window_start, maintenance_window_end, auto_disable_on_error, \
-         failure_threshold, expires_at, notification_events, notification_channels, environment, region, \
-         connection_test_count, total_requests, successful_requests, failed_requests, current_hour_requests, \
-         monitoring_enabled, alert_on_failure, consecutive_failures, created_at, updated_at, is_deleted) \
-         SELECT $1, $2, $3, $4::text::integrationcategory, $5, $6, $7::text::integrationstatus, $8, $9, $10, $11, \
-         $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, \
-         $33, 0, 0, 0, 0, 0, true, true, 0, now(), now(), false \
-         ON CONFLICT (id) DO NOTHING";
+    const ORGANIZATION: &str = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, \
+                                created_at, \
+                                updated_at, is_deleted) SELECT $1::uuid, $1::uuid::text, true, \
+                                'UTC', 'basic', now(), \
+                                now(), false \
+                                ON CONFLICT (id) DO NOTHING";
+    const INTEGRATION: &str = "INSERT INTO integrations (id, organization_id, name, \
+                               integration_category, \
+                               platform_name, enabled, status, auth_type, base_url, api_version, \
+                               credentials_encrypted, settings, \
+                               description, oauth_scopes, routing_rules, default_priority, \
+                               supports_categories, \
+                               supports_priorities, \
+                               department_mapping, custom_fields_mapping, \
+                               webhook_secret_encrypted, \
+                               rate_limit_per_hour, sync_enabled, \
+                               sync_frequency_minutes, maintenance_window_start, \
+                               maintenance_window_end, \
+                               auto_disable_on_error, \
+                               failure_threshold, expires_at, notification_events, \
+                               notification_channels, environment, \
+                               region, \
+                               connection_test_count, total_requests, successful_requests, \
+                               failed_requests, \
+                               current_hour_requests, \
+                               monitoring_enabled, alert_on_failure, consecutive_failures, \
+                               created_at, updated_at, \
+                               is_deleted) \
+                               SELECT $1, $2, $3, $4::text::integrationcategory, $5, $6, \
+                               $7::text::integrationstatus, \
+                               $8, $9, $10, $11, \
+                               $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, \
+                               $25, $26, $27, $28, \
+                               $29, $30, $31, $32, \
+                               $33, 0, 0, 0, 0, 0, true, true, 0, now(), now(), false \
+                               ON CONFLICT (id) DO NOTHING";
     let c = &new.create;
     let organization = new.organization_id.uuid();
     let list = |texts: &Option<Vec<String>>| texts.as_ref().map(|texts| json!(texts));

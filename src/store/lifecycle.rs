@@ -1,5 +1,5 @@
-//! Changes of an integration's state, each with its events in the same transaction. The rules are the domain's
-//! ([`LifeState::after`]); here they meet the row, under its lock.
+//! Changes of an integration's state, each with its events in the same transaction. The rules are
+//! the domain's ([`LifeState::after`]); here they meet the row, under its lock.
 
 use deadpool_postgres::Object;
 use uuid::Uuid;
@@ -16,7 +16,8 @@ use crate::domain::{
 pub struct StateChange {
     /// Which.
     pub id: IntegrationId,
-    /// What it was when this was decided; another state by now, and nothing is done. `None`: whatever it is.
+    /// What it was when this was decided; another state by now, and nothing is done. `None`:
+    /// whatever it is.
     pub expected: Option<LifeState>,
     /// What happened, in this order.
     pub events: Vec<LifeEvent>,
@@ -55,8 +56,8 @@ pub enum StateChanged {
 }
 
 impl Store {
-    /// Makes what happened of an integration's row, in a transaction of its own. Locks the row. Events of an owner are
-    /// returned for it to publish; without one they are the outbox poller's.
+    /// Makes what happened of an integration's row, in a transaction of its own. Locks the row.
+    /// Events of an owner are returned for it to publish; without one they are the outbox poller's.
     ///
     /// # Errors
     /// As the connection's.
@@ -78,13 +79,15 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Lets integrations expire whose time has come; returns the events. Each is a transaction of its own.
+    /// Lets integrations expire whose time has come; returns the events. Each is a transaction of
+    /// its own.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn expire_integrations(&self, owner: Uuid) -> Result<Vec<OutboxRow>, StoreError> {
-        const DUE: &str = "SELECT id FROM integrations WHERE expires_at <= now() AND enabled AND NOT is_deleted \
-             AND status IN ('active', 'pending', 'error') ORDER BY id LIMIT 100";
+        const DUE: &str = "SELECT id FROM integrations WHERE expires_at <= now() AND enabled \
+                           AND NOT is_deleted \
+                           AND status IN ('active', 'pending', 'error') ORDER BY id LIMIT 100";
         let client = self.get().await?;
         let result = limited(client.query(DUE, &[])).await;
         let due = keep_if_sound(client, result)?;
@@ -113,26 +116,35 @@ impl Store {
 }
 
 const WAKE: &str = "UPDATE commands SET due_at = now(), retry_at = now() \
-     WHERE lane = $1 AND due_at IS NOT NULL AND state = 'deferred' AND wait_reason = $2";
+                    WHERE lane = $1 AND due_at IS NOT NULL AND state = 'deferred' \
+                    AND wait_reason = $2";
 
-/// Inside a transaction of the caller's: locks the row, applies the rules, writes the row and the events.
+/// Inside a transaction of the caller's: locks the row, applies the rules, writes the row and the
+/// events.
 pub(super) async fn make(
     client: &Object,
     asked: &StateChange,
     owner: Option<Uuid>,
 ) -> Result<StateChanged, tokio_postgres::Error> {
     const READ: &str = "SELECT enabled, status::text, health_check_status, parked_at IS NOT NULL, \
-         COALESCE(expires_at <= now(), false), organization_id, integration_category::text, platform_name \
-         FROM integrations WHERE id = $1 AND NOT is_deleted FOR UPDATE";
-    const WRITE: &str = "UPDATE integrations SET enabled = $2, status = $3::text::integrationstatus, \
-         health_check_status = $4, parked_at = CASE WHEN $5 THEN COALESCE(parked_at, now()) END, \
-         last_activation_at = CASE WHEN $6::text IS NULL THEN last_activation_at ELSE now() END, \
-         activation_method = COALESCE($6, activation_method), \
-         last_error_message = COALESCE($7, last_error_message), \
-         last_health_check_at = CASE WHEN $8 THEN now() ELSE last_health_check_at END, \
-         health_check_error = CASE WHEN $8 THEN $9 ELSE health_check_error END, \
-         connection_test_count = connection_test_count + CASE WHEN $10 THEN 1 ELSE 0 END, \
-         updated_at = now() WHERE id = $1";
+                        COALESCE(expires_at <= now(), false), organization_id, \
+                        integration_category::text, \
+                        platform_name \
+                        FROM integrations WHERE id = $1 AND NOT is_deleted FOR UPDATE";
+    const WRITE: &str = "UPDATE integrations SET enabled = $2, status = \
+                         $3::text::integrationstatus, \
+                         health_check_status = $4, parked_at = CASE \
+                         WHEN $5 THEN COALESCE(parked_at, now()) END, \
+                         last_activation_at = CASE WHEN $6::text IS NULL THEN last_activation_at \
+                         ELSE now() END, \
+                         activation_method = COALESCE($6, activation_method), \
+                         last_error_message = COALESCE($7, last_error_message), \
+                         last_health_check_at = CASE \
+                         WHEN $8 THEN now() ELSE last_health_check_at END, \
+                         health_check_error = CASE WHEN $8 THEN $9 ELSE health_check_error END, \
+                         connection_test_count = connection_test_count + CASE \
+                         WHEN $10 THEN 1 ELSE 0 END, \
+                         updated_at = now() WHERE id = $1";
     let statement = client.prepare_cached(READ).await?;
     let Some(row) = client.query_opt(&statement, &[&asked.id.uuid()]).await? else {
         return Ok(StateChanged::Gone);
@@ -245,8 +257,9 @@ pub(super) async fn insert_events(
     rows: &[OutboxRow],
     owner: Option<Uuid>,
 ) -> Result<(), tokio_postgres::Error> {
-    const SQL: &str = "INSERT INTO outbox (command_id, number, target, correlation_id, routing_key, body, owner) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+    const SQL: &str = "INSERT INTO outbox (command_id, number, target, correlation_id, \
+                       routing_key, body, owner) \
+                       VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
     let statement = client.prepare_cached(SQL).await?;
     for row in rows {
         let key = &row.key;

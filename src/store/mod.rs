@@ -1,5 +1,5 @@
-//! Every SQL statement, a file a table or query family; the pools. Functions take and return domain types and say what
-//! they lock. Nothing outside this module has SQL in it.
+//! Every SQL statement, a file a table or query family; the pools. Functions take and return domain
+//! types and say what they lock. Nothing outside this module has SQL in it.
 
 mod circuits;
 mod claim;
@@ -75,7 +75,8 @@ pub use workers::Incarnation;
 use self::connect::Way;
 use self::session::Session;
 
-/// Longest a statement of the pipeline may take; set on the server, so that nothing is left running there.
+/// Longest a statement of the pipeline may take; set on the server, so that nothing is left running
+/// there.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest wait for a free or new connection.
 const POOL_WAIT: Duration = Duration::from_secs(5);
@@ -96,10 +97,10 @@ pub struct Store {
 impl Store {
     /// Prepares the pools; connects only when something is asked.
     ///
-    /// The pipeline's connections forbid sequential scans: its statements touch a few hundred rows by
-    /// key, but PostgreSQL plans them once, possibly while the tables are still empty, and would go on scanning what
-    /// has since grown to a million rows. A row visited is made dear beside a page, which favours look-ups by key
-    /// further; [`Store::keep_statistics`] does the rest.
+    /// The pipeline's connections forbid sequential scans: its statements touch a few hundred rows
+    /// by key, but PostgreSQL plans them once, possibly while the tables are still empty, and would
+    /// go on scanning what has since grown to a million rows. A row visited is made dear beside a
+    /// page, which favours look-ups by key further; [`Store::keep_statistics`] does the rest.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] where the URL is unusable.
@@ -144,18 +145,23 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Analyses the tables of the hot path that have grown eightfold since they were last analysed. Autovacuum would too, a
-    /// minute later; in that minute a flood into empty tables would be run by plans made for no rows at all. Not more
-    /// often: each time, every connection plans its statements anew. Cheap where nothing has grown.
+    /// Analyses the tables of the hot path that have grown eightfold since they were last analysed.
+    /// Autovacuum would too, a minute later; in that minute a flood into empty tables would be run
+    /// by plans made for no rows at all. Not more often: each time, every connection plans its
+    /// statements anew. Cheap where nothing has grown.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn keep_statistics(&self) -> Result<(), StoreError> {
-        // The size is asked of `t`: of `c`, the planner would have every table of the database measured.
-        const GROWN: &str = "SELECT t.name, t.key FROM (VALUES ('commands', 'id'), ('command_attempts', 'command_id'), \
-             ('outbox', 'command_id'), ('tickets', 'id'), ('integration_usage', 'integration_id')) AS t(name, key) \
-             JOIN pg_class c ON c.oid = t.name::regclass \
-             WHERE pg_relation_size(t.name::regclass) / 8192 > 8 * GREATEST(c.relpages, 0) + 32";
+        // The size is asked of `t`: of `c`, the planner would have every table of the database
+        // measured.
+        const GROWN: &str = "SELECT t.name, t.key FROM (VALUES ('commands', 'id'), \
+                             ('command_attempts', 'command_id'), \
+                             ('outbox', 'command_id'), ('tickets', 'id'), ('integration_usage', \
+                             'integration_id')) AS t(name, key) \
+                             JOIN pg_class c ON c.oid = t.name::regclass \
+                             WHERE pg_relation_size(t.name::regclass) / 8192 > 8 * \
+                             GREATEST(c.relpages, 0) + 32";
         let client = self.get().await?;
         for row in limited(client.query(GROWN, &[])).await? {
             let (table, key): (&str, &str) = (row.get(0), row.get(1));
@@ -169,8 +175,8 @@ impl Store {
         Ok(())
     }
 
-    /// How many statements are prepared in the idle connections, all together. A fixed set a connection: growth would be a
-    /// statement whose text varies.
+    /// How many statements are prepared in the idle connections, all together. A fixed set a
+    /// connection: growth would be a statement whose text varies.
     #[must_use]
     pub fn prepared_statements(&self) -> usize {
         let mut count = 0;
@@ -210,7 +216,8 @@ fn pool(way: &Way, session: Session, size: usize, wait: Duration) -> Result<Pool
     });
     Pool::builder(manager)
         .max_size(size)
-        // The one used last is the warmest: its plans here and in the server's cache, its buffers as large as they get.
+        // The one used last is the warmest: its plans here and in the server's cache, its buffers
+        // as large as they get.
         .queue_mode(QueueMode::Lifo)
         .wait_timeout(Some(wait))
         .create_timeout(Some(POOL_WAIT))
@@ -221,21 +228,22 @@ fn pool(way: &Way, session: Session, size: usize, wait: Duration) -> Result<Pool
         .map_err(|error| StoreError::Unavailable(Box::new(error)))
 }
 
-/// Runs a statement with a limit of our own, somewhat over the server's: it fires when the server or the way to it is
-/// gone without a word.
+/// Runs a statement with a limit of our own, somewhat over the server's: it fires when the server
+/// or the way to it is gone without a word.
 async fn limited<T>(
     statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, StoreError> {
     let limit = STATEMENT_TIMEOUT + Duration::from_secs(1);
-    // On the heap: a batch of pipelined statements is a future of many kilobytes, which every caller would carry.
+    // On the heap: a batch of pipelined statements is a future of many kilobytes, which every
+    // caller would carry.
     match Box::pin(tokio::time::timeout(limit, statement)).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(StoreError::Timeout(limit)),
     }
 }
 
-/// Gives a connection back only if the work on it ended well: after a broken or overdue statement nobody knows what
-/// state it is in.
+/// Gives a connection back only if the work on it ended well: after a broken or overdue statement
+/// nobody knows what state it is in.
 fn keep_if_sound<T>(client: Object, result: Result<T, StoreError>) -> Result<T, StoreError> {
     if matches!(
         &result,

@@ -18,8 +18,8 @@ pub enum Named {
 }
 
 impl Store {
-    /// The ids from `first` to `last`, at most `limit`; of integrations, also those of exactly this name, without regard to
-    /// case.
+    /// The ids from `first` to `last`, at most `limit`; of integrations, also those of exactly this
+    /// name, without regard to case.
     ///
     /// # Errors
     /// As the connection's.
@@ -34,7 +34,8 @@ impl Store {
         let client = self.get().await?;
         let result = if named == Named::Integration {
             const SQL: &str = "SELECT id FROM integrations WHERE NOT is_deleted \
-                 AND (id BETWEEN $1 AND $2 OR lower(name) = lower($3)) ORDER BY id LIMIT $4";
+                               AND (id BETWEEN $1 AND $2 OR lower(name) = lower($3)) \
+                               ORDER BY id LIMIT $4";
             limited(client.query(SQL, &[&first, &last, &name, &limit])).await
         } else {
             let sql = match named {

@@ -42,14 +42,20 @@ pub struct OutboxBatch {
     pub rows: Vec<OutboxRow>,
 }
 
-/// In a transaction that changes what stands in `commands` of these (`$1`): their single events, if they are unsent, become
-/// rows of their own.
+/// In a transaction that changes what stands in `commands` of these (`$1`): their single events, if
+/// they are unsent, become rows of their own.
 pub(super) const DETACH: &str = "WITH hit AS (SELECT b.id, u.command_id FROM outbox_batches b \
-     CROSS JOIN LATERAL unnest(b.command_ids) AS u(command_id) WHERE u.command_id = ANY($1)), \
-     cut AS (UPDATE outbox_batches b SET command_ids = ARRAY(SELECT x FROM unnest(b.command_ids) AS x WHERE x <> ALL($1)) \
-     WHERE b.id IN (SELECT id FROM hit)) \
-     INSERT INTO outbox (command_id, number, routing_key, body) SELECT c.id, 1, c.final_key, c.final_event FROM hit \
-     JOIN commands c ON c.id = hit.command_id WHERE c.final_event IS NOT NULL ON CONFLICT DO NOTHING";
+                                 CROSS JOIN LATERAL unnest(b.command_ids) AS u(command_id) \
+                                 WHERE u.command_id = ANY($1)), \
+                                 cut AS (UPDATE outbox_batches b SET command_ids = ARRAY(SELECT x \
+                                 FROM unnest(b.command_ids) AS x WHERE x <> ALL($1)) \
+                                 WHERE b.id IN (SELECT id FROM hit)) \
+                                 INSERT INTO outbox (command_id, number, routing_key, \
+                                 body) SELECT c.id, 1, c.final_key, \
+                                 c.final_event FROM hit \
+                                 JOIN commands c ON c.id = hit.command_id \
+                                 WHERE c.final_event IS NOT NULL \
+                                 ON CONFLICT DO NOTHING";
 
 /// In a transaction: what a process (`$1`) has not sent is the outbox poller's from now on.
 pub(super) const DISOWN: [&str; 3] = [
@@ -103,9 +109,12 @@ impl Store {
     /// # Errors
     /// As the connection's.
     pub async fn add_events(&self, rows: &[OutboxRow], owner: Uuid) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO outbox (command_id, number, target, correlation_id, routing_key, body, owner) \
-             SELECT u.*, $7 FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[]) AS u \
-             ON CONFLICT DO NOTHING";
+        const SQL: &str = "INSERT INTO outbox (command_id, number, target, correlation_id, \
+                           routing_key, body, owner) \
+                           SELECT u.*, $7 FROM unnest($1::uuid[], $2::int[], $3::text[], \
+                           $4::text[], \
+                           $5::text[], $6::text[]) AS u \
+                           ON CONFLICT DO NOTHING";
         let client = self.hot().await?;
         let result = async {
             let ids: Vec<Uuid> = rows.iter().map(|r| r.key.command_id).collect();
@@ -135,15 +144,18 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Removes what the broker confirmed. Committed asynchronously: a removal lost in a crash of PostgreSQL only means
-    /// that the event goes out once more under the same id.
+    /// Removes what the broker confirmed. Committed asynchronously: a removal lost in a crash of
+    /// PostgreSQL only means that the event goes out once more under the same id.
     ///
     /// # Errors
     /// As the connection's; the rows are then published again by the outbox poller.
     pub async fn remove_events(&self, keys: &[OutboxKey]) -> Result<(), StoreError> {
-        const SQL: &str = "DELETE FROM outbox o USING unnest($1::uuid[], $2::int[], $3::text[], $4::text[]) \
-             AS u(command_id, number, target, correlation_id) WHERE o.command_id = u.command_id \
-             AND o.number = u.number AND o.target = u.target AND o.correlation_id = u.correlation_id";
+        const SQL: &str = "DELETE FROM outbox o USING unnest($1::uuid[], $2::int[], $3::text[], \
+                           $4::text[]) \
+                           AS u(command_id, number, target, correlation_id) \
+                           WHERE o.command_id = u.command_id \
+                           AND o.number = u.number AND o.target = u.target \
+                           AND o.correlation_id = u.correlation_id";
         let client = self.hot().await?;
         let result = async {
             let ids: Vec<Uuid> = keys.iter().map(|k| k.command_id).collect();
@@ -161,14 +173,14 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Removes batches whose events the broker confirmed, all of them. Committed asynchronously, as in
-    /// [`Store::remove_events`], and in one message.
+    /// Removes batches whose events the broker confirmed, all of them. Committed asynchronously, as
+    /// in [`Store::remove_events`], and in one message.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn remove_batches(&self, ids: &[Uuid]) -> Result<(), StoreError> {
         const SQL: &str = "DELETE FROM outbox_batches WHERE id = ANY($1) \
-             AND set_config('synchronous_commit', 'off', true) IS NOT NULL";
+                           AND set_config('synchronous_commit', 'off', true) IS NOT NULL";
         let client = self.hot().await?;
         let result = async {
             let statement = client.prepare_cached(SQL).await?;
@@ -186,26 +198,30 @@ impl Store {
     pub async fn keep_of_batch(&self, id: Uuid, commands: &[Uuid]) -> Result<(), StoreError> {
         // Of what is still in it: what a retry has taken out meanwhile is a row of its own.
         const SQL: &str = "UPDATE outbox_batches SET owner = NULL, \
-             command_ids = ARRAY(SELECT x FROM unnest(command_ids) AS x WHERE x = ANY($2)) WHERE id = $1";
+                           command_ids = ARRAY(SELECT x FROM unnest(command_ids) AS x \
+                           WHERE x = ANY($2)) \
+                           WHERE id = $1";
         let client = self.hot().await?;
         let result = limited(client.execute(SQL, &[&id, &commands])).await;
         keep_if_sound(client, result).map(|_| ())
     }
 
-    /// Unsent batches that no living process is publishing from memory; pushes them back as [`Store::poll_events`] does.
-    /// What is gone from `commands` is gone from them.
+    /// Unsent batches that no living process is publishing from memory; pushes them back as
+    /// [`Store::poll_events`] does. What is gone from `commands` is gone from them.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn poll_batches(&self, limit: i64) -> Result<Vec<OutboxBatch>, StoreError> {
         const EVENTS: &str = "SELECT id, final_key, final_event FROM commands WHERE id = ANY($1) \
-             AND final_event IS NOT NULL ORDER BY arrival";
+                              AND final_event IS NOT NULL ORDER BY arrival";
         let sql = format!(
             "UPDATE outbox_batches b SET tries = b.tries + 1, owner = NULL, \
              due_at = now() + LEAST(interval '60 seconds', interval '5 seconds' * (b.tries + 1)) \
              FROM (SELECT id FROM outbox_batches \
-             WHERE due_at <= now() AND (owner IS NULL OR created_at < now() - interval '{SWEEP_AFTER}') \
-             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) p WHERE b.id = p.id RETURNING b.id, b.command_ids"
+             WHERE due_at <= now() AND (owner IS NULL OR created_at < now() - interval \
+             '{SWEEP_AFTER}') \
+             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) p WHERE b.id = p.id \
+             RETURNING b.id, b.command_ids"
         );
         let client = self.hot().await?;
         let result = async {
@@ -251,8 +267,9 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Unsent events that no living process is publishing from memory, each command's oldest first; pushes them back
-    /// by a growing delay so that the next poll takes others. `mine` is never polled while it is fresh.
+    /// Unsent events that no living process is publishing from memory, each command's oldest first;
+    /// pushes them back by a growing delay so that the next poll takes others. `mine` is never
+    /// polled while it is fresh.
     ///
     /// # Errors
     /// As the connection's.
@@ -261,8 +278,10 @@ impl Store {
             "UPDATE outbox o SET tries = o.tries + 1, owner = NULL, \
              due_at = now() + LEAST(interval '60 seconds', interval '5 seconds' * (o.tries + 1)) \
              FROM (SELECT x.command_id, x.number, x.target, x.correlation_id FROM outbox x \
-             WHERE x.due_at <= now() AND (x.owner IS NULL OR x.created_at < now() - interval '{SWEEP_AFTER}') \
-             AND NOT EXISTS (SELECT FROM outbox y WHERE y.command_id = x.command_id AND y.target = x.target \
+             WHERE x.due_at <= now() AND (x.owner IS NULL OR x.created_at < now() - interval \
+             '{SWEEP_AFTER}') \
+             AND NOT EXISTS (SELECT FROM outbox y WHERE y.command_id = x.command_id \
+             AND y.target = x.target \
              AND y.correlation_id = x.correlation_id AND y.number < x.number) \
              ORDER BY x.due_at LIMIT $1 FOR UPDATE SKIP LOCKED) p \
              WHERE o.command_id = p.command_id AND o.number = p.number AND o.target = p.target \

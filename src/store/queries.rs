@@ -54,7 +54,8 @@ pub struct CommandRow {
     pub waits_for_turn: bool,
     /// Processes that died while running it alone.
     pub deaths: i32,
-    /// What it really waits for, where that is not its own time (`retry_at`): a circuit, a pause, a window, a state.
+    /// What it really waits for, where that is not its own time (`retry_at`): a circuit, a pause, a
+    /// window, a state.
     pub held: Option<Hold>,
     /// Its final event.
     pub final_event: Option<serde_json::Value>,
@@ -125,12 +126,17 @@ pub struct CommandFilter {
     pub until: Option<DateTime<Utc>>,
 }
 
-const COLUMNS: &str = "id, type, organization_id, integration_id, ticket_id, state, run, attempt, retry_at, wait_reason, \
-     received_at, finished_at, error_code, error, doubt_since, lookups, state = 'pending' AND NOT turn, deaths, \
-     final_event, wait_detail, lane, due_at, \
-     (SELECT i.platform_name FROM integrations i WHERE i.id = commands.integration_id), \
-     (SELECT t.external_ticket_id FROM tickets t \
-      WHERE t.id = commands.ticket_id AND t.organization_id = commands.organization_id)";
+const COLUMNS: &str = "id, type, organization_id, integration_id, ticket_id, state, run, \
+                       attempt, retry_at, wait_reason, \
+                       received_at, finished_at, error_code, error, doubt_since, lookups, \
+                       state = 'pending' \
+                       AND NOT turn, deaths, \
+                       final_event, wait_detail, lane, due_at, \
+                       (SELECT i.platform_name FROM integrations i \
+                       WHERE i.id = commands.integration_id), \
+                       (SELECT t.external_ticket_id FROM tickets t \
+                       WHERE t.id = commands.ticket_id \
+                       AND t.organization_id = commands.organization_id)";
 
 impl Store {
     /// Commands, newest first.
@@ -145,9 +151,11 @@ impl Store {
         let client = self.get().await?;
         let sql = format!(
             "SELECT {COLUMNS} FROM commands WHERE ($1::text IS NULL OR state = $1) \
-             AND ($2::uuid IS NULL OR integration_id = $2) AND ($3::uuid IS NULL OR ticket_id = $3) \
+             AND ($2::uuid IS NULL OR integration_id = $2) \
+             AND ($3::uuid IS NULL OR ticket_id = $3) \
              AND ($4::text IS NULL OR error_code = $4) AND ($5::text IS NULL OR type = $5) \
-             AND ($6::timestamptz IS NULL OR received_at >= $6) AND ($8::timestamptz IS NULL OR received_at < $8) \
+             AND ($6::timestamptz IS NULL OR received_at >= $6) \
+             AND ($8::timestamptz IS NULL OR received_at < $8) \
              ORDER BY received_at DESC, arrival DESC LIMIT $7"
         );
         let result = limited(client.query(
@@ -171,19 +179,24 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// What a retry of all that match would run again, in order of arrival: deferred and failed ones, and of a state that
-    /// is named, those alone.
+    /// What a retry of all that match would run again, in order of arrival: deferred and failed
+    /// ones, and of a state that is named, those alone.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn retryable(&self, filter: &CommandFilter) -> Result<Vec<Retryable>, StoreError> {
         const SQL: &str = "SELECT id, state, integration_id, error_code FROM commands \
-             WHERE state = ANY(CASE WHEN $1::text IS NULL THEN '{deferred,failed}'::text[] ELSE ARRAY[$1] END) \
-             AND state IN ('deferred', 'failed', 'cancelled') \
-             AND ($2::uuid IS NULL OR integration_id = $2) AND ($3::uuid IS NULL OR ticket_id = $3) \
-             AND ($4::text IS NULL OR error_code = $4) AND ($5::text IS NULL OR type = $5) \
-             AND ($6::timestamptz IS NULL OR received_at >= $6) AND ($7::timestamptz IS NULL OR received_at < $7) \
-             ORDER BY arrival";
+                           WHERE state = ANY(CASE WHEN $1::text IS NULL THEN \
+                           '{deferred,failed}'::text[] \
+                           ELSE ARRAY[$1] END) \
+                           AND state IN ('deferred', 'failed', 'cancelled') \
+                           AND ($2::uuid IS NULL OR integration_id = $2) \
+                           AND ($3::uuid IS NULL OR ticket_id = $3) \
+                           AND ($4::text IS NULL OR error_code = $4) \
+                           AND ($5::text IS NULL OR type = $5) \
+                           AND ($6::timestamptz IS NULL OR received_at >= $6) \
+                           AND ($7::timestamptz IS NULL OR received_at < $7) \
+                           ORDER BY arrival";
         let client = self.get().await?;
         let result = limited(client.query(
             SQL,
@@ -218,10 +231,14 @@ impl Store {
         let client = self.get().await?;
         let result = async {
             let sql = format!("SELECT {COLUMNS} FROM commands WHERE id = $1");
-            let Some(row) = limited(client.query_opt(sql.as_str(), &[&id.uuid()])).await? else { return Ok(None) };
+            let Some(row) = limited(client.query_opt(sql.as_str(), &[&id.uuid()])).await? else {
+                return Ok(None);
+            };
             let attempts = limited(client.query(
-                "SELECT run, attempt, worker, started_at, duration_ms, outcome, error_code, message, http_status, \
-                 retry_at, wait_reason, wait_detail FROM command_attempts WHERE command_id = $1 ORDER BY run, attempt",
+                "SELECT run, attempt, worker, started_at, duration_ms, outcome, error_code, \
+                 message, http_status, \
+                 retry_at, wait_reason, wait_detail FROM command_attempts WHERE command_id = $1 \
+                 ORDER BY run, attempt",
                 &[&id.uuid()],
             ))
             .await?;
@@ -270,7 +287,8 @@ impl Store {
     /// As the connection's.
     pub async fn last_attempt(&self, id: CommandId) -> Result<Option<Failure>, StoreError> {
         let sql = "SELECT error_code, message, http_status FROM command_attempts \
-                   WHERE command_id = $1 AND error_code IS NOT NULL ORDER BY run DESC, attempt DESC LIMIT 1";
+                   WHERE command_id = $1 AND error_code IS NOT NULL \
+                   ORDER BY run DESC, attempt DESC LIMIT 1";
         let client = self.hot().await?;
         let result = limited(client.query_opt(sql, &[&id.uuid()])).await;
         let row = keep_if_sound(client, result)?;
@@ -285,8 +303,8 @@ impl Store {
         }))
     }
 
-    /// Makes deferred commands due now, and failed ones run again (`run` counts up); a pause of their integrations by a
-    /// platform's rate limit is over then. Returns those it changed. Locks
+    /// Makes deferred commands due now, and failed ones run again (`run` counts up); a pause of
+    /// their integrations by a platform's rate limit is over then. Returns those it changed. Locks
     /// the rows; a command whose ticket's turn somebody else holds waits for it.
     ///
     /// # Errors
@@ -295,7 +313,8 @@ impl Store {
         self.run_again(ids, WaitReason::CommandRetry).await
     }
 
-    /// The same for a reason, which the history of the attempts keeps: it is a person who decided what came next.
+    /// The same for a reason, which the history of the attempts keeps: it is a person who decided
+    /// what came next.
     async fn run_again(&self, ids: &[Uuid], reason: WaitReason) -> Result<Vec<Uuid>, StoreError> {
         let mut client = self.get().await?;
         let result = async {
@@ -314,11 +333,16 @@ impl Store {
     /// As the connection's.
     pub async fn backlog(&self) -> Result<Vec<(String, i64)>, StoreError> {
         const SQL: &str = "SELECT 'running', count(*) FROM commands WHERE state = 'running' \
-             UNION ALL SELECT s.state, s.count FROM (SELECT count(*) FILTER (WHERE due_at <= now()) AS due, \
-                 count(*) FILTER (WHERE due_at > now()) AS later FROM commands WHERE due_at IS NOT NULL) c, \
-                 LATERAL (VALUES ('due', c.due), ('later', c.later)) AS s (state, count) \
-             UNION ALL SELECT 'waiting', count(*) FROM commands WHERE state = 'pending' AND NOT turn \
-             UNION ALL SELECT 'outbox', count(*) FROM unsent_events";
+                           UNION ALL SELECT s.state, s.count \
+                           FROM (SELECT count(*) FILTER (WHERE due_at <= \
+                           now()) AS due, \
+                           count(*) FILTER (WHERE due_at > now()) AS later FROM commands \
+                           WHERE due_at IS NOT NULL) c, \
+                           LATERAL (VALUES ('due', c.due), ('later', c.later)) AS s (state, count) \
+                           UNION ALL SELECT 'waiting', count(*) FROM commands \
+                           WHERE state = 'pending' \
+                           AND NOT turn \
+                           UNION ALL SELECT 'outbox', count(*) FROM unsent_events";
         let client = self.hot().await?;
         let result = limited(client.query(SQL, &[])).await;
         keep_if_sound(
@@ -334,21 +358,24 @@ async fn run_again(
     ids: &[Uuid],
     reason: WaitReason,
 ) -> Result<Vec<Uuid>, StoreError> {
-    const HISTORY: &str = "UPDATE command_attempts a SET wait_reason = $2, wait_detail = NULL, retry_at = now() \
-         FROM (SELECT id, run, attempt FROM commands WHERE id = ANY($1) \
-               AND state IN ('deferred', 'failed', 'cancelled') FOR UPDATE) c \
-         WHERE a.command_id = c.id AND a.run = c.run AND a.attempt = c.attempt";
+    const HISTORY: &str = "UPDATE command_attempts a \
+                           SET wait_reason = $2, wait_detail = NULL, retry_at = now() \
+                           FROM (SELECT id, run, attempt FROM commands WHERE id = ANY($1) \
+                           AND state IN ('deferred', 'failed', 'cancelled') FOR UPDATE) c \
+                           WHERE a.command_id = c.id AND a.run = c.run AND a.attempt = c.attempt";
     let reason = reason.as_str();
     limited(transaction.execute(DETACH, &[&ids])).await?;
     limited(transaction.execute(HISTORY, &[&ids, &reason])).await?;
     let deferred = limited(transaction.query(
-        "UPDATE commands SET due_at = now(), retry_at = now(), wait_reason = $2, wait_detail = NULL \
+        "UPDATE commands SET due_at = now(), retry_at = now(), wait_reason = $2, \
+         wait_detail = NULL \
          WHERE id = ANY($1) AND state = 'deferred' RETURNING id",
         &[&ids, &reason],
     ))
     .await?;
     let failed = limited(transaction.query(
-        "UPDATE commands SET state = 'pending', turn = false, due_at = NULL, retry_at = now(), run = run + 1, \
+        "UPDATE commands SET state = 'pending', turn = false, due_at = NULL, retry_at = now(), \
+         run = run + 1, \
          doubt_since = CASE WHEN error_code IN ('outcome_unknown', 'quarantined') \
                             THEN COALESCE(doubt_since, finished_at, now()) END, lookups = 0, \
          attempt = 0, finished_at = NULL, final_event = NULL, final_key = NULL, error_code = NULL, \
@@ -379,7 +406,8 @@ async fn run_again(
     // A person says that it is to be tried now: the pause of its integration is over, and a first
     // request tells.
     limited(transaction.execute(
-        "UPDATE integration_circuits SET paused_until = now() WHERE paused_until > now() AND integration_id IN \
+        "UPDATE integration_circuits SET paused_until = now() WHERE paused_until > now() \
+         AND integration_id IN \
          (SELECT integration_id FROM commands WHERE id = ANY($1) AND integration_id IS NOT NULL)",
         &[&ids],
     ))
@@ -458,8 +486,8 @@ fn read(row: &tokio_postgres::Row) -> CommandRow {
 }
 
 impl Store {
-    /// Cancels a command that has not started and of which nothing can have been sent; its event goes to the outbox poller.
-    /// False: there is none such. Locks the row.
+    /// Cancels a command that has not started and of which nothing can have been sent; its event
+    /// goes to the outbox poller. False: there is none such. Locks the row.
     ///
     /// # Errors
     /// As the connection's.
@@ -478,8 +506,8 @@ impl Store {
         .await
     }
 
-    /// Settles a command of unknown outcome by a person's word: it happened (with its external id), or it did not,
-    /// and is sent again. False: it is not of unknown outcome. Locks the row.
+    /// Settles a command of unknown outcome by a person's word: it happened (with its external id),
+    /// or it did not, and is sent again. False: it is not of unknown outcome. Locks the row.
     ///
     /// # Errors
     /// As the connection's.
@@ -488,8 +516,8 @@ impl Store {
         id: CommandId,
         happened: Option<&str>,
     ) -> Result<bool, StoreError> {
-        let unknown = "(c.state = 'deferred' AND c.doubt_since IS NOT NULL) \
-                       OR (c.state = 'failed' AND c.error_code IN ('outcome_unknown', 'quarantined'))";
+        let unknown = "(c.state = 'deferred' AND c.doubt_since IS NOT NULL) OR (c.state = \
+                       'failed' AND c.error_code IN ('outcome_unknown', 'quarantined'))";
         if let Some(external) = happened {
             let result = serde_json::json!({ "integration_result": {
                 "success": true, "external_ticket_id": external, "external_ticket_url": null,
@@ -500,7 +528,8 @@ impl Store {
                 .await;
         }
         let sql = format!(
-            "UPDATE commands c SET doubt_since = NULL, lookups = 0, error_code = NULL WHERE c.id = $1 AND ({unknown}) RETURNING c.id"
+            "UPDATE commands c SET doubt_since = NULL, lookups = 0, error_code = NULL \
+             WHERE c.id = $1 AND ({unknown}) RETURNING c.id"
         );
         // What a person said and what follows from it stand together: of half of it nobody could be
         // told.
@@ -531,23 +560,31 @@ impl Store {
         let work = async {
             let transaction = limited(client.transaction()).await?;
             let sql = format!(
-                "SELECT c.type, c.organization_id, c.ticket_id, c.integration_id, c.run, c.attempt, c.events, \
+                "SELECT c.type, c.organization_id, c.ticket_id, c.integration_id, c.run, \
+                 c.attempt, c.events, \
                  c.traceparent, c.tracestate, i.platform_name FROM commands c \
-                 LEFT JOIN integrations i ON i.id = c.integration_id WHERE c.id = $1 AND ({condition}) FOR UPDATE OF c"
+                 LEFT JOIN integrations i ON i.id = c.integration_id WHERE c.id = $1 \
+                 AND ({condition}) FOR UPDATE OF c"
             );
-            let Some(row) = limited(transaction.query_opt(sql.as_str(), &[&id.uuid()])).await? else {
+            let Some(row) = limited(transaction.query_opt(sql.as_str(), &[&id.uuid()])).await?
+            else {
                 return Ok(false);
             };
             limited(transaction.execute(DETACH, &[&vec![id.uuid()]])).await?;
             let organization = OrganizationId::new(row.get(1));
             let ticket = row.get::<_, Option<Uuid>>(2).map(TicketId::new);
             let number: i32 = row.get::<_, i32>(6) + 1;
-            let platform = row.get::<_, Option<String>>(9).and_then(|name| Platform::parse(&name));
+            let platform = row
+                .get::<_, Option<String>>(9)
+                .and_then(|name| Platform::parse(&name));
             let event = Event {
                 id: Event::id_of(id, number),
                 time: Utc::now(),
                 organization_id: Some(organization),
-                trace: Trace { parent: row.get(7), state: row.get(8) },
+                trace: Trace {
+                    parent: row.get(7),
+                    state: row.get(8),
+                },
                 data: EventData {
                     command_id: Some(id),
                     command_type: row.get(0),
@@ -565,33 +602,46 @@ impl Store {
                 },
             };
             let (body, key) = (event.to_json(), event.routing_key());
-            let state = if outcome == Outcome::Succeeded { "succeeded" } else { "cancelled" };
+            let state = if outcome == Outcome::Succeeded {
+                "succeeded"
+            } else {
+                "cancelled"
+            };
             let code = failure.as_ref().map(|failure| failure.code.as_str());
             let error = failure.as_ref().map(|failure| json_text(failure, 128));
             limited(transaction.execute(
-                "UPDATE commands SET state = $2, turn = false, due_at = NULL, retry_at = NULL, finished_at = now(), \
-                 events = $3, final_event = $4, final_key = $5, error_code = $6, error = $7, doubt_since = NULL, \
+                "UPDATE commands SET state = $2, turn = false, due_at = NULL, retry_at = NULL, \
+                 finished_at = now(), \
+                 events = $3, final_event = $4, final_key = $5, error_code = $6, error = $7, \
+                 doubt_since = NULL, \
                  wait_reason = NULL, wait_detail = NULL WHERE id = $1",
                 &[&id.uuid(), &state, &number, &body, &key, &code, &error],
             ))
             .await?;
-            let external = result.as_ref().and_then(|r| r["integration_result"]["external_ticket_id"].as_str());
+            let external = result
+                .as_ref()
+                .and_then(|r| r["integration_result"]["external_ticket_id"].as_str());
             if let (Some(external), Some(ticket)) = (external, ticket) {
                 limited(transaction.execute(
-                    "UPDATE tickets SET external_ticket_id = $2, integration_id = COALESCE($3, integration_id), \
+                    "UPDATE tickets SET external_ticket_id = $2, integration_id = COALESCE($3, \
+                     integration_id), \
                      updated_at = now() WHERE id = $1 AND external_ticket_id IS NULL",
                     &[&ticket.uuid(), &external, &row.get::<_, Option<Uuid>>(3)],
                 ))
                 .await?;
             }
             limited(transaction.execute(
-                "INSERT INTO outbox (command_id, number, routing_key, body) VALUES ($1, $2, $3, $4)",
+                "INSERT INTO outbox (command_id, number, routing_key, body) \
+                 VALUES ($1, $2, $3, $4)",
                 &[&id.uuid(), &number, &key, &body],
             ))
             .await?;
             if let Some(ticket) = ticket {
                 let (orgs, tickets) = (vec![organization.uuid()], vec![ticket.uuid()]);
-                limited(transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets])).await?;
+                limited(
+                    transaction.execute(include_str!("sql/pass_turns.sql"), &[&orgs, &tickets]),
+                )
+                .await?;
             }
             limited(transaction.commit()).await?;
             Ok(true)

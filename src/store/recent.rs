@@ -1,5 +1,6 @@
-//! What happened lately and what waits, for `ticketwire doctor`. The ledger may hold millions of commands, and has no
-//! index on when they ended: each question is bounded in rows or in time, and says what it looked at.
+//! What happened lately and what waits, for `ticketwire doctor`. The ledger may hold millions of
+//! commands, and has no index on when they ended: each question is bounded in rows or in time, and
+//! says what it looked at.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::Client;
@@ -46,19 +47,25 @@ pub struct Lately {
 /// From the widest window to the narrowest. A command in doubt is a day old before it ends.
 const WINDOWS: [&str; 3] = ["3 days", "6 hours", "10 minutes"];
 
-/// What ended within a day, among the commands of the widest window that can be looked at in two seconds. `None`: not
-/// even the narrowest can.
+/// What ended within a day, among the commands of the widest window that can be looked at in two
+/// seconds. `None`: not even the narrowest can.
 ///
 /// # Errors
 /// As the connection's.
 pub async fn lately(client: &Client) -> Result<Option<Lately>, StoreError> {
     const SQL: &str = "SELECT c.integration_id, min(i.name), min(i.platform_name), \
-             CASE WHEN c.state = 'failed' THEN COALESCE(c.error_code, 'internal') END AS code, \
-             count(*) FILTER (WHERE c.finished_at > now() - interval '1 hour'), count(*), max(c.finished_at), \
-             max(to_char(c.finished_at AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS') || left(c.error, 4000)) \
-             FROM commands c LEFT JOIN integrations i ON i.id = c.integration_id \
-             WHERE c.received_at > now() - $1::text::interval AND c.finished_at > now() - interval '1 day' \
-             AND c.state IN ('succeeded', 'failed') GROUP BY c.integration_id, code ORDER BY 6 DESC LIMIT 1000";
+                       CASE WHEN c.state = 'failed' THEN COALESCE(c.error_code, \
+                       'internal') END AS code, \
+                       count(*) FILTER (WHERE c.finished_at > now() - interval '1 hour'), \
+                       count(*), \
+                       max(c.finished_at), \
+                       max(to_char(c.finished_at AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS') || \
+                       left(c.error, 4000)) \
+                       FROM commands c LEFT JOIN integrations i ON i.id = c.integration_id \
+                       WHERE c.received_at > now() - $1::text::interval \
+                       AND c.finished_at > now() - interval '1 day' \
+                       AND c.state IN ('succeeded', 'failed') GROUP BY c.integration_id, code \
+                       ORDER BY 6 DESC LIMIT 1000";
     for received_within in WINDOWS {
         limited(client.batch_execute("SET statement_timeout = '2s'")).await?;
         let rows = match client.query(SQL, &[&received_within]).await {
@@ -125,12 +132,18 @@ pub struct Waiting {
 /// # Errors
 /// As the connection's.
 pub async fn waiting(client: &Client) -> Result<Vec<Waiting>, StoreError> {
-    const SQL: &str = "SELECT NULLIF(w.lane, '00000000-0000-0000-0000-000000000000'), min(i.name), min(i.platform_name), \
-             w.error_code, w.wait_reason, count(*), extract(epoch FROM now() - min(w.received_at))::bigint, min(w.due_at), \
-             w.wait_detail, w.doubtful \
-             FROM (SELECT lane, error_code, wait_reason, wait_detail, received_at, due_at, doubt_since IS NOT NULL AS doubtful \
-             FROM commands WHERE due_at IS NOT NULL LIMIT $1) w LEFT JOIN integrations i ON i.id = w.lane \
-             GROUP BY w.lane, w.error_code, w.wait_reason, w.wait_detail, w.doubtful ORDER BY 6 DESC LIMIT 50";
+    const SQL: &str = "SELECT NULLIF(w.lane, '00000000-0000-0000-0000-000000000000'), \
+                       min(i.name), min(i.platform_name), \
+                       w.error_code, w.wait_reason, count(*), extract(epoch \
+                       FROM now() - min(w.received_at))::bigint, min(w.due_at), \
+                       w.wait_detail, w.doubtful \
+                       FROM (SELECT lane, error_code, wait_reason, wait_detail, received_at, \
+                       due_at, \
+                       doubt_since IS NOT NULL AS doubtful \
+                       FROM commands WHERE due_at IS NOT NULL LIMIT $1) w LEFT \
+                       JOIN integrations i ON i.id = w.lane \
+                       GROUP BY w.lane, w.error_code, w.wait_reason, w.wait_detail, w.doubtful \
+                       ORDER BY 6 DESC LIMIT 50";
     let rows = limited(client.query(SQL, &[&(ROWS_MAX + 1)])).await?;
     let in_lane: Vec<Uuid> = rows.iter().filter_map(|row| row.get(0)).collect();
     let lanes = Lanes::read(client, &in_lane).await?;
@@ -173,7 +186,8 @@ pub struct WorkerRow {
 /// As the connection's.
 pub async fn workers(client: &Client) -> Result<Vec<WorkerRow>, StoreError> {
     const SQL: &str = "SELECT id, version, extract(epoch FROM now() - started_at)::bigint, \
-             extract(epoch FROM lease_until - now())::bigint FROM workers ORDER BY id LIMIT 1000";
+                       extract(epoch FROM lease_until - now())::bigint FROM workers \
+                       ORDER BY id LIMIT 1000";
     let rows = limited(client.query(SQL, &[])).await?;
     Ok(rows
         .iter()
@@ -193,7 +207,8 @@ pub struct Unsent {
     pub target: String,
     /// How many.
     pub count: i64,
-    /// How many of them failed to go out more than once: a try that a start or a stop cut short is no refusal.
+    /// How many of them failed to go out more than once: a try that a start or a stop cut short is
+    /// no refusal.
     pub refused: i64,
     /// Since when the oldest waits, in seconds.
     pub oldest_seconds: i64,
@@ -205,9 +220,10 @@ pub struct Unsent {
 /// As the connection's.
 pub async fn unsent(client: &Client) -> Result<Vec<Unsent>, StoreError> {
     const SQL: &str = "SELECT target, count(*), count(*) FILTER (WHERE tries > 1), \
-             extract(epoch FROM now() - min(created_at))::bigint \
-             FROM (SELECT target, tries, created_at FROM unsent_events WHERE created_at < now() - interval '1 minute' \
-             OR tries > 1 LIMIT $1) u GROUP BY target ORDER BY 2 DESC LIMIT 20";
+                       extract(epoch FROM now() - min(created_at))::bigint \
+                       FROM (SELECT target, tries, created_at FROM unsent_events \
+                       WHERE created_at < now() - interval '1 minute' \
+                       OR tries > 1 LIMIT $1) u GROUP BY target ORDER BY 2 DESC LIMIT 20";
     let rows = limited(client.query(SQL, &[&(ROWS_MAX + 1)])).await?;
     Ok(rows
         .iter()

@@ -7,19 +7,25 @@ use super::{Store, StoreError, keep_if_sound, limited};
 /// Only one process removes at a time; it keeps the others' hands off for the length of a step.
 const ALONE: &str = "SELECT pg_try_advisory_xact_lock(hashtextextended('ticketwire retention', 0))";
 
-/// Finished commands on a run of pages, with what belongs to them. A walk over the pages needs no index on the moment of
-/// finishing, which every command would have to be entered into. What finished so long ago may be unsent only where something
-/// has been for minutes.
-const COMMANDS: &str = "WITH gone AS (DELETE FROM commands WHERE ctid >= $1::text::tid AND ctid < $2::text::tid \
-         AND state IN ('succeeded', 'failed', 'cancelled') AND finished_at < now() - $3::float8 * interval '1 second' \
-         AND NOT EXISTS (SELECT FROM outbox WHERE outbox.command_id = commands.id) \
-         AND NOT EXISTS (SELECT FROM outbox_batches WHERE created_at < now() - interval '5 minutes') RETURNING id), \
-     attempts AS (DELETE FROM command_attempts USING gone WHERE command_id = gone.id), \
-     replies AS (DELETE FROM command_replies USING gone WHERE command_id = gone.id) \
-     SELECT count(*) FROM gone";
+/// Finished commands on a run of pages, with what belongs to them. A walk over the pages needs no
+/// index on the moment of finishing, which every command would have to be entered into. What
+/// finished so long ago may be unsent only where something has been for minutes.
+const COMMANDS: &str = "WITH gone AS (DELETE FROM commands WHERE ctid >= $1::text::tid \
+                        AND ctid < $2::text::tid \
+                        AND state IN ('succeeded', 'failed', 'cancelled') \
+                        AND finished_at < now() - $3::float8 * interval '1 second' \
+                        AND NOT EXISTS (SELECT FROM outbox WHERE outbox.command_id = commands.id) \
+                        AND NOT EXISTS (SELECT FROM outbox_batches \
+                        WHERE created_at < now() - interval '5 minutes') RETURNING id), \
+                        attempts AS (DELETE FROM command_attempts USING gone \
+                        WHERE command_id = gone.id), \
+                        replies AS (DELETE FROM command_replies USING gone \
+                        WHERE command_id = gone.id) \
+                        SELECT count(*) FROM gone";
 
 const DEAD_LETTERS: &str = "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters \
-     WHERE received_at < now() - $1::float8 * interval '1 second' ORDER BY received_at LIMIT $2)";
+                            WHERE received_at < now() - $1::float8 * interval '1 second' \
+                            ORDER BY received_at LIMIT $2)";
 
 /// What a step of the walk over the finished commands did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +39,8 @@ pub struct Swept {
 }
 
 impl Store {
-    /// Removes the commands on the next `pages` pages that finished more than `age` ago, with their attempts. `None`:
-    /// another process is at it. Locks the rows it removes.
+    /// Removes the commands on the next `pages` pages that finished more than `age` ago, with their
+    /// attempts. `None`: another process is at it. Locks the rows it removes.
     ///
     /// # Errors
     /// As the connection's.

@@ -1,5 +1,5 @@
-//! Rows by name: one list of columns makes the select list, the struct and its reader, so that a number
-//! and what it stands for cannot drift apart.
+//! Rows by name: one list of columns makes the select list, the struct and its reader, so that a
+//! number and what it stands for cannot drift apart.
 
 use std::error::Error;
 
@@ -42,8 +42,8 @@ macro_rules! row {
 pub(super) use row;
 
 /// A json column. PostgreSQL keeps as json what serde_json does not take (half a surrogate pair,
-/// 1e999): such a value of the legacy application says nothing to us, and must not stop its row from
-/// being read.
+/// 1e999): such a value of the legacy application says nothing to us, and must not stop its row
+/// from being read.
 pub(super) struct Json(pub(super) Option<Value>);
 
 impl<'a> FromSql<'a> for Json {

@@ -1,4 +1,5 @@
-//! What is done for integrations on a schedule, each by one worker at a time; and the slots of a rate limit.
+//! What is done for integrations on a schedule, each by one worker at a time; and the slots of a
+//! rate limit.
 
 use std::time::Duration;
 
@@ -27,9 +28,10 @@ impl Task {
 }
 
 impl Store {
-    /// Takes tasks that are due, at most `limit`, and sets them due again after their interval, with a tenth of it as
-    /// jitter either way; nobody else takes one of them for `lease`. Those of integrations that are not to be looked
-    /// at are forgotten, those of new ones begin somewhere within their first interval.
+    /// Takes tasks that are due, at most `limit`, and sets them due again after their interval,
+    /// with a tenth of it as jitter either way; nobody else takes one of them for `lease`. Those of
+    /// integrations that are not to be looked at are forgotten, those of new ones begin somewhere
+    /// within their first interval.
     ///
     /// # Errors
     /// As the connection's.
@@ -43,7 +45,8 @@ impl Store {
         // Who takes part, and how often in seconds.
         let wanted = match task {
             Task::Health => {
-                "SELECT i.id, $1::float8 AS every FROM integrations i WHERE i.enabled AND NOT i.is_deleted \
+                "SELECT i.id, $1::float8 AS every FROM integrations i WHERE i.enabled \
+                 AND NOT i.is_deleted \
                  AND i.monitoring_enabled AND i.status IN ('active', 'error')"
             }
             Task::Sync => {
@@ -62,12 +65,16 @@ impl Store {
         );
         let take = format!(
             "WITH wanted AS ({wanted}) \
-             UPDATE integration_schedule s SET lease_until = now() + $3::float8 * interval '1 second', \
+             UPDATE integration_schedule s SET lease_until = now() + $3::float8 * interval '1 \
+             second', \
                  due_at = now() + w.every * (0.9 + random() * 0.2) * interval '1 second' \
-             FROM (SELECT d.integration_id, d.due_at FROM integration_schedule d WHERE d.task = $2 AND d.due_at <= now() \
-                   AND (d.lease_until IS NULL OR d.lease_until <= now()) ORDER BY d.due_at LIMIT $4 \
+             FROM (SELECT d.integration_id, d.due_at FROM integration_schedule d \
+             WHERE d.task = $2 AND d.due_at <= now() \
+                   AND (d.lease_until IS NULL OR d.lease_until <= now()) \
+                   ORDER BY d.due_at LIMIT $4 \
                    FOR UPDATE SKIP LOCKED) d JOIN wanted w ON w.id = d.integration_id \
-             WHERE s.integration_id = d.integration_id AND s.task = $2 RETURNING s.integration_id, d.due_at"
+             WHERE s.integration_id = d.integration_id AND s.task = $2 \
+             RETURNING s.integration_id, d.due_at"
         );
         let client = self.get().await?;
         let name = task.as_str();
@@ -98,14 +105,16 @@ impl Store {
     /// # Errors
     /// As the connection's; the lease then runs out by itself.
     pub async fn end_task(&self, task: Task, id: IntegrationId) -> Result<(), StoreError> {
-        let sql = "UPDATE integration_schedule SET lease_until = NULL WHERE integration_id = $1 AND task = $2";
+        let sql = "UPDATE integration_schedule SET lease_until = NULL WHERE integration_id = $1 \
+                   AND task = $2";
         let client = self.get().await?;
         let result = limited(client.execute(sql, &[&id.uuid(), &task.as_str()])).await;
         keep_if_sound(client, result).map(|_| ())
     }
 
-    /// Hands out the next `count` slots of an integration with a limit of requests an hour: never more than `limit` in
-    /// any hour, over all workers. One transaction however many slots; under a lock of the integration's own.
+    /// Hands out the next `count` slots of an integration with a limit of requests an hour: never
+    /// more than `limit` in any hour, over all workers. One transaction however many slots; under a
+    /// lock of the integration's own.
     ///
     /// # Errors
     /// As the connection's; slots that were handed out stay so.
@@ -115,12 +124,15 @@ impl Store {
         limit: u32,
         count: usize,
     ) -> Result<Vec<DateTime<Utc>>, StoreError> {
-        const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('ticketwire rate ' || $1, 0)), clock_timestamp()";
-        const LAST: &str = "SELECT place, at FROM integration_places WHERE integration_id = $1 ORDER BY place DESC LIMIT 1";
+        const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('ticketwire rate ' || \
+                            $1, 0)), clock_timestamp()";
+        const LAST: &str = "SELECT place, at FROM integration_places WHERE integration_id = $1 \
+                            ORDER BY place DESC LIMIT 1";
         const EARLIER: &str = "SELECT place, at FROM integration_places WHERE integration_id = $1 \
-             AND place > $2 AND place <= $3";
+                               AND place > $2 AND place <= $3";
         const PUT: &str = "INSERT INTO integration_places (integration_id, place, at) \
-             SELECT $1, u.place, u.at FROM unnest($2::bigint[], $3::timestamptz[]) AS u(place, at)";
+                           SELECT $1, u.place, u.at \
+                           FROM unnest($2::bigint[], $3::timestamptz[]) AS u(place, at)";
         // What no place depends on any more; the last one stays, as it carries the number.
         const FORGET: &str =
             "DELETE FROM integration_places WHERE integration_id = $1 AND at < $2 AND place < $3";
@@ -142,7 +154,8 @@ impl Store {
             let mut known: std::collections::HashMap<i64, DateTime<Utc>> =
                 rows.iter().map(|row| (row.get(0), row.get(1))).collect();
             let (mut numbers, mut rate_slots) = (Vec::new(), Vec::new());
-            // Who has to wait comes back at a time of their own, evenly over the hour, not all at once.
+            // Who has to wait comes back at a time of their own, evenly over the hour, not all at
+            // once.
             let apart = chrono::Duration::microseconds(3_600_000_000 / span.max(1));
             for _ in 0..count {
                 number += 1;
@@ -168,8 +181,8 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Keeps what an attempt made ready, so that the next one goes on with the same. False: the command is somebody
-    /// else's by now.
+    /// Keeps what an attempt made ready, so that the next one goes on with the same. False: the
+    /// command is somebody else's by now.
     ///
     /// # Errors
     /// As the connection's.

@@ -1,5 +1,6 @@
-//! Sealed values, wherever they stand: read in pages, and replaced only where they are still what was read. Works
-//! beside running workers: no row is waited for, none is locked for longer than its batch.
+//! Sealed values, wherever they stand: read in pages, and replaced only where they are still what
+//! was read. Works beside running workers: no row is waited for, none is locked for longer than its
+//! batch.
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -18,8 +19,8 @@ pub enum SealedColumn {
     AccessToken,
     /// `integration_tokens.refresh_sealed`.
     RefreshToken,
-    /// `commands.data` of an `integration.create` or `.update` that has not succeeded: it may run, now or again, and
-    /// then needs its secrets.
+    /// `commands.data` of an `integration.create` or `.update` that has not succeeded: it may run,
+    /// now or again, and then needs its secrets.
     CommandData,
 }
 
@@ -86,14 +87,17 @@ pub struct SealedValue {
 /// As the connection's.
 pub async fn count_sealed(client: &Client) -> Result<u64, StoreError> {
     const SQL: &str = "SELECT (SELECT count(NULLIF(credentials_encrypted, '')) + \
-         count(NULLIF(webhook_secret_encrypted, '')) FROM integrations) + \
-         (SELECT count(access_sealed) + count(refresh_sealed) FROM integration_tokens) + \
-         (SELECT count(*) FROM commands WHERE type IN ('integration.create', 'integration.update') AND state <> 'succeeded')";
+                       count(NULLIF(webhook_secret_encrypted, '')) FROM integrations) + \
+                       (SELECT count(access_sealed) + count(refresh_sealed) \
+                       FROM integration_tokens) + \
+                       (SELECT count(*) FROM commands WHERE type IN ('integration.create', \
+                       'integration.update') AND state <> 'succeeded')";
     let count: i64 = client.query_one(SQL, &[]).await?.get(0);
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// The next `limit` values of a column in the order of their rows, after the row `after`. Locks nothing.
+/// The next `limit` values of a column in the order of their rows, after the row `after`. Locks
+/// nothing.
 ///
 /// # Errors
 /// As the connection's.
@@ -110,13 +114,18 @@ pub async fn sealed_values(
              WHERE {name} <> '' AND ($1::uuid IS NULL OR id > $1) ORDER BY id LIMIT $2"
         ),
         SealedColumn::AccessToken | SealedColumn::RefreshToken => format!(
-            "SELECT t.integration_id, t.{name}, i.organization_id, i.name, i.is_deleted FROM integration_tokens t \
+            "SELECT t.integration_id, t.{name}, i.organization_id, i.name, i.is_deleted \
+             FROM integration_tokens t \
              JOIN integrations i ON i.id = t.integration_id \
-             WHERE t.{name} <> '' AND ($1::uuid IS NULL OR t.integration_id > $1) ORDER BY t.integration_id LIMIT $2"
+             WHERE t.{name} <> '' AND ($1::uuid IS NULL OR t.integration_id > $1) \
+             ORDER BY t.integration_id LIMIT $2"
         ),
-        SealedColumn::CommandData => "SELECT id, data, organization_id, '', false, integration_id FROM commands \
-             WHERE type IN ('integration.create', 'integration.update') AND state <> 'succeeded' AND ($1::uuid IS NULL OR id > $1) \
-             ORDER BY id LIMIT $2"
+        SealedColumn::CommandData => "SELECT id, data, organization_id, '', false, \
+                                      integration_id FROM commands \
+                                      WHERE type IN ('integration.create', 'integration.update') \
+                                      AND state <> 'succeeded' \
+                                      AND ($1::uuid IS NULL OR id > $1) \
+                                      ORDER BY id LIMIT $2"
             .to_owned(),
     };
     let rows = client.query(&sql, &[&after, &limit]).await?;
@@ -138,8 +147,8 @@ pub async fn sealed_values(
                     | SealedColumn::AccessToken
                     | SealedColumn::RefreshToken => IntegrationId::new(id),
                 },
-                // Rows of the legacy application may have none: what is sealed there is bound to the
-                // nil one, as `open_credentials` opens it.
+                // Rows of the legacy application may have none: what is sealed there is bound to
+                // the nil one, as `open_credentials` opens it.
                 organization: OrganizationId::new(
                     row.get::<_, Option<Uuid>>(2).unwrap_or(Uuid::nil()),
                 ),
@@ -164,8 +173,9 @@ pub struct Resealed {
     pub texts: u64,
 }
 
-/// Replaces values that are still what was read, in one transaction; no other column changes, `updated_at` neither.
-/// Rows that somebody else holds or has changed are left alone. Returns the rows of those that were replaced.
+/// Replaces values that are still what was read, in one transaction; no other column changes,
+/// `updated_at` neither. Rows that somebody else holds or has changed are left alone. Returns the
+/// rows of those that were replaced.
 ///
 /// # Errors
 /// As the connection's.
@@ -176,8 +186,10 @@ pub async fn replace_sealed(
 ) -> Result<Vec<Uuid>, StoreError> {
     let (table, key, name) = (column.table(), column.key(), column.name());
     let sql = format!(
-        "WITH mine AS (SELECT {key} FROM {table} WHERE {key} = ANY($1) ORDER BY {key} FOR UPDATE SKIP LOCKED) \
-         UPDATE {table} t SET {name} = u.new FROM mine JOIN unnest($1::uuid[], $2::text[], $3::text[]) \
+        "WITH mine AS (SELECT {key} FROM {table} WHERE {key} = ANY($1) \
+         ORDER BY {key} FOR UPDATE SKIP LOCKED) \
+         UPDATE {table} t SET {name} = u.new FROM mine \
+         JOIN unnest($1::uuid[], $2::text[], $3::text[]) \
          AS u(key, old, new) ON u.key = mine.{key} WHERE t.{key} = u.key AND t.{name} = u.old \
          RETURNING t.{key}"
     );

@@ -1,5 +1,6 @@
-//! What each kind of session is set to. Said with `set_config` right after connecting, not as start-up parameters, which
-//! poolers refuse; and for every setting that matters, so that none of the role or the database is left to rule.
+//! What each kind of session is set to. Said with `set_config` right after connecting, not as
+//! start-up parameters, which poolers refuse; and for every setting that matters, so that none of
+//! the role or the database is left to rule.
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +15,8 @@ pub(super) enum Session {
     Search,
 }
 
-/// In every session: none ends because it was idle, and statements are written for `read committed`.
+/// In every session: none ends because it was idle, and statements are written for
+/// `read committed`.
 const EVERYWHERE: &[(&str, &str)] = &[
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_deferrable", "off"),
@@ -49,7 +51,7 @@ const BY_KEY: &[(&str, &str)] = &[
 
 /// PostgreSQL 17 and later: nothing in the role may end a transaction of ours.
 const TRANSACTION_TIMEOUT: &str = "SELECT set_config('transaction_timeout', '0', false) \
-     WHERE current_setting('server_version_num')::int >= 170000";
+                                   WHERE current_setting('server_version_num')::int >= 170000";
 
 impl Session {
     /// The statements that set it, with the URL's own options first.
@@ -82,8 +84,8 @@ fn literal(text: &str) -> String {
     }
 }
 
-/// The settings in the `options` of a URL (`-c name=value`, `--name=value`; a backslash keeps a blank), and what is left
-/// that cannot be set later and goes along as it is.
+/// The settings in the `options` of a URL (`-c name=value`, `--name=value`; a backslash keeps a
+/// blank), and what is left that cannot be set later and goes along as it is.
 pub(super) fn options_of(options: &str) -> (Vec<(String, String)>, String) {
     let mut words: Vec<String> = Vec::new();
     let mut word = String::new();

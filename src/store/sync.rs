@@ -21,14 +21,16 @@ pub struct BoundTicket {
     pub status: TicketStatus,
     /// Priority of ours.
     pub priority: Priority,
-    /// When its row was last written, by the database's clock; `None` where another application's clock is ahead of that.
+    /// When its row was last written, by the database's clock; `None` where another application's
+    /// clock is ahead of that.
     pub written_at: Option<DateTime<Utc>>,
     /// Whether a command of it that writes is running, or was in doubt less than two minutes ago.
     pub is_busy: bool,
 }
 
 impl BoundTicket {
-    /// Whether what was asked for at this moment may be older than what we wrote since: then it says nothing.
+    /// Whether what was asked for at this moment may be older than what we wrote since: then it
+    /// says nothing.
     #[must_use]
     pub fn voids(&self, asked_at: DateTime<Utc>) -> bool {
         self.is_busy || self.written_at.is_some_and(|at| at >= asked_at)
@@ -72,7 +74,8 @@ pub struct SyncRecord {
 }
 
 impl Store {
-    /// The tickets that are bound to these items of an integration, by the id a person would quote or by the stable one.
+    /// The tickets that are bound to these items of an integration, by the id a person would quote
+    /// or by the stable one.
     ///
     /// # Errors
     /// As the connection's.
@@ -84,9 +87,11 @@ impl Store {
         stable_ids: &[String],
     ) -> Result<Vec<BoundTicket>, StoreError> {
         let sql = format!(
-            "SELECT t.id, t.external_ticket_id, t.external_ref ->> $3, t.status::text, t.priority::text, \
+            "SELECT t.id, t.external_ticket_id, t.external_ref ->> $3, t.status::text, \
+             t.priority::text, \
              CASE WHEN t.updated_at <= clock_timestamp() THEN t.updated_at END, {BUSY} \
-             FROM tickets t WHERE t.integration_id = $1 AND NOT t.is_deleted AND t.external_ticket_id IS NOT NULL \
+             FROM tickets t WHERE t.integration_id = $1 AND NOT t.is_deleted \
+             AND t.external_ticket_id IS NOT NULL \
              AND (t.external_ticket_id = ANY($2) OR t.external_ref ->> $3 = ANY($4))"
         );
         let client = self.get().await?;
@@ -110,8 +115,9 @@ impl Store {
             .collect())
     }
 
-    /// The tickets of an integration that a move on the platform should be followed of, with their stable ids: the open
-    /// ones, and those that ended within the last 30 days. The last written first.
+    /// The tickets of an integration that a move on the platform should be followed of, with their
+    /// stable ids: the open ones, and those that ended within the last 30 days. The last written
+    /// first.
     ///
     /// # Errors
     /// As the connection's.
@@ -122,9 +128,11 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<(TicketId, String)>, StoreError> {
         const SQL: &str = "SELECT t.id, t.external_ref ->> $2 FROM tickets t \
-             WHERE t.integration_id = $1 AND NOT t.is_deleted AND t.external_ref ->> $2 IS NOT NULL \
-             AND (t.status NOT IN ('resolved', 'closed', 'cancelled') OR t.updated_at > now() - interval '30 days') \
-             ORDER BY t.updated_at DESC LIMIT $3";
+                           WHERE t.integration_id = $1 AND NOT t.is_deleted \
+                           AND t.external_ref ->> $2 IS NOT NULL \
+                           AND (t.status NOT IN ('resolved', 'closed', 'cancelled') \
+                           OR t.updated_at > now() - interval '30 days') \
+                           ORDER BY t.updated_at DESC LIMIT $3";
         let client = self.get().await?;
         let result = limited(client.query(SQL, &[&integration.uuid(), &stable_key, &limit])).await;
         let rows = keep_if_sound(client, result)?;
@@ -134,8 +142,8 @@ impl Store {
             .collect())
     }
 
-    /// Some of an integration's open tickets of which no stable id is known, by what a person would quote: rows of an older
-    /// application. Others each time, as some lead nowhere any more.
+    /// Some of an integration's open tickets of which no stable id is known, by what a person would
+    /// quote: rows of an older application. Others each time, as some lead nowhere any more.
     ///
     /// # Errors
     /// As the connection's.
@@ -146,9 +154,12 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<String>, StoreError> {
         const SQL: &str = "SELECT t.external_ticket_id FROM tickets t \
-             WHERE t.integration_id = $1 AND NOT t.is_deleted AND t.external_ticket_id IS NOT NULL \
-             AND t.external_ref ->> $2 IS NULL AND t.status NOT IN ('resolved', 'closed', 'cancelled') \
-             ORDER BY random() LIMIT $3";
+                           WHERE t.integration_id = $1 AND NOT t.is_deleted \
+                           AND t.external_ticket_id IS NOT NULL \
+                           AND t.external_ref ->> $2 IS NULL \
+                           AND t.status NOT IN ('resolved', 'closed', \
+                           'cancelled') \
+                           ORDER BY random() LIMIT $3";
         let client = self.get().await?;
         let result = limited(client.query(SQL, &[&integration.uuid(), &stable_key, &limit])).await;
         let rows = keep_if_sound(client, result)?;
@@ -170,7 +181,8 @@ impl Store {
         Ok(row.and_then(|row| row.get(0)))
     }
 
-    /// The database's clock: what was written before or after something else is decided on it alone.
+    /// The database's clock: what was written before or after something else is decided on it
+    /// alone.
     ///
     /// # Errors
     /// As the connection's.
@@ -181,39 +193,50 @@ impl Store {
     }
 }
 
-/// Whether the command that holds a ticket's turn writes what a sync would write, and is under way. One in doubt holds a
-/// sync off for two minutes; after that the sync decides without it, or nothing of the ticket would be seen for a day.
-const BUSY: &str = "EXISTS (SELECT FROM commands c WHERE c.organization_id = t.organization_id AND c.ticket_id = t.id \
-     AND c.turn AND c.type IN ('ticket.create', 'ticket.ai_create', 'ticket.update', 'ticket.status', 'ticket.delete') \
-     AND (c.state = 'running' OR c.doubt_since > now() - interval '2 minutes'))";
+/// Whether the command that holds a ticket's turn writes what a sync would write, and is under way.
+/// One in doubt holds a sync off for two minutes; after that the sync decides without it, or
+/// nothing of the ticket would be seen for a day.
+const BUSY: &str = "EXISTS (SELECT FROM commands c WHERE c.organization_id = t.organization_id \
+                    AND c.ticket_id = t.id \
+                    AND c.turn AND c.type IN ('ticket.create', 'ticket.ai_create', \
+                    'ticket.update', \
+                    'ticket.status', 'ticket.delete') \
+                    AND (c.state = 'running' OR c.doubt_since > now() - interval '2 minutes'))";
 
-/// Inside the transaction that settles the command. `None`: of one of the tickets something was written since the platform
-/// was asked, or is being written, so nothing of this may be.
+/// Inside the transaction that settles the command. `None`: of one of the tickets something was
+/// written since the platform was asked, or is being written, so nothing of this may be.
 pub(super) async fn record(
     client: &Object,
     sync: &SyncRecord,
     owner: Option<Uuid>,
 ) -> Result<Option<Vec<OutboxRow>>, tokio_postgres::Error> {
-    // Locked first and looked at in a statement of its own: a settlement that is under way is then either seen, or waits
-    // and writes after this.
-    const LOCK: &str = "SELECT FROM tickets t WHERE t.id = ANY($1) AND t.organization_id = $2 ORDER BY t.id \
-         FOR NO KEY UPDATE";
-    const TICKETS: &str = "UPDATE tickets t SET status = COALESCE(u.status::ticketstatus, t.status), \
-         priority = COALESCE(u.priority::ticketpriority, t.priority), \
-         external_ticket_id = COALESCE(u.external_id, t.external_ticket_id), \
-         external_ticket_url = COALESCE(u.external_url, t.external_ticket_url), \
-         external_ref = CASE WHEN u.external_ref IS NULL THEN t.external_ref \
-                             ELSE COALESCE(t.external_ref, '{}') || u.external_ref::jsonb END, \
-         resolved_at = CASE WHEN u.status IS NULL THEN t.resolved_at \
-                            WHEN u.status IN ('resolved', 'closed') THEN COALESCE(t.resolved_at, now()) END, \
-         closed_at = CASE WHEN u.status IS NULL THEN t.closed_at \
-                          WHEN u.status IN ('closed', 'cancelled') THEN COALESCE(t.closed_at, now()) END, \
-         last_activity_at = now(), updated_at = now() \
-         FROM (SELECT * FROM unnest($1::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) \
-               AS u(id, status, priority, external_id, external_url, external_ref) ORDER BY id) u \
-         WHERE t.id = u.id AND t.organization_id = $2 AND NOT t.is_deleted";
+    // Locked first and looked at in a statement of its own: a settlement that is under way is then
+    // either seen, or waits and writes after this.
+    const LOCK: &str = "SELECT FROM tickets t WHERE t.id = ANY($1) AND t.organization_id = $2 \
+                        ORDER BY t.id \
+                        FOR NO KEY UPDATE";
+    const TICKETS: &str = "UPDATE tickets t SET status = COALESCE(u.status::ticketstatus, \
+                           t.status), \
+                           priority = COALESCE(u.priority::ticketpriority, t.priority), \
+                           external_ticket_id = COALESCE(u.external_id, t.external_ticket_id), \
+                           external_ticket_url = COALESCE(u.external_url, t.external_ticket_url), \
+                           external_ref = CASE WHEN u.external_ref IS NULL THEN t.external_ref \
+                           ELSE COALESCE(t.external_ref, '{}') || u.external_ref::jsonb END, \
+                           resolved_at = CASE WHEN u.status IS NULL THEN t.resolved_at \
+                           WHEN u.status IN ('resolved', 'closed') THEN COALESCE(t.resolved_at, \
+                           now()) END, \
+                           closed_at = CASE WHEN u.status IS NULL THEN t.closed_at \
+                           WHEN u.status IN ('closed', 'cancelled') THEN COALESCE(t.closed_at, \
+                           now()) END, \
+                           last_activity_at = now(), updated_at = now() \
+                           FROM (SELECT * FROM unnest($1::uuid[], $3::text[], $4::text[], \
+                           $5::text[], $6::text[], \
+                           $7::text[]) \
+                           AS u(id, status, priority, external_id, external_url, external_ref) \
+                           ORDER BY id) u \
+                           WHERE t.id = u.id AND t.organization_id = $2 AND NOT t.is_deleted";
     const MARK: &str = "INSERT INTO integration_sync (integration_id, mark) VALUES ($1, $2) \
-         ON CONFLICT (integration_id) DO UPDATE SET mark = EXCLUDED.mark";
+                        ON CONFLICT (integration_id) DO UPDATE SET mark = EXCLUDED.mark";
     const SEEN: &str =
         "UPDATE integrations SET last_sync_at = GREATEST(last_sync_at, $2) WHERE id = $1";
     if !sync.tickets.is_empty() {

@@ -1,5 +1,6 @@
-//! Reading tickets for people: one in full, or those that match a search. Index-backed, bounded, and on connections of
-//! their own, so that no search can hurt the pipeline (docs/search.md has plans and costs).
+//! Reading tickets for people: one in full, or those that match a search. Index-backed, bounded,
+//! and on connections of their own, so that no search can hurt the pipeline (docs/search.md has
+//! plans and costs).
 
 use std::time::Duration;
 
@@ -17,13 +18,15 @@ use crate::domain::{OrganizationId, TicketId};
 
 /// Longest a statement of a search may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections for searches; who finds none free waits for the pool's `wait`, then is told to ask again.
+/// Connections for searches; who finds none free waits for the pool's `wait`, then is told to ask
+/// again.
 pub(super) const CONNECTIONS: usize = 2;
 /// Longest wait for one of them.
 pub(super) const CONNECTION_WAIT: Duration = Duration::from_secs(2);
-/// How a search's connections plan. Without sequential scans and partial sorts, and with rows dear beside pages, what is
-/// left is to walk along an order's index and to look up what is rare; with the planner's own prices it walks the
-/// legacy index on `created_at` and throws away 700,000 rows to find 20.
+/// How a search's connections plan. Without sequential scans and partial sorts, and with rows dear
+/// beside pages, what is left is to walk along an order's index and to look up what is rare; with
+/// the planner's own prices it walks the legacy index on `created_at` and throws away 700,000 rows
+/// to find 20.
 pub(super) const SESSION: &[(&str, &str)] = &[
     ("statement_timeout", "2000"),
     ("default_transaction_read_only", "on"),
@@ -34,8 +37,8 @@ pub(super) const SESSION: &[(&str, &str)] = &[
     ("plan_cache_mode", "force_custom_plan"),
 ];
 
-/// Words that so many tickets have are common: then the order is walked and the words are checked on the way, else
-/// all that have them are looked up and sorted.
+/// Words that so many tickets have are common: then the order is walked and the words are checked
+/// on the way, else all that have them are looked up and sorted.
 const CANDIDATES_MAX: usize = 5000;
 /// Most bytes of tickets in one answer; a page that would be larger ends earlier.
 const PAGE_BYTES_MAX: usize = 512 * 1024;
@@ -96,14 +99,16 @@ enum Words {
     Common,
 }
 
-/// The tickets that can have the words, whatever else is asked for, or the id. A phrase is looked up as its words, as the index
-/// does not know their order and would read every ticket that has them; which have the phrase is seen to later.
+/// The tickets that can have the words, whatever else is asked for, or the id. A phrase is looked
+/// up as its words, as the index does not know their order and would read every ticket that has
+/// them; which have the phrase is seen to later.
 fn candidates(organization: Option<OrganizationId>, q: &str) -> Statement {
     let mut s = Statement::default();
     let q = s.value(q.to_owned());
     let parsed = format!("websearch_to_tsquery('simple', {q}::text)");
     let loose = format!(
-        "(CASE WHEN {parsed}::text LIKE '%!%' THEN {parsed} ELSE replace({parsed}::text, '<->', '&')::tsquery END)"
+        "(CASE WHEN {parsed}::text LIKE '%!%' THEN {parsed} ELSE replace({parsed}::text, '<->', \
+         '&')::tsquery END)"
     );
     let (own, tenant) = match organization {
         None => (loose, String::new()),
@@ -117,7 +122,8 @@ fn candidates(organization: Option<OrganizationId>, q: &str) -> Statement {
     };
     let limit = CANDIDATES_MAX + 1;
     s.sql = format!(
-        "(SELECT id FROM tickets WHERE NOT is_deleted AND external_ticket_id = {q}::text{tenant} LIMIT 100) UNION ALL \
+        "(SELECT id FROM tickets WHERE NOT is_deleted \
+         AND external_ticket_id = {q}::text{tenant} LIMIT 100) UNION ALL \
          (SELECT id FROM tickets WHERE NOT is_deleted AND numnode({parsed}) > 0 \
          AND {words} @@ {own} LIMIT {limit})",
         words = words!(),
@@ -185,8 +191,8 @@ fn page(organization: Option<OrganizationId>, search: &TicketSearch, words: Word
     }
     if let (Some(q), Words::Among(_) | Words::Common) = (&filter.q, &words) {
         let q = s.value(q.clone());
-        // As a CASE, which the planner takes for true half of the time: of a phrase it would expect to find next to nothing
-        // and read every ticket instead of walking until the page is full.
+        // As a CASE, which the planner takes for true half of the time: of a phrase it would expect
+        // to find next to nothing and read every ticket instead of walking until the page is full.
         conditions.push(format!(
             "CASE WHEN t.external_ticket_id = {q}::text THEN true \
              ELSE {words} @@ websearch_to_tsquery('simple', {q}::text) END",
@@ -232,22 +238,35 @@ fn page(organization: Option<OrganizationId>, search: &TicketSearch, words: Word
 }
 
 /// What a search shows of a ticket: of its description, the first 500 characters.
-const SHOWN: &str = "t.id, t.organization_id, t.title, left(t.description, 500), length(t.description) > 500, \
-     t.status::text, t.priority::text, t.urgency::text, t.category::text, t.department, t.created_by_id, \
-     t.assigned_to_id, t.integration_id, t.external_ticket_id, t.external_ticket_url, t.tags::text, \
-     t.communication_count, t.resolved_at, t.closed_at, t.last_activity_at, t.created_at, t.updated_at";
+const SHOWN: &str = "t.id, t.organization_id, t.title, left(t.description, 500), \
+                     length(t.description) > 500, \
+                     t.status::text, t.priority::text, t.urgency::text, t.category::text, \
+                     t.department, \
+                     t.created_by_id, \
+                     t.assigned_to_id, t.integration_id, t.external_ticket_id, \
+                     t.external_ticket_url, \
+                     t.tags::text, \
+                     t.communication_count, t.resolved_at, t.closed_at, t.last_activity_at, \
+                     t.created_at, \
+                     t.updated_at";
 
 fn shown(row: &Row) -> Value {
     json!({
-        "ticket_id": row.get::<_, Uuid>(0), "organization_id": row.get::<_, Uuid>(1), "title": row.get::<_, String>(2),
+        "ticket_id": row.get::<_, Uuid>(0), "organization_id": row.get::<_, Uuid>(1),
+        "title": row.get::<_, String>(2),
         "description": row.get::<_, String>(3), "description_truncated": row.get::<_, bool>(4),
-        "status": row.get::<_, String>(5), "priority": row.get::<_, String>(6), "urgency": row.get::<_, String>(7),
+        "status": row.get::<_, String>(5), "priority": row.get::<_, String>(6),
+        "urgency": row.get::<_, String>(7),
         "category": row.get::<_, String>(8), "department": row.get::<_, Option<String>>(9),
-        "created_by_id": row.get::<_, Option<Uuid>>(10), "assigned_to_id": row.get::<_, Option<Uuid>>(11),
-        "integration_id": row.get::<_, Option<Uuid>>(12), "external_ticket_id": row.get::<_, Option<String>>(13),
+        "created_by_id": row.get::<_, Option<Uuid>>(10), "assigned_to_id": row.get::<_,
+        Option<Uuid>>(11),
+        "integration_id": row.get::<_, Option<Uuid>>(12), "external_ticket_id": row.get::<_,
+        Option<String>>(13),
         "external_ticket_url": row.get::<_, Option<String>>(14), "tags": document(row.get(15)),
-        "communication_count": row.get::<_, i32>(16), "resolved_at": moment(row, 17), "closed_at": moment(row, 18),
-        "last_activity_at": moment(row, 19), "created_at": moment(row, 20), "updated_at": moment(row, 21),
+        "communication_count": row.get::<_, i32>(16), "resolved_at": moment(row, 17),
+        "closed_at": moment(row, 18),
+        "last_activity_at": moment(row, 19), "created_at": moment(row, 20),
+        "updated_at": moment(row, 21),
     })
 }
 
@@ -256,8 +275,8 @@ fn moment(row: &Row, index: usize) -> Option<DateTime<Utc>> {
     row.try_get(index).ok().flatten()
 }
 
-/// A stored JSON document. The legacy columns are `json`, which holds text that is no JSON to others (lone surrogates,
-/// numbers beyond a double): shown as the text it is.
+/// A stored JSON document. The legacy columns are `json`, which holds text that is no JSON to
+/// others (lone surrogates, numbers beyond a double): shown as the text it is.
 fn document(text: Option<String>) -> Value {
     text.map_or(Value::Null, |text| {
         serde_json::from_str(&text).unwrap_or(Value::String(text))
@@ -265,7 +284,8 @@ fn document(text: Option<String>) -> Value {
 }
 
 impl Store {
-    /// A page of an organization's tickets; of all organizations' where it is `None` (the command line).
+    /// A page of an organization's tickets; of all organizations' where it is `None` (the command
+    /// line).
     ///
     /// # Errors
     /// As the connection's.
@@ -302,8 +322,8 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// The plans of a search as PostgreSQL carried them out (`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)`), in the order of
-    /// its statements.
+    /// The plans of a search as PostgreSQL carried them out
+    /// (`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)`), in the order of its statements.
     ///
     /// # Errors
     /// As the connection's; [`StoreError::Timeout`] where the search is too slow.
@@ -333,9 +353,9 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// One ticket in full, with everything that may be shown of it; `None` where there is none, it was deleted, or it is
-    /// another organization's. Texts are cut only where the whole would be too large for a message; `truncated` names
-    /// them.
+    /// One ticket in full, with everything that may be shown of it; `None` where there is none, it
+    /// was deleted, or it is another organization's. Texts are cut only where the whole would be
+    /// too large for a message; `truncated` names them.
     ///
     /// # Errors
     /// As the connection's.
@@ -346,7 +366,8 @@ impl Store {
     ) -> Result<Option<Value>, StoreError> {
         let documents = DOCUMENTS.map(|name| format!("{name}::text")).join(", ");
         let sql = format!(
-            "SELECT {SHOWN}, t.description, {texts}, {moments}, {numbers}, {documents} FROM tickets t WHERE t.id = $1 \
+            "SELECT {SHOWN}, t.description, {texts}, {moments}, {numbers}, {documents} \
+             FROM tickets t WHERE t.id = $1 \
              AND NOT t.is_deleted AND ($2::uuid IS NULL OR t.organization_id = $2)",
             texts = TEXTS.join(", "),
             moments = MOMENTS.join(", "),

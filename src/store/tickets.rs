@@ -23,18 +23,28 @@ pub struct StoredTicket {
     pub is_deleted: bool,
 }
 
-/// Tickets by id (`$1`), with the people they name. Another organization's people are not known here: what is known of a
-/// person goes to the organization's platform.
-pub(super) const READ: &str = "SELECT t.id, t.organization_id, t.integration_id, t.is_deleted, t.title, t.description, \
-     t.status::text, t.priority::text, t.urgency::text, t.category::text, t.department, t.external_ticket_id, \
-     t.external_ticket_url, t.external_ref, t.tags, t.custom_fields, t.assigned_to_id, a.email, a.full_name, \
-     t.created_by_id, b.email, b.full_name \
-     FROM unnest($1::uuid[]) AS u(id) JOIN tickets t ON t.id = u.id \
-     LEFT JOIN users a ON a.id = t.assigned_to_id AND a.organization_id = t.organization_id AND NOT a.is_deleted \
-     LEFT JOIN users b ON b.id = t.created_by_id AND b.organization_id = t.organization_id AND NOT b.is_deleted";
+/// Tickets by id (`$1`), with the people they name. Another organization's people are not known
+/// here: what is known of a person goes to the organization's platform.
+pub(super) const READ: &str = "SELECT t.id, t.organization_id, t.integration_id, t.is_deleted, \
+                               t.title, t.description, \
+                               t.status::text, t.priority::text, t.urgency::text, \
+                               t.category::text, t.department, \
+                               t.external_ticket_id, \
+                               t.external_ticket_url, t.external_ref, t.tags, t.custom_fields, \
+                               t.assigned_to_id, a.email, \
+                               a.full_name, \
+                               t.created_by_id, b.email, b.full_name \
+                               FROM unnest($1::uuid[]) AS u(id) JOIN tickets t ON t.id = u.id \
+                               LEFT JOIN users a ON a.id = t.assigned_to_id \
+                               AND a.organization_id = t.organization_id \
+                               AND NOT a.is_deleted \
+                               LEFT JOIN users b ON b.id = t.created_by_id \
+                               AND b.organization_id = t.organization_id \
+                               AND NOT b.is_deleted";
 
 impl Store {
-    /// The tickets that exist among `ids`, whichever organization they belong to, with the people they name.
+    /// The tickets that exist among `ids`, whichever organization they belong to, with the people
+    /// they name.
     ///
     /// # Errors
     /// As the connection's.
@@ -73,7 +83,8 @@ impl Store {
         let client = self.hot().await?;
         let sql = "SELECT u.organization_id, u.id, u.email, u.full_name \
                    FROM unnest($1::uuid[], $2::uuid[]) AS x(organization, id) \
-                   JOIN users u ON u.id = x.id AND u.organization_id = x.organization WHERE NOT u.is_deleted";
+                   JOIN users u ON u.id = x.id AND u.organization_id = x.organization \
+                   WHERE NOT u.is_deleted";
         let organizations: Vec<Uuid> = wanted.iter().map(|(id, _)| id.uuid()).collect();
         let ids: Vec<Uuid> = wanted.iter().map(|(_, id)| *id).collect();
         let result = limited(client.query(sql, &[&organizations, &ids]))

@@ -1,7 +1,7 @@
 //! OAuth tokens, sealed; refreshed by one process at a time.
 //!
-//! Who refreshes holds a lease, which is a row: the platform's token endpoint is waited for without a connection in hand,
-//! and without a transaction.
+//! Who refreshes holds a lease, which is a row: the platform's token endpoint is waited for without
+//! a connection in hand, and without a transaction.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ pub struct TokenLease {
 }
 
 impl Store {
-    /// Takes the lease on an integration's tokens, where nobody holds it, and reads them. `holder` is the process: it may
-    /// take its own lease again.
+    /// Takes the lease on an integration's tokens, where nobody holds it, and reads them. `holder`
+    /// is the process: it may take its own lease again.
     ///
     /// # Errors
     /// As the connection's.
@@ -45,13 +45,17 @@ impl Store {
         holder: Uuid,
         lease: Duration,
     ) -> Result<TokenLease, StoreError> {
-        const TAKE: &str = "INSERT INTO integration_token_leases AS l (integration_id, holder, lease_until) \
-             VALUES ($1, $2, now() + $3::float8 * interval '1 second') ON CONFLICT (integration_id) DO UPDATE \
-             SET holder = excluded.holder, lease_until = excluded.lease_until \
-             WHERE l.holder = excluded.holder OR l.lease_until <= now() RETURNING 1";
-        // A statement of its own: what the holder before has stored is seen only by one that begins after it let go.
-        const READ: &str = "SELECT access_sealed, refresh_sealed, expires_at, api_base FROM integration_tokens \
-             WHERE integration_id = $1";
+        const TAKE: &str = "INSERT INTO integration_token_leases AS l (integration_id, holder, \
+                            lease_until) \
+                            VALUES ($1, $2, now() + $3::float8 * interval '1 second') \
+                            ON CONFLICT (integration_id) DO UPDATE \
+                            SET holder = excluded.holder, lease_until = excluded.lease_until \
+                            WHERE l.holder = excluded.holder OR l.lease_until <= now() RETURNING 1";
+        // A statement of its own: what the holder before has stored is seen only by one that begins
+        // after it let go.
+        const READ: &str = "SELECT access_sealed, refresh_sealed, expires_at, api_base \
+                            FROM integration_tokens \
+                            WHERE integration_id = $1";
         let client = self.hot().await?;
         let result = async {
             let taken = limited(
@@ -73,9 +77,10 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Stores new tokens in place of those that were read under the lease, and gives the lease back. Durable when it
-    /// returns, as a rotated refresh token exists nowhere else. False: another process has stored others meanwhile, which
-    /// stay, or they were dropped together with the credentials that these came from.
+    /// Stores new tokens in place of those that were read under the lease, and gives the lease
+    /// back. Durable when it returns, as a rotated refresh token exists nowhere else. False:
+    /// another process has stored others meanwhile, which stay, or they were dropped together with
+    /// the credentials that these came from.
     ///
     /// # Errors
     /// As the connection's: the new tokens are lost then.
@@ -87,14 +92,18 @@ impl Store {
         tokens: &StoredTokens,
     ) -> Result<bool, StoreError> {
         const SQL: &str = "WITH let_go AS (DELETE FROM integration_token_leases \
-                 WHERE integration_id = $1 AND holder = $5) \
-             INSERT INTO integration_tokens AS t (integration_id, access_sealed, refresh_sealed, expires_at, api_base) \
-             SELECT $1::uuid, $2::text, $3::text, $4::timestamptz, $7::text \
-             WHERE $6::text IS NULL OR EXISTS (SELECT FROM integration_tokens WHERE integration_id = $1) \
-             ON CONFLICT (integration_id) DO UPDATE SET \
-             access_sealed = excluded.access_sealed, \
-             refresh_sealed = COALESCE(excluded.refresh_sealed, t.refresh_sealed), \
-             expires_at = excluded.expires_at, api_base = excluded.api_base WHERE t.access_sealed = $6";
+                           WHERE integration_id = $1 AND holder = $5) \
+                           INSERT INTO integration_tokens AS t (integration_id, access_sealed, \
+                           refresh_sealed, \
+                           expires_at, api_base) \
+                           SELECT $1::uuid, $2::text, $3::text, $4::timestamptz, $7::text \
+                           WHERE $6::text IS NULL OR EXISTS (SELECT FROM integration_tokens \
+                           WHERE integration_id = $1) \
+                           ON CONFLICT (integration_id) DO UPDATE SET \
+                           access_sealed = excluded.access_sealed, \
+                           refresh_sealed = COALESCE(excluded.refresh_sealed, t.refresh_sealed), \
+                           expires_at = excluded.expires_at, api_base = excluded.api_base \
+                           WHERE t.access_sealed = $6";
         let client = self.hot().await?;
         let before = read.map(|read| read.access_sealed.as_str());
         let result = limited(client.execute(

@@ -73,7 +73,8 @@ pub async fn connect_hearing(
 }
 
 impl Store {
-    /// Tells the other workers. Not more often than every few milliseconds: a notification's commit locks all others out.
+    /// Tells the other workers. Not more often than every few milliseconds: a notification's commit
+    /// locks all others out.
     ///
     /// # Errors
     /// As the connection's.

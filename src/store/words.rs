@@ -1,8 +1,10 @@
-//! The words of a ticket's text as PostgreSQL's default parser splits them, for plain prose only. That parser costs
-//! PostgreSQL 0.1 µs a character at every write of a ticket; of texts in which it has nothing to decide (no address, path,
-//! number with a sign or a point, nothing but ASCII), the worker can split the words itself, for a tenth of that.
+//! The words of a ticket's text as PostgreSQL's default parser splits them, for plain prose only.
+//! That parser costs PostgreSQL 0.1 µs a character at every write of a ticket; of texts in which it
+//! has nothing to decide (no address, path, number with a sign or a point, nothing but ASCII), the
+//! worker can split the words itself, for a tenth of that.
 //!
-//! `tests/it/search.rs` compares the two on thousands of texts. Whatever is not surely plain is left to PostgreSQL.
+//! `tests/it/search.rs` compares the two on thousands of texts. Whatever is not surely plain is
+//! left to PostgreSQL.
 
 use std::error::Error;
 
@@ -22,8 +24,10 @@ const WORD_MAX: usize = 200;
 pub struct Words(Vec<u8>);
 
 impl Words {
-    /// The words of a ticket as `array_to_tsvector(ARRAY[organization_id::text]) || to_tsvector('simple', title || ' ' ||
-    /// left(description, 1000))` would have them; `None` where PostgreSQL has to say.
+    /// The words of a ticket as
+    /// `array_to_tsvector(ARRAY[organization_id::text])
+    /// || to_tsvector('simple', title || ' ' || left(description, 1000))`
+    /// would have them; `None` where PostgreSQL has to say.
     #[must_use]
     pub fn of(organization: Uuid, title: &str, description: &str) -> Option<Self> {
         let head = &description.as_bytes()[..description.len().min(DESCRIPTION_MAX)];
@@ -61,8 +65,8 @@ impl Words {
     }
 }
 
-/// Whether a character, before the one that follows it, is surely none of a word's: white space, and punctuation that is
-/// followed by white space or by more of its kind.
+/// Whether a character, before the one that follows it, is surely none of a word's: white space,
+/// and punctuation that is followed by white space or by more of its kind.
 fn ends_a_word(byte: u8, next: Option<&u8>) -> bool {
     let is_space = |b: u8| matches!(b, b' ' | b'\t' | b'\n' | b'\r');
     match byte {

@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::outbox::DISOWN;
 use super::{Store, StoreError, keep_if_sound, limited};
 
-/// A process's hold on its worker id. Random for each process: what it leaves behind can be told from what it holds.
+/// A process's hold on its worker id. Random for each process: what it leaves behind can be told
+/// from what it holds.
 #[derive(Debug, Clone)]
 pub struct Incarnation {
     /// The worker id.
@@ -19,16 +20,23 @@ pub struct Incarnation {
 /// The key of a worker id's advisory lock.
 const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('ticketwire worker ' || $1, 0))";
 
-/// What a dead process leaves: its running commands are of unknown outcome and poison candidate. Those that were poison candidate already
-/// run alone from now on, and a death while running one alone tells on it.
-const TAKE_OVER: &str = "UPDATE commands SET state = 'deferred', owner = NULL, due_at = now(), retry_at = now(), \
-     fencing_token = fencing_token + 1, doubt_since = COALESCE(doubt_since, now()), poison_candidate = true, \
-     deaths = deaths + CASE WHEN isolated THEN 1 ELSE 0 END, isolated = poison_candidate, \
-     wait_reason = 'worker_died', wait_detail = NULL, error_code = 'outcome_unknown' \
-     WHERE owner = $1 AND state = 'running' RETURNING id";
+/// What a dead process leaves: its running commands are of unknown outcome and poison candidate.
+/// Those that were poison candidate already run alone from now on, and a death while running one
+/// alone tells on it.
+const TAKE_OVER: &str = "UPDATE commands SET state = 'deferred', owner = NULL, due_at = now(), \
+                         retry_at = now(), \
+                         fencing_token = fencing_token + 1, doubt_since = COALESCE(doubt_since, \
+                         now()), \
+                         poison_candidate = true, \
+                         deaths = deaths + CASE WHEN isolated THEN 1 \
+                         ELSE 0 END, isolated = poison_candidate, \
+                         wait_reason = 'worker_died', wait_detail = NULL, \
+                         error_code = 'outcome_unknown' \
+                         WHERE owner = $1 AND state = 'running' RETURNING id";
 
 impl Store {
-    /// Tries to hold a worker id over a connection of its own; the lock lives as long as the connection.
+    /// Tries to hold a worker id over a connection of its own; the lock lives as long as the
+    /// connection.
     ///
     /// # Errors
     /// As the connection's.
@@ -39,7 +47,8 @@ impl Store {
         Ok(limited(client.query_one(LOCK, &[&worker])).await?.get(0))
     }
 
-    /// Who holds a worker id, for people: where its session comes from, since when, and what it registered.
+    /// Who holds a worker id, for people: where its session comes from, since when, and what it
+    /// registered.
     ///
     /// # Errors
     /// As the connection's.
@@ -49,21 +58,26 @@ impl Store {
     ) -> Result<Option<String>, StoreError> {
         // The two halves of an advisory lock's key.
         const SQL: &str = "SELECT concat_ws(', ', 'session ' || a.pid, \
-                 'from ' || COALESCE(host(a.client_addr), 'this machine'), \
-                 'since ' || to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', \
-                 (SELECT 'version ' || w.version || ', lease until ' \
-                  || to_char(w.lease_until AT TIME ZONE 'UTC', 'HH24:MI:SS') || ' UTC' FROM workers w WHERE w.id = $1)) \
-             FROM (SELECT hashtextextended('ticketwire worker ' || $1, 0) AS key) k \
-             JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
-             AND l.classid::bigint = (k.key >> 32) & 4294967295 AND l.objid::bigint = k.key & 4294967295 \
-             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             JOIN pg_stat_activity a ON a.pid = l.pid LIMIT 1";
+                           'from ' || COALESCE(host(a.client_addr), 'this machine'), \
+                           'since ' || to_char(a.backend_start AT TIME ZONE 'UTC', \
+                           'YYYY-MM-DD HH24:MI:SS') || ' UTC', \
+                           (SELECT 'version ' || w.version || ', lease until ' \
+                           || to_char(w.lease_until AT TIME ZONE 'UTC', 'HH24:MI:SS') || ' UTC' \
+                           FROM workers w WHERE w.id = $1)) \
+                           FROM (SELECT hashtextextended('ticketwire worker ' || $1, 0) AS key) k \
+                           JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted \
+                           AND l.objsubid = 1 \
+                           AND l.classid::bigint = (k.key >> 32) & 4294967295 \
+                           AND l.objid::bigint = k.key & 4294967295 \
+                           AND l.database = (SELECT oid FROM pg_database \
+                           WHERE datname = current_database()) \
+                           JOIN pg_stat_activity a ON a.pid = l.pid LIMIT 1";
         let row = limited(client.query_opt(SQL, &[&worker])).await?;
         Ok(row.map(|row| row.get(0)))
     }
 
-    /// Registers a process under a worker id whose lock it holds, and takes over what the one before left running.
-    /// Returns how many commands that were.
+    /// Registers a process under a worker id whose lock it holds, and takes over what the one
+    /// before left running. Returns how many commands that were.
     ///
     /// # Errors
     /// As the connection's.
@@ -92,9 +106,15 @@ impl Store {
             limited(transaction.execute(
                 "INSERT INTO workers (id, incarnation, lease_until, version) \
                  VALUES ($1, $2, now() + $3::float8 * interval '1 second', $4) \
-                 ON CONFLICT (id) DO UPDATE SET incarnation = excluded.incarnation, started_at = now(), \
+                 ON CONFLICT (id) DO UPDATE SET incarnation = excluded.incarnation, \
+                 started_at = now(), \
                  lease_until = excluded.lease_until, version = excluded.version",
-                &[&me.worker, &me.id, &lease.as_secs_f64(), &env!("CARGO_PKG_VERSION")],
+                &[
+                    &me.worker,
+                    &me.id,
+                    &lease.as_secs_f64(),
+                    &env!("CARGO_PKG_VERSION"),
+                ],
             ))
             .await?;
             limited(transaction.commit()).await?;
@@ -104,8 +124,9 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Renews the lease; returns how many other workers are alive. `None`: somebody has taken over, and nothing of this
-    /// incarnation is its own any more. Processes that run commands isolated are not counted: they take none in.
+    /// Renews the lease; returns how many other workers are alive. `None`: somebody has taken over,
+    /// and nothing of this incarnation is its own any more. Processes that run commands isolated
+    /// are not counted: they take none in.
     ///
     /// # Errors
     /// As the connection's.
@@ -115,7 +136,8 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<usize>, StoreError> {
         let client = self.hot().await?;
-        let sql = "WITH mine AS (UPDATE workers SET lease_until = now() + $3::float8 * interval '1 second' \
+        let sql = "WITH mine AS (UPDATE workers SET lease_until = now() + $3::float8 * interval \
+                   '1 second' \
                    WHERE id = $1 AND incarnation = $2 RETURNING id) \
                    SELECT EXISTS (SELECT FROM mine), (SELECT count(*) FROM workers \
                    WHERE lease_until > now() AND id <> $1 AND id NOT LIKE '%/isolated')";
@@ -128,8 +150,8 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Takes over what workers whose lease ran out left running. Skips those that another worker is taking over.
-    /// Returns how many commands that were.
+    /// Takes over what workers whose lease ran out left running. Skips those that another worker is
+    /// taking over. Returns how many commands that were.
     ///
     /// # Errors
     /// As the connection's.
@@ -138,7 +160,8 @@ impl Store {
         let result = async {
             let transaction = limited(client.transaction()).await?;
             let dead = limited(transaction.query(
-                "SELECT id, incarnation FROM workers WHERE lease_until < now() AND incarnation <> $1 \
+                "SELECT id, incarnation FROM workers WHERE lease_until < now() \
+                 AND incarnation <> $1 \
                  FOR UPDATE SKIP LOCKED",
                 &[&me.id],
             ))
@@ -150,7 +173,11 @@ impl Store {
                 for sql in DISOWN {
                     limited(transaction.execute(sql, &[&incarnation])).await?;
                 }
-                limited(transaction.execute("DELETE FROM workers WHERE incarnation = $1", &[&incarnation])).await?;
+                limited(transaction.execute(
+                    "DELETE FROM workers WHERE incarnation = $1",
+                    &[&incarnation],
+                ))
+                .await?;
             }
             limited(transaction.commit()).await?;
             Ok(taken)
@@ -187,16 +214,19 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Gives back, at the end of a drain, what this process still runs: it may have been sent, so there is doubt, but
-    /// nothing died, so nothing is poison candidate. Its settlements are fenced out from here on.
+    /// Gives back, at the end of a drain, what this process still runs: it may have been sent, so
+    /// there is doubt, but nothing died, so nothing is poison candidate. Its settlements are fenced
+    /// out from here on.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn hand_back_running(&self, me: &Incarnation) -> Result<u64, StoreError> {
         let client = self.hot().await?;
-        let sql = "UPDATE commands SET state = 'deferred', owner = NULL, due_at = now(), retry_at = now(), \
+        let sql = "UPDATE commands SET state = 'deferred', owner = NULL, due_at = now(), \
+                   retry_at = now(), \
                    fencing_token = fencing_token + 1, doubt_since = COALESCE(doubt_since, now()), \
-                   wait_reason = 'worker_stopped', wait_detail = NULL WHERE owner = $1 AND state = 'running'";
+                   wait_reason = 'worker_stopped', wait_detail = NULL WHERE owner = $1 \
+                   AND state = 'running'";
         let result = limited(client.execute(sql, &[&me.id])).await;
         keep_if_sound(client, result)
     }
@@ -220,24 +250,32 @@ impl Store {
     /// # Errors
     /// As the connection's.
     pub async fn fold_usage(&self) -> Result<u64, StoreError> {
-        // What is added up is what was locked: another look at the rows would see them as they were when the statement
-        // began, without what was committed since.
+        // What is added up is what was locked: another look at the rows would see them as they were
+        // when the statement began, without what was committed since.
         const SQL: &str = "WITH gone AS (SELECT * FROM integration_usage \
-                 WHERE total > 0 ORDER BY integration_id, worker LIMIT 500 FOR UPDATE SKIP LOCKED), \
-             zero AS (UPDATE integration_usage u SET total = 0, succeeded = 0, failed = 0 FROM gone \
-                 WHERE u.integration_id = gone.integration_id AND u.worker = gone.worker RETURNING gone.*), \
-             sums AS (SELECT integration_id, sum(total) AS total, sum(succeeded) AS succeeded, sum(failed) AS failed, \
-                 max(last_request_at) AS at, max(last_success_at) AS success_at, max(last_error_at) AS error_at, \
-                 max(last_error_message) AS error FROM zero GROUP BY 1) \
-             UPDATE integrations i SET total_requests = i.total_requests + s.total, \
-                 successful_requests = i.successful_requests + s.succeeded, \
-                 failed_requests = i.failed_requests + s.failed, \
-                 last_request_at = GREATEST(i.last_request_at, s.at), \
-                 last_success_at = GREATEST(i.last_success_at, s.success_at), \
-                 last_error_at = GREATEST(i.last_error_at, s.error_at), \
-                 last_error_message = COALESCE(s.error, i.last_error_message), \
-                 consecutive_failures = CASE WHEN s.succeeded > 0 THEN 0 ELSE i.consecutive_failures + s.failed END \
-             FROM sums s WHERE i.id = s.integration_id";
+                           WHERE total > 0 ORDER BY integration_id, worker LIMIT 500 \
+                           FOR UPDATE SKIP LOCKED), \
+                           zero AS (UPDATE integration_usage u \
+                           SET total = 0, succeeded = 0, failed = 0 \
+                           FROM gone \
+                           WHERE u.integration_id = gone.integration_id AND u.worker = gone.worker \
+                           RETURNING gone.*), \
+                           sums AS (SELECT integration_id, sum(total) AS total, \
+                           sum(succeeded) AS succeeded, \
+                           sum(failed) AS failed, \
+                           max(last_request_at) AS at, max(last_success_at) AS success_at, \
+                           max(last_error_at) AS error_at, \
+                           max(last_error_message) AS error FROM zero GROUP BY 1) \
+                           UPDATE integrations i SET total_requests = i.total_requests + s.total, \
+                           successful_requests = i.successful_requests + s.succeeded, \
+                           failed_requests = i.failed_requests + s.failed, \
+                           last_request_at = GREATEST(i.last_request_at, s.at), \
+                           last_success_at = GREATEST(i.last_success_at, s.success_at), \
+                           last_error_at = GREATEST(i.last_error_at, s.error_at), \
+                           last_error_message = COALESCE(s.error, i.last_error_message), \
+                           consecutive_failures = CASE WHEN s.succeeded > 0 THEN 0 \
+                           ELSE i.consecutive_failures + s.failed END \
+                           FROM sums s WHERE i.id = s.integration_id";
         let client = self.hot().await?;
         let result = limited(client.execute(SQL, &[])).await;
         keep_if_sound(client, result)

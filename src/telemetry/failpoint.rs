@@ -1,8 +1,9 @@
-//! Fail points: where the crash tests kill the process. Only in debug builds; in a release they are nothing at all.
+//! Fail points: where the crash tests kill the process. Only in debug builds; in a release they are
+//! nothing at all.
 //!
-//! `TICKETWIRE_FAILPOINT` is a comma list of `name[=kill|panic|abort][:skip]@marker`: at the fail point `name`, after
-//! it was passed `skip` times, and if the file `marker` did not exist before, the process dies. The marker keeps a
-//! restart under the same environment from dying again.
+//! `TICKETWIRE_FAILPOINT` is a comma list of `name[=kill|panic|abort][:skip]@marker`: at the fail
+//! point `name`, after it was passed `skip` times, and if the file `marker` did not exist before,
+//! the process dies. The marker keeps a restart under the same environment from dying again.
 
 use chrono::{DateTime, Utc};
 

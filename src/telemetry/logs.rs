@@ -1,7 +1,8 @@
-//! Logs go to stderr, or to a file ([`to_file`]): text on a terminal, JSON lines otherwise. Never bodies, headers, titles, addresses, tokens.
+//! Logs go to stderr, or to a file ([`to_file`]): text on a terminal, JSON lines otherwise. Never
+//! bodies, headers, titles, addresses, tokens.
 //!
-//! What a platform says may hold any of them. So a line that is logged while an adapter works loses what is secret there:
-//! [`scrubbed`].
+//! What a platform says may hold any of them. So a line that is logged while an adapter works loses
+//! what is secret there: [`scrubbed`].
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
@@ -40,8 +41,8 @@ pub async fn scrubbed<F: Future>(scrub: Arc<dyn Scrub>, future: F) -> F::Output 
 /// The file that takes the place of stderr, and where it is.
 static FILE: OnceLock<(File, PathBuf)> = OnceLock::new();
 
-/// Makes a file that takes all log lines from now on, in place of stderr; for a program whose stderr tells something else.
-/// Only the first call does; it comes before [`init`].
+/// Makes a file that takes all log lines from now on, in place of stderr; for a program whose
+/// stderr tells something else. Only the first call does; it comes before [`init`].
 ///
 /// # Errors
 /// The file is there already, or cannot be made.
@@ -149,7 +150,8 @@ pub fn init(format: Option<LogFormat>, filter: Option<&str>) {
         tracing::debug!(error = %error, "logging was set up before");
         return;
     }
-    // A panic's text may quote what a platform said; as a line of the log it is scrubbed like any other.
+    // A panic's text may quote what a platform said; as a line of the log it is scrubbed like any
+    // other.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
             .location()

@@ -1,5 +1,5 @@
-//! Every metric: its name, its help, and the one function that counts it. Labels come from closed sets only, never
-//! ids.
+//! Every metric: its name, its help, and the one function that counts it. Labels come from closed
+//! sets only, never ids.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -32,8 +32,8 @@ pub fn render() -> String {
         .unwrap_or_default()
 }
 
-/// Folds what was recorded since the last time into the histograms. Until then every value is kept one by one, so without
-/// it a worker that nobody scrapes would grow with every command.
+/// Folds what was recorded since the last time into the histograms. Until then every value is kept
+/// one by one, so without it a worker that nobody scrapes would grow with every command.
 pub fn upkeep() {
     if let Some(handle) = HANDLE.get() {
         handle.run_upkeep();
@@ -135,7 +135,8 @@ pub fn settled(
     histogram!(DURATION, "platform_name" => platform).record(seconds);
 }
 
-/// What the alert rules ask of outcomes: `increase()` sees a first one only where there was a zero before it.
+/// What the alert rules ask of outcomes: `increase()` sees a first one only where there was a zero
+/// before it.
 const WATCHED: [(&str, &str); 6] = [
     ("failed", "outcome_unknown"),
     ("failed", "quarantined"),
@@ -146,8 +147,8 @@ const WATCHED: [(&str, &str); 6] = [
     ("deferred", "authentication_failed"),
 ];
 
-/// Counts zero of each outcome that somebody is woken for: of every type at every platform that has an adapter, some 50
-/// series a platform. Not by integration, of which there may be many.
+/// Counts zero of each outcome that somebody is woken for: of every type at every platform that has
+/// an adapter, some 50 series a platform. Not by integration, of which there may be many.
 pub fn register_outcomes(
     command_types: &[&'static str],
     platforms: impl Iterator<Item = &'static str>,
@@ -156,7 +157,8 @@ pub fn register_outcomes(
         for command_type in command_types {
             for (outcome, error_code) in WATCHED {
                 counter!(
-                    ATTEMPTS, "command_type" => *command_type, "platform_name" => platform, "outcome" => outcome,
+                    ATTEMPTS, "command_type" => *command_type, "platform_name" => platform,
+                    "outcome" => outcome,
                     "error_code" => error_code
                 )
                 .absolute(0);
@@ -173,7 +175,8 @@ pub fn published(confirmed: usize, unconfirmed: usize) {
         .increment(u64::try_from(unconfirmed).unwrap_or(u64::MAX));
 }
 
-/// The size of a batch and how long it took: steps `enqueue`, `settle` (both to the commit), `publish` (to the confirms).
+/// The size of a batch and how long it took: steps `enqueue`, `settle` (both to the commit),
+/// `publish` (to the confirms).
 pub fn batch(step: &'static str, rows: usize, took: Duration) {
     histogram!(BATCH, "step" => step).record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
     histogram!(BATCH_DURATION, "step" => step).record(took.as_secs_f64());

@@ -1,4 +1,5 @@
-//! What is never a valid command: each is answered by a clear word, kept as a dead letter, and harms no neighbour.
+//! What is never a valid command: each is answered by a clear word, kept as a dead letter, and
+//! harms no neighbour.
 
 use lapin::BasicProperties;
 use proptest::prelude::*;
@@ -420,7 +421,8 @@ async fn credentials_and_settings_are_checked_by_the_platforms_own_list() {
         .await;
 
     // Half of what the platform wants: nothing is kept of it but sealed.
-    let update = json!({ "integration_id": world.integration, "credentials": { "api_token": "n3v3r-sh0wn" } });
+    let update = json!({ "integration_id": world.integration,
+        "credentials": { "api_token": "n3v3r-sh0wn" } });
     let update = world.publish("integration.update", update).await;
     world.fails(update, "validation_failed").await;
 
@@ -496,16 +498,22 @@ proptest! {
     #[test]
     fn intake_never_panics_on_any_value_in_any_place(
         kind in prop::sample::select(vec![
-            "ticket.create", "ticket.update", "ticket.status", "ticket.assign", "ticket.comment", "integration.create",
-            "integration.status", "integration.get", "integration.list", "integration.test", "ticket.delete",
+            "ticket.create", "ticket.update", "ticket.status", "ticket.assign", "ticket.comment",
+            "integration.create",
+            "integration.status", "integration.get", "integration.list", "integration.test",
+            "ticket.delete",
         ]),
         place in prop::sample::select(vec![
-            "id", "source", "type", "organizationid", "data", "expirytime", "dryrun", "traceparent", "time",
+            "id", "source", "type", "organizationid", "data", "expirytime", "dryrun", "traceparent",
+            "time",
         ]),
         field in prop::sample::select(vec![
-            "ticket_id", "title", "description", "priority", "status", "body", "tags", "custom_fields", "credentials",
-            "settings", "integration_id", "enabled", "test_types", "limit", "cursor", "maintenance_window_start",
-            "routing_rules", "expires_at", "assigned_to_id", "platform_name", "name", "base_url", "public",
+            "ticket_id", "title", "description", "priority", "status", "body", "tags",
+            "custom_fields", "credentials",
+            "settings", "integration_id", "enabled", "test_types", "limit", "cursor",
+            "maintenance_window_start",
+            "routing_rules", "expires_at", "assigned_to_id", "platform_name", "name", "base_url",
+            "public",
         ]),
         value in any_json(),
         in_data in any::<bool>(),

@@ -258,7 +258,8 @@ async fn a_platform_that_stays_down_exhausts_the_schedule_and_says_the_last_caus
     assert!(message.contains("503"), "{message}");
     let attempts = world
         .query(
-            "SELECT attempt, outcome, error_code FROM command_attempts WHERE command_id = $1 ORDER BY attempt",
+            "SELECT attempt, outcome, error_code FROM command_attempts WHERE command_id = $1 \
+             ORDER BY attempt",
             &[&update],
         )
         .await;
@@ -331,7 +332,8 @@ async fn what_cannot_be_resolved_fails_with_its_code_and_sends_nothing() {
     // Another organization with an integration of its own.
     let stranger = Uuid::new_v4();
     let own = json!({ "name": "Theirs", "platform_name": "jira", "base_url": world.sandbox.url("x"),
-        "settings": { "project_key": "SUP" }, "credentials": { "email": "a@b.example", "api_token": "t0k3n" } });
+        "settings": { "project_key": "SUP" }, "credentials": { "email": "a@b.example",
+            "api_token": "t0k3n" } });
     let made = command("integration.create", Uuid::now_v7(), stranger, &own);
     world.send(&[Message::of(&made)]).await;
     let made: Uuid = made["id"].as_str().unwrap().parse().unwrap();
@@ -368,7 +370,8 @@ async fn a_type_that_is_not_written_yet_says_so() {
     let world = World::new().await;
     let worker = world.worker().await;
 
-    let data = json!({ "integration_id": Uuid::new_v4(), "headers": {}, "body": "", "received_at": "2026-01-01T00:00:00Z" });
+    let data = json!({ "integration_id": Uuid::new_v4(), "headers": {}, "body": "",
+        "received_at": "2026-01-01T00:00:00Z" });
     let received = world.publish("webhook.received", data).await;
 
     world.fails(received, "unsupported_operation").await;
@@ -513,8 +516,10 @@ async fn a_stop_finishes_what_is_in_flight_and_leaves_the_rest_to_the_next() {
 async fn an_integration_is_made_tested_and_switched_by_commands() {
     let world = World::bare(&crate::support::services().0, &crate::support::services().1).await;
     let worker = world.worker().await;
-    let data = json!({ "name": "New", "platform_name": "jira", "base_url": world.sandbox.url("acme"),
-        "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n", "project_key": "SUP" } });
+    let data = json!({ "name": "New", "platform_name": "jira",
+        "base_url": world.sandbox.url("acme"),
+        "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n",
+            "project_key": "SUP" } });
     let create = world.publish("integration.create", data).await;
     let made = world.succeeds(create).await;
     assert_eq!(made["data"]["result"]["status"], "pending");
@@ -545,7 +550,8 @@ async fn an_integration_is_made_tested_and_switched_by_commands() {
         "healthy when last looked at: {on:#}"
     );
 
-    let dump = "SELECT string_agg(i::text, ' ') || (SELECT string_agg(c::text, ' ') FROM commands c) FROM integrations i";
+    let dump = "SELECT string_agg(i::text, ' ') || (SELECT string_agg(c::text, ' ') \
+                FROM commands c) FROM integrations i";
     let stored = world.text(dump, &[]).await.unwrap();
     assert!(!stored.contains("s3cr3t"), "{stored}");
     assert!(!worker.log().contains("s3cr3t"));
@@ -556,7 +562,10 @@ async fn an_integration_is_made_tested_and_switched_by_commands() {
 async fn a_second_signal_ends_at_once_and_the_next_worker_goes_on() {
     let world = World::new().await;
     let mut worker = world.worker().await;
-    world.fault(json!({ "kind": "delay", "delay_ms": 1500, "delay_at": "after_store", "operation": "create_issue" }));
+    world.fault(
+        json!({ "kind": "delay", "delay_ms": 1500, "delay_at": "after_store",
+        "operation": "create_issue" }),
+    );
     let (create, _) = world.create("Cut short").await;
     wait_for("the issue to be made", async || {
         (!world.jira().issues.is_empty()).then_some(())
@@ -633,7 +642,8 @@ async fn commands_of_a_ticket_keep_their_order_wherever_they_meet_its_create() {
     let worker = world.worker().await;
     let mut commands = Vec::new();
     let mut tickets = Vec::new();
-    // One confirmed publish after the other, so that the followers arrive before, while and after the create is settled.
+    // One confirmed publish after the other, so that the followers arrive before, while and after
+    // the create is settled.
     for _ in 0..60 {
         let (create, ticket) = world.create("Followed").await;
         commands.push(create);
@@ -672,7 +682,8 @@ async fn a_retry_keeps_the_event_of_the_run_before_that_is_not_out_yet() {
     world.quiet().await;
     assert!(worker.stop().await.success());
     // As a worker leaves it that died before the broker had it.
-    let unsent = "INSERT INTO outbox_batches (id, command_ids) VALUES ($1::uuid, ARRAY[$1::uuid]) RETURNING 1::bigint";
+    let unsent = "INSERT INTO outbox_batches (id, command_ids) \
+                  VALUES ($1::uuid, ARRAY[$1::uuid]) RETURNING 1::bigint";
     world.query(unsent, &[&command]).await;
     world.clear_faults();
 

@@ -187,14 +187,15 @@ async fn an_exchange_that_is_deleted_closes_the_channel_softly_and_is_declared_a
     drop(worker);
 }
 
-/// A delivery that is not acknowledged within the broker's `consumer_timeout` (30 minutes unless configured) costs the channel,
-/// over and over for as long as the database holds up the enqueue.
+/// A delivery that is not acknowledged within the broker's `consumer_timeout` (30 minutes unless
+/// configured) costs the channel, over and over for as long as the database holds up the enqueue.
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_that_the_broker_takes_back_for_being_held_too_long_are_done_once() {
     let rabbitmq = OwnService::rabbitmq();
     // Read when a channel is opened; the tick is how often the broker looks.
     rabbitmq.rabbitmqctl(
-        "eval 'application:set_env(rabbit, consumer_timeout, 500), application:set_env(rabbit, channel_tick_interval, 250).'",
+        "eval 'application:set_env(rabbit, consumer_timeout, 500), application:set_env(rabbit, \
+         channel_tick_interval, 250).'",
     );
     let world = World::on(&services().0, &rabbitmq.url).await;
     let worker = world.worker().await;

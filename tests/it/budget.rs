@@ -14,7 +14,8 @@ async fn creates(world: &World, count: usize) -> Vec<Uuid> {
 }
 
 fn refusals(times: u32, headers: &Value) -> Value {
-    json!({ "kind": "status", "status": 429, "operation": "create_issue", "times": times, "headers": headers })
+    json!({ "kind": "status", "status": 429, "operation": "create_issue", "times": times,
+        "headers": headers })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,8 +110,8 @@ async fn a_neighbour_is_not_paused_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_again_sooner_than_the_platform_asked_whatever_the_class() {
-    // A create that fails with 503 is of unknown outcome; its look-up is held back like everything else. The look-up
-    // itself is a read, which is otherwise tried again in place.
+    // A create that fails with 503 is of unknown outcome; its look-up is held back like everything
+    // else. The look-up itself is a read, which is otherwise tried again in place.
     for (case, operation, status) in [
         ("create", "create_issue", 503),
         ("create", "create_issue", 500),
@@ -123,7 +124,8 @@ async fn nothing_is_sent_again_sooner_than_the_platform_asked_whatever_the_class
         world.succeeds(create).await;
         let before = world.jira().recent.len();
         let asked = json!({
-            "kind": "status", "status": status, "operation": operation, "headers": { "Retry-After": "3" },
+            "kind": "status", "status": status, "operation": operation,
+            "headers": { "Retry-After": "3" },
         });
         if case == "look-up" {
             world.fault(json!({ "kind": "reset_before_store", "operation": "create_issue" }));
@@ -145,7 +147,8 @@ async fn nothing_is_sent_again_sooner_than_the_platform_asked_whatever_the_class
             .skip(before)
             .position(|call| call.fault.is_some() && call.operation == operation)
             .unwrap_or_else(|| panic!("{case}: nothing was refused"));
-        let sql = "SELECT (extract(epoch FROM finished_at - received_at) * 1000)::bigint::text FROM commands \
+        let sql = "SELECT (extract(epoch FROM finished_at - received_at) * 1000)::bigint::text \
+                   FROM commands \
                    WHERE id = $1";
         let took: i64 = world.text(sql, &[&command]).await.unwrap().parse().unwrap();
         assert!(took >= 3000, "{case} {status}: done after {took} ms");
@@ -185,7 +188,8 @@ async fn a_command_that_ran_out_of_attempts_says_what_the_last_one_met() {
 async fn outcomes_are_counted_once_and_as_they_were_committed() {
     let world = World::new().await;
     let worker = world.worker().await;
-    // Everything that has been counted too often: management commands, a routed create, a deferred one.
+    // Everything that has been counted too often: management commands, a routed create, a deferred
+    // one.
     let data = json!({
         "name": "second", "platform_name": "jira", "base_url": world.sandbox.url("second"),
         "settings": { "project_key": "SUP" },
@@ -204,7 +208,8 @@ async fn outcomes_are_counted_once_and_as_they_were_committed() {
     world.fault(json!({ "kind": "status", "status": 503, "operation": "create_issue" }));
     let (deferred, ticket) = world.create("deferred once").await;
     world.succeeds(deferred).await;
-    let refused = json!({ "ticket_id": Uuid::new_v4(), "title": "t", "description": "d", "integration_id": Uuid::new_v4() });
+    let refused = json!({ "ticket_id": Uuid::new_v4(), "title": "t", "description": "d",
+        "integration_id": Uuid::new_v4() });
     let refused = world.publish("ticket.create", refused).await;
     world.fails(refused, "integration_not_found").await;
     let bulk = json!({ "ticket_ids": [ticket], "updates": { "priority": "low" } });

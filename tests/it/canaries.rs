@@ -1,9 +1,10 @@
-//! The canaries: every secret of every kind of integration is one, and a platform that says back what it was sent, in
-//! every way and everywhere, is its cat. Producers write them where they do not belong. Afterwards nothing but the sealed
-//! columns may hold one: no table, no event, no log line, no metric, no output of a command.
+//! The canaries: every secret of every kind of integration is one, and a platform that says back
+//! what it was sent, in every way and everywhere, is its cat. Producers write them where they do
+//! not belong. Afterwards nothing but the sealed columns may hold one: no table, no event, no log
+//! line, no metric, no output of a command.
 //!
-//! The modes of a platform stand beside its own tests ([`crate::platforms::canaries`]); a new way to
-//! say something back is a row of [`WAYS`].
+//! The modes of a platform stand beside its own tests ([`crate::platforms::canaries`]); a new way
+//! to say something back is a row of [`WAYS`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -229,9 +230,12 @@ enum Reply {
 /// Every vendor's error in one body.
 fn errors(say: &mut dyn FnMut() -> String) -> String {
     json!({
-        "errorMessages": [say(), say()], "errors": { "summary": say(), "labels": { "x": say() }, (say()): say() },
-        "ok": false, "error": say(), "needed": say(), "provided": say(), "response_metadata": { "messages": [say()] },
-        "message": say(), "error_description": say(), "title": say(), "detail": say(), "code": say(),
+        "errorMessages": [say(), say()], "errors": { "summary": say(), "labels": { "x": say() },
+            (say()): say() },
+        "ok": false, "error": say(), "needed": say(), "provided": say(),
+        "response_metadata": { "messages": [say()] },
+        "message": say(), "error_description": say(), "title": say(), "detail": say(),
+        "code": say(),
     })
     .to_string()
 }
@@ -311,12 +315,15 @@ const WAYS: &[Way] = &[
         Reply::Whole(502, "Content-Type: text/html\r\n".into(), body)
     }),
     ("wrong types", |say, _| {
-        let body = json!({ "id": { "x": say() }, "key": [say()], "ok": say(), "channel": { (say()): 1 }, "issues": say(),
-                           "errors": say(), "errorMessages": say(), "fields": say(), "access_token": [say()], "messages": say() });
+        let body = json!({ "id": { "x": say() }, "key": [say()], "ok": say(),
+            "channel": { (say()): 1 }, "issues": say(),
+                           "errors": say(), "errorMessages": say(), "fields": say(),
+                           "access_token": [say()], "messages": say() });
         Reply::Whole(200, String::new(), body.to_string())
     }),
     ("wrong types, refused", |say, _| {
-        let body = json!({ "errors": [say()], "errorMessages": { (say()): say() }, "ok": say(), "error": [say()] });
+        let body = json!({ "errors": [say()], "errorMessages": { (say()): say() }, "ok": say(),
+            "error": [say()] });
         Reply::Whole(400, String::new(), body.to_string())
     }),
     ("only a text", |say, _| {
@@ -377,7 +384,8 @@ const WAYS: &[Way] = &[
         Reply::Whole(200, String::new(), errors(say))
     }),
     ("a token of a wrong type", |say, _| {
-        let body = json!({ "ok": true, "access_token": { "x": say() }, "refresh_token": [say()], "expires_in": say() });
+        let body = json!({ "ok": true, "access_token": { "x": say() }, "refresh_token": [say()],
+            "expires_in": say() });
         Reply::Whole(200, String::new(), body.to_string())
     }),
 ];
@@ -454,7 +462,8 @@ impl Cat {
             Reply::Whole(status, headers, body) => {
                 let length = body.len();
                 let answer = format!(
-                    "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+                    "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: \
+                     {length}\r\n{headers}\r\n{body}"
                 );
                 drop(stream.write_all(answer.as_bytes()).await);
             }
@@ -503,8 +512,10 @@ impl Cat {
                 return Some(Reply::Whole(
                     200,
                     String::new(),
-                    json!({ "ok": true, "access_token": access, "refresh_token": refresh, "expires_in": 3600,
-                            "instance_url": self.at(mode, way) }).to_string(),
+                    json!({ "ok": true, "access_token": access, "refresh_token": refresh,
+                        "expires_in": 3600,
+                            "instance_url": self.at(mode, way) })
+                    .to_string(),
                 ));
             }
         } else if (request.contains("a sound create") && count == 1)
@@ -532,7 +543,8 @@ impl Cat {
         Some(reply(&mut say, row.platform.success))
     }
 
-    /// There was something to lose: each secret that is sent was received, and each was said back in every form.
+    /// There was something to lose: each secret that is sent was received, and each was said back
+    /// in every form.
     fn has_heard_and_said_everything(&self) {
         let heard = self.heard.lock().unwrap();
         for (number, mode) in self.modes.iter().enumerate() {
@@ -614,7 +626,11 @@ async fn no_canary_gets_out_whatever_platforms_and_producers_do() {
         );
     };
     let tables = world
-        .query("SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'", &[])
+        .query(
+            "SELECT table_name::text FROM information_schema.tables \
+                WHERE table_schema = 'public' AND table_type = 'BASE TABLE'",
+            &[],
+        )
         .await;
     assert!(tables.len() >= 15, "{} tables", tables.len());
     for table in &tables {
@@ -673,7 +689,8 @@ async fn connect_all(world: &World, cat: &Cat) -> Vec<(usize, usize, Uuid)> {
     })
     .await;
     world.quiet().await;
-    let sql = "WITH active AS (UPDATE integrations SET status = 'active', updated_at = now() RETURNING id) SELECT count(*) FROM active";
+    let sql = "WITH active AS (UPDATE integrations SET status = 'active', updated_at = now() \
+               RETURNING id) SELECT count(*) FROM active";
     assert_eq!(world.count(sql).await, count);
     let results: BTreeMap<String, String> = world
         .events
@@ -710,7 +727,8 @@ async fn use_all(world: &World, cat: &Cat, integrations: &[(usize, usize, Uuid)]
         for (ticket, title) in [(sound, "a sound create"), (echoed, "an echo")] {
             send(
                 "ticket.create",
-                json!({ "ticket_id": ticket, "title": title, "description": "d", "integration_id": integration, "tags": ["a"] }),
+                json!({ "ticket_id": ticket, "title": title, "description": "d",
+                    "integration_id": integration, "tags": ["a"] }),
             );
         }
         let tests = [
@@ -721,7 +739,8 @@ async fn use_all(world: &World, cat: &Cat, integrations: &[(usize, usize, Uuid)]
         ];
         send(
             "integration.test",
-            json!({ "integration_id": integration, "test_types": tests, "auto_activate_on_success": true }),
+            json!({ "integration_id": integration, "test_types": tests,
+                "auto_activate_on_success": true }),
         );
         if cat.modes[*mode].platform.syncs {
             send(
@@ -740,7 +759,8 @@ async fn use_all(world: &World, cat: &Cat, integrations: &[(usize, usize, Uuid)]
         );
         send(
             "ticket.attach",
-            json!({ "ticket_id": sound, "attachments": [{ "name": "a.txt", "content_base64": "YWJj" }] }),
+            json!({ "ticket_id": sound, "attachments": [{ "name": "a.txt",
+                "content_base64": "YWJj" }] }),
         );
     }
     for part in messages.chunks(200) {
@@ -842,7 +862,8 @@ async fn seen_by_people(
 async fn odd_messages(world: &World) -> usize {
     let secret = canary("producer");
     let create = |platform: &str| {
-        let data = json!({ "name": "N", "platform_name": platform, "credentials": { "api_token": secret }, "settings": {} });
+        let data = json!({ "name": "N", "platform_name": platform,
+            "credentials": { "api_token": secret }, "settings": {} });
         command(
             "integration.create",
             Uuid::now_v7(),

@@ -390,7 +390,8 @@ async fn health_and_metrics_tell_what_was_done() {
     for line in [
         "ticketwire_commands_received_total{outcome=\"enqueued\"} 1",
         "ticketwire_commands_received_total{outcome=\"rejected\"} 0",
-        "ticketwire_command_outcomes_total{command_type=\"ticket.create\",platform_name=\"jira\",outcome=\"succeeded\",error_code=\"none\"} 1",
+        "ticketwire_command_outcomes_total{command_type=\"ticket.create\",\
+         platform_name=\"jira\",outcome=\"succeeded\",error_code=\"none\"} 1",
         "ticketwire_events_published_total{outcome=\"confirmed\"} 3",
         "ticketwire_broker_connection_up{role=\"consuming\"} 1",
         "ticketwire_backlog_rows{state=\"running\"} 0",

@@ -1,5 +1,6 @@
-//! What a person configures is checked when it is given, by commands and on the command line alike: every fault at once,
-//! each with its field and its remedy, and no secret is kept where it is not encrypted.
+//! What a person configures is checked when it is given, by commands and on the command line alike:
+//! every fault at once, each with its field and its remedy, and no secret is kept where it is not
+//! encrypted.
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -13,12 +14,14 @@ const HIDDEN: &str = "h1dd3n-v4lu3";
 fn sound(world: &World, platform: &str) -> Value {
     match platform {
         "jira" => {
-            json!({ "name": "N", "platform_name": "jira", "base_url": world.sandbox.url("configured"),
+            json!({ "name": "N", "platform_name": "jira",
+                "base_url": world.sandbox.url("configured"),
             "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n" },
             "settings": { "project_key": "SUP" } })
         }
         "slack" => json!({ "name": "N", "platform_name": "slack", "auth_type": "bearer",
-            "credentials": { "bot_token": "xoxb-s3cr3t" }, "settings": { "channel": "C0SUPPORT" } }),
+            "credentials": { "bot_token": "xoxb-s3cr3t" },
+            "settings": { "channel": "C0SUPPORT" } }),
         _ => json!({ "name": "N", "platform_name": "webhook", "auth_type": "custom",
             "credentials": { "signing_secret": "whsec_czNjcjN0LXQwazNu" },
             "settings": { "url": "https://hooks.example/in" } }),
@@ -62,7 +65,9 @@ fn cases() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ),
         (
             "jira",
-            json!({ "credentials": { "email": "bot@example.test", "api_token": format!("{HIDDEN}\r\nX: y") } }),
+            json!({ "credentials": { "email": "bot@example.test",
+                "api_token": format!(
+                    "{HIDDEN}\r\nX: y") } }),
             "credentials.api_token",
             "line break",
         ),
@@ -260,7 +265,8 @@ async fn older_rows_go_on_and_can_be_changed_in_something_else() {
     let id = world.integration;
     world
         .query(
-            "UPDATE integrations SET api_version = '2', settings = settings || '{\"colour\": \"red\", \"api_token\": \"old\"}' WHERE id = $1",
+            "UPDATE integrations SET api_version = '2', settings = settings || \
+             '{\"colour\": \"red\", \"api_token\": \"old\"}' WHERE id = $1",
             &[&id],
         )
         .await;

@@ -1,5 +1,6 @@
-//! The crash matrix: a worker is killed at each step of a command's life, in each situation that a command can be in;
-//! the next one brings everything to one effect at the platform and one final outcome.
+//! The crash matrix: a worker is killed at each step of a command's life, in each situation that a
+//! command can be in; the next one brings everything to one effect at the platform and one final
+//! outcome.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -21,7 +22,8 @@ enum Situation {
     LostAnswer,
 }
 
-/// With the delay of a request under way well below `dispatch.settle_after`, as it must be at any real site.
+/// With the delay of a request under way well below `dispatch.settle_after`, as it must be at any
+/// real site.
 const SEARCH_LAG_MS: u64 = 500;
 
 async fn survives(point: &str, situation: Situation) {
@@ -53,7 +55,8 @@ async fn survives(point: &str, situation: Situation) {
             world.succeeds(command).await;
             assert!(worker.stop().await.success());
             let data = json!({ "ticket_id": ticket, "attachments": [
-                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "b.txt", "content_base64": "d29ybGQ=" },
+                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "b.txt",
+                    "content_base64": "d29ybGQ=" },
             ] });
             commands.push(world.publish("ticket.attach", data).await);
         }
@@ -109,7 +112,8 @@ async fn survives(point: &str, situation: Situation) {
     let status = doomed.ended().await;
     assert!(!status.success() && marker.exists(), "{status}");
     world.clear_faults();
-    let unfinished = "SELECT (SELECT count(*) FROM commands WHERE finished_at IS NULL) + (SELECT count(*) FROM unsent_events)";
+    let unfinished = "SELECT (SELECT count(*) FROM commands \
+                      WHERE finished_at IS NULL) + (SELECT count(*) FROM unsent_events)";
     wait_for("work that the crash left behind", async || {
         let left = world.count(unfinished).await + i64::from(world.waiting_messages().await?);
         (left > 0).then_some(())

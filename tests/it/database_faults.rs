@@ -176,7 +176,10 @@ async fn of_two_processes_that_believe_to_be_the_same_worker_one_stops() {
     let world = World::new().await;
     let mut first = world.worker().await;
     // The first sends its request, and is stopped before the answer.
-    world.fault(json!({ "kind": "delay", "delay_ms": 1500, "delay_at": "after_store", "operation": "create_issue" }));
+    world.fault(
+        json!({ "kind": "delay", "delay_ms": 1500, "delay_at": "after_store",
+        "operation": "create_issue" }),
+    );
     let (create, _) = world.create("Twice believed").await;
     wait_for("the issue to be made", async || {
         (!world.jira().issues.is_empty()).then_some(())

@@ -28,7 +28,8 @@ async fn another_host_gets_no_stored_credentials_whoever_asks_and_by_whatever_me
             "credentials": { "signing_secret": "whsec_bmV3IHNlY3JldCBvZiB0aGlydHktdHdvIGJ5dGVz" },
         }))
         .await;
-    let oauth = json!({ "client_id": "1", "client_secret": "s3cr3t", "refresh_token": "r3fr3sh", "cloud_id": "c" });
+    let oauth = json!({ "client_id": "1", "client_secret": "s3cr3t", "refresh_token": "r3fr3sh",
+        "cloud_id": "c" });
     let there = elsewhere(&world, "thief");
 
     let moves: [(Uuid, Value, &str); 5] = [
@@ -94,12 +95,14 @@ async fn another_host_gets_no_stored_credentials_whoever_asks_and_by_whatever_me
     let update = world.publish("integration.update", path).await;
     world.succeeds(update).await;
     let with_credentials = json!({
-        "integration_id": jira, "base_url": there, "credentials": { "email": "a@b.test", "api_token": "n3w" },
+        "integration_id": jira, "base_url": there, "credentials": { "email": "a@b.test",
+            "api_token": "n3w" },
     });
     let update = world.publish("integration.update", with_credentials).await;
     world.succeeds(update).await;
     let with_credentials = json!({
-        "integration_id": jira, "auth_type": "oauth2", "credentials": oauth, "settings": { "api_url": there },
+        "integration_id": jira, "auth_type": "oauth2", "credentials": oauth,
+        "settings": { "api_url": there },
     });
     let update = world.publish("integration.update", with_credentials).await;
     world.succeeds(update).await;

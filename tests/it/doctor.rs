@@ -109,7 +109,8 @@ async fn a_sleeping_worker_its_waiting_messages_and_overdue_commands_are_named()
 
     world
         .query(
-            "UPDATE commands SET state = 'deferred', due_at = now() - interval '2 minutes' WHERE id = $1",
+            "UPDATE commands SET state = 'deferred', due_at = now() - interval '2 minutes' \
+             WHERE id = $1",
             &[&running],
         )
         .await;
@@ -264,7 +265,8 @@ async fn what_happened_lately_is_named_with_the_last_message_and_the_remedy() {
 
     world
         .query(
-            "UPDATE integrations SET health_check_status = 'unhealthy', health_check_error = 'the site is closed'",
+            "UPDATE integrations SET health_check_status = 'unhealthy', \
+             health_check_error = 'the site is closed'",
             &[],
         )
         .await;
@@ -303,7 +305,8 @@ async fn workers_are_named_with_their_versions_and_what_waits_with_its_age() {
     world.event(create, "deferred").await;
     world
         .query(
-            "UPDATE commands SET received_at = now() - interval '3 hours', state = 'deferred', owner = NULL, \
+            "UPDATE commands SET received_at = now() - interval '3 hours', state = 'deferred', \
+             owner = NULL, \
              due_at = now() + interval '1 hour' WHERE id = $1",
             &[&create],
         )
@@ -486,12 +489,14 @@ async fn what_a_command_really_waits_for_is_named_while_its_integration_is_held_
     let id = update.to_string();
     world
         .query(
-            "UPDATE commands SET due_at = now() - interval '2 minutes', retry_at = now() - interval '2 minutes', \
+            "UPDATE commands SET due_at = now() - interval '2 minutes', \
+             retry_at = now() - interval '2 minutes', \
              received_at = now() - interval '5 minutes' WHERE id = $1",
             &[&update],
         )
         .await;
-    // What `command show`, `command list` and doctor say, after a change of the integration's state.
+    // What `command show`, `command list` and doctor say, after a change of the integration's
+    // state.
     let after = async |sql: &str| {
         world.query(sql, &[&world.integration]).await;
         let held = world.cli(&["command", "show", &id])["command"]["held"].clone();
@@ -534,12 +539,14 @@ async fn what_a_command_really_waits_for_is_named_while_its_integration_is_held_
     assert_eq!(reason, "circuit_open");
     assert!(text.contains("5 failures"), "{text}");
     let (reason, _) = after(
-        "UPDATE integration_circuits SET open_until = now() - interval '1 second' WHERE integration_id = $1",
+        "UPDATE integration_circuits SET open_until = now() - interval '1 second' \
+         WHERE integration_id = $1",
     )
     .await;
     assert_eq!(reason, "circuit_half_open");
     let (reason, text) = after(
-        "UPDATE integration_circuits SET open_until = NULL, paused_until = now() + interval '5 minutes', \
+        "UPDATE integration_circuits SET open_until = NULL, paused_until = now() + interval '5 \
+         minutes', \
          paused_by = 'Retry-After: 300 s' WHERE integration_id = $1",
     )
     .await;
@@ -548,8 +555,10 @@ async fn what_a_command_really_waits_for_is_named_while_its_integration_is_held_
     world.query("DELETE FROM integration_circuits", &[]).await;
     let (reason, _) = after(
         "UPDATE integrations SET \
-         maintenance_window_start = to_char(now() AT TIME ZONE 'UTC' - interval '1 hour', 'HH24:MI'), \
-         maintenance_window_end = to_char(now() AT TIME ZONE 'UTC' + interval '1 hour', 'HH24:MI') WHERE id = $1",
+         maintenance_window_start = to_char(now() AT TIME ZONE 'UTC' - interval '1 hour', \
+         'HH24:MI'), \
+         maintenance_window_end = to_char(now() AT TIME ZONE 'UTC' + interval '1 hour', \
+         'HH24:MI') WHERE id = $1",
     )
     .await;
     assert_eq!(reason, "maintenance_window");
@@ -562,13 +571,16 @@ async fn what_a_command_really_waits_for_is_named_while_its_integration_is_held_
 async fn of_many_sick_integrations_the_failing_come_first_and_all_are_counted() {
     let world = World::new().await;
     // Made like the first, and never tested with success.
-    let never = "INSERT INTO integrations SELECT (jsonb_populate_record(i, jsonb_build_object('id', gen_random_uuid(), \
-         'name', 'Never ' || n, 'status', 'pending', 'health_check_status', 'unhealthy', 'last_success_at', NULL))).* \
-         FROM integrations i, generate_series(1, 12) n WHERE i.id = $1";
+    let never = "INSERT INTO integrations SELECT (jsonb_populate_record(i, \
+                 jsonb_build_object('id', gen_random_uuid(), \
+                 'name', 'Never ' || n, 'status', 'pending', 'health_check_status', 'unhealthy', \
+                 'last_success_at', NULL))).* \
+                 FROM integrations i, generate_series(1, 12) n WHERE i.id = $1";
     world.query(never, &[&world.integration]).await;
     world
         .query(
-            "UPDATE integrations SET name = 'Zulu', health_check_status = 'unhealthy' WHERE id = $1",
+            "UPDATE integrations SET name = 'Zulu', health_check_status = 'unhealthy' \
+             WHERE id = $1",
             &[&world.integration],
         )
         .await;

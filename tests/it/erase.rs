@@ -1,4 +1,5 @@
-//! `ticketwire erase`: nothing of the subject is left anywhere, and nothing of anybody else is gone.
+//! `ticketwire erase`: nothing of the subject is left anywhere, and nothing of anybody else is
+//! gone.
 
 use serde_json::{Value, json};
 
@@ -6,13 +7,15 @@ use crate::support::{Message, World, output};
 
 /// Rows of any table that hold a text somewhere: a table that is added later is searched too.
 async fn holds(world: &World, text: &str) -> Vec<String> {
-    let tables = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' \
+    let tables = "SELECT table_name::text FROM information_schema.tables \
+                  WHERE table_schema = 'public' \
                   AND table_type = 'BASE TABLE' ORDER BY 1";
     let mut found = Vec::new();
     for row in world.query(tables, &[]).await {
         let table: String = row.get(0);
         let sql = format!(
-            "SELECT count(*) FROM \"{table}\" t WHERE position(lower('{text}') IN lower(t::text)) > 0"
+            "SELECT count(*) FROM \"{table}\" t WHERE position(lower('{text}') IN \
+             lower(t::text)) > 0"
         );
         let count = world.count(&sql).await;
         if count > 0 {
@@ -44,7 +47,8 @@ async fn all_of(world: &World, organization: &str) -> Vec<String> {
     rows
 }
 
-/// Erases, again where the worker wrote something of it meanwhile, such as its usage: then nothing was removed.
+/// Erases, again where the worker wrote something of it meanwhile, such as its usage: then nothing
+/// was removed.
 async fn erase(world: &World, arguments: &[&str]) -> Value {
     let arguments = [&["--json", "erase"], arguments].concat();
     crate::support::wait_for("nothing of it to change meanwhile", async || {
@@ -75,22 +79,28 @@ async fn an_erased_organization_is_nowhere_and_its_neighbour_untouched() {
     world
         .send(&[Message::new("ticket.create", bad.as_str())])
         .await;
-    // A neighbour who has nothing but what a failed command leaves, and one integration's worth of rows made by hand.
+    // A neighbour who has nothing but what a failed command leaves, and one integration's worth of
+    // rows made by hand.
     let neighbour = uuid::Uuid::new_v4();
-    let copy = "INSERT INTO organizations SELECT (o).* FROM (SELECT jsonb_populate_record(o, jsonb_build_object('id', $1::text, 'name', 'Neighbour')) AS o \
+    let copy = "INSERT INTO organizations SELECT (o).* \
+                FROM (SELECT jsonb_populate_record(o, jsonb_build_object('id', $1::text, 'name', \
+                'Neighbour')) AS o \
                 FROM organizations o WHERE id = $2) x";
     world
         .query(copy, &[&neighbour.to_string(), &world.organization])
         .await;
-    let copy = "INSERT INTO tickets SELECT (o).* FROM (SELECT jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid(), \
-                'organization_id', $1::text, 'title', 'Neighbour')) AS o FROM tickets t WHERE id = $2) x";
+    let copy = "INSERT INTO tickets SELECT (o).* FROM (SELECT jsonb_populate_record(t, \
+                jsonb_build_object('id', gen_random_uuid(), \
+                'organization_id', $1::text, 'title', 'Neighbour')) AS o FROM tickets t \
+                WHERE id = $2) x";
     world.query(copy, &[&neighbour.to_string(), &ticket]).await;
     crate::support::wait_for("the dead letter", async || {
         (world.count("SELECT count(*) FROM dead_letters").await == 1).then_some(())
     })
     .await;
     world.quiet().await;
-    // The neighbour's ticket points at the erased organization's integration, as the legacy application allowed.
+    // The neighbour's ticket points at the erased organization's integration, as the legacy
+    // application allowed.
     let neighbours = all_of(&world, &neighbour.to_string()).await;
     assert_eq!(neighbours.len(), 2);
     let organization = world.organization.to_string();
@@ -186,7 +196,8 @@ async fn what_is_worked_on_during_an_erasure_is_not_lost() {
     let environment = world.environment();
     let id = ticket.to_string();
 
-    // The erasure waits for the attempt's row; meanwhile another command of the ticket comes, and is done.
+    // The erasure waits for the attempt's row; meanwhile another command of the ticket comes, and
+    // is done.
     let client = world.client().await;
     client
         .batch_execute("BEGIN; SELECT 1 FROM command_attempts FOR UPDATE")

@@ -1,4 +1,5 @@
-//! Faults that say nothing: silence, a full queue, an alarm, a process that sleeps through its lease; and storms.
+//! Faults that say nothing: silence, a full queue, an alarm, a process that sleeps through its
+//! lease; and storms.
 
 use std::time::Duration;
 
@@ -30,7 +31,8 @@ async fn a_storm_of_repeats_over_two_workers_has_one_effect_each() {
     for number in 0..60 {
         let id = Uuid::now_v7();
         ids.push(id);
-        let data = json!({ "title": format!("Storm {number}"), "description": "…", "integration_id": world.integration });
+        let data = json!({ "title": format!("Storm {number}"), "description": "…",
+            "integration_id": world.integration });
         let create = command("ticket.create", id, world.organization, &data);
         // Some next to each other, some far apart.
         messages.push(Message::of(&create));

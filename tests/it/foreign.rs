@@ -1,5 +1,5 @@
-//! Well-known clients of the platforms use the sandbox as their makers' users use the platforms: what it
-//! lacks, or takes and should not, shows here.
+//! Well-known clients of the platforms use the sandbox as their makers' users use the platforms:
+//! what it lacks, or takes and should not, shows here.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -63,8 +63,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A folder that `scripts/services test-tools` makes; `None` where it has not, which is a failure in
-/// CI.
+/// A folder that `scripts/services test-tools` makes; `None` where it has not, which is a failure
+/// in CI.
 fn installed(folder: &str, list: &str) -> Option<PathBuf> {
     let folder = root().join("target/foreign").join(folder);
     let has = std::fs::read(folder.join("installed")).ok();
@@ -121,7 +121,8 @@ async fn the_python_package_jira_uses_cloud_and_a_data_center() {
             return;
         };
 
-        let made = json!({ "key": "SUP-1", "project": "SUP", "type": "Task", "description": "h1. Hello",
+        let made = json!({ "key": "SUP-1", "project": "SUP", "type": "Task",
+            "description": "h1. Hello",
             "customer": "ACME" });
         let expected = json!({
             "deployment": server, "me": "Ticketwire Sandbox", "made": made, "projects": ["SUP"],
@@ -190,7 +191,8 @@ async fn the_node_package_jira_js_uses_cloud() {
 
     let expected = json!({
         "me": "Ticketwire Sandbox", "comment": "In text", "comments": 2, "projects": ["SUP"],
-        "found": [["SUP-1", "Changed", "In Progress"]], "posted": [["SUP-1", "Changed", "In Progress"]],
+        "found": [["SUP-1", "Changed", "In Progress"]], "posted": [["SUP-1", "Changed",
+        "In Progress"]],
         "refused": 410,
     });
     assert_eq!(seen, expected);
@@ -226,7 +228,8 @@ async fn the_python_package_zenpy_makes_finds_and_changes_a_ticket() {
     };
 
     let expected = json!({
-        "me": "bot@example.test", "made": ["By another client", "tkt-foreign", "new", "high", ["vip"]],
+        "me": "bot@example.test", "made": ["By another client", "tkt-foreign", "new", "high",
+            ["vip"]],
         "status": "open", "comments": [["Hello", true], ["A remark", false]], "found": [true],
         "refused": 422,
     });
@@ -288,7 +291,8 @@ async fn the_python_package_twilio_sends_lists_and_redacts_messages() {
     ]);
     let expected = json!({
         "me": ["active", true], "made": ["SM", "queued", "outbound-api", "1", null], "date": true,
-        "shown": "delivered", "listed": listed, "none": 0, "media": ["1"], "numbers": ["+14155550100"],
+        "shown": "delivered", "listed": listed, "none": 0, "media": ["1"],
+        "numbers": ["+14155550100"],
         "redacted": "", "deleted": true, "refused": refused,
         // What the adapter's own tests verify.
         "signed": "XIB3vcE7G6qgbabR2Fg0U3VzCok=",
@@ -307,7 +311,8 @@ async fn the_python_package_asana_makes_moves_and_completes_a_task() {
 
     let invalid = "html_notes: xml_parsing_error: the tag <p> is not allowed";
     let expected = json!({
-        "me": "Ticketwire Sandbox", "made": ["By another client", "Hello you\none\n", false, ["vip"]],
+        "me": "Ticketwire Sandbox", "made": ["By another client", "Hello you\none\n", false,
+            ["vip"]],
         "custom": ["High", null, "ACME"], "sparse": ["completed", "gid"],
         "shown": [true, null, ["smoke"], "Done"], "comments": ["A remark"], "files": [["a.txt", 5]],
         "listed": 5, "deleted": 404,

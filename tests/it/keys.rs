@@ -1,5 +1,5 @@
-//! Keys that rotate: the legacy application's values read and sealed anew, ours under the first key, while workers run;
-//! what cannot be read stops nothing but the command that needs it.
+//! Keys that rotate: the legacy application's values read and sealed anew, ours under the first
+//! key, while workers run; what cannot be read stops nothing but the command that needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,8 +53,7 @@ fn ring(environment: &BTreeMap<String, String>) -> KeyRing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_of_three_legacy_keys_are_sealed_anew_as_far_as_they_can_be_read_and_given_back()
- {
+async fn credentials_of_three_legacy_keys_are_sealed_anew_and_given_back() {
     let mut legacy = Legacy::new().await;
     let environment = &mut legacy.scratch.environment;
     environment.insert(KEYS.into(), json!([generate("k1")]).to_string());
@@ -231,13 +230,15 @@ async fn an_old_key_is_rotated_out_while_workers_run() {
     let worker = world.worker().await;
     let data = json!({
         "name": "Later", "platform_name": "jira", "base_url": world.sandbox.url("later"),
-        "settings": { "project_key": "SUP" }, "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n" },
+        "settings": { "project_key": "SUP" }, "credentials": { "email": "bot@example.test",
+            "api_token": "s3cr3t-t0k3n" },
         "webhook_secret": "whsec_0123456789",
     });
     let later = world.publish("integration.create", data.clone()).await;
     world.fails(later, "organization_disabled").await;
     let change = json!({
-        "integration_id": other, "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n" },
+        "integration_id": other, "credentials": { "email": "bot@example.test",
+            "api_token": "s3cr3t-t0k3n" },
     });
     let update = world.publish("integration.update", change).await;
     world.fails(update, "organization_disabled").await;
@@ -280,8 +281,10 @@ async fn an_old_key_is_rotated_out_while_workers_run() {
         "{needed:?}"
     );
     assert_eq!(rotated["resealed"], 6, "{rotated:#}");
-    let left = "SELECT (SELECT count(*) FROM integrations WHERE credentials_encrypted NOT LIKE 'tw1.new.%') + \
-                (SELECT count(*) FROM integration_tokens WHERE access_sealed NOT LIKE 'tw1.new.%' OR refresh_sealed NOT LIKE 'tw1.new.%') + \
+    let left = "SELECT (SELECT count(*) FROM integrations \
+                WHERE credentials_encrypted NOT LIKE 'tw1.new.%') + \
+                (SELECT count(*) FROM integration_tokens \
+                WHERE access_sealed NOT LIKE 'tw1.new.%' OR refresh_sealed NOT LIKE 'tw1.new.%') + \
                 (SELECT count(*) FROM commands WHERE data LIKE '%tw1.old.%')";
     assert_eq!(world.count(left).await, 0);
     // Under another first key a repeat is still known to be one.
@@ -327,7 +330,8 @@ async fn a_value_moved_to_another_row_or_column_does_not_open() {
     let other = world.add_integration("other", &json!({})).await;
     let client = world.client().await;
     let moves = [
-        "UPDATE integrations i SET credentials_encrypted = o.credentials_encrypted FROM integrations o WHERE o.id <> i.id",
+        "UPDATE integrations i SET credentials_encrypted = o.credentials_encrypted \
+         FROM integrations o WHERE o.id <> i.id",
         "UPDATE integrations SET webhook_secret_encrypted = credentials_encrypted",
     ];
 

@@ -1,5 +1,5 @@
-//! The legacy application's database: adopted row by row, given back row by row, refused where it cannot be taken, and
-//! read on by its own application while a worker runs.
+//! The legacy application's database: adopted row by row, given back row by row, refused where it
+//! cannot be taken, and read on by its own application while a worker runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -175,8 +175,10 @@ async fn what_cannot_be_taken_is_refused_by_name_and_not_touched() {
     let cases: [(&str, &str, &[&str]); 20] = [
         (
             "8: a label by hand, in use",
-            "ALTER TYPE integrationtype ADD VALUE 'pagerduty'; INSERT INTO integrations SELECT (i).* FROM (SELECT \
-             json_populate_record(i, '{\"id\": \"00000000-0000-4000-b000-000000000001\", \"name\": \"Pager\", \
+            "ALTER TYPE integrationtype ADD VALUE 'pagerduty'; INSERT INTO integrations SELECT \
+             (i).* FROM (SELECT \
+             json_populate_record(i, \
+             '{\"id\": \"00000000-0000-4000-b000-000000000001\", \"name\": \"Pager\", \
              \"integration_type\": \"pagerduty\"}') AS i FROM integrations i LIMIT 1) AS t",
             &[
                 "00000000-0000-4000-b000-000000000001 (Pager): pagerduty",
@@ -205,19 +207,23 @@ async fn what_cannot_be_taken_is_refused_by_name_and_not_touched() {
         ),
         (
             "the older start",
-            "ALTER TABLE integrations DROP COLUMN organization_id; ALTER TABLE tickets DROP COLUMN organization_id; \
-             DROP TABLE agents; ALTER TABLE users DROP COLUMN organization_id; DROP TABLE organizations",
+            "ALTER TABLE integrations DROP COLUMN organization_id; ALTER TABLE tickets DROP \
+             COLUMN organization_id; \
+             DROP TABLE agents; ALTER TABLE users DROP COLUMN organization_id; DROP TABLE \
+             organizations",
             &["98111ee70178", "organizations"],
         ),
         (
             "15: tickets with integration_routing",
             "ALTER TABLE tickets DROP COLUMN integration_id, DROP COLUMN organization_id, \
-             ADD COLUMN integration_routing varchar(100); UPDATE alembic_version SET version_num = 'c740f9fb4b4b'",
+             ADD COLUMN integration_routing varchar(100); UPDATE alembic_version \
+             SET version_num = 'c740f9fb4b4b'",
             &["integration_routing", "c740f9fb4b4b", "685ab8cd68be"],
         ),
         (
             "685ab8cd68be: no is_enabled",
-            "ALTER TABLE integrations DROP COLUMN is_enabled; UPDATE alembic_version SET version_num = '685ab8cd68be'",
+            "ALTER TABLE integrations DROP COLUMN is_enabled; UPDATE alembic_version \
+             SET version_num = '685ab8cd68be'",
             &["no is_enabled", "685ab8cd68be", "a1b2c3d4e5f6"],
         ),
         (
@@ -251,7 +257,8 @@ async fn what_cannot_be_taken_is_refused_by_name_and_not_touched() {
         ),
         (
             "rows without what is never left out",
-            "ALTER TABLE tickets ALTER COLUMN title DROP NOT NULL; UPDATE tickets SET title = NULL WHERE is_deleted",
+            "ALTER TABLE tickets ALTER COLUMN title DROP NOT NULL; UPDATE tickets \
+             SET title = NULL WHERE is_deleted",
             &["rows have no tickets.title", "(17)"],
         ),
         (
@@ -312,7 +319,8 @@ async fn what_cannot_be_taken_is_refused_by_name_and_not_touched() {
 async fn what_is_odd_and_harmless_is_taken() {
     let changes = [
         "ALTER TYPE integrationtype ADD VALUE 'pagerduty'",
-        "CREATE TYPE integrationcategory AS ENUM ('webhook','crm','messaging','communication','project_management', \
+        "CREATE TYPE integrationcategory AS ENUM \
+         ('webhook','crm','messaging','communication','project_management', \
          'code_repository','ticketing')",
         "CREATE VIEW tickets_open AS SELECT id, title, status, integration_id FROM tickets",
         "CREATE VIEW who_is_on AS SELECT id, is_enabled FROM integrations",
@@ -379,7 +387,8 @@ async fn the_way_back_names_the_rows_that_it_would_lose() {
 
     // Defect 5: a category of one's own is lost, and so wants a word.
     let known = format!(
-        "UPDATE integrations SET platform_name = 'jira', integration_category = 'ticketing' WHERE id IN ('{}', '{}')",
+        "UPDATE integrations SET platform_name = 'jira', integration_category = 'ticketing' \
+         WHERE id IN ('{}', '{}')",
         id(0),
         id(1)
     );
@@ -524,7 +533,8 @@ async fn runners_at_once_and_a_busy_table_do_no_harm() {
             })
         })
         .collect();
-    // A reader behind the one that waits for the lock is served within its timeout, long before the holder ends.
+    // A reader behind the one that waits for the lock is served within its timeout, long before the
+    // holder ends.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let reader = scratch.client().await;
     let began = std::time::Instant::now();
@@ -605,7 +615,8 @@ async fn a_schema_that_is_newer_is_left_to_the_newer_program() {
     }
 }
 
-/// Every integration's category and platform are its old type's, and nothing else of it has changed.
+/// Every integration's category and platform are its old type's, and nothing else of it has
+/// changed.
 fn assert_refactored(before: &Images, after: &Images) {
     let (rest_before, old) = split(before, &OLD);
     let (rest_after, new) = split(after, &NEW);
@@ -625,7 +636,8 @@ async fn a_large_table_is_refactored_beside_readers_and_writers() {
     let (shape, before) = (scratch.shape().await, scratch.images("integrations").await);
     // Holds a row for a while, as a long transaction of the application does.
     let holder = scratch.client().await;
-    let held = "BEGIN; UPDATE integrations SET last_error_message = 'held' WHERE id IN (SELECT id FROM integrations ORDER BY id LIMIT 1)";
+    let held = "BEGIN; UPDATE integrations SET last_error_message = 'held' WHERE id IN (SELECT \
+                id FROM integrations ORDER BY id LIMIT 1)";
     holder.batch_execute(held).await.unwrap();
 
     let environment = scratch.environment.clone();
@@ -638,8 +650,10 @@ async fn a_large_table_is_refactored_beside_readers_and_writers() {
     while inserted < 40 {
         let began = std::time::Instant::now();
         // Until the last moment the application writes as it always did.
-        let insert = "INSERT INTO integrations SELECT (json_populate_record(i, json_build_object('id', gen_random_uuid(), \
-                      'name', 'written meanwhile', 'integration_type', 'sms'))).* FROM (SELECT i FROM integrations i \
+        let insert = "INSERT INTO integrations SELECT (json_populate_record(i, \
+                      json_build_object('id', gen_random_uuid(), \
+                      'name', 'written meanwhile', 'integration_type', 'sms'))).* FROM (SELECT i \
+                      FROM integrations i \
                       WHERE name = 'O''Brien \\ 100%' LIMIT 1) AS i";
         if reader.batch_execute(insert).await.is_err() {
             break;
@@ -702,7 +716,8 @@ async fn an_interrupted_refactoring_goes_on_or_is_taken_back() {
     let legacy = Legacy::large(3000).await;
     let scratch = &legacy.scratch;
     let (shape, before) = (scratch.shape().await, scratch.images("integrations").await);
-    // A snapshot that is held for ever: the concurrent build of an index waits for it, and is ended there.
+    // A snapshot that is held for ever: the concurrent build of an index waits for it, and is ended
+    // there.
     let holder = scratch.client().await;
     let held = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1";
     let interrupt = async || {
@@ -714,7 +729,8 @@ async fn an_interrupted_refactoring_goes_on_or_is_taken_back() {
             row.get::<_, bool>(0).then_some(())
         })
         .await;
-        let end_it = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+        let end_it = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                      WHERE datname = current_database() \
                       AND application_name = 'ticketwire migrate'";
         scratch.execute(end_it).await;
         assert_eq!(child.wait().unwrap().code(), Some(1));
@@ -739,7 +755,8 @@ async fn an_interrupted_refactoring_goes_on_or_is_taken_back() {
     assert_refactored(&before, &scratch.images("integrations").await);
 }
 
-/// What the legacy application selects, inserts and updates, by the columns that it knows of each table.
+/// What the legacy application selects, inserts and updates, by the columns that it knows of each
+/// table.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_legacy_application_goes_on_with_its_tables_while_a_worker_runs() {
     let world = World::new().await;
@@ -770,14 +787,17 @@ async fn the_legacy_application_goes_on_with_its_tables_while_a_worker_runs() {
                now(), 0, 0, 'web', 'null', 'null', false, '{ticket}', now(), now(), false, '{organization}', '{integration}')"
         ),
         format!(
-            "UPDATE tickets SET status = 'open', assigned_to_id = '{author}', updated_at = now() WHERE tickets.id = '{ticket}'"
+            "UPDATE tickets SET status = 'open', assigned_to_id = '{author}', updated_at = now() \
+             WHERE tickets.id = '{ticket}'"
         ),
         format!("UPDATE tickets SET is_deleted = true, deleted_at = now() WHERE id = '{ticket}'"),
-        "UPDATE integrations SET status = 'inactive', last_error_message = 'Disabled: x', updated_at = now() WHERE name = 'none'"
+        "UPDATE integrations SET status = 'inactive', last_error_message = 'Disabled: x', \
+         updated_at = now() WHERE name = 'none'"
             .to_owned(),
         "UPDATE organizations SET is_enabled = true, updated_at = now()".to_owned(),
         format!(
-            "UPDATE integrations SET total_requests = total_requests + 1, last_request_at = now() WHERE id = '{integration}'"
+            "UPDATE integrations SET total_requests = total_requests + 1, \
+             last_request_at = now() WHERE id = '{integration}'"
         ),
     ];
     for sql in &works {
@@ -825,7 +845,8 @@ async fn the_legacy_application_goes_on_with_its_tables_while_a_worker_runs() {
     }
     // A ticket of the worker's: the application's model demands an author, the row may have none.
     let sql = "SELECT t.status::text, t.external_ticket_id, t.created_by_id IS NULL FROM tickets t \
-               JOIN integrations i ON i.id = t.integration_id JOIN organizations o ON o.id = t.organization_id WHERE t.id = $1";
+               JOIN integrations i ON i.id = t.integration_id \
+               JOIN organizations o ON o.id = t.organization_id WHERE t.id = $1";
     let row = client.query_one(sql, &[&made]).await.unwrap();
     assert!(row.get::<_, Option<String>>(1).is_some() && row.get::<_, bool>(2));
 

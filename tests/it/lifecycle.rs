@@ -1,4 +1,5 @@
-//! The life of an integration: updated, switched, deleted, expired, checked, parked; and what is told of it.
+//! The life of an integration: updated, switched, deleted, expired, checked, parked; and what is
+//! told of it.
 
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use uuid::Uuid;
 use crate::support::{SITE, World, wait_for};
 
 impl World {
-    /// The commands that changes of status told so far came of, in order. The change made on the command line when the
-    /// world was set up is not among them: it is published whenever the worker's outbox poller comes to it.
+    /// The commands that changes of status told so far came of, in order. The change made on the
+    /// command line when the world was set up is not among them: it is published whenever the
+    /// worker's outbox poller comes to it.
     fn causes_of_status(&self) -> Vec<Value> {
         let all = self.events.all().into_iter();
         all.filter(|(_, event)| event["type"] == "integration.status.changed")
@@ -27,10 +29,13 @@ async fn an_update_changes_what_it_mentions_and_unsets_what_it_names_null() {
     let id = world.integration;
 
     let first = json!({
-        "integration_id": id, "name": "Support desk", "description": "ours", "region": "eu", "default_priority": 7,
-        "settings": { "default_issue_type": "Incident", "internal_comments": "Staff" }, "rate_limit_per_hour": 1000,
+        "integration_id": id, "name": "Support desk", "description": "ours", "region": "eu",
+        "default_priority": 7,
+        "settings": { "default_issue_type": "Incident", "internal_comments": "Staff" },
+        "rate_limit_per_hour": 1000,
         "supports_priorities": ["high", "critical"], "maintenance_window_start": "22:00",
-        "maintenance_window_end": "02:00", "sync_frequency_minutes": 5, "notification_events": ["a"],
+        "maintenance_window_end": "02:00", "sync_frequency_minutes": 5,
+        "notification_events": ["a"],
     });
     let update = world.publish("integration.update", first).await;
     let event = world.succeeds(update).await;
@@ -40,8 +45,10 @@ async fn an_update_changes_what_it_mentions_and_unsets_what_it_names_null() {
         .len();
     assert_eq!(changed, 11, "{event:#}");
     let second = json!({
-        "integration_id": id, "region": null, "rate_limit_per_hour": null, "supports_priorities": null,
-        "settings": { "internal_comments": null }, "maintenance_window_start": null, "maintenance_window_end": null,
+        "integration_id": id, "region": null, "rate_limit_per_hour": null,
+        "supports_priorities": null,
+        "settings": { "internal_comments": null }, "maintenance_window_start": null,
+        "maintenance_window_end": null,
     });
     let update = world.publish("integration.update", second).await;
     world.succeeds(update).await;
@@ -78,8 +85,10 @@ async fn faults_of_an_update_are_told_all_at_once_and_nothing_is_changed() {
     let before = world.integration_row(world.integration).await;
 
     let update = json!({
-        "integration_id": world.integration, "platform_name": "slack", "name": null, "base_url": "ftp://x",
-        "default_priority": 0, "failure_threshold": "many", "expires_at": "tomorrow", "colour": "red",
+        "integration_id": world.integration, "platform_name": "slack", "name": null,
+        "base_url": "ftp://x",
+        "default_priority": 0, "failure_threshold": "many", "expires_at": "tomorrow",
+        "colour": "red",
         "routing_rules": [{ "conditions": [{ "field": "mood", "value": 1 }] }],
     });
     let update = world.publish("integration.update", update).await;
@@ -127,7 +136,8 @@ async fn new_credentials_are_sealed_replace_the_old_and_wait_for_a_test_to_be_ca
     let worker = world.worker().await;
     let id = world.integration;
 
-    let bad = json!({ "integration_id": id, "credentials": { "email": "bot@example.test", "api_token": "wrong" } });
+    let bad = json!({ "integration_id": id, "credentials": { "email": "bot@example.test",
+        "api_token": "wrong" } });
     let bad = world.publish("integration.update", bad).await;
     world.succeeds(bad).await;
     let (create, _) = world.create("With the wrong token").await;
@@ -144,13 +154,18 @@ async fn new_credentials_are_sealed_replace_the_old_and_wait_for_a_test_to_be_ca
         })
         .await;
 
-    let good = json!({ "integration_id": id, "credentials": { "email": "bot@example.test", "api_token": "n3v3r-right" } });
+    let good = json!({ "integration_id": id, "credentials": { "email": "bot@example.test",
+        "api_token": "n3v3r-right" } });
     let good = world.publish("integration.update", good).await;
     world.succeeds(good).await;
     let (create, _) = world.create("With the right one").await;
     world.succeeds(create).await;
     let stored = world
-        .text("SELECT string_agg(c::text, ' ') || (SELECT string_agg(i::text, ' ') FROM integrations i) FROM commands c", &[])
+        .text(
+            "SELECT string_agg(c::text, ' ') || (SELECT string_agg(i::text, ' ') \
+               FROM integrations i) FROM commands c",
+            &[],
+        )
         .await
         .unwrap();
     assert!(!stored.contains("n3v3r"), "{stored}");
@@ -497,7 +512,8 @@ async fn health_is_checked_on_a_schedule_by_one_worker_at_a_time_and_told_when_i
 async fn an_integration_in_error_recovers_by_a_health_check() {
     let world = World::new().await;
     world.set("TICKETWIRE__HEALTH__INTERVAL", "1s");
-    let sql = "UPDATE integrations SET status = 'error', health_check_status = 'unhealthy' WHERE id = $1 RETURNING id";
+    let sql = "UPDATE integrations SET status = 'error', health_check_status = 'unhealthy' \
+               WHERE id = $1 RETURNING id";
     world.query(sql, &[&world.integration]).await;
     let worker = world.worker().await;
 

@@ -1,4 +1,5 @@
-//! Black-box tests: the built program over a real RabbitMQ and a real PostgreSQL, platforms as HTTP servers.
+//! Black-box tests: the built program over a real RabbitMQ and a real PostgreSQL, platforms as HTTP
+//! servers.
 
 #![expect(
     clippy::unwrap_used,

@@ -40,7 +40,8 @@ async fn a_created_ticket_becomes_a_jira_issue_and_a_result_event() {
 
     let stored = world
         .query(
-            "SELECT external_ticket_id, external_ticket_url, integration_id, title FROM tickets WHERE id = $1",
+            "SELECT external_ticket_id, external_ticket_url, integration_id, title FROM tickets \
+             WHERE id = $1",
             &[&ticket],
         )
         .await;
@@ -78,7 +79,8 @@ async fn every_change_of_a_ticket_reaches_jira_in_the_order_of_arrival() {
     let status = world
         .publish(
             "ticket.status",
-            json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": "Fixed in 2.1" }),
+            json!({ "ticket_id": ticket, "status": "resolved",
+                "resolution_summary": "Fixed in 2.1" }),
         )
         .await;
 

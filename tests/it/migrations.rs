@@ -11,9 +11,12 @@ use crate::support::{Legacy, Scratch, World, output, services, start, wait_for};
 /// Tables, columns and indexes of the public schema, as text.
 async fn shape(url: &str) -> String {
     let (client, _connection) = connect(&url.into(), "tests").await.unwrap();
-    let columns = "SELECT string_agg(format('%s.%s %s %s', table_name, column_name, udt_name, is_nullable), E'\\n' \
-                   ORDER BY table_name, column_name) FROM information_schema.columns WHERE table_schema = 'public'";
-    let indexes = "SELECT string_agg(indexdef, E'\\n' ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'public'";
+    let columns = "SELECT string_agg(format('%s.%s %s %s', table_name, column_name, udt_name, \
+                   is_nullable), E'\\n' \
+                   ORDER BY table_name, column_name) FROM information_schema.columns \
+                   WHERE table_schema = 'public'";
+    let indexes = "SELECT string_agg(indexdef, E'\\n' ORDER BY indexdef) FROM pg_indexes \
+                   WHERE schemaname = 'public'";
     let mut shape = String::new();
     for sql in [columns, indexes] {
         let row = client.query_one(sql, &[]).await.unwrap();
@@ -177,9 +180,12 @@ async fn what_tickets_refer_to_cannot_be_deleted_and_going_back_restores_the_for
         .execute(
             "INSERT INTO tickets SELECT (jsonb_populate_record(NULL::tickets, $1)).*",
             &[&json!({
-                "id": ticket, "organization_id": world.organization, "integration_id": Uuid::nil(), "title": "Astray",
-                "description": "", "status": "new", "priority": "low", "urgency": "low", "category": "bug",
-                "business_impact": "low", "communication_count": 0, "escalation_level": 0, "sla_breached": false,
+                "id": ticket, "organization_id": world.organization, "integration_id": Uuid::nil(),
+                "title": "Astray",
+                "description": "", "status": "new", "priority": "low", "urgency": "low",
+                "category": "bug",
+                "business_impact": "low", "communication_count": 0, "escalation_level": 0,
+                "sla_breached": false,
                 "source_channel": "api", "is_deleted": false, "created_at": "2026-01-31T12:00:00Z",
                 "updated_at": "2026-01-31T12:00:00Z", "last_activity_at": "2026-01-31T12:00:00Z",
             })],
@@ -199,7 +205,8 @@ async fn what_tickets_refer_to_cannot_be_deleted_and_going_back_restores_the_for
     );
     assert_eq!(status, Some(0), "{text}");
 
-    let keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = 'tickets'::regclass AND conname IN \
+    let keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' \
+                AND conrelid = 'tickets'::regclass AND conname IN \
                 ('tickets_integration_id_fkey', 'tickets_organization_id_fkey')";
     assert_eq!(world.count(keys).await, 2);
     assert_eq!(
@@ -252,7 +259,8 @@ async fn legacy_indexes_without_what_is_empty_find_what_they_found() {
         let plan = plan.join("\n");
         assert!(plan.contains(&format!("ix_tickets_{column} ")), "{plan}");
     }
-    let sparse = "SELECT count(*) FROM pg_indexes WHERE tablename = 'tickets' AND starts_with(indexname, 'ix_tickets_') \
+    let sparse = "SELECT count(*) FROM pg_indexes WHERE tablename = 'tickets' \
+                  AND starts_with(indexname, 'ix_tickets_') \
                   AND indexdef LIKE '% WHERE %'";
     let count: i64 = client.query_one(sparse, &[]).await.unwrap().get(0);
     assert_eq!(count, 9);
@@ -261,7 +269,8 @@ async fn legacy_indexes_without_what_is_empty_find_what_they_found() {
     assert_eq!(status, Some(0), "{text}");
     let count: i64 = client.query_one(sparse, &[]).await.unwrap().get(0);
     assert_eq!(count, 0);
-    let all = "SELECT count(*) FROM pg_indexes WHERE tablename = 'tickets' AND starts_with(indexname, 'ix_tickets_')";
+    let all = "SELECT count(*) FROM pg_indexes WHERE tablename = 'tickets' \
+               AND starts_with(indexname, 'ix_tickets_')";
     let count: i64 = client.query_one(all, &[]).await.unwrap().get(0);
     assert_eq!(count, 19, "as the legacy application made them");
     remove(&url).await;
@@ -298,7 +307,8 @@ async fn replaced(scratch: &Scratch) -> (i64, i64, i64) {
     let sql = "SELECT count(*) FILTER (WHERE i.indisvalid AND i.indpred IS NULL), \
                count(*) FILTER (WHERE i.indisvalid AND i.indpred IS NOT NULL), \
                count(*) FILTER (WHERE NOT i.indisvalid) \
-               FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = 'tickets'::regclass AND c.relname \
+               FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+               WHERE i.indrelid = 'tickets'::regclass AND c.relname \
                ~ '^ix_tickets_(assigned_to_id|closed_at|created_by_id|deleted_at|department|first_response_at|is_deleted|resolved_at|sla_due_date)(_sparse)?$'";
     let row = scratch.client().await.query_one(sql, &[]).await.unwrap();
     (row.get(0), row.get(1), row.get(2))
@@ -337,7 +347,8 @@ async fn an_index_is_there_until_its_successor_stands_and_a_rerun_heals() {
     let mut up = start(&scratch.environment, &["migrate", "up"]);
     let other = scratch.client().await;
     wait_for("the build that waits to be ended", async || {
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() \
                    AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'";
         other.query_opt(end, &[]).await.unwrap().map(|_| ())
     })
@@ -360,7 +371,8 @@ async fn an_interrupted_replacement_of_indexes_is_taken_back() {
     let shape = scratch.shape().await;
     scratch.does(&["migrate", "up"]);
     scratch.does(&["migrate", "rollback", "--to", "5"]);
-    let left = "CREATE INDEX ix_tickets_department_sparse ON tickets (department) WHERE department IS NOT NULL";
+    let left = "CREATE INDEX ix_tickets_department_sparse ON tickets (department) \
+                WHERE department IS NOT NULL";
     scratch.execute(left).await;
 
     scratch.does(&["migrate", "rollback", "--to", "0"]);
@@ -412,9 +424,13 @@ async fn what_cannot_be_changed_is_refused_and_tables_out_of_sight_are_named() {
 }
 
 /// A command and an attempt that wait as the version before V9 said it.
-const WAITS_BY_SENTENCE: &str = "INSERT INTO commands (id, arrival, type, organization_id, state, turn, digest, data, lane, \
-     due_at, decided_by) SELECT gen_random_uuid(), n, 'ticket.create', gen_random_uuid(), 'deferred', true, '\\x00', '{}', \
-     gen_random_uuid(), now() + interval '1 day', sentence FROM unnest($1::text[]) WITH ORDINALITY AS s (sentence, n)";
+const WAITS_BY_SENTENCE: &str = "INSERT INTO commands (id, arrival, type, organization_id, \
+                                 state, turn, digest, data, lane, \
+                                 due_at, decided_by) SELECT gen_random_uuid(), n, \
+                                 'ticket.create', gen_random_uuid(), \
+                                 'deferred', true, '\\x00', '{}', \
+                                 gen_random_uuid(), now() + interval '1 day', sentence \
+                                 FROM unnest($1::text[]) WITH ORDINALITY AS s (sentence, n)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_command_waits_for_is_kept_over_the_change_of_words() {
@@ -441,7 +457,11 @@ async fn what_a_command_waits_for_is_kept_over_the_change_of_words() {
 
     scratch.does(&["migrate", "up"]);
     let reasons = client
-        .query_one("SELECT string_agg(concat_ws(' ', wait_reason, wait_detail), ', ' ORDER BY arrival) FROM commands", &[])
+        .query_one(
+            "SELECT string_agg(concat_ws(' ', wait_reason, wait_detail), ', ' \
+                    ORDER BY arrival) FROM commands",
+            &[],
+        )
         .await
         .unwrap();
     scratch.does(&["migrate", "rollback", "--to", "8"]);
@@ -455,8 +475,8 @@ async fn what_a_command_waits_for_is_kept_over_the_change_of_words() {
 
     assert_eq!(
         reasons.get::<_, &str>(0),
-        "retry_schedule 2, retry_after 17, rate_limit_per_hour, credential_refused, settle_after 3, \
-         look_up_schedule 2, children 2, worker_died"
+        "retry_schedule 2, retry_after 17, rate_limit_per_hour, credential_refused, \
+         settle_after 3, look_up_schedule 2, children 2, worker_died"
     );
     let back: Vec<String> = back.get(0);
     // How many there were altogether is not kept.

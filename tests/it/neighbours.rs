@@ -1,8 +1,9 @@
-//! The hostile neighbour: one organization does its worst, in many ways, and another's tickets are created beside it, each
-//! within a second by an optimised program, and every outcome right.
+//! The hostile neighbour: one organization does its worst, in many ways, and another's tickets are
+//! created beside it, each within a second by an optimised program, and every outcome right.
 //!
-//! The amounts are those that a debug build bears on a machine that runs other tests, too. With `TICKETWIRE_TEST_PROGRAM` set to
-//! an optimised program and `TICKETWIRE_TEST_HARM` to a factor, they are as many times as large.
+//! The amounts are those that a debug build bears on a machine that runs other tests, too. With
+//! `TICKETWIRE_TEST_PROGRAM` set to an optimised program and `TICKETWIRE_TEST_HARM` to a factor,
+//! they are as many times as large.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,8 @@ const CREATES_MAX: usize = 400;
 const PACE: Duration = Duration::from_millis(50);
 /// The neighbour's creates are done in this time, all but one in a hundred.
 const P99_MAX: Duration = Duration::from_secs(1);
-/// The same of a debug build, on a machine that runs other tests, too. What these tests were written for took it 8 to 60 s.
+/// The same of a debug build, on a machine that runs other tests, too. What these tests were
+/// written for took it 8 to 60 s.
 const P99_MAX_DEBUG: Duration = Duration::from_secs(5);
 
 /// The last of them ends so long after it was published, or somebody keeps it waiting.
@@ -102,8 +104,8 @@ impl Hostile<'_> {
         .await
     }
 
-    /// As many integrations with a platform that never answers. All of them before anything is sent there: its own
-    /// integrations wait for room as well.
+    /// As many integrations with a platform that never answers. All of them before anything is sent
+    /// there: its own integrations wait for room as well.
     async fn silent(&self, count: usize) -> Vec<Uuid> {
         let silent = silent_host().await;
         let mut all = Vec::new();
@@ -120,7 +122,8 @@ impl Hostile<'_> {
     /// As many creates at one integration.
     async fn creates(&self, integration: Uuid, count: usize, description: &str) {
         let data = (0..count).map(|number| {
-            json!({ "title": format!("h{number}"), "description": description, "integration_id": integration })
+            json!({ "title": format!("h{number}"), "description": description,
+                "integration_id": integration })
         });
         self.send("ticket.create", data).await;
     }
@@ -185,14 +188,16 @@ async fn ended(world: &World, published: Vec<(Uuid, DateTime<Utc>)>) -> Vec<Dura
     let ids: Vec<Uuid> = published.iter().map(|(id, _)| *id).collect();
     let began = Instant::now();
     let rows = loop {
-        let sql = "SELECT id, state, finished_at FROM commands WHERE id = ANY($1) AND finished_at IS NOT NULL";
+        let sql = "SELECT id, state, finished_at FROM commands WHERE id = ANY($1) \
+                   AND finished_at IS NOT NULL";
         let rows = world.try_query(sql, &[&ids]).await.unwrap_or_default();
         if rows.len() == ids.len() {
             break rows;
         }
         assert!(
             began.elapsed() < ENDED_WITHIN,
-            "{} of the neighbour's {} creates did not end within {ENDED_WITHIN:?}: the other organization keeps them waiting",
+            "{} of the neighbour's {} creates did not end within {ENDED_WITHIN:?}: the other \
+             organization keeps them waiting",
             ids.len() - rows.len(),
             ids.len()
         );
@@ -240,8 +245,10 @@ ways! {
         for _ in 0..4 {
             let id = hostile.integration(json!({
                 "platform_name": "jira", "auth_type": "oauth2", "base_url": hostile.site(),
-                "settings": { "project_key": "SUP", "token_url": format!("{silent}/token"), "api_url": hostile.site() },
-                "credentials": { "client_id": "c", "client_secret": "s3cr3t-0ne", "refresh_token": "r3fr3sh", "cloud_id": "x" },
+                "settings": { "project_key": "SUP", "token_url": format!("{silent}/token"),
+                    "api_url": hostile.site() },
+                "credentials": { "client_id": "c", "client_secret": "s3cr3t-0ne",
+                    "refresh_token": "r3fr3sh", "cloud_id": "x" },
             })).await;
             hostile.creates(id, 50, "d").await;
         }
@@ -256,7 +263,8 @@ ways! {
     }
 
     a_platform_that_refuses_by_budget: |hostile| {
-        let fault = json!({ "kind": "status", "status": 429, "times": 0, "headers": { "Retry-After": "1" } });
+        let fault = json!({ "kind": "status", "status": 429, "times": 0,
+            "headers": { "Retry-After": "1" } });
         let fault = serde_json::from_value(fault).unwrap();
         hostile.world.sandbox.inject("hostile", fault).unwrap();
         let id = hostile.jira(&hostile.site()).await;
@@ -274,7 +282,8 @@ ways! {
     texts_that_are_dear_to_convert: |hostile| {
         let slack = hostile.integration(json!({
             "platform_name": "slack", "auth_type": "bearer", "settings": { "channel": "C0SUPPORT" },
-            "base_url": hostile.world.sandbox.url("slack/hostile"), "credentials": { "bot_token": "xoxb-sandbox-0123456789" },
+            "base_url": hostile.world.sandbox.url("slack/hostile"),
+            "credentials": { "bot_token": "xoxb-sandbox-0123456789" },
         })).await;
         let jira = hostile.jira(&hostile.site()).await;
         for bomb in ["- ", "> ", "* ", "[", "**", "<", "`", "![](", "| "] {
@@ -304,19 +313,22 @@ ways! {
 
     commands_for_tickets_that_do_not_exist: |hostile| {
         hostile.jira(&hostile.site()).await;
-        hostile.send("ticket.comment", (0..2000).map(|_| json!({ "ticket_id": Uuid::new_v4(), "body": "?" }))).await;
+        hostile.send("ticket.comment", (0..2000).map(|_| json!({ "ticket_id": Uuid::new_v4(),
+            "body": "?" }))).await;
     }
 
     changes_of_its_own_integration: |hostile| {
         let id = hostile.jira(&hostile.site()).await;
-        hostile.send("integration.status", (0..1500).map(|number| json!({ "integration_id": id, "enabled": number % 2 == 0 }))).await;
+        hostile.send("integration.status", (0..1500).map(|number| json!({ "integration_id": id,
+            "enabled": number % 2 == 0 }))).await;
     }
 
     integrations_with_thousands_of_rules: |hostile| {
         let rule = json!({ "field": "title", "operator": "contains", "value": "x".repeat(40) });
         let rules: Vec<Value> = vec![rule; 9000];
         let data = json!({
-            "name": "Rules", "platform_name": "jira", "base_url": hostile.site(), "settings": { "project_key": "SUP" },
+            "name": "Rules", "platform_name": "jira", "base_url": hostile.site(),
+            "settings": { "project_key": "SUP" },
             "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n" },
             "routing_rules": { "conditions": rules },
         });
@@ -329,12 +341,17 @@ ways! {
     searches: |hostile| {
         hostile.jira(&hostile.site()).await;
         // Enough tickets for a search to be work.
-        let fill = "INSERT INTO tickets (id, organization_id, title, description, status, priority, category, urgency, \
-             source_channel, business_impact, communication_count, escalation_level, sla_breached, last_activity_at, \
-             created_at, updated_at, is_deleted) SELECT gen_random_uuid(), $1, 't', repeat('word ', 200), 'new', 'low', \
-             'general', 'low', 'api', 'low', 0, 0, false, now(), now(), now(), false FROM generate_series(1, 5000)";
+        let fill = "INSERT INTO tickets (id, organization_id, title, description, status, \
+                    priority, category, urgency, \
+                    source_channel, business_impact, communication_count, escalation_level, \
+                    sla_breached, last_activity_at, \
+                    created_at, updated_at, is_deleted) SELECT gen_random_uuid(), $1, 't', \
+                    repeat('word ', 200), 'new', 'low', \
+                    'general', 'low', 'api', 'low', 0, 0, false, now(), now(), now(), false \
+                    FROM generate_series(1, 5000)";
         hostile.world.query(fill, &[&hostile.organization]).await;
-        hostile.send("ticket.search", (0..1500).map(|number| json!({ "q": format!("word -{number}"), "limit": 100 }))).await;
+        hostile.send("ticket.search", (0..1500).map(|number| json!({ "q": format!("word -{number}"),
+            "limit": 100 }))).await;
     }
 
     bulk_changes: |hostile| {
@@ -342,7 +359,8 @@ ways! {
         hostile.creates(id, 1, "d").await;
         for _ in 0..8 {
             let tickets: Vec<Uuid> = (0..500).map(|_| Uuid::new_v4()).collect();
-            hostile.send("ticket.bulk_update", [json!({ "ticket_ids": tickets, "updates": { "priority": "low" } })]).await;
+            hostile.send("ticket.bulk_update", [json!({ "ticket_ids": tickets,
+                "updates": { "priority": "low" } })]).await;
         }
     }
 
@@ -362,7 +380,8 @@ ways! {
         let silent = silent_host().await;
         let id = hostile.jira(&hostile.site()).await;
         let create = |number: usize| {
-            let url = if number.is_multiple_of(2) { format!("{silent}/file") } else { files.url("/away") };
+            let url = if number.is_multiple_of(2) { format!("{silent}/file") } else {
+                files.url("/away") };
             let mut data = Map::new();
             data.insert("title".into(), "t".into());
             data.insert("description".into(), "d".into());

@@ -38,7 +38,8 @@ async fn a_newcomer_does_not_pass_one_that_missed_its_turn() {
         total: 10,
         full_organizations: Vec::new(),
     };
-    // The first comes while the ticket is not known; the create's settlement, which makes it known, did not see it.
+    // The first comes while the ticket is not known; the create's settlement, which makes it known,
+    // did not see it.
     let first = comment(world.organization, ticket);
     let enqueue = store
         .enqueue(&[&first], &capacities(), me, &[])
@@ -46,10 +47,15 @@ async fn a_newcomer_does_not_pass_one_that_missed_its_turn() {
         .unwrap();
     let enqueued = enqueue.enqueued;
     assert!(enqueued[0].waits && !enqueued[0].running);
-    let known = "INSERT INTO tickets (id, organization_id, title, description, status, priority, category, urgency, \
-         source_channel, business_impact, communication_count, escalation_level, sla_breached, last_activity_at, \
-         created_at, updated_at, is_deleted) VALUES ($1, $2, 't', 'd', 'new', 'low', 'general', 'low', 'api', 'low', \
-         0, 0, false, now(), now(), now(), false)";
+    let known = "INSERT INTO tickets (id, organization_id, title, description, status, priority, \
+                 category, urgency, \
+                 source_channel, business_impact, communication_count, escalation_level, \
+                 sla_breached, \
+                 last_activity_at, \
+                 created_at, updated_at, is_deleted) \
+                 VALUES ($1, $2, 't', 'd', 'new', 'low', 'general', \
+                 'low', 'api', 'low', \
+                 0, 0, false, now(), now(), now(), false)";
     world.query(known, &[&ticket, &world.organization]).await;
 
     let second = comment(world.organization, ticket);
@@ -82,8 +88,10 @@ async fn a_turn_that_two_give_to_one_command_does_not_make_it_due_once_it_runs()
         command_type: "ticket.create",
         ..comment(world.organization, ticket)
     };
-    let waits = "INSERT INTO commands (id, arrival, type, organization_id, ticket_id, state, turn, lane, retry_at, digest, \
-         data) VALUES ($1, 1, 'ticket.create', $2, $3, 'pending', false, $4, now() + interval '1 hour', '', '{}')";
+    let waits = "INSERT INTO commands (id, arrival, type, organization_id, ticket_id, state, \
+                 turn, lane, retry_at, digest, \
+                 data) VALUES ($1, 1, 'ticket.create', $2, $3, 'pending', false, $4, \
+                 now() + interval '1 hour', '', '{}')";
     let id = first.id.uuid();
     world
         .query(waits, &[&id, &world.organization, &ticket, &Uuid::nil()])
@@ -97,12 +105,14 @@ async fn a_turn_that_two_give_to_one_command_does_not_make_it_due_once_it_runs()
     let pairs = [(first.organization_id, TicketId::new(ticket))];
     let other = tokio::spawn(async move { store.offer_turns(&pairs).await });
     wait_for("the other to meet the first at the row", async || {
-        let blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                       AND wait_event_type = 'Lock'";
         (world.count(blocked).await == 1).then_some(())
     })
     .await;
     // It runs at once.
-    let starts = "UPDATE commands SET state = 'running', owner = $2, fencing_token = 1, due_at = NULL WHERE id = $1";
+    let starts = "UPDATE commands SET state = 'running', owner = $2, fencing_token = 1, \
+                  due_at = NULL WHERE id = $1";
     transaction.execute(starts, &[&id, &me]).await.unwrap();
     transaction.commit().await.unwrap();
 

@@ -1,4 +1,5 @@
-//! Commands that break the program itself: a panic is one command's failure, an abort is found and kept from returning.
+//! Commands that break the program itself: a panic is one command's failure, an abort is found and
+//! kept from returning.
 
 use serde_json::json;
 
@@ -57,8 +58,8 @@ async fn a_command_that_aborts_the_process_is_quarantined_and_its_neighbours_are
     assert_eq!(world.count(running).await, 5);
     world.clear_faults();
 
-    // The worker lives on; what dies is the process that runs the poison candidates alone. The neighbours are found at the
-    // platform, so nothing of theirs is sent again.
+    // The worker lives on; what dies is the process that runs the poison candidates alone. The
+    // neighbours are found at the platform, so nothing of theirs is sent again.
     let mut worker = world
         .worker_with(&[("TICKETWIRE_FAILPOINT", &always)])
         .await;
@@ -80,8 +81,12 @@ async fn a_command_that_aborts_the_process_is_quarantined_and_its_neighbours_are
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ran_in_a_worker_that_was_killed_is_sorted_out_together_and_none_is_sent_twice() {
     let world = World::new().await;
-    // A create under way takes effect well before `dispatch.settle_after`, as it must at any real site.
-    let slow = |operation: &str, delay_ms: u64| json!({ "kind": "delay", "delay_ms": delay_ms, "times": 0, "operation": operation });
+    // A create under way takes effect well before `dispatch.settle_after`, as it must at any real
+    // site.
+    let slow = |operation: &str, delay_ms: u64| {
+        json!({ "kind": "delay", "delay_ms": delay_ms,
+        "times": 0, "operation": operation })
+    };
     world.fault(slow("create_issue", 1000));
     world.fault(slow("search", 3000));
     let killed = world.worker().await;

@@ -1,4 +1,5 @@
-//! Behind PgBouncer: one that keeps sessions works out of the box, any other is refused at once, with the remedy.
+//! Behind PgBouncer: one that keeps sessions works out of the box, any other is refused at once,
+//! with the remedy.
 
 use serde_json::json;
 

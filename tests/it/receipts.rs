@@ -1,5 +1,5 @@
-//! What a platform gives back beyond what our columns hold: it never costs a ticket its row, and nothing is said that is
-//! not so.
+//! What a platform gives back beyond what our columns hold: it never costs a ticket its row, and
+//! nothing is said that is not so.
 
 use serde_json::{Value, json};
 use ticketwire::sandbox::Fault;
@@ -34,7 +34,8 @@ async fn an_answer_beyond_the_columns_is_left_out_with_a_word_or_looked_up() {
         .await;
     let chat = world
         .integration_of(json!({
-            "name": "Chat", "platform_name": "slack", "auth_type": "bearer", "settings": { "channel": "C0SUPPORT" },
+            "name": "Chat", "platform_name": "slack", "auth_type": "bearer",
+            "settings": { "channel": "C0SUPPORT" },
             "base_url": world.sandbox.url("slack/absurd"), "credentials": { "bot_token": "xoxb-1" },
         }))
         .await;
@@ -148,8 +149,7 @@ async fn an_answer_beyond_the_columns_is_left_out_with_a_word_or_looked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_the_database_refuses_is_kept_as_far_as_it_can_be_and_the_event_says_what_is_missing()
- {
+async fn a_row_that_the_database_refuses_is_kept_as_far_as_it_can_be_and_says_so() {
     let world = World::new().await;
     let worker = world.worker().await;
     let (known, bound) = world.create("Known").await;
@@ -158,7 +158,8 @@ async fn a_row_that_the_database_refuses_is_kept_as_far_as_it_can_be_and_the_eve
     let create = async |title: &str| {
         let ticket = Uuid::new_v4();
         let data = json!({
-            "ticket_id": ticket, "title": title, "description": "D", "integration_id": world.integration,
+            "ticket_id": ticket, "title": title, "description": "D",
+            "integration_id": world.integration,
             "custom_fields": { "seats": 3 }, "tags": ["vip"],
         });
         let command = world.publish("ticket.create", data).await;
@@ -207,7 +208,8 @@ async fn a_row_that_the_database_refuses_is_kept_as_far_as_it_can_be_and_the_eve
         assert_eq!(row["integration_result"], *told);
     }
 
-    // Nothing of the row can be written: what the platform did is said, what was ours alone has failed.
+    // Nothing of the row can be written: what the platform did is said, what was ours alone has
+    // failed.
     let never = "ALTER TABLE tickets ADD CONSTRAINT strange CHECK (title <> 'Never') NOT VALID";
     client.batch_execute(never).await.unwrap();
     let (event, _) = create("Never").await;

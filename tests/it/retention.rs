@@ -66,9 +66,12 @@ async fn a_walk_gets_through_a_table_of_many_pages() {
     // So many rows fill several times the pages that one step looks at.
     world
         .query(
-            "INSERT INTO commands (id, arrival, type, organization_id, state, turn, lane, received_at, finished_at, digest, \
-             data) SELECT gen_random_uuid(), n, 'ticket.create', gen_random_uuid(), 'succeeded', false, \
-             '00000000-0000-0000-0000-000000000000', now() - interval '31 days', now() - interval '31 days', '\\x00', \
+            "INSERT INTO commands (id, arrival, type, organization_id, state, turn, lane, \
+             received_at, finished_at, digest, \
+             data) SELECT gen_random_uuid(), n, 'ticket.create', gen_random_uuid(), 'succeeded', \
+             false, \
+             '00000000-0000-0000-0000-000000000000', now() - interval '31 days', \
+             now() - interval '31 days', '\\x00', \
              repeat('x', 400) FROM generate_series(1, 12000) n",
             &[],
         )

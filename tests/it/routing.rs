@@ -1,4 +1,5 @@
-//! Where a ticket goes: chosen by rules, held to a limit an hour, departments by their mapped names.
+//! Where a ticket goes: chosen by rules, held to a limit an hour, departments by their mapped
+//! names.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -16,7 +17,8 @@ async fn a_ticket_without_an_integration_is_routed_by_priority_rules_and_abiliti
         (
             second,
             json!({ "default_priority": 90, "routing_rules": [
-            { "conditions": [{ "field": "category", "operator": "equals", "value": "bug" }], "priority_adjustment": -60 },
+            { "conditions": [{ "field": "category", "operator": "equals", "value": "bug" }],
+                "priority_adjustment": -60 },
         ] }),
         ),
         (
@@ -55,7 +57,10 @@ async fn a_ticket_without_an_integration_is_routed_by_priority_rules_and_abiliti
     assert_eq!(result["rejected"][0]["integration_id"], third.to_string());
     assert_eq!(result["rejected"][0]["code"], "integration_cannot_handle");
 
-    let create = |category: &str| json!({ "title": "T", "description": "D", "category": category, "route": true });
+    let create = |category: &str| {
+        json!({ "title": "T", "description": "D", "category": category,
+        "route": true })
+    };
     let bug = world.publish("ticket.create", create("bug")).await;
     let other = world.publish("ticket.create", create("general")).await;
     let bill = world.publish("ticket.create", create("billing")).await;
@@ -161,15 +166,20 @@ async fn a_limit_an_hour_is_kept_over_two_workers_and_gives_each_of_the_others_a
         commands.push(world.create(&format!("Limited {number}")).await.0);
     }
     wait_for("every command to be done or put off", async || {
-        let sql = "SELECT count(*) FROM commands WHERE type = 'ticket.create' AND state IN ('succeeded', 'deferred')";
+        let sql = "SELECT count(*) FROM commands WHERE type = 'ticket.create' \
+                   AND state IN ('succeeded', 'deferred')";
         (world.count(sql).await == 12).then_some(())
     })
     .await;
 
     assert_eq!(world.jira().issues.len(), 5);
     let places = world
-        .query("SELECT EXTRACT(EPOCH FROM retry_at - now())::float8, wait_reason, error_code FROM commands \
-                WHERE state = 'deferred' ORDER BY retry_at", &[])
+        .query(
+            "SELECT EXTRACT(EPOCH FROM retry_at - now())::float8, wait_reason, error_code \
+                FROM commands \
+                WHERE state = 'deferred' ORDER BY retry_at",
+            &[],
+        )
         .await;
     assert_eq!(places.len(), 7);
     let waits: Vec<f64> = places.iter().map(|row| row.get(0)).collect();
@@ -306,9 +316,12 @@ async fn rows_with_more_rules_than_may_be_stored_are_routed_and_neighbours_do_no
         );
     }
     // As an older version stored them: 9,000 rules in each, of which the first decides.
-    let sql = "UPDATE integrations SET default_priority = 500, routing_rules = (SELECT json_agg(json_build_object( \
-               'conditions', json_build_array(json_build_object('field', 'description', 'operator', 'contains', \
-                 'value', 'needle ' || g)), 'priority_adjustment', -1)) FROM generate_series(1, 9000) g) \
+    let sql = "UPDATE integrations SET default_priority = 500, routing_rules = (SELECT \
+               json_agg(json_build_object( \
+               'conditions', json_build_array(json_build_object('field', 'description', \
+               'operator', 'contains', \
+                 'value', 'needle ' || g)), 'priority_adjustment', -1)) \
+                 FROM generate_series(1, 9000) g) \
                WHERE id = ANY($1) RETURNING id";
     assert_eq!(world.query(sql, &[&others]).await.len(), others.len());
     let worker = world.worker().await;

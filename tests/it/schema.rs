@@ -1,5 +1,5 @@
-//! The published contract: what is sent and what comes back is as the schemas say, and programs in other languages can
-//! use it.
+//! The published contract: what is sent and what comes back is as the schemas say, and programs in
+//! other languages can use it.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -1,4 +1,5 @@
-//! `ticket.get`, `ticket.search`, `ticketwire ticket`: every filter and order, page by page; and the plans on a million tickets.
+//! `ticket.get`, `ticket.search`, `ticketwire ticket`: every filter and order, page by page; and
+//! the plans on a million tickets.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -61,11 +62,19 @@ impl Row {
 
 impl World {
     async fn insert(&self, rows: &[Row]) {
-        const SQL: &str = "INSERT INTO tickets (id, organization_id, title, description, status, category, priority, \
-             urgency, department, integration_id, external_ticket_id, created_at, updated_at, is_deleted, \
-             last_activity_at, source_channel, business_impact, communication_count, escalation_level, sla_breached) \
-             VALUES ($1, $2, $3, $4, $5::text::ticketstatus, $6::text::ticketcategory, $7::text::ticketpriority, \
-             $8::text::ticketpriority, $9, $10, $11, $12, $13, $14, $13, 'api', 'low', 0, 0, false)";
+        const SQL: &str = "INSERT INTO tickets (id, organization_id, title, description, status, \
+                           category, priority, \
+                           urgency, department, integration_id, external_ticket_id, created_at, \
+                           updated_at, \
+                           is_deleted, \
+                           last_activity_at, source_channel, business_impact, communication_count, \
+                           escalation_level, sla_breached) \
+                           VALUES ($1, $2, $3, $4, $5::text::ticketstatus, \
+                           $6::text::ticketcategory, \
+                           $7::text::ticketpriority, \
+                           $8::text::ticketpriority, $9, $10, $11, $12, $13, $14, $13, 'api', \
+                           'low', 0, 0, \
+                           false)";
         let client = self.client().await;
         for r in rows {
             client
@@ -211,8 +220,7 @@ async fn each_filter_of_a_search_finds_its_tickets_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_a_search_lose_and_repeat_nothing_though_moments_are_equal_and_tickets_come_meanwhile()
- {
+async fn pages_of_a_search_lose_and_repeat_nothing_while_tickets_come_at_one_moment() {
     let world = World::new().await;
     let worker = world.worker().await;
     let mut rows: Vec<Row> = (0..47)
@@ -276,12 +284,19 @@ async fn pages_of_a_search_lose_and_repeat_nothing_though_moments_are_equal_and_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn words_that_thousands_of_tickets_have_are_paged_like_rare_ones() {
-    const MANY: &str = "INSERT INTO tickets (id, organization_id, title, description, status, category, priority, urgency, \
-         created_at, updated_at, is_deleted, last_activity_at, source_channel, business_impact, communication_count, \
-         escalation_level, sla_breached) SELECT gen_random_uuid(), $1, 'Common word ' || n, \
-         CASE WHEN n % 2 = 0 THEN 'even' ELSE 'odd' END, 'open', 'bug', 'low', 'low', at, at, false, at, 'api', 'low', 0, \
-         0, false FROM (SELECT n, timestamptz '2026-01-01' + n / 7 * interval '1 minute' AS at \
-         FROM generate_series(1, 11000) AS n) AS s";
+    const MANY: &str = "INSERT INTO tickets (id, organization_id, title, description, status, \
+                        category, priority, urgency, \
+                        created_at, updated_at, is_deleted, last_activity_at, source_channel, \
+                        business_impact, \
+                        communication_count, \
+                        escalation_level, sla_breached) SELECT gen_random_uuid(), $1, \
+                        'Common word ' || n, \
+                        CASE WHEN n % 2 = 0 THEN 'even' ELSE 'odd' END, 'open', 'bug', 'low', \
+                        'low', at, at, \
+                        false, at, 'api', 'low', 0, \
+                        0, false FROM (SELECT n, timestamptz '2026-01-01' + n / 7 * interval '1 \
+                        minute' AS at \
+                        FROM generate_series(1, 11000) AS n) AS s";
     let world = World::new().await;
     let client = world.client().await;
     client.execute(MANY, &[&world.organization]).await.unwrap();
@@ -329,8 +344,10 @@ async fn a_search_sees_one_tenant_and_nothing_deleted() {
     let worker = world.worker().await;
     let (other, nobody) = (Uuid::new_v4(), Uuid::new_v4());
     let client = world.client().await;
-    let organization = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, created_at, updated_at, \
-         is_deleted) VALUES ($1, 'Other', true, 'UTC', 'basic', now(), now(), false)";
+    let organization = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, \
+                        created_at, updated_at, \
+                        is_deleted) VALUES ($1, 'Other', true, 'UTC', 'basic', now(), now(), \
+                        false)";
     client.execute(organization, &[&other]).await.unwrap();
     let mine = Row::new(world.organization, 0);
     let theirs = Row::new(other, 1);
@@ -426,7 +443,8 @@ async fn tickets_are_read_in_full_by_the_caller_alone_and_a_page_is_bounded() {
     let (create, ticket) = world.create("Read me").await;
     world.succeeds(create).await;
     let client = world.client().await;
-    // What the legacy application may have stored: JSON that others cannot read, and much of everything.
+    // What the legacy application may have stored: JSON that others cannot read, and much of
+    // everything.
     let odd =
         r#"UPDATE tickets SET custom_fields = '{"a":"\ud800"}', tags = '["x"]' WHERE id = $1"#;
     client.execute(odd, &[&ticket]).await.unwrap();
@@ -601,25 +619,41 @@ async fn tickets_are_listed_and_shown_on_the_command_line() {
 /// One holds nine tickets in ten; the other has about ninety.
 const LARGE: &str = "00000000-0000-0000-0000-000000000001";
 
-/// A million tickets of a thousand organizations: nine in ten of one, nine in ten closed and the new ones all recent, an
-/// integration that only the oldest are bound to, a common word and rare ones.
-const MILLION: &str = "INSERT INTO tickets (id, organization_id, title, description, status, priority, category, urgency, \
-     department, integration_id, external_ticket_id, source_channel, business_impact, communication_count, \
-     escalation_level, sla_breached, last_activity_at, created_at, updated_at, is_deleted) \
-     SELECT md5('t' || n)::uuid, CASE WHEN h % 10 < 9 THEN '00000000-0000-0000-0000-000000000001'::uuid \
-     ELSE md5('o' || h % 997)::uuid END, 'Ticket ' || n, \
-     'common ' || CASE WHEN h2 % 2 = 0 THEN 'even' ELSE 'odd' END || ' medium' || h % 100 || ' rare' || h % 100000, \
-     (CASE WHEN n > 980000 THEN 'new' WHEN n > 970000 THEN 'open' WHEN h % 100 < 4 THEN 'resolved' \
-     WHEN h % 100 < 5 THEN 'in_progress' ELSE 'closed' END)::ticketstatus, \
-     (CASE WHEN h2 % 100 < 1 THEN 'critical' WHEN h2 % 100 < 15 THEN 'high' WHEN h2 % 100 < 70 THEN 'medium' \
-     ELSE 'low' END)::ticketpriority, (enum_range(NULL::ticketcategory))[1 + h % 8], \
-     (CASE WHEN h % 100 < 1 THEN 'critical' WHEN h % 100 < 15 THEN 'high' ELSE 'medium' END)::ticketpriority, \
-     CASE WHEN h2 % 10 >= 3 THEN 'department ' || h2 % 40 END, \
-     CASE WHEN h2 % 10 >= 2 THEN md5(CASE WHEN n < 300000 THEN 'i0' ELSE 'i' || (1 + h2 % 20) END)::uuid END, \
-     CASE WHEN h2 % 10 >= 2 THEN 'SUP-' || n END, 'api', 'low', 0, 0, false, at, at, \
-     at + h2 % 1000 * interval '1 hour', h2 % 50 = 0 \
-     FROM (SELECT n, abs(hashint4(n)::bigint) AS h, abs(hashint4(n + 7)::bigint) AS h2, \
-     timestamptz '2024-01-01' + (n / 5) * interval '5 minutes' AS at FROM generate_series(1, 1000000) AS n) AS s";
+/// A million tickets of a thousand organizations: nine in ten of one, nine in ten closed and the
+/// new ones all recent, an integration that only the oldest are bound to, a common word and rare
+/// ones.
+const MILLION: &str = "INSERT INTO tickets (id, organization_id, title, description, status, \
+                       priority, category, urgency, \
+                       department, integration_id, external_ticket_id, source_channel, \
+                       business_impact, \
+                       communication_count, \
+                       escalation_level, sla_breached, last_activity_at, created_at, updated_at, \
+                       is_deleted) \
+                       SELECT md5('t' || n)::uuid, CASE WHEN h % 10 < 9 THEN \
+                       '00000000-0000-0000-0000-000000000001'::uuid \
+                       ELSE md5('o' || h % 997)::uuid END, 'Ticket ' || n, \
+                       'common ' || CASE WHEN h2 % 2 = 0 THEN 'even' \
+                       ELSE 'odd' END || ' medium' || h % 100 || ' \
+                       rare' || h % 100000, \
+                       (CASE WHEN n > 980000 THEN 'new' WHEN n > 970000 THEN 'open' \
+                       WHEN h % 100 < 4 THEN 'resolved' \
+                       WHEN h % 100 < 5 THEN 'in_progress' ELSE 'closed' END)::ticketstatus, \
+                       (CASE WHEN h2 % 100 < 1 THEN 'critical' WHEN h2 % 100 < 15 THEN 'high' \
+                       WHEN h2 % 100 < 70 THEN 'medium' \
+                       ELSE 'low' END)::ticketpriority, (enum_range(NULL::ticketcategory))[1 + h \
+                       % 8], \
+                       (CASE WHEN h % 100 < 1 THEN 'critical' WHEN h % 100 < 15 THEN 'high' \
+                       ELSE 'medium' END)::ticketpriority, \
+                       CASE WHEN h2 % 10 >= 3 THEN 'department ' || h2 % 40 END, \
+                       CASE WHEN h2 % 10 >= 2 THEN md5(CASE WHEN n < 300000 THEN 'i0' \
+                       ELSE 'i' || (1 + h2 % 20) END)::uuid END, \
+                       CASE WHEN h2 % 10 >= 2 THEN 'SUP-' || n END, 'api', 'low', 0, 0, false, \
+                       at, at, \
+                       at + h2 % 1000 * interval '1 hour', h2 % 50 = 0 \
+                       FROM (SELECT n, abs(hashint4(n)::bigint) AS h, abs(hashint4(n + \
+                       7)::bigint) AS h2, \
+                       timestamptz '2024-01-01' + (n / 5) * interval '5 minutes' AS at \
+                       FROM generate_series(1, 1000000) AS n) AS s";
 
 /// Fills the table as fast as can be: without a log, its indexes built afterwards, as they stood.
 async fn fill_with_a_million(client: &Client) {
@@ -646,9 +680,12 @@ async fn fill_with_a_million(client: &Client) {
     );
     first.push("ALTER TABLE tickets SET UNLOGGED".into());
     first.push(
-        "INSERT INTO organizations (id, name, is_enabled, timezone, plan, created_at, updated_at, is_deleted) \
-         SELECT id, id::text, true, 'UTC', 'basic', now(), now(), false FROM (SELECT md5('o' || n)::uuid AS id \
-         FROM generate_series(0, 996) AS n UNION SELECT '00000000-0000-0000-0000-000000000001') AS o"
+        "INSERT INTO organizations (id, name, is_enabled, timezone, plan, created_at, \
+         updated_at, is_deleted) \
+         SELECT id, id::text, true, 'UTC', 'basic', now(), now(), false \
+         FROM (SELECT md5('o' || n)::uuid AS id \
+         FROM generate_series(0, 996) AS n UNION SELECT '00000000-0000-0000-0000-000000000001') \
+         AS o"
             .into(),
     );
     first.push(MILLION.into());
@@ -660,7 +697,8 @@ async fn fill_with_a_million(client: &Client) {
     client.batch_execute("VACUUM ANALYZE").await.unwrap();
 }
 
-/// Most tickets that a search of the test looks at in the table, and sorts: thousands, where the tenant has 900,000.
+/// Most tickets that a search of the test looks at in the table, and sorts: thousands, where the
+/// tenant has 900,000.
 const VISITED_MAX: f64 = 12_000.0;
 const SORTED_MAX: f64 = 6_000.0;
 
@@ -714,7 +752,8 @@ impl Work {
     }
 }
 
-/// A text of what tickets have, put together at random; mostly of what is plain, or hardly a text would be.
+/// A text of what tickets have, put together at random; mostly of what is plain, or hardly a text
+/// would be.
 fn some_text(words: usize) -> String {
     const WORDS: [&str; 15] = [
         "printer", "Printer", "a", "I", "e", "3", "42", "007", "fire", "FIRE", "www", "http", "x1",
@@ -740,9 +779,12 @@ fn some_text(words: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn words_split_by_the_worker_are_those_that_postgresql_splits() {
-    const SQL: &str = "SELECT u.title, u.description FROM unnest($1::uuid[], $2::text[], $3::text[], $4::tsvector[]) \
-         AS u(organization_id, title, description, words) WHERE u.words IS DISTINCT FROM \
-         array_to_tsvector(ARRAY[organization_id::text]) || to_tsvector('simple', title || ' ' || left(description, 1000))";
+    const SQL: &str = "SELECT u.title, u.description \
+                       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::tsvector[]) \
+                       AS u(organization_id, title, description, words) \
+                       WHERE u.words IS DISTINCT FROM \
+                       array_to_tsvector(ARRAY[organization_id::text]) || to_tsvector('simple', \
+                       title || ' ' || left(description, 1000))";
     let world = World::new().await;
     let mut texts: Vec<(String, String)> = (0..4000)
         .map(|n| (some_text(1 + n % 5), some_text(n % 20)))
@@ -830,7 +872,8 @@ async fn every_filter_and_order_is_answered_from_an_index_on_a_million_tickets()
     fill_with_a_million(&client).await;
     println!("filled in {:?}", started.elapsed());
     let size = "SELECT sum(pg_relation_size(indexrelid) / 8192)::float8 FROM pg_index \
-                WHERE indexrelid::regclass::text IN ('tickets_search_created', 'tickets_search_words')";
+                WHERE indexrelid::regclass::text IN ('tickets_search_created', \
+                'tickets_search_words')";
     let index_pages: f64 = client.query_one(size, &[]).await.unwrap().get(0);
     let large = OrganizationId::new(LARGE.parse().unwrap());
     let small = OrganizationId::new(of_text(&client, "o5").await);
@@ -852,13 +895,16 @@ async fn every_filter_and_order_is_answered_from_an_index_on_a_million_tickets()
         json!({ "integration_id": current }),
         json!({ "integration_id": retired }),
         json!({ "integration_id": Uuid::nil() }),
-        json!({ "created_after": "2024-06-01T00:00:00Z", "created_before": "2024-06-02T00:00:00Z" }),
+        json!({ "created_after": "2024-06-01T00:00:00Z",
+            "created_before": "2024-06-02T00:00:00Z" }),
         json!({ "created_before": "2024-03-01T00:00:00Z" }),
         json!({ "created_after": "2025-10-01T00:00:00Z" }),
-        json!({ "updated_after": "2024-06-01T00:00:00Z", "updated_before": "2024-06-02T00:00:00Z" }),
+        json!({ "updated_after": "2024-06-01T00:00:00Z",
+            "updated_before": "2024-06-02T00:00:00Z" }),
         json!({ "updated_before": "2024-03-01T00:00:00Z" }),
         json!({ "updated_after": "2025-10-01T00:00:00Z" }),
-        json!({ "status": "closed", "priority": "critical", "category": "bug", "department": "department 7" }),
+        json!({ "status": "closed", "priority": "critical", "category": "bug",
+            "department": "department 7" }),
         json!({ "status": "new", "integration_id": retired }),
         json!({ "q": "rare4711" }),
         json!({ "q": "SUP-4711" }),
@@ -887,7 +933,8 @@ async fn every_filter_and_order_is_answered_from_an_index_on_a_million_tickets()
                 ("small", Some(small)),
                 ("all", None),
             ] {
-                // All tenants at once is for the command line; what it promises is the plan's shape.
+                // All tenants at once is for the command line; what it promises is the plan's
+                // shape.
                 if tenant.is_none() && (filter.get("q").is_none() || order == "asc") {
                     continue;
                 }
@@ -904,7 +951,8 @@ async fn every_filter_and_order_is_answered_from_an_index_on_a_million_tickets()
                     }
                     let plans = store.explain_search(tenant, &search).await;
                     if tenant.is_none() && matches!(plans, Err(StoreError::Timeout(_))) {
-                        // Common words of all tenants at once: the command line asks for --organization.
+                        // Common words of all tenants at once: the command line asks for
+                        // --organization.
                         continue;
                     }
                     let plans = plans.unwrap_or_else(|error| panic!("{data}: {error}"));

@@ -1,4 +1,5 @@
-//! What a worker says when it starts and something is not as it should be, and what it says of its own machine later.
+//! What a worker says when it starts and something is not as it should be, and what it says of its
+//! own machine later.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -62,7 +63,8 @@ async fn a_temporary_directory_that_takes_nothing_is_our_fault_and_leaves_nothin
     let worker = world.worker().await;
 
     let data = json!({
-        "ticket_id": uuid::Uuid::new_v4(), "title": "With a file", "description": "", "integration_id": world.integration,
+        "ticket_id": uuid::Uuid::new_v4(), "title": "With a file", "description": "",
+        "integration_id": world.integration,
         "attachments": [
             { "name": "inline.txt", "content_base64": STANDARD.encode("hello") },
             { "name": "big.bin", "url": files.url("/big/1000") },

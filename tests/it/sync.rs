@@ -52,10 +52,12 @@ async fn a_sync_brings_what_changed_on_the_platform_into_our_tickets_once() {
         .iter()
         .find(|t| t["to"]["statusCategory"]["key"] == "done")
         .unwrap();
-    let body = json!({ "transition": { "id": done["id"] }, "fields": { "resolution": { "name": "Done" } } });
+    let body = json!({ "transition": { "id": done["id"] },
+        "fields": { "resolution": { "name": "Done" } } });
     let (status, _) = http_json("POST", &format!("{issue}/transitions"), &body).await;
     assert_eq!(status, 204);
-    let theirs = json!({ "fields": { "project": { "key": "SUP" }, "summary": "Theirs", "issuetype": { "name": "Task" } } });
+    let theirs = json!({ "fields": { "project": { "key": "SUP" }, "summary": "Theirs",
+        "issuetype": { "name": "Task" } } });
     let (status, _) = http_json("POST", &format!("{site}/rest/api/3/issue"), &theirs).await;
     assert_eq!(status, 201);
 
@@ -193,7 +195,10 @@ async fn a_page_that_was_on_its_way_is_not_applied_over_what_was_written_meanwhi
     put(&world, &key, "21").await;
     put(&world, &others_key, "21").await;
     // The page shows both in progress, and comes late.
-    world.fault(json!({ "kind": "delay", "operation": "search", "delay_ms": 1500, "delay_at": "after_store" }));
+    world.fault(
+        json!({ "kind": "delay", "operation": "search", "delay_ms": 1500,
+        "delay_at": "after_store" }),
+    );
     let sync = world
         .publish(
             "integration.sync",
@@ -301,7 +306,8 @@ async fn an_issue_that_was_moved_to_another_project_is_followed() {
 
     assert_eq!(event["data"]["result"]["counts"]["updated"], 1, "{event:#}");
     let row = async || {
-        let sql = "SELECT external_ticket_id || ' ' || external_ticket_url || ' ' || status::text FROM tickets WHERE id = $1";
+        let sql = "SELECT external_ticket_id || ' ' || external_ticket_url || ' ' || \
+                   status::text FROM tickets WHERE id = $1";
         world.text(sql, &[&ticket]).await.unwrap()
     };
     let shown = row().await;
@@ -324,7 +330,8 @@ async fn an_issue_that_was_moved_to_another_project_is_followed() {
     assert!(row().await.ends_with(" in_progress"), "{}", row().await);
 
     // Rows of an older application know the key alone, and an old key still leads to the issue.
-    let sql = "UPDATE tickets SET external_ref = NULL, external_ticket_id = $2, updated_at = now() - interval '1 hour' \
+    let sql = "UPDATE tickets SET external_ref = NULL, external_ticket_id = $2, \
+               updated_at = now() - interval '1 hour' \
                WHERE id = $1 RETURNING id";
     world.query(sql, &[&ticket, &key]).await;
     put(&world, "OPS-1", "41").await;

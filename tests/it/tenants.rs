@@ -158,10 +158,14 @@ async fn a_ticket_id_that_is_taken_while_the_platform_is_asked_is_no_success() {
 }
 
 async fn foreign_ticket(world: &World, id: Uuid) {
-    let theirs = "INSERT INTO tickets (id, organization_id, title, description, status, priority, category, urgency, \
-         source_channel, business_impact, communication_count, escalation_level, sla_breached, last_activity_at, \
-         created_at, updated_at, is_deleted) VALUES ($1, $2, 'theirs', 'd', 'new', 'low', 'general', 'low', 'api', \
-         'low', 0, 0, false, now(), now(), now(), false)";
+    let theirs = "INSERT INTO tickets (id, organization_id, title, description, status, \
+                  priority, category, urgency, \
+                  source_channel, business_impact, communication_count, escalation_level, \
+                  sla_breached, \
+                  last_activity_at, \
+                  created_at, updated_at, is_deleted) VALUES ($1, $2, 'theirs', 'd', 'new', 'low', \
+                  'general', 'low', 'api', \
+                  'low', 0, 0, false, now(), now(), now(), false)";
     world.query(theirs, &[&id, &Uuid::new_v4()]).await;
 }
 

@@ -1,4 +1,5 @@
-//! The ticket commands beside create, update, status, assign and comment: files, deletion, many at once.
+//! The ticket commands beside create, update, status, assign and comment: files, deletion, many at
+//! once.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,7 +31,8 @@ async fn files_are_attached_by_url_and_by_content_with_an_outcome_each() {
     world.succeeds(create).await;
 
     let attach = json!({ "ticket_id": ticket, "attachments": [
-        { "name": "log \"1\".txt", "content_base64": STANDARD.encode("hello"), "media_type": "text/x-log" },
+        { "name": "log \"1\".txt", "content_base64": STANDARD.encode("hello"),
+            "media_type": "text/x-log" },
         { "name": "big.bin", "url": files.url("/big/300000") },
         { "name": "gone.txt", "url": files.url("/missing") },
         { "name": "named.txt", "url": files.url("/some-name"), "size": 10 },
@@ -184,7 +186,11 @@ async fn a_file_whose_answer_is_lost_is_found_and_none_is_attached_twice() {
     world.fault(json!({ "kind": "reset_after_store", "operation": "attach_file", "times": 1 }));
 
     let files: Vec<Value> = (0..3)
-        .map(|n| json!({ "name": format!("{n}.txt"), "content_base64": STANDARD.encode(format!("file {n}")) }))
+        .map(|n| {
+            json!({ "name": format!("{n}.txt"),
+            "content_base64": STANDARD.encode(
+                format!("file {n}")) })
+        })
         .collect();
     let attach = world
         .publish(
@@ -221,7 +227,8 @@ async fn a_create_with_files_says_which_are_there_and_attaches_the_rest_by_a_com
     let worker = world.worker().await;
     world.fault(json!({ "kind": "status", "status": 503, "operation": "attach_file", "times": 1 }));
 
-    let create = json!({ "title": "With files", "description": "D", "integration_id": world.integration, "attachments": [
+    let create = json!({ "title": "With files", "description": "D",
+        "integration_id": world.integration, "attachments": [
         { "name": "gone.txt", "url": files.url("/missing") },
         { "name": "a.txt", "url": files.url("/a") },
         { "name": "b.txt", "url": files.url("/b") },
@@ -269,7 +276,8 @@ async fn a_file_of_a_create_whose_answer_is_lost_is_not_attached_twice() {
     // Not to be found before somebody has waited for it.
     world.fault(json!({ "kind": "status", "status": 503, "operation": "get_issue", "times": 1 }));
 
-    let create = json!({ "title": "With a file", "description": "D", "integration_id": world.integration,
+    let create = json!({ "title": "With a file", "description": "D",
+        "integration_id": world.integration,
         "attachments": [{ "name": "a.txt", "content_base64": "aGVsbG8=" }] });
     let create = world.publish("ticket.create", create).await;
     let event = world.succeeds(create).await;
@@ -306,7 +314,8 @@ async fn a_ticket_that_is_on_no_platform_has_nowhere_to_put_a_file() {
             json!({ "ticket_id": ticket, "attachments": file }),
         )
         .await;
-    let create = json!({ "title": "Ours", "description": "", "create_externally": false, "attachments": file });
+    let create = json!({ "title": "Ours", "description": "", "create_externally": false,
+        "attachments": file });
     let create = world.publish("ticket.create", create).await;
 
     world.fails(attach, "unsupported_operation").await;
@@ -331,11 +340,16 @@ async fn a_deleted_ticket_is_closed_on_its_platform_and_found_no_more() {
     assert_eq!(ledger.issues.len(), 1, "closed, not erased");
     assert_eq!(ledger.issues[0].status_category, "done");
     let row = world
-        .query("SELECT is_deleted, deleted_at IS NOT NULL, status::text, closed_at IS NOT NULL FROM tickets", &[])
+        .query(
+            "SELECT is_deleted, deleted_at IS NOT NULL, status::text, closed_at IS NOT NULL \
+                FROM tickets",
+            &[],
+        )
         .await;
     assert!(row[0].get::<_, bool>(0) && row[0].get::<_, bool>(1) && row[0].get::<_, bool>(3));
     assert_eq!(row[0].get::<_, &str>(2), "closed");
-    let again = json!({ "ticket_id": ticket, "title": "Again", "description": "", "integration_id": world.integration });
+    let again = json!({ "ticket_id": ticket, "title": "Again", "description": "",
+        "integration_id": world.integration });
     let again = world.publish("ticket.create", again).await;
     world.fails(again, "conflict").await;
     drop(worker);
@@ -362,7 +376,8 @@ async fn many_tickets_are_changed_by_a_child_command_each_and_summed_up_once() {
 
     let mut ids: Vec<String> = tickets[..5].iter().map(Uuid::to_string).collect();
     ids.push(ids[0].clone());
-    let bulk = json!({ "ticket_ids": ids, "updates": { "priority": "critical", "tags": ["swept"] }, "reason": "sweep" });
+    let bulk = json!({ "ticket_ids": ids, "updates": { "priority": "critical", "tags": ["swept"] },
+        "reason": "sweep" });
     let bulk = world.publish("ticket.bulk_update", bulk).await;
     let event = world.succeeds(bulk).await;
 
@@ -408,11 +423,13 @@ async fn a_bulk_change_sets_a_status_and_tells_which_tickets_it_could_not() {
     world.succeeds(create).await;
     let nowhere = Uuid::new_v4();
 
-    let bulk = json!({ "ticket_ids": [ticket, nowhere], "updates": { "status": "closed", "resolution_summary": "Done." } });
+    let bulk = json!({ "ticket_ids": [ticket, nowhere], "updates": { "status": "closed",
+        "resolution_summary": "Done." } });
     let bulk = world.publish("ticket.bulk_update", bulk).await;
     // It would be waited for, as any ticket that is not known: made older, it is not.
     wait_for("the children to be there", async || {
-        let sql = "UPDATE commands SET received_at = received_at - interval '1 minute' WHERE parent IS NOT NULL RETURNING id";
+        let sql = "UPDATE commands SET received_at = received_at - interval '1 minute' \
+                   WHERE parent IS NOT NULL RETURNING id";
         (world.query(sql, &[]).await.len() == 2).then_some(())
     })
     .await;
@@ -523,17 +540,24 @@ async fn a_parent_whose_worker_dies_sums_up_under_the_next_one() {
 async fn a_ticket_that_somebody_else_makes_while_the_platform_is_asked_is_bound_and_not_refused() {
     let world = World::new().await;
     let worker = world.worker().await;
-    world.fault(json!({ "kind": "delay", "delay_ms": 1500, "delay_at": "after_store", "operation": "create_issue", "times": 2 }));
+    world.fault(
+        json!({ "kind": "delay", "delay_ms": 1500, "delay_at": "after_store",
+        "operation": "create_issue", "times": 2 }),
+    );
     let (create, ticket) = world.create("Made twice").await;
     let (beside, _) = world.create("Beside it").await;
     wait_for("the platform to be asked", async || {
         (!world.jira().issues.is_empty()).then_some(())
     })
     .await;
-    let made = "INSERT INTO tickets (id, organization_id, title, description, status, priority, category, urgency, \
-         source_channel, business_impact, communication_count, escalation_level, sla_breached, last_activity_at, \
-         created_at, updated_at, is_deleted) VALUES ($1, $2, 'Theirs', 'd', 'new', 'low', 'general', 'low', 'api', 'low', \
-         0, 0, false, now(), now(), now(), false)";
+    let made = "INSERT INTO tickets (id, organization_id, title, description, status, priority, \
+                category, urgency, \
+                source_channel, business_impact, communication_count, escalation_level, \
+                sla_breached, \
+                last_activity_at, \
+                created_at, updated_at, is_deleted) VALUES ($1, $2, 'Theirs', 'd', 'new', 'low', \
+                'general', 'low', 'api', 'low', \
+                0, 0, false, now(), now(), now(), false)";
     world.query(made, &[&ticket, &world.organization]).await;
 
     world.succeeds(create).await;

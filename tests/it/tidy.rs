@@ -1,4 +1,5 @@
-//! The architecture's invariants, said as absences (docs/architecture.md): which room may know which.
+//! The architecture's invariants, said as absences (docs/architecture.md): which room may know
+//! which.
 
 mod cycles;
 
@@ -169,6 +170,41 @@ fn each_library_has_one_home() {
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// Columns a line of code or of a comment may have.
+const WIDTH: usize = 100;
+
+/// Files that hold documents of others as they came, or long statements of the legacy application.
+const FIXTURES: &[&str] = &[
+    "tests/it/legacy.rs",
+    "tests/it/support/legacy.rs",
+    "src/platforms/jira/inbound/tests.rs",
+];
+
+#[test]
+fn no_line_is_wider_than_a_screen() {
+    let mut found = Vec::new();
+    for folder in ["src", "tests", "examples"] {
+        files(&root().join(folder), "rs", &mut found);
+    }
+    let mut faults = Vec::new();
+    for file in &found {
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        if FIXTURES.contains(&name.as_str()) {
+            continue;
+        }
+        for (number, line) in std::fs::read_to_string(file).unwrap().lines().enumerate() {
+            // A row of a table, a raw text and a long word cannot be broken.
+            let is_whole = line.trim_start().starts_with("//! |")
+                || line.contains("r#\"")
+                || line.split_whitespace().any(|word| word.len() > 40);
+            if line.chars().count() > WIDTH && !is_whole {
+                faults.push(format!("{name}:{}", number + 1));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "wider than {WIDTH}: {faults:#?}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Access tokens: refreshed once for all, without a connection to the database in hand, and again at once when whoever
-//! refreshed has died.
+//! Access tokens: refreshed once for all, without a connection to the database in hand, and again
+//! at once when whoever refreshed has died.
 
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,10 @@ async fn integration_at(world: &World, site: &str) -> Uuid {
     let id = world
         .integration_of(json!({
             "name": "OAuth", "platform_name": "jira", "auth_type": "oauth2", "base_url": site,
-            "settings": { "project_key": "SUP", "token_url": format!("{site}/oauth/token"), "api_url": site },
-            "credentials": { "client_id": "c", "client_secret": "s3cr3t-0ne", "refresh_token": "r3fr3sh", "cloud_id": "x" },
+            "settings": { "project_key": "SUP", "token_url": format!("{site}/oauth/token"),
+                "api_url": site },
+            "credentials": { "client_id": "c", "client_secret": "s3cr3t-0ne",
+                "refresh_token": "r3fr3sh", "cloud_id": "x" },
         }))
         .await;
     // What the test of the integration has fetched is not good any more.
@@ -92,7 +94,8 @@ async fn a_token_endpoint_that_never_answers_keeps_no_connection_and_nobody_wait
         assert_eq!(status, 200);
     }
     let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                AND state LIKE 'idle in transaction%' AND state_change < now() - interval '1 second'";
+                AND state LIKE 'idle in transaction%' \
+                AND state_change < now() - interval '1 second'";
     assert_eq!(
         world.count(idle).await,
         0,
@@ -119,7 +122,8 @@ async fn those_who_wait_for_a_refresh_share_its_failure() {
     let before = asked(&world);
     fault(
         &world,
-        json!({ "kind": "status", "status": 400, "body": { "error": "invalid_grant" }, "operation": "token",
+        json!({ "kind": "status", "status": 400, "body": { "error": "invalid_grant" },
+            "operation": "token",
                 "times": 0, "delay_ms": 1000 }),
     );
 

@@ -186,7 +186,8 @@ async fn one_worker_stores_and_all_carry_out() {
     world.fault(delay);
     let took = async |commands: Vec<Uuid>| {
         world.close_the_ledger(&commands).await;
-        let sql = "SELECT (extract(epoch FROM max(finished_at) - min(received_at)) * 1000)::bigint FROM commands \
+        let sql = "SELECT (extract(epoch FROM max(finished_at) - min(received_at)) * \
+                   1000)::bigint FROM commands \
                    WHERE id = ANY($1)";
         let took: i64 = world.query(sql, &[&commands]).await[0].get(0);
         Duration::from_millis(took.unsigned_abs())
@@ -197,7 +198,8 @@ async fn one_worker_stores_and_all_carry_out() {
         for number in 0..COMMANDS {
             let id = Uuid::now_v7();
             let data = json!({
-                "title": format!("t{number}"), "description": "d", "integration_id": world.integration,
+                "title": format!("t{number}"), "description": "d",
+                "integration_id": world.integration,
             });
             messages.push(Message::of(&command(
                 "ticket.create",
@@ -224,9 +226,10 @@ async fn one_worker_stores_and_all_carry_out() {
 
     assert_eq!(hands(&world).await, 2, "only one worker carries out");
     println!("alone {alone:?}, together {together:?}");
-    // Alone, 240 / 16 in flight × 200 ms are 3 s. How much faster two are is measured by `scripts/bench`; here the machine
-    // runs other tests, too.
-    let least = "SELECT min(count) FROM (SELECT count(*) FROM command_attempts WHERE started_at > (SELECT started_at \
+    // Alone, 240 / 16 in flight × 200 ms are 3 s. How much faster two are is measured by
+    // `scripts/bench`; here the machine runs other tests, too.
+    let least = "SELECT min(count) FROM (SELECT count(*) FROM command_attempts \
+                 WHERE started_at > (SELECT started_at \
                  FROM workers WHERE id = 'two') GROUP BY worker) AS shares";
     let least = world.count(least).await;
     assert!(least > 240 / 5, "one of the two carried out only {least}");
@@ -240,8 +243,8 @@ async fn a_queue_with_one_active_consumer_is_what_is_declared() {
     let world = World::new().await;
     let worker = world.worker().await;
 
-    // What is declared again with the very same arguments is taken, and nothing else is: the broker tells true, false and
-    // absent apart, whatever this program takes them for.
+    // What is declared again with the very same arguments is taken, and nothing else is: the broker
+    // tells true, false and absent apart, whatever this program takes them for.
     let connection = ticketwire::broker::connect(&world.amqp_url.as_str().into(), "tests")
         .await
         .unwrap();

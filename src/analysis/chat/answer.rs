@@ -1,5 +1,6 @@
-//! Reads the endpoint's answer, field by field. An answer with one bad field is no answer: what else it got wrong nobody
-//! knows. Members that were not asked for are dropped here, so a model cannot say more than the schema has.
+//! Reads the endpoint's answer, field by field. An answer with one bad field is no answer: what
+//! else it got wrong nobody knows. Members that were not asked for are dropped here, so a model
+//! cannot say more than the schema has.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

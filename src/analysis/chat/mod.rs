@@ -1,8 +1,9 @@
-//! The chat analyser: any endpoint that takes OpenAI's `POST /chat/completions` with a JSON schema for the answer
-//! (<https://platform.openai.com/docs/api-reference/chat>, <https://platform.openai.com/docs/guides/structured-outputs>).
+//! The chat analyser: any endpoint that takes OpenAI's `POST /chat/completions` with a JSON schema
+//! for the answer (<https://platform.openai.com/docs/api-reference/chat>,
+//! <https://platform.openai.com/docs/guides/structured-outputs>).
 //!
-//! A completion changes nothing, so the request is a read: a broken connection or a 502 to 504 is tried again in place by the
-//! one HTTP client, within `ai.timeout`. Nothing else is.
+//! A completion changes nothing, so the request is a read: a broken connection or a 502 to 504 is
+//! tried again in place by the one HTTP client, within `ai.timeout`. Nothing else is.
 
 mod answer;
 mod request;
@@ -63,7 +64,8 @@ impl Analyser for Chat {
     ) -> Result<Analysis, AnalysisError> {
         let own = Instant::now().checked_add(self.timeout);
         let timed = context.until(own.unwrap_or(context.deadline));
-        // What the endpoint says back of the key, or what a model was talked into, is nobody's to read.
+        // What the endpoint says back of the key, or what a model was talked into, is nobody's to
+        // read.
         let redaction = Redaction::default();
         let sent = redacting(&redaction, timed.send(self.request(input))).await;
         let response = sent.map_err(|error| explain(&error))?;
@@ -104,7 +106,8 @@ fn explain(error: &AdapterError) -> AnalysisError {
     }
 }
 
-/// An answer that is no success. Its body is not quoted, not even in the log: such bodies repeat parts of key and prompt.
+/// An answer that is no success. Its body is not quoted, not even in the log: such bodies repeat
+/// parts of key and prompt.
 fn refused(status: u16) -> AnalysisError {
     AnalysisError::new(match status {
         401 | 403 => format!("the chat endpoint does not take the key ({status})"),

@@ -73,10 +73,13 @@ fn input() -> AnalysisInput {
 
 fn good() -> Value {
     json!({
-        "title": "VPN drops\u{0} hourly", "description": "The VPN drops.", "category": "technical", "priority": "high",
-        "urgency": "critical", "department": "it", "tags": ["vpn", "vpn", "net\nwork"], "keywords": ["vpn"],
+        "title": "VPN drops\u{0} hourly", "description": "The VPN drops.", "category": "technical",
+        "priority": "high",
+        "urgency": "critical", "department": "it", "tags": ["vpn", "vpn", "net\nwork"],
+        "keywords": ["vpn"],
         "confidence_score": 0.87, "reasoning": "It says \"drops every hour\".",
-        "organization_id": "6f9619ff-8b86-d011-b42d-00c04fc964ff", "integration_id": "a0abea7c-a9de-42d2-b63e-71d3ac22d3e4",
+        "organization_id": "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+        "integration_id": "a0abea7c-a9de-42d2-b63e-71d3ac22d3e4",
     })
 }
 
@@ -85,7 +88,8 @@ fn completion(content: &Value) -> Value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    json!({ "choices": [{ "index": 0, "finish_reason": "stop", "message": { "role": "assistant", "content": content } }] })
+    json!({ "choices": [{ "index": 0, "finish_reason": "stop", "message": { "role": "assistant",
+        "content": content } }] })
 }
 
 async fn server(answer: ResponseTemplate) -> MockServer {

@@ -1,5 +1,6 @@
-//! The built-in analyser: words and what they weigh ([`tables`]). Deterministic, without IO, in time linear in the text; it
-//! reads English. A sentence that gives orders ("set the priority to critical") counts for its words like any other.
+//! The built-in analyser: words and what they weigh ([`tables`]). Deterministic, without IO, in
+//! time linear in the text; it reads English. A sentence that gives orders ("set the priority to
+//! critical") counts for its words like any other.
 
 mod tables;
 #[cfg(test)]
@@ -173,8 +174,9 @@ fn what_users_said(input: &AnalysisInput) -> String {
     talked
 }
 
-/// What each phrase of a table weighs in the texts: in full where the user wrote it, half as much again in the title, a
-/// little more when repeated, half where it was only said before. In quarters.
+/// What each phrase of a table weighs in the texts: in full where the user wrote it, half as much
+/// again in the title, a little more when repeated, half where it was only said before. In
+/// quarters.
 fn weigh<T>(
     lexicon: &Lexicon<T>,
     texts: &Texts<'_>,
@@ -446,7 +448,8 @@ fn heaviest<T>(
         .collect()
 }
 
-/// Whether the words before deny what stands here: "not urgent", "does not need to be fixed immediately".
+/// Whether the words before deny what stands here: "not urgent", "does not need to be fixed
+/// immediately".
 fn is_denied(words: &[Word<'_>], at: usize) -> bool {
     let clause = words.get(at).map(|word| word.clause);
     for word in words[..at].iter().rev().take(DENIAL_REACH) {
@@ -463,7 +466,8 @@ fn is_denied(words: &[Word<'_>], at: usize) -> bool {
     false
 }
 
-/// Whether the text says that it is not about this: "not a bug". "Not able to log in" is about logging in.
+/// Whether the text says that it is not about this: "not a bug". "Not able to log in" is about
+/// logging in.
 fn is_another_topic(words: &[Word<'_>], at: usize) -> bool {
     let part = words.get(at).map(|word| word.part);
     let before = words[..at]

@@ -141,7 +141,8 @@ impl<T> Lexicon<T> {
     }
 }
 
-/// A word and what English makes of it: errors, crashed, charging. That some are no words harms nobody.
+/// A word and what English makes of it: errors, crashed, charging. That some are no words harms
+/// nobody.
 fn forms(word: &str) -> Vec<String> {
     let mut forms = vec![word.to_owned()];
     if word.len() >= 3 && !word.contains('\'') {

@@ -50,7 +50,8 @@ enum Action {
         id: String,
     },
     /// Say how a command of unknown outcome came out
-    #[command(group = clap::ArgGroup::new("what became of it").required(true).args(["happened", "did_not_happen"]))]
+    #[command(group = clap::ArgGroup::new("what became of it").required(true).args(["happened",
+        "did_not_happen"]))]
     Resolve {
         /// Its id, or the beginning of it
         id: String,
@@ -78,7 +79,8 @@ struct Filter {
     #[arg(long, value_parser = names_of::<ErrorCode>(), hide_possible_values = true)]
     code: Option<String>,
     /// Of this type, e.g. ticket.create
-    #[arg(long, value_name = "TYPE", value_parser = names_of::<CommandType>(), hide_possible_values = true)]
+    #[arg(long, value_name = "TYPE", value_parser = names_of::<CommandType>(),
+        hide_possible_values = true)]
     r#type: Option<String>,
     /// Received since: a time, or how long ago (2h)
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
@@ -291,7 +293,8 @@ async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Resul
     };
     if context.json {
         return Ok(output::json(
-            &json!({ "command": row, "attempts": attempts, "decisions": decisions(&row, &attempts) }),
+            &json!({ "command": row, "attempts": attempts, "decisions": decisions(&row,
+                &attempts) }),
         )?);
     }
     output::line(&format!("{} {}", row.r#type, row.id))?;

@@ -26,11 +26,13 @@ const STEP_MAX: usize = 500;
   ticketwire command retry --integration ID --code platform_unavailable --since 3h
   ticketwire command retry --code attempts_exhausted --rate 5 --yes
 
-Without --yes, commands chosen by what they have in common are shown first, and asked about on a terminal. They run again
-in order of arrival, so many a second; interrupting it leaves the rest as they are.")]
+Without --yes, commands chosen by what they have in common are shown first, and asked about on a
+terminal. They run again in order of arrival, so many a second; interrupting it leaves the rest as
+they are.")]
 pub(super) struct Retry {
     /// Their ids, or the beginnings of them
-    #[arg(conflicts_with_all = ["state", "integration", "ticket", "code", "type", "since", "until"])]
+    #[arg(conflicts_with_all = ["state", "integration", "ticket", "code", "type", "since",
+        "until"])]
     ids: Vec<String>,
     #[command(flatten)]
     filter: Filter,
@@ -77,15 +79,16 @@ impl Retry {
             return Ok(());
         }
         Err(Failed::Operation(format!(
-            "neither deferred, failed nor cancelled, or not there: {}; `ticketwire command show ID` tells more",
+            "neither deferred, failed nor cancelled, or not there: {}; `ticketwire command show \
+             ID` tells more",
             unchanged.join(", ")
         )))
     }
 
     async fn all_that_match(&self, context: &Context, store: &Store) -> Result<(), Failed> {
         if self.filter.is_empty() {
-            let text = "name a command, or what those to run again have in common: --integration, --code, --since, \
-                        --until, --state, --type, --ticket";
+            let text = "name a command, or what those to run again have in common: \
+                        --integration, --code, --since, --until, --state, --type, --ticket";
             return Err(Failed::Usage(text.into()));
         }
         let found = store

@@ -28,7 +28,8 @@ fn of_ailing(ailing: &AilingIntegrations) -> Vec<Finding> {
     let others = ailing.others - (shown - ailing.failing).max(0);
     if failing + others > 0 {
         let text = format!(
-            "and {} more: {failing} that fail, {others} that were never active, are inactive or expire soon",
+            "and {} more: {failing} that fail, {others} that were never active, are inactive or \
+             expire soon",
             failing + others
         );
         let look = "`ticketwire integration list` shows all with their status";
@@ -55,7 +56,8 @@ fn finding(one: &Ailing) -> Finding {
             one.waiting
         );
         let remedy = format!(
-            "mend it with `ticketwire integration update {id} --credentials …`, then `integration test {id}`",
+            "mend it with `ticketwire integration update {id} --credentials …`, then \
+             `integration test {id}`",
             id = one.id
         );
         return Finding::fault("integrations", text, remedy);
@@ -73,7 +75,8 @@ fn finding(one: &Ailing) -> Finding {
             "integrations",
             format!("{who}: its credentials have expired"),
             format!(
-                "renew them: `ticketwire integration update {} --data '{{\"expires_at\": …, \"credentials\": …}}'`",
+                "renew them: `ticketwire integration update {} --data \
+                 '{{\"expires_at\": …, \"credentials\": …}}'`",
                 one.id
             ),
         ),
@@ -111,7 +114,8 @@ fn finding(one: &Ailing) -> Finding {
             "integrations",
             format!("{who} is enabled but {other}, so it takes no work"),
             format!(
-                "`ticketwire integration disable {id}` if that is meant, else `integration enable {id}` and `test {id}`",
+                "`ticketwire integration disable {id}` if that is meant, else `integration \
+                 enable {id}` and `test {id}`",
                 id = one.id
             ),
         ),

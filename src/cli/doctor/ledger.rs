@@ -16,7 +16,8 @@ use crate::store::{Client, StoreError, chain, connect, migrate, recent};
 /// Integrations that are named; of more, only the number is told.
 const NAMED_MAX: usize = 5;
 
-/// What was found, and what there is to do for workers; that is unknown where the ledger does not tell.
+/// What was found, and what there is to do for workers; that is unknown where the ledger does not
+/// tell.
 pub(super) struct Ledger {
     pub(super) findings: Vec<Finding>,
     pub(super) work: Option<Work>,
@@ -139,7 +140,8 @@ fn of_server(server: &Server) -> Vec<Finding> {
     if server.read_only {
         fault(
             "takes no writes".into(),
-            "database.url names a replica, or default_transaction_read_only is on: name the primary",
+            "database.url names a replica, or default_transaction_read_only is on: name the \
+             primary",
         );
     }
     if server.clock_ahead.abs() > TimeDelta::seconds(1) {
@@ -157,7 +159,8 @@ fn of_server(server: &Server) -> Vec<Finding> {
     if server.blocked > 0 {
         fault(
             format!("{} session(s) wait for a lock", server.blocked),
-            "pg_stat_activity shows them (wait_event_type Lock), pg_blocking_pids(pid) what blocks them: end it",
+            "pg_stat_activity shows them (wait_event_type Lock), pg_blocking_pids(pid) what \
+             blocks them: end it",
         );
     }
     if server.idle_in_transaction > 0 {
@@ -214,8 +217,8 @@ fn of_standing(standing: &Standing, anybody_works: bool) -> Vec<Finding> {
             "{} of unknown outcome for over ten minutes, still looked up",
             standing.in_doubt
         );
-        let remedy = "`ticketwire command list --state deferred --code outcome_unknown`; is the platform reachable? if \
-                      somebody knows what happened, `command resolve`";
+        let remedy = "`ticketwire command list --state deferred --code outcome_unknown`; is the \
+                      platform reachable? if somebody knows what happened, `command resolve`";
         findings.push(Finding::fault("commands", text, remedy));
     }
     if standing.dead_letters > 0 {
@@ -256,29 +259,33 @@ async fn circuits(client: &Client) -> Vec<Finding> {
                 let clock = "%H:%M:%S UTC";
                 if let Some(until) = circuit.open_until {
                     let until = if circuit.is_half_open {
-                        "but for one command at a time, which finds out whether it is back".to_owned()
+                        "but for one command at a time, which finds out whether it is \
+                         back"
+                            .to_owned()
                     } else {
                         format!("until {}", until.format(clock))
                     };
                     let text = format!(
-                        "{name} ({platform}) is left alone {until}: {} failures in a row; {waiting} command(s) wait",
+                        "{name} ({platform}) is left alone {until}: {} failures in a row; \
+                         {waiting} command(s) wait",
                         circuit.failures
                     );
                     let remedy = format!(
-                        "is the platform down? `ticketwire integration test {id}`; what it said: `command list \
-                         --integration {id}`"
+                        "is the platform down? `ticketwire integration test {id}`; what it \
+                         said: `command list --integration {id}`"
                     );
                     return Finding::fault("platforms", text, remedy);
                 }
                 let (until, by) = circuit.paused.clone().unwrap_or_default();
                 let text = format!(
-                    "{name} ({platform}) is paused until {} ({by}): its platform takes no more requests; {waiting} \
-                     command(s) wait and lose no attempt",
+                    "{name} ({platform}) is paused until {} ({by}): its platform takes no more \
+                     requests; {waiting} command(s) wait and lose no attempt",
                     until.format(clock)
                 );
                 let remedy = format!(
-                    "they go on by themselves; to try at once: `ticketwire command retry --integration {id}`; where it comes \
-                     again and again, ask the vendor for a larger limit or set `rate_limit_per_hour`"
+                    "they go on by themselves; to try at once: `ticketwire command retry \
+                     --integration {id}`; where it comes again and again, ask the vendor for a \
+                     larger limit or set `rate_limit_per_hour`"
                 );
                 Finding::notice("platforms", text, remedy)
             })
@@ -286,7 +293,8 @@ async fn circuits(client: &Client) -> Vec<Finding> {
     }
 }
 
-/// Which keys are in use and needed, and what none of them opens: its commands fail with `credentials_unreadable`.
+/// Which keys are in use and needed, and what none of them opens: its commands fail with
+/// `credentials_unreadable`.
 async fn credentials(context: &Context, client: &Client) -> Vec<Finding> {
     let Ok(ring) = context.ring() else {
         return Vec::new();
@@ -299,7 +307,8 @@ async fn credentials(context: &Context, client: &Client) -> Vec<Finding> {
     if survey.left_out_commands {
         findings.push(Finding::notice(
             "credentials",
-            "there are too many commands to look for secrets in those that create or change integrations",
+            "there are too many commands to look for secrets in those that create or change \
+             integrations",
             "`ticketwire keys rotate --dry-run` looks at all",
         ));
     }
@@ -346,9 +355,10 @@ fn of_unreadable(survey: &Survey) -> Finding {
             ""
         }
     );
-    let remedy = "`ticketwire keys rotate --dry-run` says why of each; put the key that sealed them back into \
-                  secrets.keys, behind the first, or the legacy application's into secrets.legacy_encryption_key or \
-                  secrets.legacy_jwt_secret; or set them anew with `ticketwire integration update`";
+    let remedy = "`ticketwire keys rotate --dry-run` says why of each; put the key that sealed \
+                  them back into secrets.keys, behind the first, or the legacy application's \
+                  into secrets.legacy_encryption_key or secrets.legacy_jwt_secret; or set them \
+                  anew with `ticketwire integration update`";
     Finding::fault("credentials", text, remedy)
 }
 

@@ -13,9 +13,9 @@ use super::{Context, FOREIGN_FILE, Failed, output};
 use crate::start;
 use crate::store::{StoreError, chain};
 
-/// Checks configuration, database, schema, commands, workers, platforms, credentials, broker and keys, and says what to do
-/// about each fault. The configuration itself was read before anything else: a fault in it ends every command with
-/// status 2.
+/// Checks configuration, database, schema, commands, workers, platforms, credentials, broker and
+/// keys, and says what to do about each fault. The configuration itself was read before anything
+/// else: a fault in it ends every command with status 2.
 #[derive(Args)]
 pub(super) struct Doctor {}
 
@@ -184,7 +184,8 @@ fn machine() -> Vec<Finding> {
         Some(limit) if limit < start::DESCRIPTORS_WANTED => Finding::notice(
             "machine",
             text,
-            "a busy worker may run out: raise the limit (`ulimit -Hn`, systemd's LimitNOFILE) to 4096 or more",
+            "a busy worker may run out: raise the limit (`ulimit -Hn`, systemd's LimitNOFILE) \
+             to 4096 or more",
         ),
         Some(_) | None => Finding::ok("machine", text),
     });
@@ -199,7 +200,8 @@ fn producers(context: &Context) -> Finding {
         return Finding::notice("producers", text, look);
     }
     if context.config.producers.reply_to().is_empty() {
-        let text = "may publish what producers.allow says, and have the worker write to any queue that they name as reply_to";
+        let text = "may publish what producers.allow says, and have the worker write to any \
+                    queue that they name as reply_to";
         let look = "producers.reply_to lists what such a queue's name may begin with";
         return Finding::notice("producers", text, look);
     }

@@ -1,5 +1,5 @@
-//! RabbitMQ: whether it answers, takes messages, lets the worker do what it does, and has its queues as it declares them,
-//! with somebody at them.
+//! RabbitMQ: whether it answers, takes messages, lets the worker do what it does, and has its
+//! queues as it declares them, with somebody at them.
 
 use std::collections::BTreeSet;
 
@@ -42,8 +42,8 @@ pub(super) async fn examine(context: &Context) -> (Vec<Finding>, u64) {
         let remedy = match one.kind {
             "queue" => broker::replace(&one.name),
             _ => format!(
-                "stop the workers, delete the exchange {} (`rabbitmqctl eval` or the management page), start them: they \
-                 declare it anew",
+                "stop the workers, delete the exchange {} (`rabbitmqctl eval` or the management \
+                 page), start them: they declare it anew",
                 one.name
             ),
         };
@@ -67,7 +67,9 @@ pub(super) async fn examine(context: &Context) -> (Vec<Finding>, u64) {
             .filter_map(|lacking| broker::grant(&lacking.text, Some(topology.prefix())))
             .collect();
         let remedy = if lines.is_empty() {
-            "`rabbitmqctl list_permissions -p VHOST` shows what it may; docs/operations.md what it needs".to_owned()
+            "`rabbitmqctl list_permissions -p VHOST` shows what it may; docs/operations.md what \
+             it needs"
+                .to_owned()
         } else {
             let lines: Vec<String> = lines.into_iter().map(|line| format!("`{line}`")).collect();
             lines.join(" or ")

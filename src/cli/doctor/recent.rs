@@ -102,7 +102,8 @@ fn unknown_and_quarantined(ended: &[Ended]) -> Vec<Finding> {
         findings.push(Finding::fault(
             "commands",
             format!("{unknown} of unknown outcome"),
-            "`ticketwire command list --code outcome_unknown`; look at the platform, then `command resolve`",
+            "`ticketwire command list --code outcome_unknown`; look at the platform, then \
+             `command resolve`",
         ));
     }
     let quarantined = of("quarantined");
@@ -110,7 +111,8 @@ fn unknown_and_quarantined(ended: &[Ended]) -> Vec<Finding> {
         findings.push(Finding::fault(
             "commands",
             format!("{quarantined} quarantined within a day"),
-            "each killed its worker three times: keep the log, report it; `command list --code quarantined`",
+            "each killed its worker three times: keep the log, report it; `command list --code \
+             quarantined`",
         ));
     }
     findings
@@ -147,7 +149,8 @@ fn of_failures(group: &Ended, succeeded: i64) -> Finding {
     }
 }
 
-/// Whether whoever runs the worker has something to mend, and what; else it is the producer's, or of a single command.
+/// Whether whoever runs the worker has something to mend, and what; else it is the producer's, or
+/// of a single command.
 fn remedy(code: &str, id: &str) -> (bool, String) {
     let Some(code) = ErrorCode::parse(code) else {
         return (true, "see the worker's log".to_owned());
@@ -156,21 +159,28 @@ fn remedy(code: &str, id: &str) -> (bool, String) {
         ErrorCode::AuthenticationFailed => (
             true,
             format!(
-                "renew its credential: `ticketwire integration update {id} --credentials …`, then `integration test {id}`"
+                "renew its credential: `ticketwire integration update {id} --credentials …`, \
+                 then `integration test {id}`"
             ),
         ),
         ErrorCode::PermissionDenied => (
             true,
-            format!("give the account its rights on the platform, then `ticketwire integration test {id}`"),
+            format!(
+                "give the account its rights on the platform, then `ticketwire integration \
+                     test {id}`"
+            ),
         ),
         ErrorCode::CredentialsUnreadable => (
             true,
-            "put the key that sealed them back into secrets.keys (`ticketwire keys rotate --dry-run` names it)".to_owned(),
+            "put the key that sealed them back into secrets.keys (`ticketwire keys rotate \
+             --dry-run` names it)"
+                .to_owned(),
         ),
         ErrorCode::IntegrationDisabled => (
             true,
             format!(
-                "`ticketwire integration enable {id}` if it is to work, else have the producer stop sending to it"
+                "`ticketwire integration enable {id}` if it is to work, else have the producer \
+                 stop sending to it"
             ),
         ),
         ErrorCode::IntegrationInactive => (
@@ -179,11 +189,16 @@ fn remedy(code: &str, id: &str) -> (bool, String) {
         ),
         ErrorCode::IntegrationExpired => (
             true,
-            format!("`ticketwire integration update {id} --data '{{\"expires_at\": …, \"credentials\": …}}'`"),
+            format!(
+                "`ticketwire integration update {id} --data \
+                     '{{\"expires_at\": …, \"credentials\": …}}'`"
+            ),
         ),
         ErrorCode::EgressBlocked => (
             true,
-            "allow the address in egress.allow (or egress.allow_http), or mend the integration's base_url".to_owned(),
+            "allow the address in egress.allow (or egress.allow_http), or mend the \
+             integration's base_url"
+                .to_owned(),
         ),
         ErrorCode::AttemptsExhausted
         | ErrorCode::PlatformUnavailable
@@ -193,18 +208,23 @@ fn remedy(code: &str, id: &str) -> (bool, String) {
         | ErrorCode::MaintenanceWindow => (
             true,
             format!(
-                "`ticketwire integration test {id}`; once the platform is well again, `command retry --integration {id} \
-                 --state failed`"
+                "`ticketwire integration test {id}`; once the platform is well again, `command \
+                 retry --integration {id} --state failed`"
             ),
         ),
         ErrorCode::Internal => (true, "see the worker's log for these commands".to_owned()),
-        ErrorCode::OutcomeUnknown => (true, "look at the platform, then `command resolve`".to_owned()),
+        ErrorCode::OutcomeUnknown => (
+            true,
+            "look at the platform, then `command resolve`".to_owned(),
+        ),
         ErrorCode::Quarantined => (true, "keep the worker's log and report it".to_owned()),
         ErrorCode::UnsupportedPlatform
         | ErrorCode::UnsupportedOperation
         | ErrorCode::IntegrationCannotHandle => (
             false,
-            "`ticketwire platforms` shows what each can do; the producer sends it what it cannot".to_owned(),
+            "`ticketwire platforms` shows what each can do; the producer sends it what it \
+             cannot"
+                .to_owned(),
         ),
         ErrorCode::InvalidCommand
         | ErrorCode::UnknownType
@@ -219,7 +239,9 @@ fn remedy(code: &str, id: &str) -> (bool, String) {
         | ErrorCode::ValidationFailed
         | ErrorCode::Conflict => (
             false,
-            "the message says what the command or the integration's settings ask for that is not there".to_owned(),
+            "the message says what the command or the integration's settings ask for that is \
+             not there"
+                .to_owned(),
         ),
     }
 }
@@ -229,7 +251,8 @@ fn is_refused(group: &Waiting) -> bool {
     group.wait_reason == Some(WaitReason::LookUpRefused)
 }
 
-/// Nobody knows whether they happened, and nobody can find out before a person has mended the credential.
+/// Nobody knows whether they happened, and nobody can find out before a person has mended the
+/// credential.
 fn of_refused_look_up(group: &Waiting) -> Finding {
     let id = group
         .integration_id
@@ -246,8 +269,9 @@ fn of_refused_look_up(group: &Waiting) -> Finding {
         group.decided_by.as_deref().unwrap_or_default(),
     );
     let remedy = format!(
-        "mend its credential: `ticketwire integration update {id} --credentials …`, then `integration test {id}`; which \
-         ones: `ticketwire command list --integration {id} --code outcome_unknown`"
+        "mend its credential: `ticketwire integration update {id} --credentials …`, then \
+         `integration test {id}`; which ones: `ticketwire command list --integration {id} \
+         --code outcome_unknown`"
     );
     Finding::fault("waiting", text, remedy)
 }
@@ -276,7 +300,8 @@ pub(super) fn of_waiting(waiting: &[Waiting]) -> Vec<Finding> {
                     .clone()
                     .unwrap_or_else(|| "their turn or a free place".to_owned()),
             };
-            // What holds them may have no end that is known; their own time is over or comes to nothing then.
+            // What holds them may have no end that is known; their own time is over or comes to
+            // nothing then.
             let next_at = match &group.held {
                 Some(hold) => hold.until,
                 None => group.next_at,
@@ -328,7 +353,8 @@ pub(super) fn of_unsent(unsent: &[Unsent]) -> Vec<Finding> {
                     "{} for {target} were refused by the broker and wait, the oldest for {oldest}",
                     group.refused
                 );
-                let remedy = "a queue bound there is full, or an alarm is on: `rabbitmqctl list_queues name messages`";
+                let remedy = "a queue bound there is full, or an alarm is on: `rabbitmqctl \
+                              list_queues name messages`";
                 return Finding::fault("events", text, remedy);
             }
             let text = format!(

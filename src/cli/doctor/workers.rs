@@ -36,7 +36,8 @@ pub(super) fn of(work: &Work, messages: u64) -> Vec<Finding> {
             "`ticketwire run`; if one runs, see its log: it may be without PostgreSQL or RabbitMQ";
         return vec![if work.unfinished > 0 || messages > 0 {
             let text = format!(
-                "{text}, and {} command(s) in the ledger and {messages} message(s) in the queues wait",
+                "{text}, and {} command(s) in the ledger and {messages} message(s) in the \
+                 queues wait",
                 work.unfinished
             );
             Finding::fault("workers", text, remedy)

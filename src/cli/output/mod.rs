@@ -1,4 +1,5 @@
-//! What commands print: tables for people, one JSON document for programs; a closed pipe is no error.
+//! What commands print: tables for people, one JSON document for programs; a closed pipe is no
+//! error.
 
 mod table;
 
@@ -51,8 +52,9 @@ pub fn progress(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// A text that others wrote, as it may be shown on a terminal: what would move the cursor, colour, ring or turn the
-/// direction of writing is written out. Line breaks stay, where the caller lets a text have several lines.
+/// A text that others wrote, as it may be shown on a terminal: what would move the cursor, colour,
+/// ring or turn the direction of writing is written out. Line breaks stay, where the caller lets a
+/// text have several lines.
 fn shown(text: &str) -> Cow<'_, str> {
     replaced(text, |c| c.escape_unicode().to_string())
 }
@@ -61,7 +63,8 @@ fn shown(text: &str) -> Cow<'_, str> {
 fn replaced(text: &str, way: impl Fn(char) -> String) -> Cow<'_, str> {
     let steers = |c: char| {
         (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     if !text.contains(steers) {
         return Cow::Borrowed(text);

@@ -36,8 +36,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// That of standard output: `COLUMNS` says how wide, else the terminal. `NO_COLOR` (no-color.org)
-    /// counts where it is not empty.
+    /// That of standard output: `COLUMNS` says how wide, else the terminal. `NO_COLOR`
+    /// (no-color.org) counts where it is not empty.
     #[must_use]
     pub fn of_stdout(env: &BTreeMap<String, String>, wide: bool) -> Self {
         let out = std::io::stdout();

@@ -1,4 +1,5 @@
-//! The contract as an AsyncAPI 3.0 document, seen from the worker: it receives commands and sends events.
+//! The contract as an AsyncAPI 3.0 document, seen from the worker: it receives commands and sends
+//! events.
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,8 @@ pub fn asyncapi(prefix: &str) -> Value {
             name(command.as_str()),
             json!({
                 "name": command, "title": command, "contentType": "application/cloudevents+json",
-                "summary": if is_read(*command) { "a question, answered to reply_to" } else { "a command" },
+                "summary": if is_read(*command) { "a question, answered to reply_to" } else {
+                    "a command" },
                 "correlationId": { "location": "$message.payload#/id" },
                 "payload": schema(command.as_str()),
                 "examples": [{ "name": "example", "payload": example(*command) }],
@@ -47,15 +49,17 @@ pub fn asyncapi(prefix: &str) -> Value {
             .map(move |outcome| format!("{command}.{outcome}"))
     }));
     let exchange = |name: &str| {
-        json!({ "amqp": { "is": "routingKey", "exchange": { "name": name, "type": "topic", "durable": true, "vhost": "/" },
+        json!({ "amqp": { "is": "routingKey", "exchange": { "name": name, "type": "topic",
+            "durable": true, "vhost": "/" },
                           "bindingVersion": "0.3.0" } })
     };
     json!({
         "asyncapi": "3.0.0",
         "info": {
             "title": "Ticketwire", "version": env!("CARGO_PKG_VERSION"),
-            "description": "Commands in, events out. Publish a CloudEvent to the commands exchange with its type as routing key; \
-                            read its outcome from the events exchange, or by reply_to. The events also stand in a stream.",
+            "description": "Commands in, events out. Publish a CloudEvent to the commands \
+                            exchange with its type as routing key; read its outcome from the \
+                            events exchange, or by reply_to. The events also stand in a stream.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "defaultContentType": "application/cloudevents+json",
@@ -67,13 +71,16 @@ pub fn asyncapi(prefix: &str) -> Value {
             "commands": {
                 "address": "{commandType}", "title": "Commands",
                 "description": "Routing key: the command's type.",
-                "parameters": { "commandType": { "description": "a command's type, e.g. ticket.create" } },
+                "parameters": { "commandType": {
+                    "description": "a command's type, e.g. ticket.create" } },
                 "messages": commands, "bindings": exchange(&format!("{prefix}.commands")),
             },
             "events": {
                 "address": "{eventType}.{platformName}", "title": "Events",
-                "description": format!("Routing key: the event's type and the platform's name, or none; bind e.g. #.failed.# or \
-                                        *.*.*.slack. The stream {prefix}.events.log has all of them from the past."),
+                "description": format!("Routing key: the event's type and the platform's name, \
+                                        or none; bind e.g. #.failed.# or *.*.*.slack. The \
+                                        stream {prefix}.events.log has all of them from the \
+                                        past."),
                 "parameters": {
                     "eventType": { "description": "an event's type, e.g. ticket.create.succeeded" },
                     "platformName": { "description": "e.g. jira, or none" },
@@ -82,7 +89,8 @@ pub fn asyncapi(prefix: &str) -> Value {
             },
             "replies": {
                 "address": null, "title": "Replies",
-                "description": "The queue named by the command's reply_to; direct reply-to works. The message has the command's correlation_id.",
+                "description": "The queue named by the command's reply_to; direct reply-to \
+                                works. The message has the command's correlation_id.",
                 "messages": replies,
             },
         },
@@ -91,13 +99,15 @@ pub fn asyncapi(prefix: &str) -> Value {
                 "action": "receive", "channel": { "$ref": "#/channels/commands" },
                 "summary": "The worker takes commands in and carries them out.",
                 "reply": {
-                    "address": { "location": "$message.header#/replyTo", "description": "AMQP reply_to" },
+                    "address": { "location": "$message.header#/replyTo",
+                        "description": "AMQP reply_to" },
                     "channel": { "$ref": "#/channels/replies" },
                 },
             },
             "tell": {
                 "action": "send", "channel": { "$ref": "#/channels/events" },
-                "summary": "The worker tells what came of commands, and what happened to integrations and on platforms.",
+                "summary": "The worker tells what came of commands, and what happened to \
+                            integrations and on platforms.",
             },
         },
         "components": { "messages": messages },

@@ -1,4 +1,5 @@
-//! What is published: the outcomes of commands, and what happens to integrations and to tickets on their platforms.
+//! What is published: the outcomes of commands, and what happens to integrations and to tickets on
+//! their platforms.
 
 use serde_json::{Map, Value, json};
 
@@ -50,12 +51,14 @@ pub(super) fn schema(event_type: &str) -> Option<Value> {
 fn envelope(event_type: &str, data: &Value, of_command: bool) -> Value {
     let mut properties = json!({
         "specversion": { "const": "1.0" },
-        "id": { "type": "string", "format": "uuid", "description": "the same if the event is published again" },
+        "id": { "type": "string", "format": "uuid",
+            "description": "the same if the event is published again" },
         "source": { "const": "/ticketwire" },
         "type": { "const": event_type },
         "time": { "type": "string", "format": "date-time" },
         "datacontenttype": { "const": "application/json" },
-        "subject": { "type": "string", "format": "uuid", "description": "the ticket, else the integration" },
+        "subject": { "type": "string", "format": "uuid",
+            "description": "the ticket, else the integration" },
         "organizationid": { "type": "string", "format": "uuid" },
         "data": data,
     });
@@ -119,9 +122,11 @@ fn result(command: CommandType, outcome: Outcome) -> Value {
 
 fn error() -> Value {
     json!({
-        "type": "object", "required": ["code", "message", "retryable"], "additionalProperties": false,
+        "type": "object", "required": ["code", "message", "retryable"],
+        "additionalProperties": false,
         "properties": {
-            "code": words(ErrorCode::ALL), "message": { "type": "string", "description": "fit to show to a person" },
+            "code": words(ErrorCode::ALL), "message": { "type": "string",
+                "description": "fit to show to a person" },
             "retryable": { "type": "boolean" }, "http_status": { "type": "integer" },
             "fields": { "type": "object", "additionalProperties": { "type": "string" } },
         },
@@ -131,7 +136,8 @@ fn error() -> Value {
 /// The member `result`, as far as it is promised; more may stand beside it.
 fn answer(command: CommandType) -> Value {
     let integration_result = or_null(json!({
-        "type": "object", "required": ["success", "external_ticket_id", "external_ticket_url", "details"],
+        "type": "object", "required": ["success", "external_ticket_id", "external_ticket_url",
+            "details"],
         "properties": {
             "success": { "type": "boolean" }, "external_ticket_id": { "type": ["string", "null"] },
             "external_ticket_url": { "type": ["string", "null"] }, "details": { "type": "object" },
@@ -246,7 +252,8 @@ fn answer(command: CommandType) -> Value {
     }
 }
 
-/// A rejected or failed command's result may be less than a success's; so nothing in it is required.
+/// A rejected or failed command's result may be less than a success's; so nothing in it is
+/// required.
 fn object(members: impl IntoIterator<Item = (&'static str, Value)>, strict: bool) -> Value {
     let properties: Map<String, Value> = members
         .into_iter()
@@ -255,7 +262,8 @@ fn object(members: impl IntoIterator<Item = (&'static str, Value)>, strict: bool
     if strict {
         let required: Vec<&String> = properties.keys().collect();
         return json!({
-            "type": "object", "required": required, "properties": properties, "additionalProperties": false,
+            "type": "object", "required": required, "properties": properties,
+            "additionalProperties": false,
         });
     }
     json!({ "type": "object", "properties": properties })

@@ -1,4 +1,5 @@
-//! An example of each command, for the AsyncAPI document; all of them are sent to a worker by the tests.
+//! An example of each command, for the AsyncAPI document; all of them are sent to a worker by the
+//! tests.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -23,9 +24,11 @@ pub fn example(command_type: CommandType) -> Value {
 fn data(command_type: CommandType) -> Value {
     match command_type {
         CommandType::TicketCreate => json!({
-            "ticket_id": TICKET, "title": "Login page returns 500", "description": "Since the **last deploy**.",
+            "ticket_id": TICKET, "title": "Login page returns 500",
+            "description": "Since the **last deploy**.",
             "category": "bug", "priority": "high", "tags": ["login"], "integration_id": INTEGRATION,
-            "attachments": [{ "name": "error.txt", "content_base64": "SFRUUCA1MDA=", "media_type": "text/plain" }],
+            "attachments": [{ "name": "error.txt", "content_base64": "SFRUUCA1MDA=",
+                "media_type": "text/plain" }],
         }),
         CommandType::TicketAiCreate => json!({
             "user_input": "Nobody can log in since this morning, please help at once!",
@@ -36,7 +39,8 @@ fn data(command_type: CommandType) -> Value {
             json!({ "ticket_id": TICKET, "priority": "critical", "tags": ["login", "vip"] })
         }
         CommandType::TicketStatus => {
-            json!({ "ticket_id": TICKET, "status": "resolved", "resolution_summary": "Rolled back." })
+            json!({ "ticket_id": TICKET, "status": "resolved",
+                "resolution_summary": "Rolled back." })
         }
         CommandType::TicketAssign => {
             json!({ "ticket_id": TICKET, "assigned_to_id": null, "reason": "on leave" })
@@ -45,15 +49,18 @@ fn data(command_type: CommandType) -> Value {
             json!({ "ticket_id": TICKET, "body": "We are looking at it." })
         }
         CommandType::TicketAttach => json!({ "ticket_id": TICKET, "attachments": [
-            { "name": "screen.png", "url": "https://files.example.org/screen.png", "media_type": "image/png" },
+            { "name": "screen.png", "url": "https://files.example.org/screen.png",
+                "media_type": "image/png" },
         ] }),
         CommandType::TicketDelete | CommandType::TicketGet => json!({ "ticket_id": TICKET }),
         CommandType::TicketSearch => json!({ "q": "login", "status": "open", "limit": 50 }),
         CommandType::TicketBulkUpdate => {
-            json!({ "ticket_ids": [TICKET], "updates": { "category": "technical" }, "reason": "triage" })
+            json!({ "ticket_ids": [TICKET], "updates": { "category": "technical" },
+                "reason": "triage" })
         }
         CommandType::IntegrationCreate => json!({
-            "name": "Support desk", "platform_name": "jira", "base_url": "https://example.atlassian.net",
+            "name": "Support desk", "platform_name": "jira",
+            "base_url": "https://example.atlassian.net",
             "credentials": { "email": "bot@example.org", "api_token": "ATATT3x…" },
             "settings": { "project_key": "SUP" }, "default_priority": 50,
         }),
@@ -68,7 +75,8 @@ fn data(command_type: CommandType) -> Value {
             json!({ "integration_id": INTEGRATION, "enabled": false, "reason": "moving house" })
         }
         CommandType::IntegrationTest => {
-            json!({ "integration_id": INTEGRATION, "test_types": ["connection", "authentication", "permissions"] })
+            json!({ "integration_id": INTEGRATION, "test_types": ["connection", "authentication",
+                "permissions"] })
         }
         CommandType::IntegrationSync => json!({ "integration_id": INTEGRATION, "dry_run": true }),
         CommandType::IntegrationRoute => {
@@ -78,7 +86,8 @@ fn data(command_type: CommandType) -> Value {
             json!({ "integration_id": INTEGRATION, "search": "priority" })
         }
         CommandType::WebhookReceived => json!({
-            "integration_id": INTEGRATION, "headers": {}, "body": "", "received_at": "2026-01-31T12:00:00Z",
+            "integration_id": INTEGRATION, "headers": {}, "body": "",
+            "received_at": "2026-01-31T12:00:00Z",
         }),
     }
 }

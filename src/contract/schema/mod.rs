@@ -1,5 +1,6 @@
-//! The contract as JSON Schema and as an AsyncAPI document. What a command's data must be is what the parser says it takes
-//! ([`Command::schema`]); what is added here, defaults and examples, is tested against the parser.
+//! The contract as JSON Schema and as an AsyncAPI document. What a command's data must be is what
+//! the parser says it takes ([`Command::schema`]); what is added here, defaults and examples, is
+//! tested against the parser.
 
 mod asyncapi;
 mod events;
@@ -140,18 +141,21 @@ fn command(command_type: CommandType) -> Value {
         "required": ["specversion", "id", "source", "type", "organizationid", "data"],
         "properties": {
             "specversion": { "const": "1.0" },
-            "id": { "type": "string", "format": "uuid", "description": "the idempotency key of a command that changes something" },
+            "id": { "type": "string", "format": "uuid",
+                "description": "the idempotency key of a command that changes something" },
             "source": { "type": "string", "minLength": 1 },
             "type": { "const": command_type },
             "organizationid": { "type": "string", "format": "uuid", "description": "the tenant" },
             "time": { "type": "string", "format": "date-time" },
             "subject": { "type": "string" },
             "datacontenttype": { "type": "string" },
-            "expirytime": { "type": "string", "format": "date-time", "description": "not started by then: expired" },
+            "expirytime": { "type": "string", "format": "date-time",
+                "description": "not started by then: expired" },
             "traceparent": { "type": "string" },
             "tracestate": { "type": "string" },
             "dryrun": { "type": "boolean", "default": false,
-                        "description": "validate, resolve, gate, and answer with the masked request; nothing is sent or changed" },
+                        "description": "validate, resolve, gate, and answer with the masked \
+                                        request; nothing is sent or changed" },
             "data": data(command_type),
         },
     })
@@ -268,12 +272,13 @@ mod tests {
 
         assert_eq!(
             names(CommandType::TicketCreate),
-            "assigned_to_id attachments category create_externally created_by_id custom_fields department description \
-             integration_id priority route tags ticket_id title urgency"
+            "assigned_to_id attachments category create_externally created_by_id custom_fields \
+             department description integration_id priority route tags ticket_id title urgency"
         );
         assert_eq!(
             names(CommandType::TicketUpdate),
-            "category custom_fields department description integration_id priority tags ticket_id title urgency"
+            "category custom_fields department description integration_id priority tags \
+             ticket_id title urgency"
         );
         let create = names(CommandType::IntegrationCreate);
         let update = names(CommandType::IntegrationUpdate);

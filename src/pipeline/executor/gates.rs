@@ -1,5 +1,5 @@
-//! The gates before a platform is called: pure, without IO. They say what becomes of a command that may not run, and
-//! where it goes if it may.
+//! The gates before a platform is called: pure, without IO. They say what becomes of a command that
+//! may not run, and where it goes if it may.
 
 use std::sync::Arc;
 
@@ -65,8 +65,8 @@ pub(in crate::pipeline) fn ticket(job: &Job, now: DateTime<Utc>) -> GateDecision
         && let Some(named) = update.integration_id
         && (stored.integration_id != Some(named) || stored.view.external_id.is_none())
     {
-        let text = "the ticket has no item in that integration; ticket.create with this ticket_id and that \
-                    integration_id makes one";
+        let text = "the ticket has no item in that integration; ticket.create with this \
+                    ticket_id and that integration_id makes one";
         return GateDecision::Refuse(Failure::new(ErrorCode::Conflict, text));
     }
     if stored.view.external_id.is_none() || stored.integration_id.is_none() {
@@ -83,8 +83,9 @@ pub(in crate::pipeline) fn ticket(job: &Job, now: DateTime<Utc>) -> GateDecision
 fn before_all(job: &Job, now: DateTime<Utc>) -> Option<GateDecision> {
     let refuse = |code, text: &str| Some(GateDecision::Refuse(Failure::new(code, text)));
     if job.deaths >= DEATHS_MAX {
-        let text = "the worker died three times while running this command alone; it is kept from running again until \
-                    somebody looks at it (`ticketwire command retry` runs it again)";
+        let text = "the worker died three times while running this command alone; it is kept \
+                    from running again until somebody looks at it (`ticketwire command retry` \
+                    runs it again)";
         return refuse(ErrorCode::Quarantined, text);
     }
     if job.attempt == 0
@@ -107,8 +108,8 @@ fn before_all(job: &Job, now: DateTime<Utc>) -> Option<GateDecision> {
     }
 }
 
-/// Whether a text is worth an analysis: not, where its ticket could go nowhere. What the analysis finds passes the gates of
-/// a create after it.
+/// Whether a text is worth an analysis: not, where its ticket could go nowhere. What the analysis
+/// finds passes the gates of a create after it.
 pub(in crate::pipeline) fn analysis(
     job: &Job,
     create: &crate::contract::TicketAiCreate,
@@ -153,7 +154,8 @@ fn create_gate(
         if !create.route {
             return no_files(create);
         }
-        // What was chosen stays chosen once something may have been sent there; until then a better one may be found.
+        // What was chosen stays chosen once something may have been sent there; until then a better
+        // one may be found.
         let chosen = job.integration_id.is_some();
         if !chosen {
             return GateDecision::Route;
@@ -191,12 +193,13 @@ fn no_files(create: &crate::contract::TicketCreate) -> GateDecision {
     if create.attachments.is_empty() {
         return GateDecision::Local;
     }
-    let text = "the ticket goes to no platform, and Ticketwire keeps no files; name an integration or leave the \
-                attachments out";
+    let text = "the ticket goes to no platform, and Ticketwire keeps no files; name an \
+                integration or leave the attachments out";
     GateDecision::Refuse(Failure::new(ErrorCode::UnsupportedOperation, text))
 }
 
-/// Resolution by id: deleted and foreign ones are not found; disabled wins; then expired; then any status but active.
+/// Resolution by id: deleted and foreign ones are not found; disabled wins; then expired; then any
+/// status but active.
 fn resolve(job: &Job, now: DateTime<Utc>) -> GateDecision {
     let handle = match owned(job) {
         Ok(handle) => handle,
@@ -205,8 +208,8 @@ fn resolve(job: &Job, now: DateTime<Utc>) -> GateDecision {
     let row = &handle.row;
     if let Some(since) = row.parked_at.filter(|_| row.enabled) {
         let text = format!(
-            "the credential of integration {} was refused at {}; its commands wait until it is mended and \
-             integration.test passes",
+            "the credential of integration {} was refused at {}; its commands wait until it is \
+             mended and integration.test passes",
             row.id,
             since.format("%Y-%m-%d %H:%M UTC")
         );
@@ -254,7 +257,8 @@ pub(in crate::pipeline) fn takes_no_work(row: &Integration, now: DateTime<Utc>) 
         (
             ErrorCode::IntegrationInactive,
             format!(
-                "integration {} is {}, not active; integration.test activates it when its tests pass",
+                "integration {} is {}, not active; integration.test activates it when its tests \
+                 pass",
                 row.id, row.status
             ),
         )
@@ -345,8 +349,8 @@ pub(in crate::pipeline) fn cannot_handle(
     Some(Failure::new(ErrorCode::IntegrationCannotHandle, text))
 }
 
-/// What an integration calls a department of ours: by `department_mapping`, without regard to case; `*` stands for all
-/// others.
+/// What an integration calls a department of ours: by `department_mapping`, without regard to case;
+/// `*` stands for all others.
 pub(in crate::pipeline) fn mapped_department<'a>(
     row: &'a Integration,
     department: &str,

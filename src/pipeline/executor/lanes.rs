@@ -1,10 +1,11 @@
-//! Lanes: one an integration, so that a slow or sick platform holds no slot of a healthy one. A lane runs at most
-//! `max_in_flight_per_integration` commands and keeps a short queue before them; what exceeds both stays `pending` in
-//! Postgres.
+//! Lanes: one an integration, so that a slow or sick platform holds no slot of a healthy one. A
+//! lane runs at most `max_in_flight_per_integration` commands and keeps a short queue before them;
+//! what exceeds both stays `pending` in Postgres.
 //!
-//! Management commands have lanes of their own: one an organization for what changes only our tables, one an integration
-//! for what calls its platform (`integration.test`, `integration.sync`). They wait neither behind tickets nor for a
-//! circuit, and a platform that never answers holds up its own tests alone.
+//! Management commands have lanes of their own: one an organization for what changes only our
+//! tables, one an integration for what calls its platform (`integration.test`, `integration.sync`).
+//! They wait neither behind tickets nor for a circuit, and a platform that never answers holds up
+//! its own tests alone.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,8 +38,9 @@ pub(in crate::pipeline) struct Lanes {
     lanes: Mutex<HashMap<Uuid, Lane>>,
     /// Lanes of which the ledger holds due commands: newcomers go behind those.
     backlogged: Mutex<HashSet<Uuid>>,
-    /// Reads under way of each integration's platform, by who asks: an organization that names another's integration finds
-    /// nothing there, and must not take its slots for the moment that takes.
+    /// Reads under way of each integration's platform, by who asks: an organization that names
+    /// another's integration finds nothing there, and must not take its slots for the moment that
+    /// takes.
     reads: Mutex<HashMap<(Uuid, Uuid), usize>>,
     in_flight_max: usize,
     queue_max: usize,
@@ -57,7 +59,8 @@ impl Lanes {
         }
     }
 
-    /// A slot for a read of an integration's platform, until it is dropped; `None` where all are claimed.
+    /// A slot for a read of an integration's platform, until it is dropped; `None` where all are
+    /// claimed.
     pub(in crate::pipeline) fn read_slot(
         self: &Arc<Self>,
         organization: OrganizationId,
@@ -77,7 +80,8 @@ impl Lanes {
         })
     }
 
-    /// The capacity of each lane and of the whole, for an enqueue or claim. `full` has its share of memory already.
+    /// The capacity of each lane and of the whole, for an enqueue or claim. `full` has its share of
+    /// memory already.
     pub(in crate::pipeline) fn capacities(&self, total: usize, full: Vec<Uuid>) -> Capacities {
         let capacity = self.in_flight_max + self.queue_max;
         let small = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
@@ -98,8 +102,8 @@ impl Lanes {
         capacities
     }
 
-    /// Takes jobs in. Returns those that have a slot of their lane, which is theirs until [`Lanes::next`] has no job for
-    /// it; the others are queued behind their lane's others.
+    /// Takes jobs in. Returns those that have a slot of their lane, which is theirs until
+    /// [`Lanes::next`] has no job for it; the others are queued behind their lane's others.
     pub(super) fn submit(&self, jobs: Vec<Job>) -> Vec<(Uuid, Job)> {
         let mut started = Vec::with_capacity(jobs.len());
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,7 +131,8 @@ impl Lanes {
         self.tasks.spawn(work);
     }
 
-    /// Remembers that Postgres holds more for these lanes, so that the scheduler is woken when they run dry.
+    /// Remembers that Postgres holds more for these lanes, so that the scheduler is woken when they
+    /// run dry.
     pub(in crate::pipeline) fn expect_more(&self, ids: impl IntoIterator<Item = Uuid>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         for id in ids {
@@ -257,8 +262,8 @@ pub(in crate::pipeline) struct Admission {
 }
 
 impl Admission {
-    /// Whether one more may come in for this lane; if so, it has claimed its place. A lane with a backlog has no place to
-    /// wait for: its commands go behind the others, in the ledger.
+    /// Whether one more may come in for this lane; if so, it has claimed its place. A lane with a
+    /// backlog has no place to wait for: its commands go behind the others, in the ledger.
     pub(in crate::pipeline) fn enter(&mut self, lane: Uuid) -> bool {
         if self.backlogged.contains(&lane) {
             return true;

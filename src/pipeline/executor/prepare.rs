@@ -1,4 +1,5 @@
-//! Gathers what dispatch needs of a batch of commands: integrations, tickets, people; a query each at most.
+//! Gathers what dispatch needs of a batch of commands: integrations, tickets, people; a query each
+//! at most.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,15 +51,16 @@ impl Job {
         }
     }
 
-    /// A command claimed from the ledger. Its data passed validation when it came; where this version no longer takes
-    /// it, it fails saying so.
+    /// A command claimed from the ledger. Its data passed validation when it came; where this
+    /// version no longer takes it, it fails saying so.
     pub(in crate::pipeline) fn claimed(claimed: Claimed) -> (Self, Option<Failure>) {
         let command_type = StoredType::of(&claimed.command_type);
         let (command, failure) = match command_type.known() {
             Some(known) => parse_stored(known, &claimed.data),
             None => {
                 let text = format!(
-                    "this version does not know the type {command_type}; a later version stored the command"
+                    "this version does not know the type {command_type}; a later version stored \
+                     the command"
                 );
                 (None, Some(Failure::new(ErrorCode::UnknownType, text)))
             }
@@ -120,8 +122,8 @@ impl Job {
     }
 }
 
-/// Whether the ticket's row has to be read. Of a create as well, even where its id is derived from the command's: whoever
-/// knew that one beforehand may have made a ticket of it.
+/// Whether the ticket's row has to be read. Of a create as well, even where its id is derived from
+/// the command's: whoever knew that one beforehand may have made a ticket of it.
 pub(in crate::pipeline) const fn needs_ticket(command: &Command) -> bool {
     match command {
         Command::Ticket(_) => true,
@@ -129,8 +131,9 @@ pub(in crate::pipeline) const fn needs_ticket(command: &Command) -> bool {
     }
 }
 
-/// Fills in integrations, tickets and people. What is read here is read after the enqueue or claim has committed, so that it
-/// shows what the command before in the ticket's turn has written; so are the tickets that the enqueue itself has `read`.
+/// Fills in integrations, tickets and people. What is read here is read after the enqueue or claim
+/// has committed, so that it shows what the command before in the ticket's turn has written; so are
+/// the tickets that the enqueue itself has `read`.
 pub(in crate::pipeline) async fn fill(
     core: &Core,
     jobs: &mut [Job],

@@ -1,4 +1,5 @@
-//! Which integration takes a ticket that names none: those that can, by their rank; and why not the others.
+//! Which integration takes a ticket that names none: those that can, by their rank; and why not the
+//! others.
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ pub(in crate::pipeline) struct Routing {
     rejected: Vec<(Arc<ConnectedIntegration>, Failure)>,
 }
 
-/// Integrations and bytes of text from which on a choice is made on a thread of its own: others are not to wait for it.
+/// Integrations and bytes of text from which on a choice is made on a thread of its own: others are
+/// not to wait for it.
 const LONG: (usize, usize) = (50, 4 << 10);
 
 impl Routing {
@@ -129,13 +131,20 @@ impl Routing {
                 }
                 if candidate.rank.unread > 0 {
                     reasons.push(format!(
-                        "{} rules were not looked at, as there are too many: keep to what integration.update takes",
+                        "{} rules were not looked at, as there are too many: keep to what \
+                         integration.update takes",
                         candidate.rank.unread
                     ));
                 }
-                reasons.extend(candidate.waits.iter().map(|failure| failure.message.clone()));
+                reasons.extend(
+                    candidate
+                        .waits
+                        .iter()
+                        .map(|failure| failure.message.clone()),
+                );
                 json!({
-                    "rank": index + 1, "integration_id": row.id, "name": row.name, "platform_name": row.platform_name,
+                    "rank": index + 1, "integration_id": row.id, "name": row.name,
+                    "platform_name": row.platform_name,
                     "integration_category": row.category, "priority": candidate.rank.priority,
                     "default_priority": row.default_priority, "adjustments": adjustments,
                     "waits": candidate.waits.is_some(), "reasons": reasons,

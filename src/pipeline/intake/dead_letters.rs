@@ -1,4 +1,5 @@
-//! What can never be a command: kept as dead letters and told about, and the broker's own dead letters drained.
+//! What can never be a command: kept as dead letters and told about, and the broker's own dead
+//! letters drained.
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use crate::pipeline::intake::parse::raw_of;
 use crate::pipeline::intake::until_durable;
 use crate::store::{DeadLetter, OutboxKey, OutboxRow, StoreError};
 
-/// Keeps rejected messages and tells about them, in this order: an event without its row would explain nothing.
+/// Keeps rejected messages and tells about them, in this order: an event without its row would
+/// explain nothing.
 pub(in crate::pipeline) async fn dead_letter(
     core: &Core,
     letters: &[(&Rejection, DeadLetter)],
@@ -28,8 +30,10 @@ pub(in crate::pipeline) async fn dead_letter(
     let mut events = Vec::new();
     for (rejection, _) in letters {
         tracing::info!(
-            command_id = rejection.command_id.map(|id| id.to_string()), error_code = %rejection.failure.code,
-            fields = rejection.failure.fields.keys().cloned().collect::<Vec<_>>().join(","), "rejected a message"
+            command_id = rejection.command_id.map(|id| id.to_string()),
+            error_code = %rejection.failure.code,
+            fields = rejection.failure.fields.keys().cloned().collect::<Vec<_>>().join(","),
+            "rejected a message"
         );
         let event = rejected_event(rejection, now);
         let body: Arc<str> = event.to_json().into();
@@ -88,8 +92,8 @@ fn payload_of(delivery: &Delivery, body: &[u8]) -> String {
     }
 }
 
-/// Drains the broker's dead letters into the ledger: unroutable, expired, over the delivery limit. Never requeues; while
-/// Postgres is away it waits with what it has in hand.
+/// Drains the broker's dead letters into the ledger: unroutable, expired, over the delivery limit.
+/// Never requeues; while Postgres is away it waits with what it has in hand.
 pub async fn run_dead_letters(
     core: Arc<Core>,
     consumer: Arc<Consumer>,

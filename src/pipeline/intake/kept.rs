@@ -1,8 +1,10 @@
-//! What is kept of a message that is no command. Where in it a secret stands nobody can tell: in a member with a typo, in
-//! `data` that is a list, in a header. So everything is masked but what the contract has a place for.
+//! What is kept of a message that is no command. Where in it a secret stands nobody can tell: in a
+//! member with a typo, in `data` that is a list, in a header. So everything is masked but what the
+//! contract has a place for.
 //!
-//! A value stays where the type's fields (the parser's own list, [`Command::schema`]) take one like it there; of what does
-//! not parse, the contract's words stay. A person still sees what to mend. What was masked cannot be replayed.
+//! A value stays where the type's fields (the parser's own list, [`Command::schema`]) take one like
+//! it there; of what does not parse, the contract's words stay. A person still sees what to mend.
+//! What was masked cannot be replayed.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -89,7 +91,8 @@ static WORDS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     words
 });
 
-/// A name, a queue or a routing key as it may be shown; the worker's own begin with `prefix`, which is no secret.
+/// A name, a queue or a routing key as it may be shown; the worker's own begin with `prefix`, which
+/// is no secret.
 pub(in crate::pipeline) fn name(text: &str, prefix: &str) -> String {
     let own = text.strip_prefix(prefix);
     match own.filter(|rest| rest.starts_with('.')) {
@@ -253,7 +256,8 @@ fn text_of(schema: &Value, member: &str, text: &str) -> Value {
     if fits { text.into() } else { MASK.into() }
 }
 
-/// A text in its place; an address has to be one, and a word of a closed list has to look like a word.
+/// A text in its place; an address has to be one, and a word of a closed list has to look like a
+/// word.
 fn plain(text: &str, member: &str) -> Value {
     if WORDS_OF_LISTS.contains(&member) {
         return shown(text).into();
@@ -307,8 +311,8 @@ fn rules(value: &Value) -> Value {
     }
 }
 
-/// A value in a place of the tenant's own making, e.g. a custom field: what says that it is a secret, or looks like one, is
-/// masked.
+/// A value in a place of the tenant's own making, e.g. a custom field: what says that it is a
+/// secret, or looks like one, is masked.
 fn free(value: &Value) -> Value {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
@@ -363,7 +367,8 @@ fn hidden(value: &Value) -> Value {
     }
 }
 
-/// Credentials in their place: as they are shown everywhere. Outside it a value has no shape that could be relied on.
+/// Credentials in their place: as they are shown everywhere. Outside it a value has no shape that
+/// could be relied on.
 fn masked(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
@@ -377,7 +382,8 @@ fn masked(value: &Value) -> Value {
     }
 }
 
-/// A text without user and password in a URL; of an address the values of its query go too, as a signature is one.
+/// A text without user and password in a URL; of an address the values of its query go too, as a
+/// signature is one.
 fn without_keys(text: &str, is_url: bool) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -405,7 +411,8 @@ fn without_keys(text: &str, is_url: bool) -> String {
     }
 }
 
-/// What can be said of a body that is no JSON: how long it is, its digest, where it is at fault, and its shape.
+/// What can be said of a body that is no JSON: how long it is, its digest, where it is at fault,
+/// and its shape.
 fn unreadable(body: &[u8], fault: &str) -> String {
     let digest = hex::encode(Sha256::digest(body));
     shape(
@@ -499,15 +506,19 @@ mod tests {
     }
 
     fn create(data: &Value) -> Value {
-        json!({ "specversion": "1.0", "id": "9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10", "source": "/portal", "type": "ticket.create",
-                "organizationid": "9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10", "time": "2026-01-31T12:00:00Z", "data": data })
+        json!({ "specversion": "1.0", "id": "9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10",
+            "source": "/portal", "type": "ticket.create",
+                "organizationid": "9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10",
+                "time": "2026-01-31T12:00:00Z", "data": data })
     }
 
     #[test]
     fn what_the_contract_has_a_place_for_stays() {
         let sound = create(&json!({
-            "title": "Printer on fire", "description": "It **hurts**; see https://x.example/a?b=c", "priority": "high", "tags": ["a", "b"],
-            "ticket_id": "9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10", "route": true, "custom_fields": { "team": "north", "n": 3 },
+            "title": "Printer on fire", "description": "It **hurts**; see https://x.example/a?b=c",
+            "priority": "high", "tags": ["a", "b"],
+            "ticket_id": "9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10", "route": true,
+            "custom_fields": { "team": "north", "n": 3 },
             "attachments": [{ "name": "a.png", "size": 3, "url": "https://x.example/a.png" }],
         }));
 
@@ -631,11 +642,12 @@ mod tests {
             kept(&message)["data"].clone()
         };
         assert_eq!(
-            integration(
-                json!({ "credentials": { "api_token": "hunter2" }, "settings": { "project_key": "SUP", "token": "hunter2" },
-                "base_url": "https://u:hunter2@x.example", "notification_channels": { "slack": "hunter2" } })
-            ),
-            json!({ "credentials": { "api_token": MASK }, "settings": { "project_key": "SUP", "token": MASK },
+            integration(json!({ "credentials": { "api_token": "hunter2" },
+                    "settings": { "project_key": "SUP", "token": "hunter2" },
+                "base_url": "https://u:hunter2@x.example",
+                "notification_channels": { "slack": "hunter2" } })),
+            json!({ "credentials": { "api_token": MASK }, "settings": { "project_key": "SUP",
+                "token": MASK },
                 "base_url": "https://••••@x.example", "notification_channels": { "slack": MASK } })
         );
     }
@@ -670,7 +682,8 @@ mod tests {
     #[test]
     fn headers_stay_by_their_names() {
         let given = json!({
-            "x-death": [{ "queue": "tw.tickets", "reason": "expired", "count": 1, "why": "hunter2", "exchange": "xoxb-123-hunter2" }],
+            "x-death": [{ "queue": "tw.tickets", "reason": "expired", "count": 1, "why": "hunter2",
+                "exchange": "xoxb-123-hunter2" }],
             "x-delivery-count": 3, "authorization": "Bearer hunter2", "n3v3r-sh0wn": 1,
             "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         });
@@ -678,7 +691,8 @@ mod tests {
         assert_eq!(
             headers(given, "tw"),
             json!({
-                "x-death": [{ "queue": "tw.tickets", "reason": "expired", "count": 1, "why": MASK, "exchange": MASK }],
+                "x-death": [{ "queue": "tw.tickets", "reason": "expired", "count": 1, "why": MASK,
+                    "exchange": MASK }],
                 "x-delivery-count": 3, "authorization": MASK, MASK: MASK,
                 "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             })

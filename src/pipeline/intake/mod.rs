@@ -1,5 +1,6 @@
-//! From delivery to durable command: parse, validate, seal, enqueue, acknowledge. What can never be a command becomes a
-//! dead letter and a `rejected` event; reads and dry runs are answered here and leave nothing behind.
+//! From delivery to durable command: parse, validate, seal, enqueue, acknowledge. What can never be
+//! a command becomes a dead letter and a `rejected` event; reads and dry runs are answered here and
+//! leave nothing behind.
 
 pub(super) mod dead_letters;
 mod kept;
@@ -32,8 +33,8 @@ use crate::telemetry::{failpoint, metrics};
 
 /// Most deliveries a batch.
 const BATCH_MAX: usize = 256;
-/// How long a command waits for capacity in its lane before it is stored as pending instead: a lane that frees no slot in
-/// that time is slow, and those behind it must not wait for it.
+/// How long a command waits for capacity in its lane before it is stored as pending instead: a lane
+/// that frees no slot in that time is slow, and those behind it must not wait for it.
 const CAPACITY_WAIT: Duration = Duration::from_millis(50);
 /// The same while other workers are alive: what this one has no capacity for, they may have.
 const CAPACITY_WAIT_WITH_PEERS: Duration = Duration::from_millis(10);
@@ -88,10 +89,11 @@ fn capacity_wait(core: &Core) -> Duration {
     }
 }
 
-/// How many of the waiting, in their order, are stored now. A command starts at once where its integration's lane and the
-/// memory have capacity. Otherwise it waits a moment for that and is then stored as pending: what this process cannot run it
-/// can still make durable, and a slow platform must not keep the others' commands waiting. Once its lane has a backlog in
-/// the ledger, its commands do not wait here at all.
+/// How many of the waiting, in their order, are stored now. A command starts at once where its
+/// integration's lane and the memory have capacity. Otherwise it waits a moment for that and is
+/// then stored as pending: what this process cannot run it can still make durable, and a slow
+/// platform must not keep the others' commands waiting. Once its lane has a backlog in the ledger,
+/// its commands do not wait here at all.
 fn admitted(core: &Core, waiting: &VecDeque<Arrival>, now: Instant) -> usize {
     let wait = capacity_wait(core);
     let mut capacities = core.lanes.admission();
@@ -114,7 +116,8 @@ struct Incoming {
     delivery: usize,
 }
 
-/// Takes a batch into the ledger, whatever it takes. Returns the reads among it, which are not acknowledged yet.
+/// Takes a batch into the ledger, whatever it takes. Returns the reads among it, which are not
+/// acknowledged yet.
 async fn admit(
     core: &Arc<Core>,
     consumer: &Consumer,
@@ -347,7 +350,8 @@ async fn enqueue(core: &Arc<Core>, part: &[Incoming]) -> Result<EnqueuedBatch, S
                     tracing::debug!(error = %error, "lost a race for a turn; again");
                 }
                 Err(error) => {
-                    // What the first statement started is in this process's hands; the next try finds it a repeat.
+                    // What the first statement started is in this process's hands; the next try
+                    // finds it a repeat.
                     start(core, part, &done).await;
                     return Err(error);
                 }
@@ -357,7 +361,8 @@ async fn enqueue(core: &Arc<Core>, part: &[Incoming]) -> Result<EnqueuedBatch, S
     Ok(done)
 }
 
-/// A turn that was being released while a command came to wait for it would be nobody's until the fallback clock looks.
+/// A turn that was being released while a command came to wait for it would be nobody's until the
+/// fallback clock looks.
 async fn offer_turns(core: &Core, rows: &[&NewCommand], enqueued: &[Enqueued]) {
     let waiting: HashSet<CommandId> = enqueued
         .iter()
@@ -484,8 +489,9 @@ async fn answer_callers(
     Ok(())
 }
 
-/// Repeats a step that must not be skipped until the database takes it. Only a failure of the connection or a lost
-/// race is waited out; a refusal is logged and left, as trying again would not end.
+/// Repeats a step that must not be skipped until the database takes it. Only a failure of the
+/// connection or a lost race is waited out; a refusal is logged and left, as trying again would not
+/// end.
 pub(in crate::pipeline) async fn until_durable<F: Future<Output = Result<(), StoreError>>>(
     core: &Core,
     step: impl Fn() -> F,

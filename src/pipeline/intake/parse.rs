@@ -81,7 +81,8 @@ impl Arrival {
         }
     }
 
-    /// The lane it will want, as far as the message tells; that of a change to a ticket is the ledger's to say.
+    /// The lane it will want, as far as the message tells; that of a change to a ticket is the
+    /// ledger's to say.
     pub(in crate::pipeline) fn lane(&self) -> Option<Uuid> {
         match &self.kind {
             // What changes an integration does not wait behind its tickets.
@@ -163,9 +164,10 @@ fn secret_of(envelope: &Envelope) -> Option<IntegrationId> {
     }
 }
 
-/// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one and only present as
-/// keyed hashes in the other; so where there are several keys, there are several digests, the first key's first, as the
-/// command may have come before under another one. Takes the data out of the envelope.
+/// The data as it may be stored, and the digest that tells a repeat. Secrets are sealed in the one
+/// and only present as keyed hashes in the other; so where there are several keys, there are
+/// several digests, the first key's first, as the command may have come before under another one.
+/// Takes the data out of the envelope.
 fn seal(ring: &KeyRing, envelope: &mut Envelope) -> (String, Vec<Vec<u8>>) {
     let data = std::mem::take(&mut envelope.data);
     let (stored, mut digests) = seal_one(ring, envelope, &data);

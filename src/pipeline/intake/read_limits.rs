@@ -1,5 +1,5 @@
-//! Reads under way beside the intake. The intake never waits for one: what exceeds a limit is answered at once, with the
-//! limit that it met.
+//! Reads under way beside the intake. The intake never waits for one: what exceeds a limit is
+//! answered at once, with the limit that it met.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -21,14 +21,17 @@ use crate::pipeline::intake::until_durable;
 const LEDGER_READS_MAX: usize = 256;
 /// Of these, one organization's.
 const LEDGER_READS_PER_ORGANIZATION: usize = 64;
-/// Searches of one organization in hand. They are run one after the other: all organizations share two connections.
+/// Searches of one organization in hand. They are run one after the other: all organizations share
+/// two connections.
 const SEARCHES_PER_ORGANIZATION: usize = 16;
-/// Most reads that call a platform in one process's hands. An integration's own limit is its lane's.
+/// Most reads that call a platform in one process's hands. An integration's own limit is its
+/// lane's.
 const PLATFORM_READS_MAX: usize = 256;
 /// Of these, one organization's.
 const PLATFORM_READS_PER_ORGANIZATION: usize = 32;
-/// A read that takes longer is acknowledged before it is answered: acknowledgements go in order, and it must not hold up
-/// those of the commands behind it. A process that dies in that moment leaves the question unanswered.
+/// A read that takes longer is acknowledged before it is answered: acknowledgements go in order,
+/// and it must not hold up those of the commands behind it. A process that dies in that moment
+/// leaves the question unanswered.
 const ACK_AFTER: Duration = Duration::from_millis(250);
 
 /// What a read uses.

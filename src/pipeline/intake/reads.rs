@@ -1,5 +1,5 @@
-//! Reads and dry runs: answered at admission, in full to whoever asked, and without a trace in the ledger. They do not
-//! own their id, so the same one may be used again.
+//! Reads and dry runs: answered at admission, in full to whoever asked, and without a trace in the
+//! ledger. They do not own their id, so the same one may be used again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,11 +33,13 @@ pub(in crate::pipeline) async fn answer(core: &Arc<Core>, envelope: Envelope) {
         match try_answer(core, &envelope).await {
             Ok(()) => return,
             Err(error) if error.is_refusal() => {
-                tracing::error!(command_id = %envelope.id, error = chain(&error), "a read was refused by the database");
+                tracing::error!(command_id = %envelope.id, error = chain(&error),
+                    "a read was refused by the database");
                 return;
             }
             Err(error) => {
-                tracing::warn!(command_id = %envelope.id, error = chain(&error), "a read waits for the database");
+                tracing::warn!(command_id = %envelope.id, error = chain(&error),
+                    "a read waits for the database");
                 core.store.forget_connections();
                 tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             }
@@ -98,7 +100,8 @@ fn events(
             retry_at: None,
         },
     };
-    // What a read found goes to the caller alone; a dry run's request is masked and may be seen by all.
+    // What a read found goes to the caller alone; a dry run's request is masked and may be seen by
+    // all.
     let published = event(if envelope.command.is_read() {
         None
     } else {
@@ -248,7 +251,8 @@ async fn fields(
         match adapter.fields(&context, asked.search.as_deref()).await {
             Ok(fields) => Ok(json!({ "integration_id": id, "fields": fields })),
             Err(error) => {
-                tracing::info!(integration_id = %id, error = %error, "the fields could not be read");
+                tracing::info!(integration_id = %id, error = %error,
+                    "the fields could not be read");
                 Err(error.failure())
             }
         },
@@ -308,8 +312,8 @@ async fn search(
         }
         Searched::TooSlow => Err(Failure::new(
             ErrorCode::Timeout,
-            "the search took too long and was ended; narrow it: rarer words, another filter, or a span by \
-             created_after and created_before",
+            "the search took too long and was ended; narrow it: rarer words, another filter, or \
+             a span by created_after and created_before",
         )),
         Searched::Busy => Err(Failure::new(
             ErrorCode::Timeout,
@@ -346,15 +350,19 @@ pub fn show(ring: &KeyRing, loaded: &LoadedIntegration) -> Value {
     };
     let mut shown = json!({
         "integration_id": row.id, "organization_id": row.organization_id, "name": row.name,
-        "integration_category": row.category, "platform_name": row.platform_name, "enabled": row.enabled,
-        "status": row.status, "auth_type": row.auth_type, "base_url": row.base_url, "api_version": row.api_version,
+        "integration_category": row.category, "platform_name": row.platform_name,
+        "enabled": row.enabled,
+        "status": row.status, "auth_type": row.auth_type, "base_url": row.base_url,
+        "api_version": row.api_version,
         "settings": row.settings, "credentials": credentials,
         "webhook_secret": row.webhook_secret_sealed.as_ref().map(|_| "••••"),
         "expires_at": row.expires_at, "supports_categories": row.supports_categories,
-        "supports_priorities": row.supports_priorities, "department_mapping": row.department_mapping,
+        "supports_priorities": row.supports_priorities,
+        "department_mapping": row.department_mapping,
         "custom_fields_mapping": row.custom_fields_mapping,
         "maintenance_window_start": row.maintenance_window_start,
-        "maintenance_window_end": row.maintenance_window_end, "rate_limit_per_hour": row.rate_limit_per_hour,
+        "maintenance_window_end": row.maintenance_window_end,
+        "rate_limit_per_hour": row.rate_limit_per_hour,
     });
     if let (Value::Object(shown), Value::Object(more)) = (&mut shown, &loaded.shown) {
         shown.extend(more.clone());

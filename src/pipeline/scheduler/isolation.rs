@@ -1,10 +1,11 @@
-//! Suspects run apart: commands that were running when their process died are run next in a process of their own, so
-//! that the others lose nothing if one of them is what killed it. First a few together, as most deaths are nobody's
-//! fault; those of a group whose process died too are run one at a time, so that a death tells on one and nobody else.
+//! Suspects run apart: commands that were running when their process died are run next in a process
+//! of their own, so that the others lose nothing if one of them is what killed it. First a few
+//! together, as most deaths are nobody's fault; those of a group whose process died too are run one
+//! at a time, so that a death tells on one and nobody else.
 //!
-//! The parent starts the child (`ticketwire run --isolated`) when a poison candidate is due and buries it when it dies. The child
-//! ends by itself when no poison candidate is left, or when its standard input closes, which is how it learns that the parent
-//! is gone.
+//! The parent starts the child (`ticketwire run --isolated`) when a poison candidate is due and
+//! buries it when it dies. The child ends by itself when no poison candidate is left, or when its
+//! standard input closes, which is how it learns that the parent is gone.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -48,7 +49,8 @@ impl Isolation {
                 Ok(None) => return Ok(()),
                 Ok(Some(status)) => {
                     if !status.success() {
-                        tracing::warn!(status = %status, "the process that runs poison candidates isolated died");
+                        tracing::warn!(status = %status,
+                            "the process that runs poison candidates isolated died");
                     }
                     let buried = core
                         .store
@@ -78,7 +80,8 @@ impl Isolation {
             match command.spawn() {
                 Ok(child) => self.child = Some(child),
                 Err(error) => {
-                    tracing::error!(error = %error, "cannot start the process that runs poison candidates isolated");
+                    tracing::error!(error = %error,
+                        "cannot start the process that runs poison candidates isolated");
                 }
             }
         }
@@ -101,11 +104,13 @@ impl Isolation {
     }
 }
 
-/// How many poison candidates run together before any is run alone. So many at most are run one by one after the process of such
-/// a group died, and so much faster is a crash sorted out of which none of them is guilty, as of a kill.
+/// How many poison candidates run together before any is run alone. So many at most are run one by
+/// one after the process of such a group died, and so much faster is a crash sorted out of which
+/// none of them is guilty, as of a kill.
 const TOGETHER: usize = 32;
 
-/// The child's side: runs poison candidates until none is due, those first that may run together. Returns when it may end.
+/// The child's side: runs poison candidates until none is due, those first that may run together.
+/// Returns when it may end.
 ///
 /// # Errors
 /// The database's.
@@ -133,10 +138,12 @@ pub async fn run_candidates(core: &Arc<Core>) -> Result<(), StoreError> {
             return Ok(());
         }
         for command in &claimed {
-            tracing::info!(command_id = %command.id, alone, deaths = command.deaths, "running a poison candidate");
+            tracing::info!(command_id = %command.id, alone, deaths = command.deaths,
+                "running a poison candidate");
         }
         prepare::start_claimed(core, claimed).await;
-        // The settler notifies when it lets go of a command; the limit only covers a notification missed.
+        // The settler notifies when it lets go of a command; the limit only covers a notification
+        // missed.
         loop {
             drop(
                 tokio::time::timeout(Duration::from_millis(100), core.capacity_freed.notified())

@@ -1,4 +1,5 @@
-//! What is done for integrations by the clock: they expire, are checked, are synced. Each by one worker at a time.
+//! What is done for integrations by the clock: they expire, are checked, are synced. Each by one
+//! worker at a time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,7 +86,8 @@ async fn check(core: &Arc<Core>, id: IntegrationId) {
     let handle = match core.integrations.get(&[(id, -1)]).await {
         Ok(found) => found.into_values().next(),
         Err(error) => {
-            tracing::warn!(integration_id = %id, error = chain(&error), "a health check waits for the database");
+            tracing::warn!(integration_id = %id, error = chain(&error),
+                "a health check waits for the database");
             return;
         }
     };
@@ -105,7 +107,8 @@ async fn check(core: &Arc<Core>, id: IntegrationId) {
             LifeEvent::CheckFailed
         };
         let change = StateChange {
-            // Somebody may have changed it while it was checked: what was seen then says nothing of it now.
+            // Somebody may have changed it while it was checked: what was seen then says nothing of
+            // it now.
             expected: Some(handle.row.life()),
             reason: Some("the health check on the schedule".into()),
             error,
@@ -114,12 +117,13 @@ async fn check(core: &Arc<Core>, id: IntegrationId) {
         change_state_now(core, &change).await;
     }
     if let Err(error) = core.store.end_task(Task::Health, id).await {
-        tracing::debug!(integration_id = %id, error = chain(&error), "a check's lease runs out by itself");
+        tracing::debug!(integration_id = %id, error = chain(&error),
+            "a check's lease runs out by itself");
     }
 }
 
-/// A sync on the schedule is a command like any other, so it can be seen and retried; its id is derived from when it
-/// was due, so that it is made once.
+/// A sync on the schedule is a command like any other, so it can be seen and retried; its id is
+/// derived from when it was due, so that it is made once.
 async fn sync(
     core: &Arc<Core>,
     id: IntegrationId,

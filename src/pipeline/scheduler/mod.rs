@@ -1,5 +1,6 @@
-//! The clock: takes what is due, gives free turns away, sees to circuits, leases, usage and poison candidates. Shared by all
-//! workers through `SKIP LOCKED`: one worker or fifty is the same configuration.
+//! The clock: takes what is due, gives free turns away, sees to circuits, leases, usage and poison
+//! candidates. Shared by all workers through `SKIP LOCKED`: one worker or fifty is the same
+//! configuration.
 
 pub mod isolation;
 mod maintenance;
@@ -167,8 +168,8 @@ fn lane_of(claimed: &Claimed) -> Uuid {
         .unwrap_or_default()
 }
 
-/// Runs what an enqueue or claim left behind whose commit was in doubt: leased to this process, but not in its hands, and
-/// so surely not begun.
+/// Runs what an enqueue or claim left behind whose commit was in doubt: leased to this process, but
+/// not in its hands, and so surely not begun.
 async fn adopt(core: &Arc<Core>) -> Result<(), StoreError> {
     let found = {
         let _claiming = core.claiming.lock().await;

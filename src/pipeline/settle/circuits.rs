@@ -1,5 +1,5 @@
-//! What follows when an integration fails again and again: its circuit opens, and with `auto_disable_on_error` it goes to
-//! `error` in the end, after two warnings.
+//! What follows when an integration fails again and again: its circuit opens, and with
+//! `auto_disable_on_error` it goes to `error` in the end, after two warnings.
 
 use std::sync::Arc;
 
@@ -36,9 +36,11 @@ pub(in crate::pipeline) async fn follow(core: &Arc<Core>, change: &CircuitChange
         if before < at && at <= now {
             let facts = json!({
                 "failures": now, "failure_threshold": limit, "percent": percent,
-                "message": format!("{now} failures in a row; at {limit} the integration goes to error"),
+                "message": format!("{now} failures in a row; at {limit} the integration goes to \
+                                    error"),
             });
-            tracing::warn!(integration_id = %change.integration_id, failures = now, limit, "an integration fails again and again");
+            tracing::warn!(integration_id = %change.integration_id, failures = now, limit,
+                "an integration fails again and again");
             announce(
                 core,
                 change.integration_id,
@@ -68,7 +70,8 @@ async fn circuit(core: &Arc<Core>, id: IntegrationId, open: bool) {
 async fn rate_limit(core: &Arc<Core>, change: &CircuitChange, paused: bool) {
     let id = change.integration_id;
     let (state, message) = if paused {
-        tracing::warn!(integration_id = %id, "paused: its platform refuses by budget; commands wait");
+        tracing::warn!(integration_id = %id,
+            "paused: its platform refuses by budget; commands wait");
         let text = "the platform's rate limit is reached; the integration's commands wait";
         ("reached", text)
     } else {
@@ -77,7 +80,8 @@ async fn rate_limit(core: &Arc<Core>, change: &CircuitChange, paused: bool) {
     };
     let facts = json!({
         "state": state, "message": message,
-        "paused_until": change.paused_until.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        "paused_until": change.paused_until.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis,
+            true)),
     });
     announce(core, id, &format!("integration.rate_limit.{state}"), facts).await;
 }
@@ -91,13 +95,15 @@ async fn too_many(core: &Arc<Core>, id: IntegrationId, failures: i32, limit: i32
     change_state_now(core, &change).await;
 }
 
-/// Makes a change that no command asked for; what fails here is tried again by whatever saw the reason.
+/// Makes a change that no command asked for; what fails here is tried again by whatever saw the
+/// reason.
 pub(in crate::pipeline) async fn change_state_now(core: &Arc<Core>, change: &StateChange) {
     match core.store.change_state(change, Some(core.me.id)).await {
         Ok(StateChanged::Done(rows)) => core.relay.offer(rows),
         Ok(StateChanged::Gone | StateChanged::Moved) => {}
         Err(error) => tracing::warn!(
-            integration_id = %change.id, error = chain(&error), "could not change an integration's state"
+            integration_id = %change.id, error = chain(&error),
+            "could not change an integration's state"
         ),
     }
 }

@@ -1,4 +1,5 @@
-//! Writes what happened, in batches that form by themselves: while one is being written, the next gathers.
+//! Writes what happened, in batches that form by themselves: while one is being written, the next
+//! gathers.
 
 pub(super) mod circuits;
 mod salvage;
@@ -26,8 +27,9 @@ const BATCH_MAX: usize = 256;
 /// For the log, while Postgres is away.
 const NOT_YET: &str = "could not settle yet";
 
-/// Settles until `stop` fires and the queues are empty. Two transactions at a time: with one, PostgreSQL works on a single
-/// core while the others wait for it (docs/performance.md). What changes something of ours has a third.
+/// Settles until `stop` fires and the queues are empty. Two transactions at a time: with one,
+/// PostgreSQL works on a single core while the others wait for it (docs/performance.md). What
+/// changes something of ours has a third.
 pub async fn run_settle(core: Arc<Core>, queue: DoneQueue, stop: CancellationToken) {
     let [first, second, admin] = queue.0;
     // On the heap: they are big.
@@ -173,8 +175,9 @@ async fn write(core: &Arc<Core>, batch: Vec<Settlement>, usage: &[(IntegrationId
     }
 }
 
-/// What a success becomes where another organization has made a ticket of the same id since the gates looked: there can be
-/// no row, so it is no success. What the platform made is named in the event.
+/// What a success becomes where another organization has made a ticket of the same id since the
+/// gates looked: there can be no row, so it is no success. What the platform made is named in the
+/// event.
 async fn without_foreign_ticket(core: &Arc<Core>, settlement: &Settlement) -> Option<Settlement> {
     let insert = settlement.ticket_insert.as_ref()?;
     let (id, organization) = (insert.id, settlement.organization_id);
@@ -182,7 +185,8 @@ async fn without_foreign_ticket(core: &Arc<Core>, settlement: &Settlement) -> Op
         Ok(true) => {}
         Ok(false) => return None,
         Err(error) => {
-            tracing::warn!(command_id = %settlement.id, error = chain(&error), "cannot tell why a settlement was refused");
+            tracing::warn!(command_id = %settlement.id, error = chain(&error),
+                "cannot tell why a settlement was refused");
             return None;
         }
     }
@@ -190,8 +194,8 @@ async fn without_foreign_ticket(core: &Arc<Core>, settlement: &Settlement) -> Op
         command_id = %settlement.id, ticket_id = %id,
         "the id of the command's ticket is taken: the ticket has no row, and the command fails"
     );
-    let text = "this ticket_id cannot be used any more, so the ticket has no row; what the platform made, if anything, is in \
-                result; create the ticket under another id";
+    let text = "this ticket_id cannot be used any more, so the ticket has no row; what the \
+                platform made, if anything, is in result; create the ticket under another id";
     let failure = Failure::new(ErrorCode::Conflict, text).finally();
     let events = settlement.events.iter().map(|event| {
         match turned_into_failure(&event.body, &event.routing_key, &failure) {
@@ -221,8 +225,8 @@ async fn without_foreign_ticket(core: &Arc<Core>, settlement: &Settlement) -> Op
     })
 }
 
-/// A settlement that Postgres refuses by itself: what it refuses is left out, as little as can be, so that neither the
-/// ticket's row is lost nor the command runs for ever.
+/// A settlement that Postgres refuses by itself: what it refuses is left out, as little as can be,
+/// so that neither the ticket's row is lost nor the command runs for ever.
 async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
     let id = settlement.id;
     tracing::error!(
@@ -246,7 +250,8 @@ async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
             {
                 Ok(followed) => return follow(core, followed),
                 Err(error) if error.is_refusal() => {
-                    tracing::error!(command_id = %id, error = chain(&error), "refused again; with less");
+                    tracing::error!(command_id = %id, error = chain(&error),
+                        "refused again; with less");
                     break;
                 }
                 Err(error) => patience.wait(core, &error).await,
@@ -257,8 +262,8 @@ async fn give_up(core: &Arc<Core>, settlement: Settlement, error: &StoreError) {
     core.release([id]);
 }
 
-/// Settles a command in one transaction with a change of our own tables. `if_refused` and `if_stale` stand in for it
-/// where the change cannot be made.
+/// Settles a command in one transaction with a change of our own tables. `if_refused` and
+/// `if_stale` stand in for it where the change cannot be made.
 async fn settle_with_change(
     core: &Arc<Core>,
     settlement: Settlement,
@@ -279,7 +284,8 @@ async fn settle_with_change(
             }
             Ok(None) => return write(core, vec![if_stale], usage).await,
             Err(error) if error.is_refusal() => {
-                tracing::error!(command_id = %settlement.id, error = chain(&error), "a command's change was refused");
+                tracing::error!(command_id = %settlement.id, error = chain(&error),
+                    "a command's change was refused");
                 return write(core, vec![if_refused], usage).await;
             }
             Err(error) => patience.wait(core, &error).await,
@@ -333,7 +339,8 @@ async fn after_commit(core: &Arc<Core>, batch: &[Settlement], settled: SettledBa
             Some(false) => {}
             None => tracing::info!(
                 command_id = %settlement.id,
-                "settled nothing: somebody else has taken the command over, or this was committed before"
+                "settled nothing: somebody else has taken the command over, or this was \
+                 committed before"
             ),
         }
     }

@@ -1,9 +1,9 @@
-//! What is left of a settlement that PostgreSQL refuses: the ticket's row is kept as far as it can be, and the event says what
-//! is missing. Nothing is said that is not so.
+//! What is left of a settlement that PostgreSQL refuses: the ticket's row is kept as far as it can
+//! be, and the event says what is missing. Nothing is said that is not so.
 //!
-//! What a platform gives is made fit for the columns before it comes here (`platforms/bounds`), and what a producer gives
-//! is checked when it arrives. This is for what nobody thought of: a constraint that somebody else has put on a table, a
-//! row that another application has made.
+//! What a platform gives is made fit for the columns before it comes here (`platforms/bounds`), and
+//! what a producer gives is checked when it arrives. This is for what nobody thought of: a
+//! constraint that somebody else has put on a table, a row that another application has made.
 
 use serde_json::{Value, json};
 
@@ -110,8 +110,8 @@ fn bare(result: &mut Option<IntegrationResult>, said: &str, step: Step) {
     }
 }
 
-/// Nothing of the row could be written. What the platform did stands and is said; what was to be done by us alone was not
-/// done, and so it failed.
+/// Nothing of the row could be written. What the platform did stands and is said; what was to be
+/// done by us alone was not done, and so it failed.
 fn without_row(settlement: &mut Settlement) {
     let mut only_ours = false;
     for event in &mut settlement.events {

@@ -42,8 +42,9 @@ pub(super) static ERRORS: ErrorTable = ErrorTable {
             .means(Means::Permission)
             .advice("the workspace's plan lacks this"),
         rule(403).means(Means::Permission).advice(
-            "the token's user must be able to edit the project (one who may only comment cannot), \
-                and an app with granular scopes needs those of tasks, stories, attachments and tags",
+            "the token's user must be able to edit the project (one who may only comment \
+             cannot), and an app with granular scopes needs those of tasks, stories, \
+             attachments and tags",
         ),
         // Too large a file (unconfirmed).
         rule(413)
@@ -78,13 +79,15 @@ pub(super) static ERRORS: ErrorTable = ErrorTable {
 
 /// How a lost request is found again.
 const BY_EXTERNAL: &str = "external.gid of the task, read by name; comments by their last line, \
-    files by name and size; an empty look-up counts as proof after 60 s";
+                           files by name and size; an empty look-up counts as proof after 60 s";
 const BY_NOTES: &str = "the last line of the task's notes, found in the project's listing; \
-    comments by their last line, files by name and size; an empty look-up counts as proof after 60 s";
+                        comments by their last line, files by name and size; an empty look-up \
+                        counts as proof after \
+                        60 s";
 
 /// Who reads comments.
 pub(super) const NO_INTERNAL: &str = "everybody who sees the task would read it: where that is \
-    right, settings.internal_comments can be set to true";
+                                      right, settings.internal_comments can be set to true";
 const INTERNAL: Exception = Exception::part(
     OperationKind::Comment,
     "comments that are not public, without settings.internal_comments",
@@ -97,7 +100,7 @@ pub(super) fn is_gid(text: &str) -> bool {
 }
 
 const NO_GID: &str = "is no gid of Asana: digits, as in the address of its page \
-    (https://app.asana.com/1/WORKSPACE/project/PROJECT)";
+                      (https://app.asana.com/1/WORKSPACE/project/PROJECT)";
 
 /// An id.
 pub(super) fn gid(given: &str) -> Result<String, &'static str> {

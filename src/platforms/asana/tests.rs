@@ -66,14 +66,20 @@ fn ticket() -> TicketView {
 }
 
 fn fields() -> Vec<Field> {
-    let option = |gid: &str, name: &str, enabled: bool| json!({ "gid": gid, "name": name, "enabled": enabled });
+    let option = |gid: &str, name: &str, enabled: bool| {
+        json!({ "gid": gid, "name": name,
+        "enabled": enabled })
+    };
     serde_json::from_value(json!([
         { "gid": "11", "name": "Priority", "resource_subtype": "enum",
-          "enum_options": [option("111", "low", true), option("112", "High", true), option("113", "Critical", false)] },
-        { "gid": "12", "name": "Kind", "resource_subtype": "enum", "enum_options": [option("121", "Bug", true)] },
+          "enum_options": [option("111", "low", true), option("112", "High", true), option("113",
+              "Critical", false)] },
+        { "gid": "12", "name": "Kind", "resource_subtype": "enum", "enum_options": [option("121",
+            "Bug", true)] },
         { "gid": "13", "name": "Customer", "resource_subtype": "text" },
         { "gid": "14", "name": "Seats", "resource_subtype": "number" },
-        { "gid": "15", "name": "Topics", "resource_subtype": "multi_enum", "enum_options": [option("151", "VIP", true)] },
+        { "gid": "15", "name": "Topics", "resource_subtype": "multi_enum",
+            "enum_options": [option("151", "VIP", true)] },
         { "gid": "16", "name": "Promised", "resource_subtype": "date" },
         { "gid": "17", "name": "Owner", "resource_subtype": "people" },
         { "gid": "18", "name": "Sum", "resource_subtype": "formula" },
@@ -219,7 +225,8 @@ fn an_app_names_its_tasks_and_a_person_writes_into_the_notes() {
 #[test]
 fn no_text_mentions_anybody_and_internal_ones_need_a_setting() {
     let (html, is_whole) = super::words::comment(
-        "@ann [me](https://App.Asana.com/0/profile/12) app&#46;asana.com/0/12/34 <a data-asana-gid=\"1\"/>",
+        "@ann [me](https://App.Asana.com/0/profile/12) app&#46;asana.com/0/12/34 <a \
+         data-asana-gid=\"1\"/>",
         true,
         "cmd-1",
     );
@@ -315,7 +322,8 @@ fn a_section_says_a_status_only_where_it_is_as_far_done() {
                 { "project": { "gid": "9" }, "section": { "gid": "1", "name": "Doing" } },
                 { "project": { "gid": "2" }, "section": { "gid": "3", "name": section } } ],
             "notes": "text\n\n[ref:tkt-1]", "assignee": null,
-            "custom_fields": [{ "gid": "11", "name": "Priority", "enum_value": { "gid": "1", "name": "LOW" } }],
+            "custom_fields": [{ "gid": "11", "name": "Priority", "enum_value": { "gid": "1",
+                "name": "LOW" } }],
         }))
         .unwrap();
         let item = asana.item_of(&task);
@@ -463,8 +471,10 @@ fn events_name_what_is_to_be_read() {
     assert_eq!(change.at.unwrap().low.timestamp_millis(), 1_767_323_045_678);
 
     let event = |action: &str, kind: &str, parent: Value| {
-        json!({ "user": null, "created_at": "2026-01-02T03:04:05.678Z", "action": action, "parent": parent,
-            "resource": { "gid": "7", "resource_type": kind, "resource_subtype": "comment_added" } })
+        json!({ "user": null, "created_at": "2026-01-02T03:04:05.678Z", "action": action,
+            "parent": parent,
+            "resource": { "gid": "7", "resource_type": kind,
+                "resource_subtype": "comment_added" } })
     };
     let of = |kind: &str, gid: &str| json!({ "gid": gid, "resource_type": kind });
     let kind = |event: Value| told(&event).pop().map(|change| (change.kind, change.needs));

@@ -706,8 +706,8 @@ fn slack_refuses_with_success_and_its_hook_by_a_word() {
     };
     assert_eq!(
         error.public,
-        "posting the ticket: the credentials are not permitted to do this (not_in_channel); invite the bot into the \
-         channel (/invite @bot)"
+        "posting the ticket: the credentials are not permitted to do this (not_in_channel); \
+         invite the bot into the channel (/invite @bot)"
     );
     let needs = r#"{"ok":false,"error":"missing_scope","needed":"chat:\u0007write"}"#;
     for (body, advice) in [

@@ -118,7 +118,8 @@ fn what_has_no_fault_is_taken() {
         (
             Platform::Webhook,
             json!({ "settings": { "payload_template":
-            { "text": "{{ data.title }}: {{data.custom_fields.colour}}", "at": "{{timestamp}}" } } }),
+            { "text": "{{ data.title }}: {{data.custom_fields.colour}}",
+                "at": "{{timestamp}}" } } }),
         ),
         (
             Platform::Webhook,
@@ -431,7 +432,8 @@ fn all_faults_are_told_at_once_those_of_the_adapter_too() {
     let over = json!({
         "api_version": "9", "base_url": "https://x.example#a",
         "credentials": { "email": "nobody", "api_token": null, "pin": "1234" },
-        "settings": { "project_key": "a b", "colour": "red", "password": "h1dd3n", "on_unknown": "often" },
+        "settings": { "project_key": "a b", "colour": "red", "password": "h1dd3n",
+            "on_unknown": "often" },
     });
 
     let found = faults_of(Platform::Jira, &over);

@@ -1,5 +1,6 @@
-//! The driver: the only one that calls an adapter. It cuts texts to what the platform can show, runs the steps of an
-//! operation, bounds what comes back, and takes secrets out of it. An adapter needs no line for any of that.
+//! The driver: the only one that calls an adapter. It cuts texts to what the platform can show,
+//! runs the steps of an operation, bounds what comes back, and takes secrets out of it. An adapter
+//! needs no line for any of that.
 
 mod written;
 
@@ -28,9 +29,11 @@ use super::{
 use crate::domain::{Integration, TicketView};
 use crate::secrets::{Credentials, Reach, Redactors};
 
-/// The member of a receipt's details that names the fields which the platform refused and the worker left out.
+/// The member of a receipt's details that names the fields which the platform refused and the
+/// worker left out.
 const DROPPED_FIELDS: &str = "dropped_fields";
-/// Refusals of a request after which it is sent once more: platforms name one field after the other.
+/// Refusals of a request after which it is sent once more: platforms name one field after the
+/// other.
 const REPAIRS_MAX: usize = 4;
 
 /// One integration, connected to its platform. Whatever it returns is bounded and holds no secret.
@@ -108,8 +111,8 @@ impl Driver {
         Ok(receipt)
     }
 
-    /// Prepares and sends the planned request: again without what the platform refuses, one refusal after the other, and
-    /// once after another look-up.
+    /// Prepares and sends the planned request: again without what the platform refuses, one refusal
+    /// after the other, and once after another look-up.
     async fn steps(
         &self,
         context: &CallContext<'_>,
@@ -189,8 +192,8 @@ impl Driver {
         }
     }
 
-    /// What belongs to an item that is surely there, after it was made or adopted. A failure is told, not an error: the
-    /// item stays.
+    /// What belongs to an item that is surely there, after it was made or adopted. A failure is
+    /// told, not an error: the item stays.
     pub async fn complete(
         &self,
         context: &CallContext<'_>,
@@ -205,7 +208,8 @@ impl Driver {
         let work = work.map(|finished| Ok(finished.err()));
         let finished = self.guarded_by(&redaction, 0, Box::pin(work)).await;
         receipt.redact(&redaction);
-        // Whatever else is set, the item is the one that was made. What people call it may come last.
+        // Whatever else is set, the item is the one that was made. What people call it may come
+        // last.
         let name = receipt.external_id.take();
         let name = name.filter(|name| id.is_some() && bounds::id_fault(name).is_none());
         receipt.external_id = match finished {
@@ -220,7 +224,8 @@ impl Driver {
         }
     }
 
-    /// Looks for what an earlier attempt of unknown outcome may have made; see [`Adapter::look_up`].
+    /// Looks for what an earlier attempt of unknown outcome may have made; see
+    /// [`Adapter::look_up`].
     ///
     /// # Errors
     /// What the adapter says.
@@ -263,7 +268,8 @@ impl Driver {
             .transpose()
     }
 
-    /// The planned request of an operation, with placeholders for what would be looked up. Nothing is sent.
+    /// The planned request of an operation, with placeholders for what would be looked up. Nothing
+    /// is sent.
     ///
     /// # Errors
     /// What [`Driver::perform`] would say without asking the platform.
@@ -340,7 +346,8 @@ impl Driver {
         Ok(bounds::fields(self.guarded(0, asked).await?))
     }
 
-    /// A page of changes; see [`Reader::changes`]. Items without an id that could be one are counted as unreadable.
+    /// A page of changes; see [`Reader::changes`]. Items without an id that could be one are
+    /// counted as unreadable.
     ///
     /// # Errors
     /// What the adapter says.
@@ -394,7 +401,8 @@ impl Driver {
         found
             .map(|item| {
                 bounds::item(item).ok_or_else(|| {
-                    let text = "the platform's answer cannot be read: the item has no id that could be one";
+                    let text = "the platform's answer cannot be read: the item has no id that \
+                                could be one";
                     AdapterError::new(ErrorClass::Internal, text)
                 })
             })
@@ -471,8 +479,9 @@ impl Driver {
         Redaction::beginning(redactors, &self.learned)
     }
 
-    /// A call in whose scope secrets are known, and whose result holds none. Secrets are taken out before anything is cut:
-    /// half a secret would not be known again. Long texts are worked on off the runtime's threads.
+    /// A call in whose scope secrets are known, and whose result holds none. Secrets are taken out
+    /// before anything is cut: half a secret would not be known again. Long texts are worked on off
+    /// the runtime's threads.
     async fn guarded<T: Redact>(
         &self,
         bytes: usize,
@@ -518,7 +527,8 @@ fn dropping(mut receipt: Receipt, without: &BTreeMap<String, String>) -> Receipt
     receipt
 }
 
-/// What a step before the planned request met. Whatever became of such a step, it may be repeated without a trace.
+/// What a step before the planned request met. Whatever became of such a step, it may be repeated
+/// without a trace.
 fn harmless(mut error: AdapterError) -> AdapterError {
     if error.class == ErrorClass::Unknown {
         error.class = ErrorClass::Transient { retry_after: None };
@@ -545,7 +555,8 @@ impl TokenFlow for Driver {
                 }
                 Ok(grant)
             }
-            // The answer came untouched, as a grant has to be. No grant is read again without what is secret in it.
+            // The answer came untouched, as a grant has to be. No grant is read again without what
+            // is secret in it.
             Err(error) => match cleaned(&response.body, Reach::All) {
                 None => Err(error),
                 Some(body) => flow.read(&Response {

@@ -15,7 +15,8 @@ use crate::domain::{
     AuthType, HealthStatus, IntegrationId, IntegrationStatus, OrganizationId, Platform,
 };
 
-/// A word, as people choose them: it cannot be told from others, so answers are read with it in them.
+/// A word, as people choose them: it cannot be told from others, so answers are read with it in
+/// them.
 const WORD: &str = "Sunflower";
 
 struct Parrot;
@@ -138,7 +139,8 @@ fn integration() -> Integration {
 async fn nothing_an_adapter_returns_holds_a_secret_and_what_is_open_stays() {
     // A legacy row has its user, its host and its project among the credentials.
     let credentials = json!({
-        "username": "bot-7", "password": WORD, "host": "x.example", "project_key": "SUP-77", "pin": "77",
+        "username": "bot-7", "password": WORD, "host": "x.example", "project_key": "SUP-77",
+        "pin": "77",
     });
     let credentials = Credentials::new(credentials.as_object().unwrap().clone());
     let adapter = Driver::new(Ok(Box::new(Parrot)), &integration(), &credentials).unwrap();

@@ -46,15 +46,17 @@ const LABEL_MAX: usize = 100;
 const WORD_MAX: usize = 300;
 
 /// How a mail is kept from being sent twice.
-const PROTECTION: &str = "none: every change is a mail, and no mail can be looked up; settings.on_unknown decides, and a \
-                          repeat has the same Message-ID, date and bytes";
+const PROTECTION: &str = "none: every change is a mail, and no mail can be looked up; \
+                          settings.on_unknown decides, and a repeat has the same Message-ID, \
+                          date and bytes";
 /// Why there is no sync.
 const NOT_READ: &str = "a mail server takes mails in and shows none";
 /// Who reads a comment.
 const INTERNAL_COMMENTS: Exception = Exception::part(
     OperationKind::Comment,
     "comments that are not public, without settings.internal_comments",
-    "everybody in settings.to would read them; where that is right, settings.internal_comments can be set to true",
+    "everybody in settings.to would read them; where that is right, settings.internal_comments \
+     can be set to true",
 );
 
 /// What is no text is read by [`Settings::parse`] alone, which tells its faults.
@@ -78,7 +80,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
                     .shaped(Shape::User),
                 Member::required(
                     "password",
-                    "its password; at Gmail an app password. Exchange Online takes none by default from the end of 2026",
+                    "its password; at Gmail an app password. Exchange Online takes none by \
+                     default from the end of 2026",
                 )
                 .shaped(Shape::Password),
             ]],
@@ -95,21 +98,26 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
                     Member::required("client_secret", "client secret of the app"),
                     Member::required(
                         "refresh_token",
-                        "of the mailbox's owner: scope https://mail.google.com/, or SMTP.Send and offline_access; \
-                         Microsoft's is renewed with every refresh",
+                        "of the mailbox's owner: scope https://mail.google.com/, or SMTP.Send \
+                         and offline_access; Microsoft's is renewed with every refresh",
                     ),
                     Member::optional("tenant_id", "id of the directory (required for microsoft)")
                         .open(),
-                    Member::optional("username", "the mailbox, if it is not from_address").open().shaped(Shape::User),
+                    Member::optional("username", "the mailbox, if it is not from_address")
+                        .open()
+                        .shaped(Shape::User),
                 ],
                 &[
                     Member::required("tenant_id", "id of the directory").open(),
                     Member::required("client_id", "id of the app").open(),
                     Member::required(
                         "client_secret",
-                        "secret of the app, which needs SMTP.SendAsApp and rights on the mailbox (microsoft only)",
+                        "secret of the app, which needs SMTP.SendAsApp and rights on the \
+                         mailbox (microsoft only)",
                     ),
-                    Member::optional("username", "the mailbox, if it is not from_address").open().shaped(Shape::User),
+                    Member::optional("username", "the mailbox, if it is not from_address")
+                        .open()
+                        .shaped(Shape::User),
                 ],
             ],
         },
@@ -143,7 +151,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         Member::optional("from_name", "the sender's name, e.g. Support"),
         Member::required(
             "to",
-            "list of addresses: up to 100, all in one mail; those that the server refuses are left out and told",
+            "list of addresses: up to 100, all in one mail; those that the server refuses are \
+             left out and told",
         )
         .shaped(Shape::Checked(by_the_adapter)),
         Member::optional(
@@ -152,7 +161,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         ),
         Member::optional(
             "reply_domain",
-            "domain of the addresses that answers go to, e.g. in.example.com: ticket+….…@in.example.com",
+            "domain of the addresses that answers go to, e.g. in.example.com: \
+             ticket+….…@in.example.com",
         ),
         Member::optional(
             "oauth_provider",
@@ -174,12 +184,21 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             "true: comments that are not public are sent too, as everybody in to may read them",
         )
         .shaped(Shape::Switch),
-        Member::optional("status_map", "what statuses are called in mails (ours → yours)")
-            .shaped(Shape::Object),
-        Member::optional("priority_map", "what priorities are called in mails (ours → yours)")
-            .shaped(Shape::Object),
-        Member::optional("category_map", "what categories are called in mails (ours → yours)")
-            .shaped(Shape::Object),
+        Member::optional(
+            "status_map",
+            "what statuses are called in mails (ours → yours)",
+        )
+        .shaped(Shape::Object),
+        Member::optional(
+            "priority_map",
+            "what priorities are called in mails (ours → yours)",
+        )
+        .shaped(Shape::Object),
+        Member::optional(
+            "category_map",
+            "what categories are called in mails (ours → yours)",
+        )
+        .shaped(Shape::Object),
     ],
     base_url: BaseUrl::Never("smtp_host"),
     // Of the token endpoint; SMTP has codes.
@@ -195,11 +214,12 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: MESSAGE_ID,
     text_max: Some(TEXT_MAX),
     limits: &[
-        "most servers take 10 to 35 MB a message, a third of it for the encoding; of ours 12 MiB. A file of over 7 MB \
-         that has a url is linked to",
-        "Gmail takes 500 to 2,000 recipients a day, Microsoft 365 30 messages a minute; whoever greylists takes the \
-         second try, after 5 minutes",
-        "some relays give a message another Message-ID (Amazon SES): answers are then told by reply_domain",
+        "most servers take 10 to 35 MB a message, a third of it for the encoding; of ours 12 \
+         MiB. A file of over 7 MB that has a url is linked to",
+        "Gmail takes 500 to 2,000 recipients a day, Microsoft 365 30 messages a minute; whoever \
+         greylists takes the second try, after 5 minutes",
+        "some relays give a message another Message-ID (Amazon SES): answers are then told by \
+         reply_domain",
     ],
 };
 
@@ -253,8 +273,8 @@ impl Email {
             | Operation::Assign { .. } => (&[], true),
         };
         if !public && !self.settings.internal_comments {
-            let text = "everybody in settings.to would read a comment that is not public; where that is right, \
-                        settings.internal_comments can be set to true";
+            let text = "everybody in settings.to would read a comment that is not public; where \
+                        that is right, settings.internal_comments can be set to true";
             return Err(AdapterError::unsupported(text));
         }
         let says = contents(&self.settings.words, operation);
@@ -487,7 +507,8 @@ impl Adapter for Email {
                 let (count, of) = (mail.to.len() - refused.len(), mail.to.len());
                 let refused: Vec<Value> = refused.iter().map(|one| one.to_json()).collect();
                 let message = format!(
-                    "the mail server takes mails from {} to {count} of {of} recipients; whether one arrives, it does \
+                    "the mail server takes mails from {} to {count} of {of} recipients; whether \
+                     one arrives, it does \
                      not say",
                     mail.from
                 );
@@ -506,7 +527,8 @@ impl Adapter for Email {
                 let left = details.get("refused").and_then(Value::as_array);
                 let count = count - left.map_or(0, Vec::len);
                 let message = format!(
-                    "a mail that says that it is a test was handed in for {count} recipients; it stays in their \
+                    "a mail that says that it is a test was handed in for {count} recipients; it \
+                     stays in their \
                      mailboxes"
                 );
                 Ok(CheckReport { message, details })

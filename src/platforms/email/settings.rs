@@ -395,8 +395,8 @@ fn address(field: &str, text: &str) -> Result<MailAddress, AdapterError> {
     })
 }
 
-/// Everything secret that the integration has: where it is changed, new tickets get other addresses,
-/// and old ones keep theirs.
+/// Everything secret that the integration has: where it is changed, new tickets get other
+/// addresses, and old ones keep theirs.
 fn reply_key(credentials: &Credentials) -> Option<SecretString> {
     let own = ["password", "client_secret"].map(|name| credentials.secret(name));
     let parts = [credentials.webhook_secret().cloned()]

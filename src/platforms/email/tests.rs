@@ -14,7 +14,8 @@ const COMMAND: &str = "cmd-0198e0d2-6d3a-7c1e-9a53-0a4f6c1d2b3e";
 
 fn settings() -> Value {
     json!({
-        "smtp_host": "smtp.example.com", "from_address": "support@example.com", "from_name": "Support",
+        "smtp_host": "smtp.example.com", "from_address": "support@example.com",
+        "from_name": "Support",
         "to": ["ops@example.net", "boss@example.net"], "message_id_domain": "mail.example.com",
     })
 }
@@ -234,7 +235,8 @@ fn each_change_is_told_in_words() {
                 patch: &patch,
                 key: key(COMMAND),
             },
-            "The ticket was changed:\n\nTags: none\nCost centre: none\n\nIt burns & smokes.\n\n- floor 3\n",
+            "The ticket was changed:\n\nTags: none\nCost centre: none\n\nIt burns & \
+             smokes.\n\n- floor 3\n",
         ),
         (
             Operation::Status {
@@ -478,7 +480,8 @@ fn every_fault_of_the_settings_is_told_with_its_field_at_once() {
             AuthType::Basic,
             login.clone(),
             json!({
-                "smtp_host": "smtp.example.com:465", "smtp_port": 70_000, "security": "ssl", "from_address": "Support",
+                "smtp_host": "smtp.example.com:465", "smtp_port": 70_000, "security": "ssl",
+                "from_address": "Support",
                 "from_name": "a\r\nBcc: eve@example.net", "to": ["ops@example.net", "ops", 7],
                 "message_id_domain": "a b", "reply_domain": "x\r\ny", "inbound_provider": "gmail",
                 "internal_comments": "yes", "status_map": { "opened": "x" },
@@ -590,7 +593,8 @@ fn tokens_are_asked_for_as_each_provider_wants_it() {
     let app = ask("microsoft", json!({ "tenant_id": "t-1" })).unwrap();
     assert_eq!(
         sent(&app),
-        json!({ "grant_type": "client_credentials", "client_id": "client", "client_secret": "s3cret",
+        json!({ "grant_type": "client_credentials", "client_id": "client",
+            "client_secret": "s3cret",
                 "scope": "https://outlook.office365.com/.default" })
     );
     for (provider, more, field) in [

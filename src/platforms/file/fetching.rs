@@ -37,8 +37,8 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 /// Fetches a file, or takes it out of the command.
 ///
 /// # Errors
-/// Validation of `url`, `size` or `content_base64` where it is not what it should be, or over `bytes_max`; failure on the
-/// way, by its class.
+/// Validation of `url`, `size` or `content_base64` where it is not what it should be, or over
+/// `bytes_max`; failure on the way, by its class.
 pub(crate) async fn fetch(
     context: &CallContext<'_>,
     attachment: &Attachment,
@@ -48,7 +48,8 @@ pub(crate) async fn fetch(
         AdapterError::field(
             "size",
             format!(
-                "of {:?} is {size} bytes; the limit is {bytes_max} (setting dispatch.max_attachment_bytes)",
+                "of {:?} is {size} bytes; the limit is {bytes_max} (setting \
+                 dispatch.max_attachment_bytes)",
                 attachment.name
             ),
         )
@@ -93,8 +94,8 @@ pub(crate) async fn fetch(
 /// Our own disk is at fault, and nothing was sent.
 fn disk(error: &std::io::Error) -> AdapterError {
     let text = format!(
-        "the worker cannot keep the file in its temporary directory ({}); nothing was sent. Somebody has to mend that \
-         directory, or name another one in TMPDIR",
+        "the worker cannot keep the file in its temporary directory ({}); nothing was sent. \
+         Somebody has to mend that directory, or name another one in TMPDIR",
         error.kind()
     );
     AdapterError::new(ErrorClass::Internal, text)

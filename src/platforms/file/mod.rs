@@ -1,5 +1,5 @@
-//! Files on their way to a platform: fetched to a temporary file, never whole in memory, measured and hashed before
-//! anything is sent.
+//! Files on their way to a platform: fetched to a temporary file, never whole in memory, measured
+//! and hashed before anything is sent.
 
 mod fetching;
 
@@ -70,8 +70,8 @@ pub(super) fn sent_name(name: &str) -> String {
         .replace('\n', "%0A")
 }
 
-/// A name without what a server changes of it: how it was sent, how it is quoted, which form of Unicode it has, and what
-/// some file system does not take.
+/// A name without what a server changes of it: how it was sent, how it is quoted, which form of
+/// Unicode it has, and what some file system does not take.
 fn canonical(name: &str) -> String {
     const SENT: [(&str, &str); 10] = [
         ("%22", "\""),

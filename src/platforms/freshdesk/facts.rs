@@ -154,7 +154,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         name: "API key of an agent",
         except: &[],
         cannot_read: None,
-        protection: "lookup by settings.reference_field, else by a tag; comments and files by their last line",
+        protection: "lookup by settings.reference_field, else by a tag; comments and files by \
+                     their last line",
         credentials: &[&[Member::required(
             "api_key",
             "API key of the agent that the worker acts as; it is on the agent's profile page",
@@ -169,32 +170,45 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         .shaped(MemberShape::Checked(|value| judged(value, domain))),
         Member::optional(
             "requester_email",
-            "who asks for a ticket whose creator has no e-mail address; Freshdesk takes none without a requester",
+            "who asks for a ticket whose creator has no e-mail address; Freshdesk takes none \
+             without a requester",
         )
         .shaped(MemberShape::Email),
         Member::optional("group_id", "id of the group that tickets are given to")
             .shaped(MemberShape::Checked(id_fault)),
         Member::optional(
             "reference_field",
-            "API name of a single-line text field for our marker, e.g. cf_external_ref; without it a tag is used",
+            "API name of a single-line text field for our marker, e.g. cf_external_ref; without \
+             it a tag is used",
         )
         .shaped(MemberShape::Checked(|value| judged(value, reference))),
         Member::optional(
             "public_comments",
-            "what a public comment becomes: reply (the default; it is mailed to the requester) or note",
+            "what a public comment becomes: reply (the default; it is mailed to the requester) \
+             or note",
         )
         .shaped(MemberShape::Checked(|value| judged(value, as_notes))),
         Member::optional(
             "status_map",
-            "object: status of ours → a status of Freshdesk by its number or its name, e.g. 6 or Waiting on Customer",
+            "object: status of ours → a status of Freshdesk by its number or its name, e.g. 6 \
+             or Waiting on Customer",
         )
         .shaped(MemberShape::Object),
-        Member::optional("priority_map", "object: priority of ours → 1 (low) to 4 (urgent)")
-            .shaped(MemberShape::Object),
-        Member::optional("category_map", "object: category of ours → a type of ticket, e.g. Incident")
-            .shaped(MemberShape::Object),
-        Member::optional("users", "object: our id or e-mail address of a user → id of the agent")
-            .shaped(MemberShape::Object),
+        Member::optional(
+            "priority_map",
+            "object: priority of ours → 1 (low) to 4 (urgent)",
+        )
+        .shaped(MemberShape::Object),
+        Member::optional(
+            "category_map",
+            "object: category of ours → a type of ticket, e.g. Incident",
+        )
+        .shaped(MemberShape::Object),
+        Member::optional(
+            "users",
+            "object: our id or e-mail address of a user → id of the agent",
+        )
+        .shaped(MemberShape::Object),
     ],
     base_url: BaseUrl::UnlessSetting("domain"),
     // Strangers get 401.
@@ -206,7 +220,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     rate: RATE,
     custom_fields: CustomFields {
         allows: is_custom_field,
-        help: "a custom ticket field by its API name, e.g. cf_floor (integration.fields lists them)",
+        help: "a custom ticket field by its API name, e.g. cf_floor (integration.fields lists \
+               them)",
         one_each: true,
     },
     deletes: Deletes::Closes,
@@ -214,8 +229,10 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     text_max: Some(60_000),
     limits: &[
         "subject 255 characters, tag 32 characters, files 20 MB a ticket or comment",
-        "requests a minute of the whole account by plan: 50 trial, 200 Growth, 400 Pro, 700 Enterprise, with lower limits for creating, updating and listing",
+        "requests a minute of the whole account by plan: 50 trial, 200 Growth, 400 Pro, \
+         700 Enterprise, with lower limits for creating, updating and listing",
         "a public comment is mailed to the requester; its last line is [ref:cmd-…]",
-        "tags are set as a whole: a tag that an agent adds within the same second as an update of tags may be lost",
+        "tags are set as a whole: a tag that an agent adds within the same second as an update \
+         of tags may be lost",
     ],
 };

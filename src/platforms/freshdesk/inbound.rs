@@ -1,5 +1,5 @@
-//! What Freshdesk tells by itself: webhooks of automations, set up by an administrator. They are not
-//! signed and have neither an id nor a time. A header or Basic authentication carries a secret.
+//! What Freshdesk tells by itself: webhooks of automations, set up by an administrator. They are
+//! not signed and have neither an id nor a time. A header or Basic authentication carries a secret.
 //!
 //! Source: support.freshdesk.com 132589 (Simple and Advanced bodies), 225431 (1,000 calls an hour,
 //! repeats every half hour).
@@ -40,7 +40,8 @@ impl Inbound for Events {
     /// the same, and the ticket is read once.
     fn normalise(&self, hit: &Hit<'_>) -> Result<Vec<Change>, AdapterError> {
         let no_ticket = || {
-            let text = "the delivery names no ticket: its body is to be {\"ticket_id\": \"{{ticket.id}}\", …}";
+            let text = "the delivery names no ticket: its body is to be \
+                        {\"ticket_id\": \"{{ticket.id}}\", …}";
             let class = ErrorClass::Validation {
                 fields: BTreeMap::new(),
             };

@@ -106,7 +106,8 @@ impl Freshdesk {
                             known.details.insert("assignee".into(), text.into());
                         }
                         Err(error) if error.class == ErrorClass::Permission => {
-                            let text = "left out: the key's agent may not list agents; name their ids in settings.users";
+                            let text = "left out: the key's agent may not list agents; name \
+                                        their ids in settings.users";
                             known.details.insert("assignee".into(), text.into());
                         }
                         Err(error) => return Err(error),
@@ -167,8 +168,9 @@ impl Freshdesk {
             } => {
                 let agent = self.agent_of(context, person, &known).await?;
                 let agent = agent.ok_or_else(|| {
-                    let fault = "has no agent at Freshdesk: `users` must know the person's e-mail address, and \
-                                 Freshdesk an agent with it; or name the agent's id in settings.users";
+                    let fault = "has no agent at Freshdesk: `users` must know the person's \
+                                 e-mail address, and Freshdesk an agent with it; or name the \
+                                 agent's id in settings.users";
                     AdapterError::field(ASSIGNEE, fault)
                 })?;
                 known.found.insert(FOUND_AGENT.into(), agent.into());
@@ -193,8 +195,8 @@ impl Freshdesk {
         }
         let fallback = said(self.requester.as_deref()).map(|email| (email, None));
         fallback.ok_or_else(|| {
-            let fault = "is needed for this ticket: its creator has no e-mail address, and Freshdesk takes no ticket \
-                         without a requester";
+            let fault = "is needed for this ticket: its creator has no e-mail address, and \
+                         Freshdesk takes no ticket without a requester";
             AdapterError::field(REQUESTER, fault)
         })
     }
@@ -495,7 +497,8 @@ impl Freshdesk {
                 let mut receipt = receipt(&set);
                 let title = patch.title.as_deref().map(|title| words::subject(title).0);
                 if title.is_some() && set.subject.is_some() && title != set.subject {
-                    let text = "not changed: Freshdesk keeps the subject of a ticket that began as an outbound e-mail";
+                    let text = "not changed: Freshdesk keeps the subject of a ticket that began \
+                                as an outbound e-mail";
                     receipt.details.insert("title".into(), text.into());
                     receipt.wrote.title = set.subject;
                 }

@@ -168,7 +168,8 @@ impl Freshdesk {
         };
         let setting = format!("settings.status_map.{status}");
         let fields = self.fields_for(context, known).await?.ok_or_else(|| {
-            let fault = "names a status, but the key's agent may not see the ticket fields: give its number";
+            let fault = "names a status, but the key's agent may not see the ticket fields: \
+                         give its number";
             AdapterError::field(&setting, fault)
         })?;
         let mut found = words::status_named(&fields, theirs);
@@ -350,7 +351,8 @@ impl Freshdesk {
     }
 
     /// The ticket with our marker, of several the oldest: in the list, which does not lag, among
-    /// those that were made since the command came; then by the search, which does, among all others.
+    /// those that were made since the command came; then by the search, which does, among all
+    /// others.
     async fn find_ticket(
         &self,
         context: &CallContext<'_>,
@@ -365,8 +367,8 @@ impl Freshdesk {
             if self.myself(context).await?.sees_ours(self.group) {
                 return Ok(None);
             }
-            let text = "the key's agent does not see all tickets at Freshdesk, so nothing is proved by its lists; give \
-                        the agent the scope Global Access";
+            let text = "the key's agent does not see all tickets at Freshdesk, so nothing is \
+                        proved by its lists; give the agent the scope Global Access";
             return Err(AdapterError::unsupported(text));
         };
         let mut receipt = self.bound(first);
@@ -401,8 +403,8 @@ impl Freshdesk {
                 .await?;
             let tickets = page.items;
             if !tickets.iter().all(|ticket| ticket.shows_markers(reference)) {
-                let text = "Freshdesk lists tickets without the field or the tags in which the marker is, so nothing is \
-                            proved by it";
+                let text = "Freshdesk lists tickets without the field or the tags in which the \
+                            marker is, so nothing is proved by it";
                 return Err(AdapterError::unsupported(text));
             }
             let created = tickets
@@ -418,7 +420,8 @@ impl Freshdesk {
             }
             next = page.next;
         }
-        let text = "more tickets were made at Freshdesk than are looked through, so nothing is proved by them";
+        let text = "more tickets were made at Freshdesk than are looked through, so nothing is \
+                    proved by them";
         Err(AdapterError::unsupported(text))
     }
 
@@ -491,8 +494,8 @@ impl Freshdesk {
             let page: Page<Conversation> = self.page(context, request, what).await?;
             let items = &page.items;
             if !items.is_empty() && items.iter().all(|one| one.text().is_none()) {
-                let text = "Freshdesk lists a conversation without its text, in which the marker is, so nothing is proved \
-                            by it";
+                let text = "Freshdesk lists a conversation without its text, in which the \
+                            marker is, so nothing is proved by it";
                 return Err(AdapterError::unsupported(text));
             }
             Ok(page)

@@ -1,10 +1,10 @@
 //! Freshdesk: tickets by the API, version 2 (developers.freshdesk.com/api). What comes from general
 //! knowledge alone says "(unconfirmed)".
 //!
-//! **Duplicates**: Freshdesk has neither an idempotency key nor an external id. A ticket carries our
-//! marker in a custom field (`settings.reference_field`), else as a tag, and is found in the ticket
-//! list, which does not lag. What ends in a conversation (comments, summaries, files) carries it as
-//! its last line. Everything else sets something.
+//! **Duplicates**: Freshdesk has neither an idempotency key nor an external id. A ticket carries
+//! our marker in a custom field (`settings.reference_field`), else as a tag, and is found in the
+//! ticket list, which does not lag. What ends in a conversation (comments, summaries, files)
+//! carries it as its last line. Everything else sets something.
 //!
 //! **Tags are set as a whole**, so those that are there are read before.
 

@@ -60,8 +60,8 @@ impl At {
         format!("{kind}|{}|{}", words::written(self.since), self.number)
     }
 
-    /// Behind a page whose last change was then. Whether a list begins with its time or behind it is
-    /// not said: a second is repeated.
+    /// Behind a page whose last change was then. Whether a list begins with its time or behind it
+    /// is not said: a second is repeated.
     pub(super) fn next(self, last: Option<DateTime<Utc>>) -> Result<Self, AdapterError> {
         let from = last.map(|last| last - TimeDelta::seconds(1));
         match from.filter(|from| *from > self.since) {
@@ -84,7 +84,8 @@ impl At {
 
 impl Myself {
     fn details(&self) -> Map<String, Value> {
-        let members = json!({ "id": self.id, "name": self.contact.name, "email": self.contact.email, "type": self.kind });
+        let members = json!({ "id": self.id, "name": self.contact.name, "email": self.contact.email,
+            "type": self.kind });
         match members {
             Value::Object(members) => members,
             _ => Map::new(),
@@ -131,8 +132,8 @@ impl Freshdesk {
         }
         if !myself.sees_ours(self.group) {
             return refused(
-                "the key's agent does not see all tickets, so one whose answer was lost could not be found again; give \
-                 the agent the scope Global Access",
+                "the key's agent does not see all tickets, so one whose answer was lost could \
+                 not be found again; give the agent the scope Global Access",
             );
         }
         let request = self.api.get(&["tickets"])?.query([("per_page", "1")]);
@@ -141,7 +142,8 @@ impl Freshdesk {
         match self.fields(context).await? {
             Some(fields) => self.fits(&fields, &mut details)?,
             None => {
-                let text = "the agent may not see the ticket fields: types and custom fields are sent as they are";
+                let text = "the agent may not see the ticket fields: types and custom fields \
+                            are sent as they are";
                 details.insert("ticket_fields".into(), text.into());
             }
         }

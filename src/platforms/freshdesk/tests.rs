@@ -99,10 +99,14 @@ fn answer(status: u16, headers: &[(&'static str, &str)], body: &Value) -> Respon
 fn fields() -> Vec<Field> {
     let fields = json!([
         { "name": "status", "type": "default_status", "default": true, "choices": {
-            "2": ["Open", "Being Processed"], "5": ["Closed", "x"], "6": ["Waiting on Customer", "y"] } },
-        { "name": "ticket_type", "type": "default_ticket_type", "default": true, "choices": ["Question", "Problem"] },
-        { "name": "priority", "type": "default_priority", "default": true, "choices": { "Low": 1, "Medium": 2 } },
-        { "name": "cf_plan", "type": "custom_dropdown", "label": "Plan", "choices": ["Basic", "Gold"] },
+            "2": ["Open", "Being Processed"], "5": ["Closed", "x"], "6": ["Waiting on Customer",
+                "y"] } },
+        { "name": "ticket_type", "type": "default_ticket_type", "default": true,
+            "choices": ["Question", "Problem"] },
+        { "name": "priority", "type": "default_priority", "default": true, "choices": { "Low": 1,
+            "Medium": 2 } },
+        { "name": "cf_plan", "type": "custom_dropdown", "label": "Plan", "choices": ["Basic",
+            "Gold"] },
         { "name": "cf_seats", "type": "custom_number", "required_for_agents": true },
         { "name": "cf_due", "type": "custom_date" },
     ]);
@@ -221,7 +225,8 @@ fn a_create_has_its_marker_a_requester_and_nothing_live_in_it() {
         "subject": "Printer on fire", "priority": 4, "type": "Problem", "status": 2, "group_id": 9,
         "tags": [TAG, "Third Floor", format!("tag-{TAG}"), "category-bug"],
         "email": "ann@example.test", "name": "Ann", "custom_fields": { "cf_seats": 3 },
-        "description": "<p>Since <em>nine</em>, says {\u{2060}{ticket.requester.email}} &lt;b&gt;</p>",
+        "description": "<p>Since <em>nine</em>, says {\u{2060}{ticket.requester.email}} \
+                        &lt;b&gt;</p>",
     });
     assert_eq!((path.as_str(), body), ("/tickets", expected));
     let by_field = freshdesk(&json!({ "reference_field": "cf_external_ref" }));
@@ -404,9 +409,12 @@ fn a_refusal_says_by_our_names_what_is_wrong_and_what_another_look_may_mend() {
 fn what_comes_back_is_in_our_words_and_what_is_sent_is_known_again() {
     let settings = json!({ "status_map": { "in_progress": "Waiting on customer" } });
     let desk = freshdesk(&settings);
-    let shown = json!({ "id": 47, "subject": "Printer on fire", "description": "<p>d</p>", "description_text": "d",
-        "status": 6, "priority": 4, "responder_id": 8, "tags": ["vip", "category-bug", "category-x", "cancelled", TAG],
-        "updated_at": "2026-01-02T03:04:05Z", "custom_fields": { "cf_plan": "Gold", "cf_other": "x" } });
+    let shown = json!({ "id": 47, "subject": "Printer on fire", "description": "<p>d</p>",
+        "description_text": "d",
+        "status": 6, "priority": 4, "responder_id": 8, "tags": ["vip", "category-bug", "category-x",
+            "cancelled", TAG],
+        "updated_at": "2026-01-02T03:04:05Z", "custom_fields": { "cf_plan": "Gold",
+            "cf_other": "x" } });
     let read: words::Ticket = serde_json::from_value(shown).unwrap();
 
     let item = desk.item_of(&read, &fields());
@@ -595,7 +603,8 @@ fn a_delivery_names_its_ticket_in_either_body_and_is_read_again() {
             Needs::Nothing,
         ),
         (
-            json!({ "freshdesk_webhook": { "ticket_id": 47, "triggered_event": "{status:{from:2,to:4}}" } }),
+            json!({ "freshdesk_webhook": { "ticket_id": 47,
+                "triggered_event": "{status:{from:2,to:4}}" } }),
             ChangeKind::Updated,
             Needs::Item,
         ),

@@ -225,9 +225,11 @@ mod tests {
             "action": action, "sender": { "login": "Codertocat", "type": "User" },
             "repository": { "full_name": "Octo/Support" },
             "issue": {
-                "id": 444_500_041, "number": 1, "html_url": "https://github.com/octo/support/issues/1", "title": "New",
+                "id": 444_500_041, "number": 1,
+                "html_url": "https://github.com/octo/support/issues/1", "title": "New",
                 "body": "Text\n\n<!-- tkt-1 -->", "state": "closed", "state_reason": "not_planned",
-                "labels": [{ "name": "bug" }, { "name": "priority: low" }], "assignees": [{ "login": "ada" }],
+                "labels": [{ "name": "bug" }, { "name": "priority: low" }],
+                "assignees": [{ "login": "ada" }],
                 "created_at": "2019-05-15T15:20:18Z", "updated_at": "2019-05-15T15:20:18Z",
             },
         })

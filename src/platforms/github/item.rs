@@ -501,7 +501,8 @@ mod tests {
 
     fn issue(value: &Value) -> Issue {
         let mut all = json!({
-            "id": 1, "number": 7, "html_url": "https://github.com/o/r/issues/7", "title": "t", "body": null,
+            "id": 1, "number": 7, "html_url": "https://github.com/o/r/issues/7", "title": "t",
+            "body": null,
             "state": "open", "state_reason": null,
         });
         all.as_object_mut()

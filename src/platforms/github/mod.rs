@@ -112,7 +112,9 @@ static ERRORS: ErrorTable = ErrorTable {
     }],
     rules: &[
         rule(403).header("retry-after", "").means(LIMITED),
-        rule(403).header("x-ratelimit-remaining", "0").means(LIMITED),
+        rule(403)
+            .header("x-ratelimit-remaining", "0")
+            .means(LIMITED),
         rule(403)
             .text(&["secondary rate limit", "abuse"])
             .means(LIMITED),
@@ -122,8 +124,8 @@ static ERRORS: ErrorTable = ErrorTable {
             .means(Means::Permission)
             .advice("authorize the token for the organization's single sign-on"),
         rule(404).means(Means::NotFound).advice(
-            "GitHub says so too where the credential may not see it: compare settings.owner and settings.repository, and \
-             what the credential is for",
+            "GitHub says so too where the credential may not see it: compare settings.owner and \
+             settings.repository, and what the credential is for",
         ),
         // Two commits into one branch at a time.
         rule(409).means(Means::Transient),
@@ -132,7 +134,10 @@ static ERRORS: ErrorTable = ErrorTable {
         Rule::any()
             .statuses(301, 302)
             .means(Means::Validation)
-            .advice("the repository may have been renamed or transferred: compare settings.owner and settings.repository"),
+            .advice(
+                "the repository may have been renamed or transferred: compare \
+                     settings.owner and settings.repository",
+            ),
     ],
     ok: None,
     fields: &[
@@ -151,24 +156,27 @@ static ERRORS: ErrorTable = ErrorTable {
 };
 
 /// How a lost request is found again.
-const PROTECTION: &str = "lookup: a hidden last line, found by listing the repository's issues or the issue's comments; an \
-     empty listing counts as proof after 30 s";
+const PROTECTION: &str = "lookup: a hidden last line, found by listing the repository's issues \
+                          or the issue's comments; an \
+                          empty listing counts as proof after 30 s";
 /// What a platform without comments of its own for some people cannot do.
 const INTERNAL_COMMENTS: Exception = Exception::part(
     OperationKind::Comment,
     "comments that are not public, without settings.internal_comments",
     NO_PRIVATE,
 );
-const NO_PRIVATE: &str = "GitHub has no private comments: everybody who sees the repository would read it; \
-     settings.internal_comments = true posts it nevertheless";
+const NO_PRIVATE: &str = "GitHub has no private comments: everybody who sees the repository \
+                          would read it; settings.internal_comments = true posts it \
+                          nevertheless";
 /// What GitHub's interface has no request for.
 const BYTES: Exception = Exception::part(
     OperationKind::Attach,
     "bytes in the command, without settings.attachments = commit",
     NO_UPLOAD,
 );
-const NO_UPLOAD: &str = "GitHub takes no files for issues by its interface: give a url in place of content_base64, or set \
-     settings.attachments to commit, which puts files into a branch of the repository";
+const NO_UPLOAD: &str = "GitHub takes no files for issues by its interface: give a url in place \
+                         of content_base64, or set settings.attachments to commit, which puts \
+                         files into a branch of the repository";
 
 /// The application's private key.
 fn private_key(pem: &str) -> Result<RsaKey, AdapterError> {
@@ -184,7 +192,8 @@ fn owner_of(given: &str) -> Result<String, AdapterError> {
     }
     Err(AdapterError::field(
         "settings.owner",
-        "is no owner of repositories: letters, digits and hyphens, as in github.com/OWNER/REPOSITORY",
+        "is no owner of repositories: letters, digits and hyphens, as in \
+         github.com/OWNER/REPOSITORY",
     ))
 }
 
@@ -198,8 +207,8 @@ fn repository_of(given: &str) -> Result<String, AdapterError> {
     }
     Err(AdapterError::field(
         "settings.repository",
-        "is no name of a repository: letters, digits, hyphens, underscores and dots, without its owner, as in \
-         github.com/OWNER/REPOSITORY",
+        "is no name of a repository: letters, digits, hyphens, underscores and dots, without \
+         its owner, as in github.com/OWNER/REPOSITORY",
     ))
 }
 
@@ -209,7 +218,8 @@ fn number_of(member: &str, given: &str) -> Result<String, AdapterError> {
     if is_number(number) {
         return Ok(number.to_owned());
     }
-    let fault = "is no number; it stands in the address of the page of the GitHub App or of its installation";
+    let fault = "is no number; it stands in the address of the page of the GitHub App or of its \
+                 installation";
     Err(AdapterError::field(member, fault))
 }
 
@@ -288,8 +298,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             protection: PROTECTION,
             credentials: &[&[Member::required(
                 "token",
-                "personal access token: fine-grained with issues (and, for attachments = commit, contents) read and write, \
-                 or classic with the scope repo",
+                "personal access token: fine-grained with issues (and, for attachments = \
+                 commit, contents) read and write, or classic with the scope repo",
             )]],
         },
         Mode {
@@ -302,15 +312,22 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         },
     ],
     settings: &[
-        Member::optional("owner", "owner of the repository; it, or organization, is required")
-            .shaped(Shape::Checked(|value| judged(value, owner_of))),
+        Member::optional(
+            "owner",
+            "owner of the repository; it, or organization, is required",
+        )
+        .shaped(Shape::Checked(|value| judged(value, owner_of))),
         Member::optional("organization", "the owner, where that is an organization")
             .shaped(Shape::Checked(|value| judged(value, owner_of))),
-        Member::required("repository", "repository that issues are made in, without its owner")
-            .shaped(Shape::Checked(|value| judged(value, repository_of))),
+        Member::required(
+            "repository",
+            "repository that issues are made in, without its owner",
+        )
+        .shaped(Shape::Checked(|value| judged(value, repository_of))),
         Member::optional(
             "attachments",
-            "link (default): a comment with the file's own address; commit: the file is put into a branch first",
+            "link (default): a comment with the file's own address; commit: the file is put \
+             into a branch first",
         )
         .shaped(Shape::Checked(|value| judged(value, commits_files))),
         Member::optional(
@@ -330,15 +347,17 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         .shaped(Shape::Switch),
         Member::optional(
             "status_map",
-            "object: status of ours → open, completed, not_planned, duplicate, or a label of an open issue",
+            "object: status of ours → open, completed, not_planned, duplicate, or a label of an \
+             open issue",
         )
         .shaped(Shape::Object),
-        Member::optional("priority_map", "object: priority of ours → label")
-            .shaped(Shape::Object),
-        Member::optional("category_map", "object: category of ours → label")
-            .shaped(Shape::Object),
-        Member::optional("users", "object: id or e-mail address of ours → login at GitHub")
-            .shaped(Shape::Object),
+        Member::optional("priority_map", "object: priority of ours → label").shaped(Shape::Object),
+        Member::optional("category_map", "object: category of ours → label").shaped(Shape::Object),
+        Member::optional(
+            "users",
+            "object: id or e-mail address of ours → login at GitHub",
+        )
+        .shaped(Shape::Object),
     ],
     base_url: BaseUrl::Default(API),
     // Another reason than that of a ticket that was done.
@@ -348,13 +367,15 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     rate: RATE,
     custom_fields: CustomFields {
         allows: is_number,
-        help: "the number of an issue field of the organization; what is not mapped stands at the end of the description",
+        help: "the number of an issue field of the organization; what is not mapped stands at \
+               the end of the description",
         one_each: true,
     },
     text_max: Some(TEXT_MAX),
     limits: &[
         "title 256 characters; description and comment 65,536; label 50; 10 assignees",
-        "5,000 requests an hour a token, 80 contents a minute and 500 an hour; 900 points a minute, of which a write takes 5",
+        "5,000 requests an hour a token, 80 contents a minute and 500 an hour; 900 points a \
+         minute, of which a write takes 5",
     ],
 };
 
@@ -397,8 +418,8 @@ fn base_of(given: Option<&str>) -> Result<Url, AdapterError> {
     match base.host_str() {
         Some("github.com" | "www.github.com") => Err(AdapterError::field(
             "base_url",
-            "is the site for people; the interface is at https://api.github.com, and that of an Enterprise Server at \
-             https://HOST/api/v3",
+            "is the site for people; the interface is at https://api.github.com, and that of an \
+             Enterprise Server at https://HOST/api/v3",
         )),
         _ => Ok(base),
     }
@@ -698,8 +719,9 @@ impl Adapter for GitHub {
                         ..Receipt::default()
                     });
                 }
-                let text = "assigning the issue: GitHub took the request and did not do it, as is its way with who has no \
-                            write access to the repository: give it to the credential";
+                let text = "assigning the issue: GitHub took the request and did not do it, as \
+                            is its way with who has no write access to the repository: give it \
+                            to the credential";
                 Err(AdapterError::new(ErrorClass::Permission, text))
             }
             Operation::Comment { .. } => Ok(Receipt {

@@ -161,8 +161,8 @@ impl GitHub {
             let has = |name: &str| permissions.get(name) == Some(&Value::Bool(true));
             if !has("push") && !has("triage") {
                 return lacks(format!(
-                    "the token may open issues in {name} and no more: GitHub would drop labels and assignees without a \
-                     word; give it write access to issues"
+                    "the token may open issues in {name} and no more: GitHub would drop labels \
+                     and assignees without a word; give it write access to issues"
                 ));
             }
             details.insert("permissions".into(), found["permissions"].clone());
@@ -198,7 +198,8 @@ impl GitHub {
             .await;
         let message = match closed {
             Ok(_) => format!(
-                "created the test issue #{number} and closed it; it stays there, as GitHub's interface erases no issue"
+                "created the test issue #{number} and closed it; it stays there, as GitHub's \
+                 interface erases no issue"
             ),
             Err(error) => format!(
                 "created the test issue #{number}; it stays there and is open: {}",

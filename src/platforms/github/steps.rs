@@ -77,7 +77,8 @@ impl GitHub {
         person: &UserRef,
     ) -> Result<Result<String, String>, AdapterError> {
         let Some(login) = self.users.known(person) else {
-            let text = "settings.users names no login for this person; GitHub finds nobody by e-mail address";
+            let text = "settings.users names no login for this person; GitHub finds nobody by \
+                        e-mail address";
             return Ok(Err(text.to_owned()));
         };
         let request = self.api.get(&self.at(&["assignees", login]))?;
@@ -284,8 +285,8 @@ impl GitHub {
         let put = put.map_err(|mut error| {
             if answer.status == 404 {
                 let text = format!(
-                    "; the branch {branch} (settings.attachment_branch) has to be there, and the credential needs contents: \
-                     write"
+                    "; the branch {branch} (settings.attachment_branch) has to be there, and \
+                     the credential needs contents: write"
                 );
                 error.public.push_str(&text);
             }

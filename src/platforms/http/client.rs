@@ -15,15 +15,16 @@ use crate::platforms::{AdapterError, EgressPolicy, ErrorClass};
 
 /// Longest a TCP and TLS connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest a connection is kept idle: servers close theirs after 60 s and more, some proxies sooner.
+/// Longest a connection is kept idle: servers close theirs after 60 s and more, some proxies
+/// sooner.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The pooled client all adapters share; one a worker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     pooled: reqwest::Client,
-    /// Opens a connection for each request. Made when it is first needed: it reads once more what the
-    /// machine trusts.
+    /// Opens a connection for each request. Made when it is first needed: it reads once more what
+    /// the machine trusts.
     unpooled: Arc<OnceLock<reqwest::Client>>,
     pub(super) egress: EgressPolicy,
     pub(super) request_timeout: Duration,
@@ -55,7 +56,8 @@ impl HttpClient {
         request_timeout: Duration,
         idle_per_host: usize,
     ) -> Result<Self, reqwest::Error> {
-        // reqwest is built without a provider of its own. An error here means that one is installed already.
+        // reqwest is built without a provider of its own. An error here means that one is installed
+        // already.
         drop(rustls::crypto::ring::default_provider().install_default());
         Ok(Self {
             pooled: built(proxy, &egress, request_timeout, idle_per_host)?,

@@ -1,8 +1,10 @@
-//! The one HTTP client of the adapters: pooled, rustls, one deadline from name look-up to last byte, size caps, private
-//! addresses refused at connect time. A redirect is followed where the request lists its host, else not.
+//! The one HTTP client of the adapters: pooled, rustls, one deadline from name look-up to last
+//! byte, size caps, private addresses refused at connect time. A redirect is followed where the
+//! request lists its host, else not.
 //!
-//! Retried *in place* (crate `backoff`, within the attempt's deadline) is only what surely had no effect: refused
-//! connections, reads, a 429 with a short `Retry-After`, a stale token. Everything else is the pipeline's to decide.
+//! Retried *in place* (crate `backoff`, within the attempt's deadline) is only what surely had no
+//! effect: refused connections, reads, a 429 with a short `Retry-After`, a stale token. Everything
+//! else is the pipeline's to decide.
 
 mod client;
 mod hosts;
@@ -50,11 +52,12 @@ const BODY_MAX: usize = 2 << 20;
 const SHORT_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 impl CallContext<'_> {
-    /// Sends a request; any status is an answer. In place is tried again only what surely had no effect.
+    /// Sends a request; any status is an answer. In place is tried again only what surely had no
+    /// effect.
     ///
     /// # Errors
-    /// An answer that was given to a stranger, see [`Strangers`]. Failure on the way, classified by what the
-    /// request would have done; [`ErrorClass::Egress`] where the target is not allowed.
+    /// An answer that was given to a stranger, see [`Strangers`]. Failure on the way, classified by
+    /// what the request would have done; [`ErrorClass::Egress`] where the target is not allowed.
     pub(in crate::platforms) async fn send_request(
         &self,
         request: &Request,
@@ -297,7 +300,8 @@ impl CallContext<'_> {
                     .unwrap_or(HeaderValue::from_static("application/octet-stream"));
                 headers.insert(CONTENT_TYPE, value);
                 let (body, length) = body_of(pieces).map_err(|error| {
-                    let text = "the worker cannot read the file from its temporary directory; nothing was sent";
+                    let text = "the worker cannot read the file from its temporary directory; \
+                                nothing was sent";
                     AdapterError::new(ErrorClass::Internal, text).with_internal(error.to_string())
                 })?;
                 headers.insert(CONTENT_LENGTH, length.into());
@@ -390,7 +394,8 @@ fn on_the_way(request: &Request, error: &reqwest::Error, by_way: &str) -> TryErr
         }
         source = cause.source();
     }
-    // The chain names hosts and causes, never headers; the URL is left out, as its query might hold a token.
+    // The chain names hosts and causes, never headers; the URL is left out, as its query might hold
+    // a token.
     let internal = causes(error);
     if error.is_connect() {
         let found = Outage::of(error);

@@ -233,11 +233,12 @@ mod tests {
             .strip_prefix("multipart/form-data; boundary=")
             .unwrap();
         let expected = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"entity_content\"\r\n\
-             Content-Type: application/json\r\n\r\n{{\"Title\":\"log\"}}\r\n\
-             --{boundary}\r\nContent-Disposition: form-data; name=\"parent\"\r\n\r\n500\r\nx\r\n\
-             --{boundary}\r\nContent-Disposition: form-data; name=\"VersionData\"; \
-             filename=\"log %221%22.txt\"\r\nContent-Type: text/plain\r\n\r\nhello\r\n--{boundary}--\r\n"
+            "--{boundary}\r\nContent-Disposition: form-data; \
+             name=\"entity_content\"\r\nContent-Type: \
+             application/json\r\n\r\n{{\"Title\":\"log\"}}\r\n--{boundary}\r\nContent-Disposition: \
+             form-data; name=\"parent\"\r\n\r\n500\r\nx\r\n--{boundary}\r\nContent-Disposition: \
+             form-data; name=\"VersionData\"; filename=\"log %221%22.txt\"\r\nContent-Type: \
+             text/plain\r\n\r\nhello\r\n--{boundary}--\r\n"
         );
         assert_eq!(body, expected);
     }
@@ -298,7 +299,8 @@ mod tests {
         let parts = [Part::text("parent", "1"), Part::file("file", &file)];
         assert_eq!(
             masked(&parts),
-            json!({ "parts": [{ "name": "parent", "content": "1" }, { "name": "file", "content": shown }] })
+            json!({ "parts": [{ "name": "parent", "content": "1" }, { "name": "file",
+                "content": shown }] })
         );
     }
 }

@@ -1,8 +1,11 @@
-//! What an attempt knows to be secret, and how it stays with it: a platform may say back whatever it was sent.
+//! What an attempt knows to be secret, and how it stays with it: a platform may say back whatever
+//! it was sent.
 //!
-//! Everything an adapter does happens in the scope of a [`Redaction`] ([`redacting`]; the adapter is none the wiser). It
-//! begins with the integration's credentials and learns each secret that a request carries or a token endpoint gives. Then
-//! - the body of an answer loses what is surely secret before anybody reads it, and so before anything is cut to a length;
+//! Everything an adapter does happens in the scope of a [`Redaction`] ([`redacting`]; the adapter
+//! is none the wiser). It begins with the integration's credentials and learns each secret that a
+//! request carries or a token endpoint gives. Then
+//! - the body of an answer loses what is surely secret before anybody reads it, and so before
+//!   anything is cut to a length;
 //! - what the adapter returns loses all that is secret ([`super::super::driver`]);
 //! - so does each line that is logged meanwhile.
 
@@ -23,7 +26,8 @@ tokio::task_local! {
     static UNTOUCHED: ();
 }
 
-/// Members of forms and queries that are secrets; the others of a form are texts of a ticket, in some platforms.
+/// Members of forms and queries that are secrets; the others of a form are texts of a ticket, in
+/// some platforms.
 const SECRET_NAMES: [&str; 9] = [
     "secret",
     "token",
@@ -47,7 +51,8 @@ const LEARNED_MAX: usize = 16;
 /// Shortest part of a secret URL that is a secret by itself.
 const PART_MIN: usize = 12;
 
-/// Redactors of secrets that attempts of one integration learned, by secret. Most requests carry the same ones again.
+/// Redactors of secrets that attempts of one integration learned, by secret. Most requests carry
+/// the same ones again.
 #[derive(Debug, Clone, Default)]
 pub(in crate::platforms) struct Learned(Arc<Mutex<Vec<Lesson>>>);
 
@@ -210,13 +215,14 @@ pub(super) fn learn_request(request: &Request) {
     attempt(|redaction| redaction.learn_request(request));
 }
 
-/// Answers reach their reader untouched meanwhile: a new token is in them, or the old one, which is to be kept.
+/// Answers reach their reader untouched meanwhile: a new token is in them, or the old one, which is
+/// to be kept.
 pub(in crate::platforms) async fn untouched<F: Future>(future: F) -> F::Output {
     UNTOUCHED.scope((), future).await
 }
 
-/// A body as an adapter may read it. What a success says an adapter has to understand, so only what is surely secret goes; of
-/// a refusal it quotes.
+/// A body as an adapter may read it. What a success says an adapter has to understand, so only what
+/// is surely secret goes; of a refusal it quotes.
 pub(super) fn clean_body(body: Bytes, status: u16) -> Bytes {
     if UNTOUCHED.try_with(|()| ()).is_ok() {
         return body;
@@ -296,8 +302,8 @@ fn is_secret_name(name: &str) -> bool {
     SECRET_NAMES.iter().any(|secret| name.contains(secret))
 }
 
-/// A secret, and the parts of it that are secrets by themselves: the token behind `Bearer`, the password in a pair, what
-/// of a URL is not its host.
+/// A secret, and the parts of it that are secrets by themselves: the token behind `Bearer`, the
+/// password in a pair, what of a URL is not its host.
 pub(in crate::platforms) fn secret_parts(secret: &str) -> Vec<String> {
     let mut parts = vec![secret.to_owned()];
     if let Some((scheme, rest)) = secret.split_once(' ')

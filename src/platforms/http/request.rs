@@ -21,7 +21,8 @@ const BODY_MOST: usize = 16 << 20;
 pub enum Effect {
     /// Changes nothing: may be repeated in place.
     Read,
-    /// Changes something, but a second time changes nothing more (setting a field): a lost answer is transient.
+    /// Changes something, but a second time changes nothing more (setting a field): a lost answer
+    /// is transient.
     Idempotent,
     /// Makes something: a lost answer is of unknown outcome.
     Create,
@@ -44,8 +45,8 @@ pub enum Auth {
     /// A header of any name whose whole value is the secret (`x-sn-apikey: …`, `Authorization:
     /// OAuth …`).
     Header(HeaderName, SecretString),
-    /// `Authorization: Bearer` with the access token of the integration's OAuth flow, cached and refreshed once for
-    /// all waiters and workers; a 401 refreshes it once more in place.
+    /// `Authorization: Bearer` with the access token of the integration's OAuth flow, cached and
+    /// refreshed once for all waiters and workers; a 401 refreshes it once more in place.
     OAuth,
 }
 
@@ -235,8 +236,8 @@ impl Request {
     /// Adds a JSON body.
     #[must_use]
     pub fn json(mut self, body: &Value) -> Self {
-        // Straight into bytes: `to_string` would go through the formatter, piece by piece. A value whose keys are text has
-        // no way to fail.
+        // Straight into bytes: `to_string` would go through the formatter, piece by piece. A value
+        // whose keys are text has no way to fail.
         let mut bytes = Vec::with_capacity(1024);
         if serde_json::to_writer(&mut bytes, body).is_err() {
             bytes = body.to_string().into_bytes();

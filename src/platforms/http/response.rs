@@ -16,15 +16,17 @@ use crate::platforms::{AdapterError, ErrorClass};
 
 /// How much of a vendor's answer the log may quote.
 const QUOTE_MAX: usize = 500;
-/// How much of it is looked through for that: a character has four bytes, and a secret may stand at the end.
+/// How much of it is looked through for that: a character has four bytes, and a secret may stand at
+/// the end.
 const QUOTE_FROM: usize = 16 << 10;
 
 /// Longest text of a platform's that a failure is published with, in characters.
 const WORDS_MAX: usize = 300;
 /// Messages of a list that count.
 const MESSAGES_MAX: usize = 5;
-/// Where platforms put what they say to a person, the most telling first: Jira, then what is usual (RFC 9457's `detail`,
-/// OAuth's `error_description`), Salesforce's list. A place may hold a text, or a list of texts or of objects with one.
+/// Where platforms put what they say to a person, the most telling first: Jira, then what is usual
+/// (RFC 9457's `detail`, OAuth's `error_description`), Salesforce's list. A place may hold a text,
+/// or a list of texts or of objects with one.
 const PLACES: [&str; 13] = [
     "/errorMessages",
     "/error/message",
@@ -73,7 +75,8 @@ impl Response {
     /// The body of a success as JSON.
     ///
     /// # Errors
-    /// An answer that cannot be read is not to be trusted: [`ErrorClass::Unknown`] after a create, else transient.
+    /// An answer that cannot be read is not to be trusted: [`ErrorClass::Unknown`] after a create,
+    /// else transient.
     pub fn json<T: DeserializeOwned>(&self, effect: Effect) -> Result<T, AdapterError> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let text = format!(
@@ -126,8 +129,8 @@ impl Response {
         format!("{}: {text}", self.status)
     }
 
-    /// What a refusal says to a person, in the platform's own words: without what is secret, on one line, and short. `None`
-    /// where it says nothing but its status, or is a page for a browser.
+    /// What a refusal says to a person, in the platform's own words: without what is secret, on one
+    /// line, and short. `None` where it says nothing but its status, or is a page for a browser.
     #[must_use]
     pub fn words(&self) -> Option<String> {
         let said = match serde_json::from_slice::<Value>(&self.body) {
@@ -150,7 +153,8 @@ impl Response {
         (!words.is_empty()).then_some(words)
     }
 
-    /// A body that is plain text, whatever its content type says; neither a page nor a document that was cut.
+    /// A body that is plain text, whatever its content type says; neither a page nor a document
+    /// that was cut.
     fn plain_text(&self) -> Option<String> {
         let head = self.body.get(..QUOTE_FROM).unwrap_or(&self.body);
         let is_text = !head.contains(&0);
@@ -172,7 +176,8 @@ impl Response {
         })
     }
 
-    /// The same without its words: a token endpoint may repeat a secret that nobody has learned yet.
+    /// The same without its words: a token endpoint may repeat a secret that nobody has learned
+    /// yet.
     ///
     /// # Errors
     /// Always, but for a 2xx.
@@ -242,7 +247,8 @@ fn texts_of(value: &Value) -> Option<String> {
     let texts: Vec<String> = match value {
         Value::String(_) => text(value).into_iter().collect(),
         Value::Array(items) => items.iter().filter_map(text).take(MESSAGES_MAX).collect(),
-        // What an object says is said by one of its members, which is a place of its own or a field.
+        // What an object says is said by one of its members, which is a place of its own or a
+        // field.
         Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
     };
     (!texts.is_empty()).then(|| texts.join("; "))

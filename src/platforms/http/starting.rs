@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// A request holds a starting place for this long, or until it is answered. In a flood the answers come sooner, and a few
-/// dozen connections do what would else be one for every command, of 20 KiB each; a slow platform holds nobody up.
+/// A request holds a starting place for this long, or until it is answered. In a flood the answers
+/// come sooner, and a few dozen connections do what would else be one for every command, of 20 KiB
+/// each; a slow platform holds nobody up.
 pub(super) const STARTING: Duration = Duration::from_millis(2);
 /// Starting places of a worker: 32,000 requests a second, if no answer comes in time.
 const STARTING_PLACES: usize = 64;

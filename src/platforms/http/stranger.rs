@@ -1,9 +1,11 @@
-//! Answers that were given to nobody in particular. Some platforms do not refuse a credential that has expired: they
-//! answer as to somebody who is not logged in, with an empty list or "not found", and only a header tells. A proxy in
-//! front of a platform answers with its log-in page, often with 200.
+//! Answers that were given to nobody in particular. Some platforms do not refuse a credential that
+//! has expired: they answer as to somebody who is not logged in, with an empty list or "not found",
+//! and only a header tells. A proxy in front of a platform answers with its log-in page, often with
+//! 200.
 //!
-//! Such an answer says nothing about the platform's items: it is neither a success nor a proof of absence. So every
-//! answer is judged here, before status and body are read, by rules that each platform states as data.
+//! Such an answer says nothing about the platform's items: it is neither a success nor a proof of
+//! absence. So every answer is judged here, before status and body are read, by rules that each
+//! platform states as data.
 
 use reqwest::header::{HeaderMap, LOCATION};
 
@@ -23,8 +25,8 @@ const ADVICE: &str =
 pub struct Strangers {
     /// Headers that say so.
     pub signs: &'static [Sign],
-    /// Headers that say who was let in, and the values that do (none: any value but `anonymous`). They outweigh a sign
-    /// that is not certain.
+    /// Headers that say who was let in, and the values that do (none: any value but `anonymous`).
+    /// They outweigh a sign that is not certain.
     pub known: &'static [(&'static str, &'static [&'static str])],
     /// Whether a success may be a web page.
     pub pages: Pages,
@@ -86,8 +88,9 @@ impl Strangers {
     /// Lets an answer pass that may be read.
     ///
     /// # Errors
-    /// Class authentication, where it was given to a stranger; class unknown, where something was made nevertheless, as
-    /// a look-up will find it; what an unreadable answer is, where a page came in the place of an answer.
+    /// Class authentication, where it was given to a stranger; class unknown, where something was
+    /// made nevertheless, as a look-up will find it; what an unreadable answer is, where a page
+    /// came in the place of an answer.
     pub(super) fn judge(&self, request: &Request, response: &Response) -> Result<(), AdapterError> {
         let status = response.status;
         let host = super::request::host(request);
@@ -120,14 +123,15 @@ impl Strangers {
         };
         if is_log_in(&page, request.url.as_str()) {
             return refused(format!(
-                "{host} answered {status} with a log-in page: {ADVICE}; a proxy in front of it may want a log-in of its own"
+                "{host} answered {status} with a log-in page: {ADVICE}; a proxy in front of it \
+                 may want a log-in of its own"
             ));
         }
         if self.pages == Pages::Never && response.is_success() {
             let class = lost(request.effect, ErrorClass::Transient { retry_after: None });
             let text = format!(
-                "{host} answered {status} with a web page, which is no answer of the platform; look at what stands \
-                 between (a proxy), and at base_url"
+                "{host} answered {status} with a web page, which is no answer of the platform; \
+                 look at what stands between (a proxy), and at base_url"
             );
             return Err(AdapterError::new(class, text)
                 .with_status(status)
@@ -343,10 +347,13 @@ mod tests {
     #[test]
     fn a_log_in_page_is_no_answer_on_any_platform() {
         let pages = [
-            "<!DOCTYPE html><html><form action=/login><input type=\"password\" name=p></form></html>",
+            "<!DOCTYPE html><html><form action=/login><input type=\"password\" \
+             name=p></form></html>",
             "\u{feff}\n <html><head><title>Log in - Acme Jira</title></head></html>",
-            "<html><form method=post action=https://idp/x><input name=\"SAMLRequest\" value=x></form></html>",
-            "<html><head><meta http-equiv=\"refresh\" content=\"0;url=/login.jsp?os=1\"></head></html>",
+            "<html><form method=post action=https://idp/x><input name=\"SAMLRequest\" \
+             value=x></form></html>",
+            "<html><head><meta http-equiv=\"refresh\" \
+             content=\"0;url=/login.jsp?os=1\"></head></html>",
             "<html><script>window.location = 'https://sso.example/start';</script></html>",
         ];
         for page in pages {

@@ -25,7 +25,8 @@ fn connected(settings: &Value, version: Option<&str>) -> Result<HubSpot, Adapter
     let mut integration = blank(Platform::Hubspot, AuthType::Bearer, &object(settings), None);
     integration.api_version = version.map(str::to_owned);
     integration.custom_fields_mapping = object(&json!({
-        "plan": "product_plan", "places": "seats", "vip": "is_vip", "themes": "themes", "born": "createdon",
+        "plan": "product_plan", "places": "seats", "vip": "is_vip", "themes": "themes",
+        "born": "createdon",
     }));
     let credentials = object(&json!({ "access_token": "pat-na1-t0k3n" }));
     HubSpot::connect(&integration, &Credentials::new(credentials))
@@ -53,7 +54,8 @@ fn ticket() -> TicketView {
         created_by: None,
         tags: vec!["vip".into(), "Smoke".into()],
         custom_fields: object(&json!({
-            "plan": "Gold plan", "places": 12, "vip": true, "themes": ["a", "B label"], "born": "2026", "other": 1,
+            "plan": "Gold plan", "places": 12, "vip": true, "themes": ["a", "B label"],
+            "born": "2026", "other": 1,
         })),
         external_id: Some("17".into()),
         external_url: None,
@@ -76,7 +78,8 @@ fn properties() -> Vec<Property> {
         words.iter().map(option).collect()
     };
     let property = |name: &str, kind: &str, field: &str, words: &[&str]| {
-        json!({ "name": name, "label": name, "type": kind, "fieldType": field, "options": options(words),
+        json!({ "name": name, "label": name, "type": kind, "fieldType": field,
+            "options": options(words),
             "hasUniqueValue": name == "external_ticket_id",
             "modificationMetadata": { "readOnlyValue": name == "createdon" } })
     };
@@ -110,13 +113,17 @@ fn properties() -> Vec<Property> {
 }
 
 fn pipelines() -> Vec<Pipeline> {
-    let stage = |id: &str, label: &str, order: u8, state: &str| json!({ "id": id, "label": label, "displayOrder": order, "metadata": { "ticketState": state } });
+    let stage = |id: &str, label: &str, order: u8, state: &str| {
+        json!({ "id": id, "label": label,
+        "displayOrder": order, "metadata": { "ticketState": state } })
+    };
     serde_json::from_value(json!([
         { "id": "0", "label": "Support", "stages": [
             stage("1", "New", 0, "OPEN"), stage("2", "Waiting on contact", 1, "OPEN"),
             stage("3", "Waiting on us", 2, "OPEN"), stage("4", "Closed", 3, "CLOSED") ] },
         { "id": "77", "label": "Repairs", "stages": [
-            stage("901", "In the shop", 1, "OPEN"), stage("900", "Arrived", 0, "OPEN"), stage("902", "Gone", 2, "CLOSED") ] },
+            stage("901", "In the shop", 1, "OPEN"), stage("900", "Arrived", 0, "OPEN"), stage("902",
+                "Gone", 2, "CLOSED") ] },
     ]))
     .unwrap()
 }
@@ -192,7 +199,8 @@ fn values_are_texts_that_the_account_has_and_the_rest_is_said() {
     hubspot.put_custom(&mut sent, &ticket.custom_fields);
 
     let expected = json!({
-        "hs_ticket_priority": "HIGH", "topics": "vip", "product_plan": "Gold plan", "seats": "12", "is_vip": "true",
+        "hs_ticket_priority": "HIGH", "topics": "vip", "product_plan": "Gold plan", "seats": "12",
+        "is_vip": "true",
         "themes": "a;B",
     });
     assert_eq!(Value::from(sent.values), expected);
@@ -360,8 +368,10 @@ fn a_ticket_comes_back_in_our_words() {
         serde_json::from_value(json!({ "id": "17", "properties": properties })).unwrap()
     };
     let shown = record(json!({
-        "subject": "S", "content": "C\n[ref:tkt-1]", "hs_pipeline_stage": "3", "hs_ticket_priority": "URGENT",
-        "hubspot_owner_id": "", "hs_lastmodifieddate": "2026-01-02T03:04:05.678Z", "topics": "vip;printer",
+        "subject": "S", "content": "C\n[ref:tkt-1]", "hs_pipeline_stage": "3",
+        "hs_ticket_priority": "URGENT",
+        "hubspot_owner_id": "", "hs_lastmodifieddate": "2026-01-02T03:04:05.678Z",
+        "topics": "vip;printer",
         "external_ticket_id": "tkt-1", "seats": "12",
     }));
     let all = pipelines();
@@ -481,9 +491,7 @@ fn deliveries_are_known_by_either_signature_of_hubspot() {
         "1700000000000",
     );
     assert_eq!(proved(coded, "[]", &third, 0), Ok(()));
-    let old = "[{\"eventId\":1,\"subscriptionId\":12345,\"portalId\":62515,\"occurredAt\":1564113600000,\
-               \"subscriptionType\":\"contact.creation\",\"attemptNumber\":0,\"objectId\":123,\"changeSource\":\"CRM\",\
-               \"changeFlag\":\"NEW\",\"appId\":54321}]";
+    let old = "[{\"eventId\":1,\"subscriptionId\":12345,\"portalId\":62515,\"occurredAt\":1564113600000,\"subscriptionType\":\"contact.creation\",\"attemptNumber\":0,\"objectId\":123,\"changeSource\":\"CRM\",\"changeFlag\":\"NEW\",\"appId\":54321}]";
     let first_version = [
         ("x-hubspot-signature-version", "v1"),
         (
@@ -515,8 +523,10 @@ fn changes(hubspot: &HubSpot, events: &Value) -> Result<Vec<Change>, AdapterErro
 #[test]
 fn a_delivery_is_an_array_of_thin_events_of_several_tickets() {
     let event = |kind: &str, more: Value| {
-        let mut event = json!({ "eventId": 38, "subscriptionId": 25, "portalId": 33, "appId": 11, "attemptNumber": 2,
-            "occurredAt": 1_462_216_307_945_i64, "subscriptionType": kind, "objectId": 1_246_965, "sourceId": "userId:123" });
+        let mut event = json!({ "eventId": 38, "subscriptionId": 25, "portalId": 33, "appId": 11,
+            "attemptNumber": 2,
+            "occurredAt": 1_462_216_307_945_i64, "subscriptionType": kind, "objectId": 1_246_965,
+            "sourceId": "userId:123" });
         event.as_object_mut().unwrap().extend(object(&more));
         event
     };
@@ -584,7 +594,10 @@ fn a_delivery_is_an_array_of_thin_events_of_several_tickets() {
         json!({ "primaryObjectId": 1, "mergedObjectIds": [2], "newObjectId": 3 }),
     );
     let merged = told(json!([merge]));
-    let into = |change: &Change| matches!(&change.kind, ChangeKind::Merged { into } if into.external_id == "3");
+    let into = |change: &Change| {
+        matches!(&change.kind,
+        ChangeKind::Merged { into } if into.external_id == "3")
+    };
     assert!(merged.len() == 2 && merged.iter().all(into), "{merged:#?}");
     assert_ne!(merged[0].id, merged[1].id);
     // What is no array is not HubSpot's.
@@ -593,7 +606,8 @@ fn a_delivery_is_an_array_of_thin_events_of_several_tickets() {
 
 #[test]
 fn a_stage_by_its_label_is_read_and_another_accounts_events_are_left_out() {
-    let stage = json!([{ "portalId": 33, "occurredAt": 1, "eventType": "ticket.propertyChange", "objectId": 5,
+    let stage = json!([{ "portalId": 33, "occurredAt": 1, "eventType": "ticket.propertyChange",
+        "objectId": 5,
         "propertyName": "hs_pipeline_stage", "propertyValue": "3" }]);
     let labelled = hubspot(&json!({ "status_map": { "in_progress": "Waiting on us" } }));
     let by_id = hubspot(&json!({ "status_map": { "in_progress": "3" } }));

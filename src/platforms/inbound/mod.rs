@@ -1,6 +1,6 @@
-//! What comes from a platform by itself: a delivery of a webhook. Everything here is pure: whether a
-//! delivery is theirs, what is answered to it, and what it says. Who listens, and what becomes of a
-//! change, is not the platforms' business.
+//! What comes from a platform by itself: a delivery of a webhook. Everything here is pure: whether
+//! a delivery is theirs, what is answered to it, and what it says. Who listens, and what becomes of
+//! a change, is not the platforms' business.
 
 mod hit;
 mod signature;
@@ -21,8 +21,8 @@ pub const BODY_MAX: usize = 1 << 20;
 pub struct Hooks {
     /// How they come; usually `POST`.
     pub methods: &'static [Method],
-    /// Headers that are kept with a delivery besides its content type: ids, events, times. Never one
-    /// that holds a secret.
+    /// Headers that are kept with a delivery besides its content type: ids, events, times. Never
+    /// one that holds a secret.
     pub keep: &'static [&'static str],
     /// How it is proved whose they are. The first that fits decides; there is no falling through to
     /// a weaker one.
@@ -101,7 +101,8 @@ impl Reply {
 pub enum Handshake {
     /// Nothing: a ping, a heartbeat, a kind of event that is not ours to follow.
     Heartbeat,
-    /// The platform proves that we listen, and wants to hear this. Its signature is verified before.
+    /// The platform proves that we listen, and wants to hear this. Its signature is verified
+    /// before.
     Verified(Reply),
     /// The same of a platform that signs no such question.
     Open(Reply),

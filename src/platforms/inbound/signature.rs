@@ -149,7 +149,8 @@ pub enum Key {
     Text,
     /// The key in base64.
     Base64,
-    /// The key in base64, behind this prefix; a secret that begins otherwise is none of this scheme.
+    /// The key in base64, behind this prefix; a secret that begins otherwise is none of this
+    /// scheme.
     Prefixed(&'static str),
     /// The same, where the prefix may be missing.
     MaybePrefixed(&'static str),
@@ -301,7 +302,8 @@ impl Value {
             Self::Header(name, prefix) => {
                 let value = hit.header(name)?.trim();
                 let start = value.get(..prefix.len())?;
-                // The scheme's name is not case-sensitive (RFC 9110 §11.1); a `sha256=` is as it is.
+                // The scheme's name is not case-sensitive (RFC 9110 §11.1); a `sha256=` is as it
+                // is.
                 let is_it = if prefix.ends_with(' ') {
                     start.eq_ignore_ascii_case(prefix)
                 } else {

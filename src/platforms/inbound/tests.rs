@@ -259,8 +259,8 @@ fn vectors() -> Vec<Vector> {
     let form = ("content-type", "application/x-www-form-urlencoded");
     let json = ("content-type", "application/json");
     let mailgun = "{\"signature\":{\"timestamp\":\"1767323045\",\"token\":\
-        \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"signature\":\
-        \"f7112563095323ab1c8115ee3d378607955e45405657f20d6531159eb296fd7b\"}}";
+                   \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"signature\":\
+                   \"f7112563095323ab1c8115ee3d378607955e45405657f20d6531159eb296fd7b\"}}";
     vec![
         vector(
             "jira",
@@ -292,7 +292,8 @@ fn vectors() -> Vec<Vector> {
                 "client-secret",
                 &[(
                     "authorization",
-                    "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJjbGllbnQtaWQiLCJpYXQiOjE3NjczMjMwNDUsImV4cCI6MTc2NzMyMzIyNX0.KvUPiB9sap-8pp2G7tJyYTcsF__4v-vM8b0WHrOIFtw",
+                    "Bearer \
+                     eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJjbGllbnQtaWQiLCJpYXQiOjE3NjczMjMwNDUsImV4cCI6MTc2NzMyMzIyNX0.KvUPiB9sap-8pp2G7tJyYTcsF__4v-vM8b0WHrOIFtw",
                 )],
             )
         },

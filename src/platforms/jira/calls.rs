@@ -153,7 +153,8 @@ impl Jira {
             // A new issue has labels whether its ticket has tags or not.
             None if theirs == "tags" && effect == Effect::Create => {
                 let why = format!(
-                    "names a project whose issues cannot be created with labels; {NO_LABELS}: {fault}"
+                    "names a project whose issues cannot be created with labels; {NO_LABELS}: \
+                     {fault}"
                 );
                 ("settings.project_key".to_owned(), why)
             }

@@ -127,7 +127,8 @@ impl Jira {
         Ok(report)
     }
 
-    /// Creates an issue that says of itself that it is a test, and deletes it where the account may.
+    /// Creates an issue that says of itself that it is a test, and deletes it where the account
+    /// may.
     pub(super) async fn check_create(
         &self,
         context: &CallContext<'_>,

@@ -109,8 +109,8 @@ impl Jira {
         Ok(())
     }
 
-    /// Custom fields as Jira takes them; `left_out` gets those that it does not, on a create as on an
-    /// update.
+    /// Custom fields as Jira takes them; `left_out` gets those that it does not, on a create as on
+    /// an update.
     pub(super) fn custom(
         &self,
         custom: &Map<String, Value>,

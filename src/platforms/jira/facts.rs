@@ -54,9 +54,9 @@ pub(super) fn protection(kind: OperationKind) -> Protection {
     }
 }
 
-/// What Jira says of its budgets. `RateLimit-Reason` says which of three is used up. `X-RateLimit-Reset`
-/// is a date and time; seconds since 1970 are reported too, for traffic by API token.
-/// <https://developer.atlassian.com/cloud/jira/platform/rate-limiting/>
+/// What Jira says of its budgets. `RateLimit-Reason` says which of three is used up.
+/// `X-RateLimit-Reset` is a date and time; seconds since 1970 are reported too, for traffic by API
+/// token. <https://developer.atlassian.com/cloud/jira/platform/rate-limiting/>
 pub(super) const RATE: RateHeaders = RateHeaders {
     quotas: &[reset_in(ResetIn::Iso), reset_in(ResetIn::EpochSeconds)],
     reasons: &[
@@ -74,8 +74,8 @@ const fn reset_in(form: ResetIn) -> Quota {
     }
 }
 
-/// How Jira refuses: an `ErrorCollection`, either part of which may be empty. What the statuses mean
-/// is what they mean everywhere.
+/// How Jira refuses: an `ErrorCollection`, either part of which may be empty. What the statuses
+/// mean is what they mean everywhere.
 pub(super) static ERRORS: ErrorTable = ErrorTable {
     shapes: &[classify::Shape::Json {
         codes: &[],
@@ -105,8 +105,8 @@ pub(super) static ERRORS: ErrorTable = ErrorTable {
 };
 
 /// Jira answers 200 with an empty list, or 404, to a caller it does not know, and only headers say
-/// so. Data Center names the account in every answer. `OUT` is not certain: it may be a session that
-/// ended before this one began.
+/// so. Data Center names the account in every answer. `OUT` is not certain: it may be a session
+/// that ended before this one began.
 static STRANGERS: Strangers = Strangers {
     signs: &[
         Sign {
@@ -149,8 +149,8 @@ static STRANGERS: Strangers = Strangers {
     pages: Pages::Never,
 };
 
-/// Fields of the system that may be the counterpart of a custom field: the worker sets none of them,
-/// and none decides where an issue is, who sees it or how it is found again.
+/// Fields of the system that may be the counterpart of a custom field: the worker sets none of
+/// them, and none decides where an issue is, who sees it or how it is found again.
 const MAPPABLE_SYSTEM: [&str; 5] = [
     "environment",
     "duedate",
@@ -160,8 +160,8 @@ const MAPPABLE_SYSTEM: [&str; 5] = [
 ];
 /// What [`is_mappable`] is, for people.
 pub(super) const MAPPABLE: &str = "a custom field by its id, e.g. customfield_10010 \
-     (integration.fields lists them), or one of environment, duedate, components, versions and \
-     fixVersions";
+                                   (integration.fields lists them), or one of environment, \
+                                   duedate, components, versions and fixVersions";
 
 /// Whether a field of Jira's may be the counterpart of a custom field.
 pub(super) fn is_mappable(theirs: &str) -> bool {
@@ -180,8 +180,8 @@ pub(super) fn project_key(given: &str) -> Result<String, AdapterError> {
     let fits = key.starts_with(|c: char| c.is_ascii_uppercase())
         && key.len() <= 255
         && key.bytes().all(is_part);
-    let fault = "is no key of a Jira project: a capital letter, then capital letters, digits and _, \
-                 e.g. SUP; the key is what stands before the number of its issues";
+    let fault = "is no key of a Jira project: a capital letter, then capital letters, digits \
+                 and _, e.g. SUP; the key is what stands before the number of its issues";
     fits.then(|| key.to_owned())
         .ok_or_else(|| AdapterError::field("settings.project_key", fault))
 }
@@ -210,8 +210,8 @@ const PROTECTION: &str =
 const INTERNAL_COMMENTS: Exception = Exception::part(
     OperationKind::Comment,
     "comments that are not public, without settings.internal_comments",
-    "\"service_desk\" for service projects, or the role that may see them; other projects would show \
-     them to all",
+    "\"service_desk\" for service projects, or the role that may see them; other projects would \
+     show them to all",
 );
 
 /// Jira's facts.
@@ -312,8 +312,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         .shaped(Shape::Object),
         Member::optional(
             "transition_fields",
-            "fields that a transition demands, with their values as Jira takes them; comment may be a \
-             text",
+            "fields that a transition demands, with their values as Jira takes them; comment \
+             may be a text",
         )
         .shaped(Shape::Object),
         Member::optional(

@@ -2,8 +2,9 @@
 //! OAuth app, whose token proves the sender and not the body. Such a delivery only names what is to
 //! be read again.
 //!
-//! Sources: developer.atlassian.com/cloud/jira/platform/webhooks; Data Center: confluence.atlassian.com
-//! adminjiraserver 938846912 (`X-Hub-Signature` from 10.0 on, Basic before).
+//! Sources: developer.atlassian.com/cloud/jira/platform/webhooks; Data Center:
+//! confluence.atlassian.com adminjiraserver 938846912 (`X-Hub-Signature` from 10.0 on, Basic
+//! before).
 
 use chrono::DateTime;
 use serde::Deserialize;

@@ -352,8 +352,8 @@ impl Jira {
         })
     }
 
-    /// The fields that a change sets, and the labels that it adds and removes, without those that the
-    /// screen refused. Labels of other categories go; those that people gave in Jira stay.
+    /// The fields that a change sets, and the labels that it adds and removes, without those that
+    /// the screen refused. Labels of other categories go; those that people gave in Jira stay.
     fn edits(
         &self,
         ticket: &TicketView,

@@ -10,9 +10,9 @@
 //! strongly consistent. Field edits and transitions are idempotent.
 //!
 //! Here is the trait. `facts` holds the tables, `connect` reads the settings, `calls` sends and
-//! judges. `item` creates and changes issues, `status` moves them, `comment` and `file` add to them.
-//! `meta` and `custom` know their fields, `words` translates what is read, `reader` and `check`
-//! read.
+//! judges. `item` creates and changes issues, `status` moves them, `comment` and `file` add to
+//! them. `meta` and `custom` know their fields, `words` translates what is read, `reader` and
+//! `check` read.
 
 mod calls;
 mod check;

@@ -44,8 +44,8 @@ impl Jira {
         LISTED.into_iter().chain(self.fields.names()).collect()
     }
 
-    /// Issues that changed. Times in JQL have minutes, and are read in the caller's time zone: so it
-    /// is asked by age, rounded up, with an overlap. What was seen before changes nothing.
+    /// Issues that changed. Times in JQL have minutes, and are read in the caller's time zone: so
+    /// it is asked by age, rounded up, with an overlap. What was seen before changes nothing.
     fn changed_request(
         &self,
         which: &str,

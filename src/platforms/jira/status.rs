@@ -2,8 +2,8 @@
 //! and on the account: they are asked for each time.
 //!
 //! A summary is a comment of its own, which is the planned request; the issue is then moved before
-//! it. A comment that rides along with a transition is dropped without an error where the transition
-//! has no screen, which is the default.
+//! it. A comment that rides along with a transition is dropped without an error where the
+//! transition has no screen, which is the default.
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -300,9 +300,9 @@ impl Jira {
         best.or_else(|| fitting.first()).copied()
     }
 
-    /// What is posted: the configured fields that the transition has, and a resolution. An issue that
-    /// is opened again loses the one it has. Where the transition has no such field, the workflow sees
-    /// to it: nothing else can.
+    /// What is posted: the configured fields that the transition has, and a resolution. An issue
+    /// that is opened again loses the one it has. Where the transition has no such field, the
+    /// workflow sees to it: nothing else can.
     fn transition_body(&self, transition: &Transition, wanted: TicketStatus) -> Value {
         let own = self.transition_fields.iter();
         let own = own.filter(|(name, _)| transition.fields.contains_key(*name));

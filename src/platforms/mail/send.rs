@@ -259,7 +259,10 @@ fn tls_trouble(host: &str, error: &std::io::Error) -> AdapterError {
         ) => AdapterError::field("settings.smtp_host", said(found)),
         Some(Outage::NotTls) => AdapterError::field(
             "settings.security",
-            format!("does not fit settings.smtp_port: {host} does not speak TLS there from the first byte"),
+            format!(
+                "does not fit settings.smtp_port: {host} does not speak TLS there from the \
+                     first byte"
+            ),
         ),
         Some(_) | None => unreachable(host, error),
     }

@@ -112,7 +112,12 @@ pub(super) static ERRORS: ErrorTable = ErrorTable {
         code(&["DUPLICATES_DETECTED"], Means::Conflict),
         code(&["UNABLE_TO_LOCK_ROW"], Means::Transient),
         code(
-            &["UNKNOWN_EXCEPTION", "SERVER_UNAVAILABLE", "QUERY_TIMEOUT", "APEX_ERROR"],
+            &[
+                "UNKNOWN_EXCEPTION",
+                "SERVER_UNAVAILABLE",
+                "QUERY_TIMEOUT",
+                "APEX_ERROR",
+            ],
             Means::Doubtful,
         ),
         code(&["INACTIVE_OWNER_OR_USER"], Means::Validation)
@@ -124,9 +129,10 @@ pub(super) static ERRORS: ErrorTable = ErrorTable {
             .field("api_version")
             .advice("is not served by this org"),
         rule(410).field("api_version").advice("is retired"),
-        rule(300)
-            .means(Means::Conflict)
-            .advice("several cases have the ticket's id: the field of settings.external_id_field must be unique"),
+        rule(300).means(Means::Conflict).advice(
+            "several cases have the ticket's id: the field of \
+                     settings.external_id_field must be unique",
+        ),
         rule(405).means(Means::Unsupported),
         rule(412).means(Means::Conflict),
     ],
@@ -190,7 +196,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         name: "OAuth 2.0: client credentials, JWT bearer or refresh token",
         except: &[NOBODY],
         cannot_read: None,
-        protection: "with settings.external_id_field an upsert, looked up first; without it lookup by \
+        protection: "with settings.external_id_field an upsert, looked up first; without it \
+                     lookup by \
                      the last line of the description; comments by their last line, files by title \
                      and MD5; an empty lookup counts as proof after 60 s",
         credentials: &[

@@ -285,9 +285,9 @@ impl Salesforce {
 }
 
 /// Why nobody is given a case.
-const NO_OWNER: &str = "has no single active user at Salesforce: `users` must know the person's e-mail \
-                        address, and Salesforce one active user with it; or name the user's id in \
-                        settings.users";
+const NO_OWNER: &str = "has no single active user at Salesforce: `users` must know the person's \
+                        e-mail address, and Salesforce one active user with it; or name the \
+                        user's id in settings.users";
 
 /// Whether what a case is made of has to be known for a change.
 const fn needs_describe(patch: &TicketPatch) -> bool {
@@ -325,8 +325,8 @@ impl Salesforce {
         };
         draft.put(allowed, "title", "Subject", subject.into());
         if self.external_id.is_none() && !allowed.has("Description") {
-            let text = "the user may not set a case's description, whose last line would keep it from \
-                        being made twice; let it, or give settings.external_id_field";
+            let text = "the user may not set a case's description, whose last line would keep \
+                        it from being made twice; let it, or give settings.external_id_field";
             return Err(AdapterError::new(ErrorClass::Permission, text));
         }
         self.describe_in(&text, marker, allowed, &mut draft);

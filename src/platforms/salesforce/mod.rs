@@ -69,8 +69,8 @@ const DESCRIBE: &str = "salesforce describe";
 /// Bytes of such an answer, and of a page of cases.
 const PAGE_BYTES: usize = 16 << 20;
 /// Why a case cannot be given to nobody.
-const NO_NOBODY: &str = "a case always has an owner at Salesforce; assign it to somebody else, or to a \
-                         queue that settings.users names";
+const NO_NOBODY: &str = "a case always has an owner at Salesforce; assign it to somebody else, \
+                         or to a queue that settings.users names";
 /// Whether assignment rules are run ("Assignment Rule Header": by default they are, on changes
 /// too).
 const AUTO_ASSIGN: HeaderName = HeaderName::from_static("sforce-auto-assign");

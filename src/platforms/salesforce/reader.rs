@@ -318,8 +318,8 @@ impl Salesforce {
             details.insert("left_out_as_not_in_a_picklist".into(), json!(unknown));
         }
         if self.external_id.is_none() {
-            let text = "settings.external_id_field would keep creates apart by a field of their own, \
-                        and not by a line in the description";
+            let text = "settings.external_id_field would keep creates apart by a field of their \
+                        own, and not by a line in the description";
             details.insert("advice".into(), text.into());
         }
         Ok(report("the user may create and change cases", details))

@@ -220,7 +220,8 @@ fn a_create_is_an_upsert_where_a_field_has_the_ticket_and_else_marks_the_text() 
     assert_eq!(upsert["method"], "PATCH");
     assert_eq!(
         upsert["body"],
-        json!({ "Subject": "Printer on fire", "Description": "Since nine", "Status": "On Hold", "Priority": "High",
+        json!({ "Subject": "Printer on fire", "Description": "Since nine", "Status": "On Hold",
+            "Priority": "High",
                 "Type": "Problem", "Plan__c": "Gold", "Tags__c": "a;b" })
     );
     let plain = sent(&salesforce(&json!({})), &create);
@@ -252,8 +253,10 @@ fn a_create_is_an_upsert_where_a_field_has_the_ticket_and_else_marks_the_text() 
 fn what_an_org_does_not_have_is_left_out_and_said() {
     let describe: Describe = serde_json::from_value(json!({ "fields": [
         { "name": "Subject", "createable": true }, { "name": "Description", "createable": true },
-        { "name": "Status", "createable": true, "picklistValues": [{ "value": "WORKING", "active": true }] },
-        { "name": "Priority", "createable": true, "picklistValues": [{ "value": "P1", "active": true }] },
+        { "name": "Status", "createable": true, "picklistValues": [{ "value": "WORKING",
+            "active": true }] },
+        { "name": "Priority", "createable": true, "picklistValues": [{ "value": "P1",
+            "active": true }] },
         { "name": "Type", "createable": false },
     ] }))
     .unwrap();
@@ -296,9 +299,8 @@ fn an_answer_to_a_create_is_a_case_or_worth_another_look() {
         key: key(MARKER),
     };
     let known = Known {
-        found: object(
-            &json!({ "instance": "https://acme.my.salesforce.com/", "body": { "Priority": "High" } }),
-        ),
+        found: object(&json!({ "instance": "https://acme.my.salesforce.com/",
+                "body": { "Priority": "High" } })),
         ..Known::default()
     };
     let read = |status, body: Value| adapter.read(&create, &known, &answer(status, &body));
@@ -318,7 +320,10 @@ fn an_answer_to_a_create_is_a_case_or_worth_another_look() {
     )
     .unwrap();
     assert_eq!(set.details["existed"], true);
-    let says = |code: &str, fields: Value| json!([{ "errorCode": code, "message": "no", "fields": fields }]);
+    let says = |code: &str, fields: Value| {
+        json!([{ "errorCode": code, "message": "no",
+        "fields": fields }])
+    };
     for (status, body, class, again) in [
         (204, Value::Null, "unknown", true),
         (201, json!({ "id": "x" }), "unknown", false),
@@ -383,9 +388,12 @@ fn a_field_that_is_not_there_is_told_from_a_case_that_is_not() {
 }
 
 fn record() -> Value {
-    json!({ "Id": "500xx000001SvR2", "CaseNumber": "00001026", "Subject": "s", "Description": "a\r\nb", "Status": "Waiting",
-        "Priority": "High", "OwnerId": "005xx000001SwiU", "IsClosed": false, "External_Ticket_Id__c": MARKER,
-        "Tags__c": "a;b", "Plan__c": "Gold", "LastModifiedById": "005xx000001SwiU", "CreatedById": "005xx000001SwiU",
+    json!({ "Id": "500xx000001SvR2", "CaseNumber": "00001026", "Subject": "s",
+        "Description": "a\r\nb", "Status": "Waiting",
+        "Priority": "High", "OwnerId": "005xx000001SwiU", "IsClosed": false,
+        "External_Ticket_Id__c": MARKER,
+        "Tags__c": "a;b", "Plan__c": "Gold", "LastModifiedById": "005xx000001SwiU",
+        "CreatedById": "005xx000001SwiU",
         "SystemModstamp": "2026-01-02T03:04:05.000+0000" })
 }
 
@@ -488,7 +496,8 @@ fn a_delivery_says_what_happened_to_which_case() {
         normalised.map(|mut changes| changes.pop())
     };
     let delivery = |kind: &str, comment: Value| {
-        json!({ "eventId": "e1", "eventType": kind, "organizationId": "00Dxx", "occurredAt": "2026-01-02T03:04:05.000Z",
+        json!({ "eventId": "e1", "eventType": kind, "organizationId": "00Dxx",
+            "occurredAt": "2026-01-02T03:04:05.000Z",
             "case": record(), "comment": comment })
     };
 
@@ -505,7 +514,8 @@ fn a_delivery_says_what_happened_to_which_case() {
         updated.by.unwrap().id.as_deref(),
         Some("005xx000001SwiUAAS")
     );
-    let comment = json!({ "Id": "00axx0000000001", "CommentBody": "Hm\n[ref:cmd-1]", "IsPublished": false,
+    let comment = json!({ "Id": "00axx0000000001", "CommentBody": "Hm\n[ref:cmd-1]",
+        "IsPublished": false,
         "CreatedById": "005xx0000000007" });
     let commented = said(delivery("case.commented", comment)).unwrap().unwrap();
     let comment = commented.comment.unwrap();

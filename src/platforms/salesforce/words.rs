@@ -424,7 +424,8 @@ mod tests {
             { "value": "Basic", "active": true },
         ]);
         let plan = field(&json!({
-            "name": "Plan__c", "type": "multipicklist", "restrictedPicklist": true, "picklistValues": values,
+            "name": "Plan__c", "type": "multipicklist", "restrictedPicklist": true,
+            "picklistValues": values,
         }));
         assert_eq!(plan.fit("gold;BASIC".into()), Ok("Gold;Basic".into()));
         assert!(plan.fit("Gold;Old".into()).is_err());

@@ -1,9 +1,9 @@
 //! What ServiceNow tells by itself: deliveries of business rules that an administrator makes, as it
-//! has no webhooks of incidents. So the form is ours to define: the recipe signs timestamp and body.
-//! A rule that is not scripted sends the secret in a header.
+//! has no webhooks of incidents. So the form is ours to define: the recipe signs timestamp and
+//! body. A rule that is not scripted sends the secret in a header.
 //!
-//! Source: `c_CertificateEncryptionScopedAPI.md` (`generateMac`). ServiceNow repeats no delivery, so
-//! that a sync finds what was lost; rules that run later may come in another order.
+//! Source: `c_CertificateEncryptionScopedAPI.md` (`generateMac`). ServiceNow repeats no delivery,
+//! so that a sync finds what was lost; rules that run later may come in another order.
 
 use std::time::Duration;
 

@@ -105,8 +105,10 @@ impl ServiceNow {
             } => {
                 let account = self.account_of(context, person).await?;
                 let account = account.ok_or_else(|| {
-                    let fault = "has no account at ServiceNow: `users` must know the person's e-mail address, and the \
-                                 instance one active user with it; or name the sys_id in settings.users";
+                    let fault = "has no account at ServiceNow: `users` must know the person's \
+                                 e-mail address, and the \
+                                 instance one active user with it; or name the sys_id in \
+                                 settings.users";
                     AdapterError::field("assigned_to_id", fault)
                 })?;
                 known.found.insert("assigned_to".into(), account.into());
@@ -173,7 +175,8 @@ impl ServiceNow {
             Some(value) => drop(known.found.insert("category".into(), value.into())),
             None => {
                 let said = format!(
-                    "left out: the instance has no category {word:?}; name one in settings.category_map"
+                    "left out: the instance has no category {word:?}; name one in \
+                     settings.category_map"
                 );
                 known.details.insert("category".into(), said.into());
             }
@@ -572,7 +575,8 @@ impl ServiceNow {
         receipt.written = row.updated();
         let refuse = |column: &str| {
             let text = format!(
-                "{what}: ServiceNow answered {} and did not take {column}: an ACL of the field or a business rule of the \
+                "{what}: ServiceNow answered {} and did not take {column}: an ACL of the field \
+                 or a business rule of the \
                  instance keeps it from this account",
                 answer.status
             );
@@ -624,7 +628,8 @@ impl ServiceNow {
             };
             let why = match row.text(name) {
                 _ if name == "correlation_id" => {
-                    "not kept: a create whose answer is lost could not be found again; let the account write this field"
+                    "not kept: a create whose answer is lost could not be found again; let the \
+                     account write this field"
                 }
                 None => "the instance has no such field, or an ACL hides it",
                 Some(_) => "an ACL or a rule of the instance keeps another value",
@@ -698,8 +703,8 @@ impl ServiceNow {
         }
     }
 
-    /// The answer to a comment does not name it: its id is in the journal. An entry that is not there
-    /// was dropped in silence.
+    /// The answer to a comment does not name it: its id is in the journal. An entry that is not
+    /// there was dropped in silence.
     pub(super) async fn name_comment(
         &self,
         context: &CallContext<'_>,
@@ -712,7 +717,8 @@ impl ServiceNow {
                 .find_entry(context, &self.place(context, ticket).await?, key)
                 .await?;
             found.ok_or_else(|| {
-                let text = "the journal shows no such comment: an ACL may have dropped it, or hide it from the account";
+                let text = "the journal shows no such comment: an ACL may have dropped it, \
+                            or hide it from the account";
                 AdapterError::new(ErrorClass::Permission, text)
             })
         };

@@ -3,17 +3,17 @@
 //! Sources: repository `ServiceNow/ServiceNowDocs`: `c_TableAPI.md`, `c_AttachmentAPI.md`,
 //! `r_RESTAPIHTTPResponseCodes.md`, `inbound-REST-API-rate-limiting.md`,
 //! `client-credentials-grant-workflow.md`, `configure-api-key.md`,
-//! `c_IncidentManagementStateModel.md`, `def-prio-lookup-rules.md`. What comes from general knowledge
-//! alone is a constant whose comment says "(unconfirmed)".
+//! `c_IncidentManagementStateModel.md`, `def-prio-lookup-rules.md`. What comes from general
+//! knowledge alone is a constant whose comment says "(unconfirmed)".
 //!
-//! **Duplicates**: ServiceNow has no idempotency key. A create is found by `correlation_id`, which is
-//! a query of the database and does not lag. A comment is a change of the incident that appends a
-//! journal entry: its last line is the command's marker. A file is found by name and size.
+//! **Duplicates**: ServiceNow has no idempotency key. A create is found by `correlation_id`, which
+//! is a query of the database and does not lag. A comment is a change of the incident that appends
+//! a journal entry: its last line is the command's marker. A file is found by name and size.
 //!
-//! **Three silences** of the vendor shape this adapter. It ignores the parts of a query that it does
-//! not understand, so every row is checked again. It answers 200 where an ACL or a business rule
-//! dropped a field, so what was sent is compared with what comes back. It leaves out rows that an ACL
-//! hides, so an empty list proves something only where nothing is hidden in it.
+//! **Three silences** of the vendor shape this adapter. It ignores the parts of a query that it
+//! does not understand, so every row is checked again. It answers 200 where an ACL or a business
+//! rule dropped a field, so what was sent is compared with what comes back. It leaves out rows that
+//! an ACL hides, so an empty list proves something only where nothing is hidden in it.
 
 mod inbound;
 mod item;
@@ -49,9 +49,11 @@ use crate::platforms::{
 };
 use crate::secrets::Credentials;
 
-/// Life of an access token where the grant does not say (unconfirmed; the default of an OAuth entity).
+/// Life of an access token where the grant does not say (unconfirmed; the default of an OAuth
+/// entity).
 const TOKEN_LIFE: Duration = Duration::from_secs(1_800);
-/// The header of an API key, unless the administrator gave it another name (`configure-api-key.md`).
+/// The header of an API key, unless the administrator gave it another name
+/// (`configure-api-key.md`).
 const KEY_HEADER: &str = "x-sn-apikey";
 /// State of a cancelled incident.
 const CANCELED: &str = "8";
@@ -69,8 +71,9 @@ const LOOKED_UP: Protection = Protection::Lookup {
     schedule: &LOOK_UPS,
     upsert: false,
 };
-const PROTECTION: &str = "lookup by correlation_id; comments by their marker in the journal, files by name and size; an \
-     empty search counts as proof after 60 s";
+const PROTECTION: &str = "lookup by correlation_id; comments by their marker in the journal, \
+                          files by name and size; an \
+                          empty search counts as proof after 60 s";
 
 /// Rules of an administrator, in requests an hour, say when they begin anew; no header says what is
 /// left (`inbound-REST-API-rate-limiting.md`). A node that is busy says nothing.
@@ -144,11 +147,13 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         ),
         Member::optional(
             "caller_id",
-            "sys_id or e-mail address of the caller of every incident (else the ticket's requester)",
+            "sys_id or e-mail address of the caller of every incident (else the ticket's \
+             requester)",
         ),
         Member::optional(
             "close_code",
-            "resolution code of resolved and closed incidents, where the instance has more than one",
+            "resolution code of resolved and closed incidents, where the instance has more than \
+             one",
         ),
         Member::optional("cancelled_state", "state of cancelled incidents (8)")
             .shaped(MemberShape::Checked(|value| judged(value, state))),
@@ -196,7 +201,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: words::SYS_ID,
     text_max: Some(16_000),
     limits: &[
-        "title 160 characters, description and comment 4,000; tags go into a work note of the create",
+        "title 160 characters, description and comment 4,000; tags go into a work note of the \
+         create",
         "requests an hour by rules of the administrator; four at once is what a node takes well",
         "a sync needs a user in the time zone GMT to page well; it shows no deleted incidents",
     ],
@@ -416,8 +422,9 @@ fn is_refused(answer: &Response) -> Result<(), AdapterError> {
     if !(is_it && matches!(answer.status, 400 | 401)) {
         return Ok(());
     }
-    let text = "ServiceNow does not take the client: look at client_id and client_secret, at the OAuth application's user, \
-                and on older releases at the property glide.oauth.inbound.client.credential.grant_type.enabled";
+    let text = "ServiceNow does not take the client: look at client_id and client_secret, at \
+                the OAuth application's user, and on older releases at the property \
+                glide.oauth.inbound.client.credential.grant_type.enabled";
     Err(AdapterError::new(ErrorClass::Authentication, text).with_status(answer.status))
 }
 

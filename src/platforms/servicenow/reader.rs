@@ -16,8 +16,8 @@ use crate::platforms::{
 };
 
 /// Columns of an incident that is read.
-const COLUMNS: &str = "sys_id,number,state,impact,urgency,short_description,description,assigned_to,correlation_id,\
-                       sys_updated_on";
+const COLUMNS: &str = "sys_id,number,state,impact,urgency,short_description,description,\
+                       assigned_to,correlation_id,sys_updated_on";
 /// Incidents a page (documented: 10,000 at most; 1,000 is what to stay below).
 const PAGE: usize = 200;
 /// How far a listing looks back beyond the last row: clocks differ, and transactions end late.
@@ -78,8 +78,8 @@ impl Begin {
     }
 
     /// Where the next page begins. Keyset: at the last moment of this one, so that no row slips
-    /// through that changes meanwhile. Within one moment, and where moments are not read as they are
-    /// written, behind the rows that were read.
+    /// through that changes meanwhile. Within one moment, and where moments are not read as they
+    /// are written, behind the rows that were read.
     fn next(self, found: &Rows, is_utc: bool) -> Option<Self> {
         if !found.more {
             return None;
@@ -189,7 +189,8 @@ impl ServiceNow {
             (
                 "sync",
                 myself.is_in_utc(),
-                "slow: give the integration's user the time zone GMT, so that moments in queries mean UTC",
+                "slow: give the integration's user the time zone GMT, so that moments in \
+                 queries mean UTC",
             ),
         ] {
             let said = if is_so { "as it should be" } else { otherwise };
@@ -208,14 +209,16 @@ impl ServiceNow {
             found => Some(found?.rows),
         };
         let Some(rows) = known else {
-            let text = "incidents can be read; which roles the account has is unknown, as it may not read them";
+            let text = "incidents can be read; which roles the account has is unknown, \
+                        as it may not read them";
             details.insert("roles".into(), "unknown".into());
             return Ok(report(text, details));
         };
         let roles = rows.iter().filter_map(|row| row.says("role.name"));
         let roles: Vec<&str> = roles.filter(|role| ROLES.contains(role)).collect();
         if roles.is_empty() {
-            let text = "the account has none of the roles itil, sn_incident_write and admin, one of which lets it write \
+            let text = "the account has none of the roles itil, sn_incident_write and admin, \
+                        one of which lets it write \
                         incidents";
             return Err(AdapterError::new(ErrorClass::Permission, text));
         }
@@ -230,8 +233,10 @@ impl ServiceNow {
         let own = self.myself(context).await?;
         let own = own.text(SYS_ID).map(str::to_owned);
         let mut incident = json!({
-            "short_description": "Ticketwire connection test: may be deleted", "correlation_id": mark,
-            "description": "Made by integration.test. It may be deleted.", "impact": "3", "urgency": "3",
+            "short_description": "Ticketwire connection test: may be deleted",
+            "correlation_id": mark,
+            "description": "Made by integration.test. It may be deleted.", "impact": "3",
+            "urgency": "3",
         });
         for (column, id) in [
             ("caller_id", self.caller(context).await?.or(own)),
@@ -250,7 +255,8 @@ impl ServiceNow {
             .await?;
         let row = made.result;
         let item = row.item().ok_or_else(|| {
-            let text = "ServiceNow made a test incident and does not show its sys_id to the account, which every change needs";
+            let text = "ServiceNow made a test incident and does not show its sys_id to the \
+                        account, which every change needs";
             AdapterError::new(ErrorClass::Permission, text)
         })?;
         let name = item.external_id.clone();
@@ -264,7 +270,8 @@ impl ServiceNow {
         };
         if row.text("correlation_id") != Some(mark.as_str()) {
             let text = format!(
-                "{left}; ServiceNow did not keep its correlation_id, by which a lost incident is found again: let the \
+                "{left}; ServiceNow did not keep its correlation_id, by which a lost incident is \
+                 found again: let the \
                  account read and write this field"
             );
             return Err(AdapterError::new(ErrorClass::Permission, text));
@@ -342,7 +349,8 @@ impl Reader for ServiceNow {
         let what = "reading the incident";
         let found: One = self.api.take(&answer, Effect::Read, what)?;
         let item = self.item_of(&found.result).ok_or_else(|| {
-            let text = "ServiceNow shows the incident without its sys_id: an ACL hides it from the account";
+            let text = "ServiceNow shows the incident without its sys_id: an ACL hides it from \
+                        the account";
             AdapterError::new(ErrorClass::Permission, text)
         });
         item.map(Some)
@@ -427,7 +435,8 @@ impl Reader for ServiceNow {
         let names = groups.filter_map(|row| row.says("name").map(str::to_owned));
         let id = "assignment_group";
         fields.push(field(id, "Assignment group", "reference", names.collect()));
-        // The dictionary of columns, from general knowledge (unconfirmed); few accounts may read it.
+        // The dictionary of columns, from general knowledge (unconfirmed); few accounts may read
+        // it.
         let path = ["table", "sys_dictionary"];
         let query = "name=incident^active=true^elementSTARTSWITHu_^ORelementSTARTSWITHx_";
         let columns = "name,element,column_label,internal_type,mandatory,active";

@@ -395,7 +395,8 @@ fn told(body: &Value) -> Result<Vec<Change>, AdapterError> {
 #[test]
 fn rules_tell_of_incidents_thinly_and_of_comments_whole() {
     let incident = |event: &str| {
-        json!({ "event": event, "sys_id": ID, "number": "INC0010001", "state": "3", "short_description": "x",
+        json!({ "event": event, "sys_id": ID, "number": "INC0010001", "state": "3",
+            "short_description": "x",
                 "priority": "2", "impact": "1", "urgency": "2", "correlation_id": "tkt-1",
                 "sys_updated_on": "2026-01-02 03:04:05", "sys_updated_by": "ann" })
     };

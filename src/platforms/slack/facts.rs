@@ -25,8 +25,9 @@ pub(super) const TOKEN_LIFE: Duration = Duration::from_secs(43_200);
 pub(super) const HOOK: &str =
     "an incoming webhook of Slack can post a ticket and nothing else; a bot token can do the rest";
 /// Why a comment that is not public is refused.
-pub(super) const READ_BY_ALL: &str = "everybody in the channel would read a comment that is not public; where that is \
-                                      right, settings.internal_comments can be set to true";
+pub(super) const READ_BY_ALL: &str = "everybody in the channel would read a comment that is not \
+                                      public; where that is right, settings.internal_comments \
+                                      can be set to true";
 /// How a lost message is found again.
 const PROTECTION: &str =
     "lookup: the marker in the message's metadata; an empty look-up counts as proof after 40 s";
@@ -53,7 +54,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             protection: PROTECTION,
             credentials: &[&[Member::required(
                 "bot_token",
-                "xoxb-… with scopes chat:write, channels:read, channels:history (private channels: groups:…)",
+                "xoxb-… with scopes chat:write, channels:read, channels:history (private \
+                 channels: groups:…)",
             )]],
         },
         Mode {
@@ -79,7 +81,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             protection: "none: nothing can be looked up; settings.on_unknown decides",
             credentials: &[&[Member::required(
                 "webhook_url",
-                "https://hooks.slack.com/services/…: creates only, and an unknown outcome cannot be looked up",
+                "https://hooks.slack.com/services/…: creates only, and an unknown outcome \
+                 cannot be looked up",
             )
             .shaped(Looks::Url)]],
         },
@@ -87,8 +90,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     settings: &[
         Member::optional(
             "channel",
-            "id of the channel, e.g. C0123ABCD (required, except with webhook_url); with a name a lost answer cannot \
-             be looked up, and nothing is synced",
+            "id of the channel, e.g. C0123ABCD (required, except with webhook_url); with a name \
+             a lost answer cannot be looked up, and nothing is synced",
         )
         .shaped(Looks::Checked(|value| judged(value, channel_of))),
         Member::optional(
@@ -98,7 +101,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         .shaped(Looks::Url),
         Member::optional(
             "internal_comments",
-            "true: comments that are not public are posted too, as everybody in the channel may read them",
+            "true: comments that are not public are posted too, as everybody in the channel may \
+             read them",
         )
         .shaped(Looks::Switch),
         Member::optional(
@@ -126,7 +130,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     text_max: Some(16_000),
     limits: &[
         "about 1 message a second and channel; update and look-up 50 a minute",
-        "description and comment 9,000 characters; of a longer title 150 are the heading, and all of it stands below",
+        "description and comment 9,000 characters; of a longer title 150 are the heading, and \
+         all of it stands below",
         "apps that are distributed but not in Slack's marketplace may look up once a minute only",
         "a sync sees new messages; edits and deletions of older ones are not listed",
     ],
@@ -165,8 +170,13 @@ pub(super) static ERRORS: ErrorTable = ErrorTable {
         fields: &[],
     }],
     rules: &[
-        says(&["invalid_auth", "not_authed", "token_expired", "token_revoked"])
-            .means(Means::Authentication),
+        says(&[
+            "invalid_auth",
+            "not_authed",
+            "token_expired",
+            "token_revoked",
+        ])
+        .means(Means::Authentication),
         says(&["account_inactive", "two_factor_setup_required"]).means(Means::Authentication),
         says(&["not_allowed_token_type", "invalid_refresh_token"]).means(Means::Authentication),
         says(&["invalid_client_id", "bad_client_secret"]).means(Means::Authentication),
@@ -180,15 +190,20 @@ pub(super) static ERRORS: ErrorTable = ErrorTable {
         says(&["restricted_action*", "slack_connect_*_blocked"]).means(Means::Permission),
         says(&["ekm_access_denied", "app_access_restricted"]).means(Means::Permission),
         says(&["enterprise_is_restricted", "channel_is_limited_access"]).means(Means::Permission),
-        says(&["cant_update_message", "cant_delete_message", "edit_window_closed"])
-            .means(Means::Permission),
+        says(&[
+            "cant_update_message",
+            "cant_delete_message",
+            "edit_window_closed",
+        ])
+        .means(Means::Permission),
         says(&["posting_to_channel_denied", "send_on_behalf_not_allowed"]).means(Means::Permission),
         says(&["file_uploads_*disabled", "messages_tab_disabled"]).means(Means::Permission),
         says(&["metadata_must_be_sent_from_app"]).means(Means::Permission),
         says(&["channel_not_found", "invalid_channel"])
             .means(Means::NotFound)
             .advice(
-                "settings.channel names no channel that the bot can see (a private one must invite it)",
+                "settings.channel names no channel that the bot can see (a private one must \
+                 invite it)",
             ),
         says(&["message_not_found", "thread_not_found"])
             .means(Means::NotFound)
@@ -213,9 +228,13 @@ pub(super) static ERRORS: ErrorTable = ErrorTable {
         says(&["request_timeout", "update_failed", "file_update_failed"]).means(Means::Transient),
         says(&["unable_to_share_files", "streaming_state_conflict"]).means(Means::Transient),
         // Such a move takes hours.
-        says(&["external_channel_migrating", "team_added_to_org", "org_login_required"])
-            .means(Means::Later(secs(3_600)))
-            .advice("the workspace or channel is being moved"),
+        says(&[
+            "external_channel_migrating",
+            "team_added_to_org",
+            "org_login_required",
+        ])
+        .means(Means::Later(secs(3_600)))
+        .advice("the workspace or channel is being moved"),
         says(&["no_text"]).advice("there is nothing to see in the message"),
         says(&["msg_too_long", "msg_blocks_too_long"])
             .field("description")

@@ -36,7 +36,8 @@ impl MessageRef {
             .or_else(quoted)
             .ok_or_else(|| not_found("the ticket has no message in Slack"))?;
         if !message.is_one() {
-            let text = "the ticket's external id names no message in Slack (a channel's id, a colon, a time)";
+            let text = "the ticket's external id names no message in Slack (a channel's id, a \
+                        colon, a time)";
             return Err(not_found(text));
         }
         Ok(message)
@@ -280,14 +281,15 @@ impl Bot {
     /// Shares an uploaded file in a thread.
     fn share(&self, root: &MessageRef, id: &str, file: &File) -> Result<Request, AdapterError> {
         let body = json!({
-            "files": [{ "id": id, "title": file.name }], "channel_id": root.channel, "thread_ts": root.ts,
+            "files": [{ "id": id, "title": file.name }], "channel_id": root.channel,
+            "thread_ts": root.ts,
         });
         let path = ["files.completeUploadExternal"];
         Ok(self.api.make(Method::POST, &path)?.json(&body))
     }
 
-    /// A place for a file, and the bytes: the id by which it is shared. A file that is not shared is
-    /// seen by nobody, and Slack forgets it.
+    /// A place for a file, and the bytes: the id by which it is shared. A file that is not shared
+    /// is seen by nobody, and Slack forgets it.
     async fn upload(&self, context: &CallContext<'_>, file: &File) -> Result<String, AdapterError> {
         #[derive(Deserialize)]
         struct Upload {

@@ -160,8 +160,8 @@ fn marked(
         .filter(|message| message.files.is_empty() && message.is_by(bot))
         .peekable();
     if ours.peek().is_some() && ours.all(|message| message.metadata.is_null()) {
-        let text = "Slack lists our messages without their metadata, in which the marker is, so nothing is proved by \
-                    them; the app may lack the scope metadata.message:read";
+        let text = "Slack lists our messages without their metadata, in which the marker is, so \
+                    nothing is proved by them; the app may lack the scope metadata.message:read";
         return Err(AdapterError::unsupported(text));
     }
     Ok(None)
@@ -238,8 +238,8 @@ impl Bot {
         Ok(link.permalink)
     }
 
-    /// A page of messages from `oldest` on: of a thread, oldest first and its root among them, or of
-    /// the channel, newest first and without replies.
+    /// A page of messages from `oldest` on: of a thread, oldest first and its root among them, or
+    /// of the channel, newest first and without replies.
     pub(super) fn listing(
         &self,
         root: Option<&MessageRef>,

@@ -1,5 +1,5 @@
-//! How a ticket, a comment and a change of status look in Slack: Block Kit, with a plain text beside
-//! it for notifications. Nothing here is a request.
+//! How a ticket, a comment and a change of status look in Slack: Block Kit, with a plain text
+//! beside it for notifications. Nothing here is a request.
 
 use serde_json::{Map, Value, json};
 
@@ -44,8 +44,9 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// What all messages have in common. `chat.update` would look for names and links in the text by
-    /// default, and what the others do by default is said as well: nobody is to be called by a text.
+    /// What all messages have in common. `chat.update` would look for names and links in the text
+    /// by default, and what the others do by default is said as well: nobody is to be called by a
+    /// text.
     pub(super) fn contents(&self) -> Value {
         json!({ "text": self.text, "blocks": self.blocks, "parse": "none", "link_names": false })
     }
@@ -149,7 +150,8 @@ pub(super) fn reply(field: &str, markdown: &str) -> Result<Shown, AdapterError> 
     let (text, read) = Document::parse(markdown, READ_MAX).mrkdwn();
     let (blocks, whole) = sections("reply", &text);
     if blocks.is_empty() {
-        let fault = "shows nothing: there is no visible character in it, so Slack would refuse it; give it a text";
+        let fault = "shows nothing: there is no visible character in it, so Slack would refuse \
+                     it; give it a text";
         return Err(AdapterError::field(field, fault));
     }
     let cut = (!(read && whole)).then(|| (field.to_owned(), Value::from(CUT)));

@@ -5,12 +5,12 @@
 //! reference/block-kit.
 //!
 //! A ticket is a message in the channel, its comments are replies in that message's thread, and a
-//! change is shown by rewriting the message. Nearly everything is answered with HTTP 200; whether it
-//! worked is in `ok` of the body.
+//! change is shown by rewriting the message. Nearly everything is answered with HTTP 200; whether
+//! it worked is in `ok` of the body.
 //!
 //! **Duplicates**: no idempotency key. The marker is in the message's `metadata`, which is found
-//! again by `conversations.history` and `.replies`. `chat.update` is idempotent. An incoming webhook
-//! gives nothing back and reads nothing, so there an unknown outcome stays unknown.
+//! again by `conversations.history` and `.replies`. `chat.update` is idempotent. An incoming
+//! webhook gives nothing back and reads nothing, so there an unknown outcome stays unknown.
 //!
 //! [`facts`] has the tables, [`item`] the requests of an operation and what their answers say,
 //! [`message`] what a ticket looks like, [`listing`] the pages of messages and the look-up,

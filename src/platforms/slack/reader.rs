@@ -57,8 +57,8 @@ impl Reader for Bot {
         Ok(whole(&root, &messages, &me))
     }
 
-    /// New messages that are tickets. Replies come with [`Reader::get`]. Neither edits nor deletions
-    /// of older messages are listed anywhere: Slack tells of them by events alone.
+    /// New messages that are tickets. Replies come with [`Reader::get`]. Neither edits nor
+    /// deletions of older messages are listed anywhere: Slack tells of them by events alone.
     async fn changes(
         &self,
         context: &CallContext<'_>,
@@ -92,8 +92,8 @@ impl Reader for Bot {
         })
     }
 
-    /// The channels that the bot can see. One that is private needs the scope `groups:read`, without
-    /// which the public ones are listed.
+    /// The channels that the bot can see. One that is private needs the scope `groups:read`,
+    /// without which the public ones are listed.
     async fn choices(
         &self,
         context: &CallContext<'_>,
@@ -248,8 +248,8 @@ pub(super) async fn hook_checked(
 ) -> Result<CheckReport, AdapterError> {
     let message = match test {
         TestKind::Connection | TestKind::Authentication => {
-            // A message without text is refused with 400 by a webhook that is there, and with 404 or
-            // 410 otherwise. Nothing is posted.
+            // A message without text is refused with 400 by a webhook that is there, and with 404
+            // or 410 otherwise. Nothing is posted.
             let request = Request::post(url.clone(), Auth::None, Effect::Read);
             let request = request.json(&json!({ "text": "" })).secret_url();
             let answer = context.send(request).await?;

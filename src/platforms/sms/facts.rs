@@ -33,10 +33,12 @@ const TEXT_MAX: usize = 4_000;
 /// Life of the list of senders.
 pub(super) const SENDERS_LIFE: Duration = Duration::from_secs(600);
 /// Why bytes are refused.
-pub(super) const NO_BYTES: &str = "Twilio fetches a file from its address and takes no bytes: give a url in place of content_base64";
+pub(super) const NO_BYTES: &str = "Twilio fetches a file from its address and takes no bytes: \
+                                   give a url in place of content_base64";
 /// Why a comment that is not public is refused.
-pub(super) const READ_BY_RECIPIENT: &str = "the recipient would read a comment that is not public; where that is right, \
-     settings.internal_comments can be set to true";
+pub(super) const READ_BY_RECIPIENT: &str = "the recipient would read a comment that is not \
+                                            public; where that is right, \
+                                            settings.internal_comments can be set to true";
 const PROTECTION: &str =
     "lookup: the reference at the message's end; an empty look-up counts as proof after 120 s";
 /// A 429 says no time and was never processed (docs/api/errors/20429).
@@ -126,12 +128,13 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: "ref",
     text_max: Some(TEXT_MAX),
     limits: &[
-        "a message is one line of at most settings.max_segments segments (160 characters of GSM-7, 70 with any other \
-         character; 153 and 67 each where there are several); description, tags and custom fields are not sent",
-        "a US long code sends 1 segment a second, toll-free 3, a short code 100; what is more waits at Twilio for up \
-         to 10 hours",
-        "pictures (jpeg, png, gif, up to 5 MB) are sent as MMS to numbers that begin with +1; of other files the \
-         address is sent",
+        "a message is one line of at most settings.max_segments segments (160 characters of \
+         GSM-7, 70 with any other character; 153 and 67 each where there are several); \
+         description, tags and custom fields are not sent",
+        "a US long code sends 1 segment a second, toll-free 3, a short code 100; what is more \
+         waits at Twilio for up to 10 hours",
+        "pictures (jpeg, png, gif, up to 5 MB) are sent as MMS to numbers that begin with +1; \
+         of other files the address is sent",
         "a message is never changed: each operation is another one",
     ],
 };

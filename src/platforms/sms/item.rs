@@ -170,8 +170,8 @@ impl Sms {
 
     fn text_of(&self, operation: &Operation<'_>) -> Result<Text, AdapterError> {
         words::text(operation, &self.to, self.segments_max).ok_or_else(|| {
-            let fault = "has an address that is longer than a message: settings.max_segments allows \
-                         more";
+            let fault = "has an address that is longer than a message: settings.max_segments \
+                         allows more";
             AdapterError::field("attachments", fault)
         })
     }
@@ -313,12 +313,13 @@ impl Sms {
             return Ok(Some(message.receipt(operation)));
         }
         if blank {
-            let text = "Twilio lists messages without their text, in which the reference is, so nothing is proved by \
-                        them; message redaction may be on";
+            let text = "Twilio lists messages without their text, in which the reference is, so \
+                        nothing is proved by them; message redaction may be on";
             return Err(AdapterError::unsupported(text));
         }
         if !all {
-            let text = "more messages were sent to the number than are looked through, so nothing is proved by them";
+            let text = "more messages were sent to the number than are looked through, so \
+                        nothing is proved by them";
             return Err(AdapterError::unsupported(text));
         }
         Ok(None)

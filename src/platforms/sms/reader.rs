@@ -341,7 +341,8 @@ impl Sms {
                     .await?;
                 let count = segments(body);
                 let said = format!(
-                    "a message that says that it is a test was sent to {}: {count} segment, which is paid for and \
+                    "a message that says that it is a test was sent to {}: {count} segment, \
+                     which is paid for and \
                      cannot be taken back",
                     self.to
                 );

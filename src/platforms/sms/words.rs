@@ -102,7 +102,10 @@ pub(super) fn title_of(body: &str) -> Option<String> {
 
 /// A text in one line: punctuation as ASCII, and nothing that cannot be seen.
 fn line(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns = |c: char| {
+        matches!(c,
+        '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let text: String = text.chars().filter(|c| !turns(*c)).collect();
     ascii_punctuation(&text)
 }

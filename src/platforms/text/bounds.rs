@@ -255,7 +255,8 @@ mod tests {
         fn events_are_bounded_by_the_text(text in hostile::texts(8_000)) {
             let (deepest, events) = deepest(&text);
             prop_assert!(deepest <= DEPTH_MAX);
-            prop_assert!(events <= 8 * text.len() + 64, "{} events of {} bytes", events, text.len());
+            prop_assert!(events <= 8 * text.len() + 64, "{} events of {} bytes", events,
+                text.len());
         }
     }
 

@@ -273,12 +273,14 @@ mod tests {
         fn a_fitted_text_is_within_its_limit_and_holds_the_marker(
             text in "([a-z €\n]|[😀🇩🇪é\u{301}\u{200d}#]){0,200}", limit in 12_usize..200
         ) {
-            for max in [Max::Chars(limit), Max::Bytes(limit), Max::Utf16(limit), Max::Segments(limit / 12)] {
+            for max in [Max::Chars(limit), Max::Bytes(limit), Max::Utf16(limit),
+                Max::Segments(limit / 12)] {
                 let (made, whole) = fit(&text, max, Some(Marker::Line("tkt-1")));
                 prop_assert!(max.cost(&made) <= max.limit(), "{:?}: {}", max, made);
                 prop_assert_eq!(Marker::find(&made), Some("tkt-1"));
                 if whole {
-                    prop_assert_eq!(made.strip_suffix("[ref:tkt-1]").map(str::trim), Some(text.trim()));
+                    prop_assert_eq!(made.strip_suffix("[ref:tkt-1]").map(str::trim),
+                        Some(text.trim()));
                 }
             }
         }

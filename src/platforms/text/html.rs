@@ -131,7 +131,7 @@ impl Writer {
             Block::Rule => match self.allowed {
                 Allowed::Full => drop(self.sink.write("<hr/>")),
                 Allowed::AsanaNotes if container == Container::Body => {
-                    drop(self.sink.write("<hr/>"))
+                    _ = self.sink.write("<hr/>");
                 }
                 Allowed::Teams => drop(self.sink.write("<p>———</p>")),
                 Allowed::AsanaNotes | Allowed::AsanaComment => drop(self.sink.write("———")),

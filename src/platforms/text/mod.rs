@@ -1,10 +1,10 @@
 //! Markdown that a tenant wrote, in the format of each platform.
 //!
 //! A text is parsed once ([`Document::parse`]) into a bounded tree. Each format is one walk over
-//! that tree: [`adf`] (Jira Cloud), [`wiki`] (Jira Data Center), [`mrkdwn`] and [`mod@pieces`] (Slack),
-//! [`html`] (Zendesk, Freshdesk, HubSpot, Asana, Teams, e-mail), [`markdown`] (GitHub, Trello),
-//! [`card`] (Teams), [`ranges`] (Zoom) and [`plain`] (ServiceNow, Salesforce, SMS, the text part of
-//! an e-mail). [`table`] lays tables out for formats that have none.
+//! that tree: [`adf`] (Jira Cloud), [`wiki`] (Jira Data Center), [`mrkdwn`] and [`mod@pieces`]
+//! (Slack), [`html`] (Zendesk, Freshdesk, HubSpot, Asana, Teams, e-mail), [`markdown`] (GitHub,
+//! Trello), [`card`] (Teams), [`ranges`] (Zoom) and [`plain`] (ServiceNow, Salesforce, SMS, the
+//! text part of an e-mail). [`table`] lays tables out for formats that have none.
 //!
 //! Three rules hold for every format, and tests of this module check them:
 //! - **Bounded.** [`bounds`] limits what is read, [`sink`] limits what is made. A cut text says so
@@ -133,8 +133,8 @@ impl Document {
         self.whole
     }
 
-    /// Whether a person would see nothing of it, in whatever format. Platforms refuse such a text, or
-    /// show an empty one.
+    /// Whether a person would see nothing of it, in whatever format. Platforms refuse such a text,
+    /// or show an empty one.
     #[must_use]
     pub fn shows_nothing(&self) -> bool {
         show_nothing(&self.blocks)

@@ -224,7 +224,7 @@ impl Writer {
                 }
                 Inline::Break => self.sink.breaks(1),
                 Inline::Strong(inner) if container == Container::Heading => {
-                    self.line(inner, container)
+                    self.line(inner, container);
                 }
                 Inline::Strong(inner) => self.mark("*", inner, container),
                 Inline::Emphasis(inner) => self.mark("_", inner, container),

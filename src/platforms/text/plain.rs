@@ -175,7 +175,8 @@ mod tests {
     fn marks_are_left_out_and_addresses_said() {
         assert_eq!(
             plain(
-                "# Head\n**b** *i* ~~s~~ `c`\n[t](https://x.test) <https://y.test> [](https://z.test)"
+                "# Head\n**b** *i* ~~s~~ `c`\n[t](https://x.test) <https://y.test> \
+                 [](https://z.test)"
             ),
             "Head\n\nb i s c\nt (https://x.test) https://y.test https://z.test"
         );

@@ -45,8 +45,8 @@ impl RsaKey {
         }
         let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| {
             fault(
-                "is no private key in PEM: give the whole file, from -----BEGIN to the end of -----END, with its line \
-                 breaks",
+                "is no private key in PEM: give the whole file, from -----BEGIN to the end of \
+                 -----END, with its line breaks",
             )
         })?;
         let key = match &der {
@@ -72,8 +72,8 @@ fn unusable(text: &str) -> Option<&'static str> {
     let has = |words: &str| text.contains(words);
     if has("ENCRYPTED") {
         Some(
-            "is protected by a passphrase; take it off (`openssl pkcs8 -topk8 -nocrypt -in key.pem`), as it is stored \
-             encrypted here",
+            "is protected by a passphrase; take it off (`openssl pkcs8 -topk8 -nocrypt -in \
+             key.pem`), as it is stored encrypted here",
         )
     } else if has("BEGIN OPENSSH PRIVATE KEY") {
         Some("is in OpenSSH's own format; write it as PEM (`ssh-keygen -p -m PEM -f key`)")

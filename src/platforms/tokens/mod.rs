@@ -282,7 +282,8 @@ impl OauthFlow {
             ),
             Grant::JwtBearer { .. } => (
                 "the assertion",
-                "compare the key with the certificate there, and let the user approve the application once",
+                "compare the key with the certificate there, and let the user approve the \
+                 application once",
             ),
         };
         let text = format!("{} does not take {what}; {remedy}", self.vendor);
@@ -309,7 +310,8 @@ impl OauthFlow {
             .filter(|url| self.may_be_base(url, wanted));
         let url = url.ok_or_else(|| {
             let text = format!(
-                "{} names another address for its interface than its own, and nothing is sent there",
+                "{} names another address for its interface than its own, and nothing is sent \
+                 there",
                 self.vendor
             );
             AdapterError::new(ErrorClass::Egress, text)

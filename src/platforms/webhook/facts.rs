@@ -24,7 +24,8 @@ const NAME_MAX: usize = 255;
 /// The credential that is an address.
 pub(super) const SECRET_URL: &str = "secret_url";
 /// Why a file without an address is refused.
-pub(super) const NO_BYTES: &str = "a receiver is told where a file is, it is not sent the bytes: give a url in place of content_base64";
+pub(super) const NO_BYTES: &str = "a receiver is told where a file is, it is not sent the \
+                                   bytes: give a url in place of content_base64";
 /// No budget is defined; an endpoint that is asked too much is left alone.
 const RATE: RateHeaders = RateHeaders::retry_after(Duration::from_secs(30), Scope::Integration);
 /// Headers that no integration may set: ours, and those that belong to the connection (RFC 9110,
@@ -63,7 +64,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         cannot_read: Some(
             "an endpoint is told of tickets, and cannot be asked what became of them",
         ),
-        protection: "native: webhook-id is the same over all attempts, and receivers must honour it",
+        protection: "native: webhook-id is the same over all attempts, and receivers must \
+                     honour it",
         credentials: &[&[
             Member::required(
                 "signing_secret",

@@ -86,8 +86,8 @@ impl Webhook {
     }
 }
 
-/// `webhook-id`: full stops separate the parts of what is signed, and markers have none. A command's
-/// files are a message each.
+/// `webhook-id`: full stops separate the parts of what is signed, and markers have none. A
+/// command's files are a message each.
 fn message_id(operation: &Operation<'_>) -> String {
     let marker = operation.key().marker;
     match operation {

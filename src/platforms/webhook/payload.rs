@@ -32,9 +32,12 @@ pub(super) fn event_of(operation: &Operation<'_>, names: &FieldMap) -> Value {
     let ticket = operation.ticket();
     let mut data = json!({
         "ticket_id": ticket.id, "title": ticket.title, "description": ticket.description,
-        "status": ticket.status, "priority": ticket.priority, "urgency": ticket.urgency, "category": ticket.category,
-        "department": ticket.department, "tags": ticket.tags, "custom_fields": renamed(ticket, names),
-        "assignee": ticket.assigned_to.as_ref().map(user), "requester": ticket.created_by.as_ref().map(user),
+        "status": ticket.status, "priority": ticket.priority, "urgency": ticket.urgency,
+        "category": ticket.category,
+        "department": ticket.department, "tags": ticket.tags, "custom_fields": renamed(ticket,
+            names),
+        "assignee": ticket.assigned_to.as_ref().map(user),
+        "requester": ticket.created_by.as_ref().map(user),
         "external_id": ticket.external_id, "url": ticket.external_url,
     });
     match operation {
@@ -56,7 +59,8 @@ pub(super) fn event_of(operation: &Operation<'_>, names: &FieldMap) -> Value {
         }
         Operation::Attach { file, .. } => {
             data["attachment"] = json!({
-                "url": file.url, "name": file.name, "size": file.size, "content_type": file.media_type,
+                "url": file.url, "name": file.name, "size": file.size,
+                "content_type": file.media_type,
                 "sha256": file.sha256,
             });
         }
@@ -102,9 +106,10 @@ fn user(user: &UserRef) -> Value {
     json!({ "id": user.id, "name": user.full_name, "email": user.email })
 }
 
-/// A template with its placeholders filled. A text that is nothing but one placeholder becomes the value itself, of
-/// whatever type; in a longer text a value stands as text. What is not there is null, or nothing. Nothing comes of it
-/// where the values are more bytes than `left`: a template may name a long text a thousand times.
+/// A template with its placeholders filled. A text that is nothing but one placeholder becomes the
+/// value itself, of whatever type; in a longer text a value stands as text. What is not there is
+/// null, or nothing. Nothing comes of it where the values are more bytes than `left`: a template
+/// may name a long text a thousand times.
 pub(super) fn fill(template: &Value, event: &Value, left: &mut usize) -> Option<Value> {
     Some(match template {
         Value::String(text) => fill_text(text, event, left)?,
@@ -170,7 +175,8 @@ fn text_fault(text: &str) -> Option<String> {
             };
         if !is_known {
             return Some(format!(
-                "has {{{{{}}}}}, which no event has; there are type, timestamp and data, and of data {}",
+                "has {{{{{}}}}}, which no event has; there are type, timestamp and data, and of \
+                 data {}",
                 shown(path.trim()),
                 DATA.join(", ")
             ));

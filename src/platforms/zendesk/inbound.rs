@@ -1,5 +1,6 @@
-//! What Zendesk tells by itself: deliveries of a webhook that is subscribed to ticket events, and those
-//! of a trigger or an automation, whose body an administrator writes: `{"ticket_id": "{{ticket.id}}"}`.
+//! What Zendesk tells by itself: deliveries of a webhook that is subscribed to ticket events, and
+//! those of a trigger or an automation, whose body an administrator writes:
+//! `{"ticket_id": "{{ticket.id}}"}`.
 //!
 //! Source: developer.zendesk.com `/documentation/webhooks/verifying/` and
 //! `/api-reference/webhooks/event-types/ticket-events`.
@@ -93,8 +94,8 @@ fn item(id: &str) -> Option<ItemRef> {
 }
 
 fn no_ticket() -> AdapterError {
-    let text = "the delivery names no ticket: an event has its subject zen:ticket:…, the body of a trigger \
-                {\"ticket_id\": \"{{ticket.id}}\"}";
+    let text = "the delivery names no ticket: an event has its subject zen:ticket:…, the body \
+                of a trigger {\"ticket_id\": \"{{ticket.id}}\"}";
     let class = ErrorClass::Validation {
         fields: std::collections::BTreeMap::new(),
     };

@@ -196,8 +196,9 @@ impl Zendesk {
             } => {
                 let account = self.account_of(context, person, &known).await?;
                 let account = account.ok_or_else(|| {
-                    let fault = "has no agent at Zendesk: `users` must know the person's e-mail address, and Zendesk an \
-                                 active agent with it; or name the agent's id in settings.users";
+                    let fault = "has no agent at Zendesk: `users` must know the person's e-mail \
+                                 address, and Zendesk an active agent with it; or name the \
+                                 agent's id in settings.users";
                     AdapterError::field(ASSIGNEE, fault)
                 })?;
                 known.found.insert(FOUND_ACCOUNT.into(), account.into());
@@ -302,7 +303,8 @@ impl Zendesk {
         }
         let id = found.ok_or_else(|| {
             let fault = format!(
-                "is {theirs:?}, which is neither a status of Zendesk ({}) nor an active custom status of the account",
+                "is {theirs:?}, which is neither a status of Zendesk ({}) nor an active custom \
+                 status of the account",
                 words::CATEGORIES.join(", ")
             );
             AdapterError::field(&format!("settings.status_map.{status}"), fault)
@@ -405,8 +407,8 @@ impl Zendesk {
         Ok(words::choose(&self.fields, custom, Some(&fields)))
     }
 
-    /// Finds what custom fields are at Zendesk. Those that have no place there, or a value that does
-    /// not fit, are left out and said.
+    /// Finds what custom fields are at Zendesk. Those that have no place there, or a value that
+    /// does not fit, are left out and said.
     async fn find_fields(
         &self,
         context: &CallContext<'_>,
@@ -461,7 +463,8 @@ fn other_key(key: &DedupKey<'_>) -> Result<String, AdapterError> {
     let age = (Utc::now() - key.received_at).to_std().unwrap_or_default();
     match UNDER_WAY.checked_sub(age) {
         Some(left) if !left.is_zero() => {
-            let text = "Zendesk has heard of this ticket with other contents and has none of it yet; it is looked for again";
+            let text = "Zendesk has heard of this ticket with other contents and has none of it \
+                        yet; it is looked for again";
             let retry_after = Some(left);
             Err(AdapterError::new(
                 ErrorClass::Transient { retry_after },
@@ -578,7 +581,8 @@ impl Zendesk {
                 let token = known.text(FOUND_TOKEN);
                 let token = token.unwrap_or("(the token of the uploaded file)");
                 let comment = json!({
-                    "body": format!("Attachment: {}", file.name), "public": false, "uploads": [token],
+                    "body": format!("Attachment: {}", file.name), "public": false,
+                    "uploads": [token],
                 });
                 let metadata = json!({ MARK: key.marker, FILE: file.sha256 });
                 let members = Map::from_iter([
@@ -1136,7 +1140,8 @@ impl Zendesk {
             if found.tickets.is_empty() {
                 return Ok(None);
             }
-            let text = "Zendesk lists tickets of other external ids than was asked for, so nothing is proved by them";
+            let text = "Zendesk lists tickets of other external ids than was asked for, so \
+                        nothing is proved by them";
             return Err(AdapterError::unsupported(text));
         };
         let mut receipt = self.bound(first);
@@ -1180,8 +1185,8 @@ impl Zendesk {
                 return Ok(Some(audits.swap_remove(at)));
             }
             if !audits.is_empty() && audits.iter().all(|audit| audit.custom().is_none()) {
-                let text = "Zendesk lists what happened to the ticket without its metadata, in which the marker is, so \
-                            nothing is proved by it";
+                let text = "Zendesk lists what happened to the ticket without its metadata, in \
+                            which the marker is, so nothing is proved by it";
                 return Err(AdapterError::unsupported(text));
             }
             let created: Vec<Option<DateTime<Utc>>> = audits

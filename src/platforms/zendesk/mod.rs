@@ -1,15 +1,16 @@
 //! Zendesk: the Support (Ticketing) API, version 2.
 //!
 //! Sources: Zendesk's OpenAPI document of Support 2.0.0; developer.zendesk.com
-//! (`/api-reference/ticketing/introduction/` for idempotency, `/api-reference/introduction/rate-limits/`,
-//! `/documentation/webhooks/verifying/`, `/documentation/api-basics/authentication/oauth-migration/`);
-//! support.zendesk.com 10840968198042 (API tokens end on 30 April 2027). What comes from general
-//! knowledge alone is a constant whose comment says "(unconfirmed)".
+//! (`/api-reference/ticketing/introduction/` for idempotency,
+//! `/api-reference/introduction/rate-limits/`, `/documentation/webhooks/verifying/`,
+//! `/documentation/api-basics/authentication/oauth-migration/`); support.zendesk.com 10840968198042
+//! (API tokens end on 30 April 2027). What comes from general knowledge alone is a constant whose
+//! comment says "(unconfirmed)".
 //!
 //! **Duplicates**: a create has an idempotency key, which Zendesk keeps for two hours; later it is
 //! found by its `external_id`, in a listing that does not lag. A comment and a file are changes of
-//! the ticket (`PUT`) that no key protects: they carry the command's marker in the metadata of their
-//! audit, where neither agents nor requesters see it. Everything else sets something.
+//! the ticket (`PUT`) that no key protects: they carry the command's marker in the metadata of
+//! their audit, where neither agents nor requesters see it. Everything else sets something.
 
 mod inbound;
 mod item;
@@ -74,8 +75,10 @@ static COMMENT_LOOK_UPS: [Duration; 3] = [
 ];
 
 /// How a lost request is found again.
-const PROTECTION: &str = "an idempotency key for 2 hours, then lookup by external_id; comments and files by their \
-     marker in the ticket's audits, where an empty search counts as proof after 40 s";
+const PROTECTION: &str = "an idempotency key for 2 hours, then lookup by external_id; comments \
+                          and files by their \
+                          marker in the ticket's audits, where an empty search counts as proof \
+                          after 40 s";
 /// What nobody can change.
 const DESCRIPTION: Exception = Exception::part(
     OperationKind::Update,
@@ -232,18 +235,25 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             .shaped(MemberShape::Checked(id_fault)),
         Member::optional(
             "status_map",
-            "object: status of ours → new, open, pending, hold, solved or closed, or a custom status by its name or id",
+            "object: status of ours → new, open, pending, hold, solved or closed, or a custom \
+             status by its name or id",
         )
         .shaped(MemberShape::Object),
-        Member::optional("priority_map", "object: priority of ours → low, normal, high or urgent")
-            .shaped(MemberShape::Object),
+        Member::optional(
+            "priority_map",
+            "object: priority of ours → low, normal, high or urgent",
+        )
+        .shaped(MemberShape::Object),
         Member::optional(
             "category_map",
             "object: category of ours → problem, incident, question or task",
         )
         .shaped(MemberShape::Object),
-        Member::optional("users", "object: our id or e-mail address of a user → id of the agent")
-            .shaped(MemberShape::Object),
+        Member::optional(
+            "users",
+            "object: our id or e-mail address of a user → id of the agent",
+        )
+        .shaped(MemberShape::Object),
     ],
     base_url: BaseUrl::UnlessSetting("subdomain"),
     // The API answers strangers with 401, but for `users/me`, whose user has no id then.
@@ -265,7 +275,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         "comment 64 KB, 5,000 comments a ticket",
         "30 updates of a ticket in 10 minutes; 100 updates a minute an account",
         "requests a minute by plan: 200 Team, 400 Growth and Professional, 700 Enterprise",
-        "a sync by an administrator misses nothing; one by another agent follows the search, which lags by minutes",
+        "a sync by an administrator misses nothing; one by another agent follows the search, \
+         which lags by minutes",
     ],
 };
 
@@ -448,8 +459,8 @@ fn auth_of(
     }
 }
 
-/// Whether a grant is good for what we do. A scope that Zendesk does not know yields a token all the
-/// same, which is then refused everywhere.
+/// Whether a grant is good for what we do. A scope that Zendesk does not know yields a token all
+/// the same, which is then refused everywhere.
 fn has_scope(answer: &Response) -> Result<(), AdapterError> {
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     let granted = body.as_ref().and_then(|body| body["scope"].as_str());
@@ -465,8 +476,9 @@ fn has_scope(answer: &Response) -> Result<(), AdapterError> {
     if has("read") && has("write") {
         return Ok(());
     }
-    let text = "Zendesk grants an access token without the scopes read and write (or tickets:read and tickets:write); \
-                give them to the OAuth client, or authorize it anew";
+    let text = "Zendesk grants an access token without the scopes read and write (or \
+                tickets:read and tickets:write); give them to the OAuth client, or authorize it \
+                anew";
     Err(AdapterError::new(ErrorClass::Permission, text).with_status(answer.status))
 }
 

@@ -1,8 +1,8 @@
 //! What is read back: a ticket, what changed, what can be chosen; and the checks of an integration.
 //!
-//! An administrator's credential reads the incremental export, whose cursor is durable. Others follow
-//! the search, which shows a thousand results of a query and lags by minutes: it goes on from the last
-//! change of such a thousand.
+//! An administrator's credential reads the incremental export, whose cursor is durable. Others
+//! follow the search, which shows a thousand results of a query and lags by minutes: it goes on
+//! from the last change of such a thousand.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ const EXPORTED: &str = "200";
 const SEARCHED: usize = 100;
 /// Results of a query that the search shows.
 const SEARCHED_MAX: usize = 1_000;
-/// How far a listing looks back beyond the last one: the index of the search lags, clocks differ, and
-/// an export may not begin within the last minute.
+/// How far a listing looks back beyond the last one: the index of the search lags, clocks differ,
+/// and an export may not begin within the last minute.
 const OVERLAP_MINUTES: i64 = 5;
 /// Begins what the export calls its next page and its durable mark, and what the search does.
 const CURSOR: &str = "cursor:";
@@ -101,8 +101,8 @@ impl Zendesk {
         if answer.user.id.is_some() {
             return Ok(answer.user);
         }
-        let text = "Zendesk answers as to somebody who is not logged in: the credential is not known, has expired or was \
-                    revoked; renew it, then run integration.test";
+        let text = "Zendesk answers as to somebody who is not logged in: the credential is not \
+                    known, has expired or was revoked; renew it, then run integration.test";
         Err(AdapterError::new(ErrorClass::Authentication, text).with_status(200))
     }
 
@@ -224,8 +224,8 @@ impl Zendesk {
                 let last = last.at().map(|at| queried(at.low));
                 let last = last.filter(|last| last != page.from);
                 let last = last.ok_or_else(|| {
-                    let text = "more tickets changed within a second than Zendesk's search shows; an administrator's \
-                                credential lists them all";
+                    let text = "more tickets changed within a second than Zendesk's search \
+                                shows; an administrator's credential lists them all";
                     AdapterError::unsupported(text)
                 })?;
                 Some(Searched::text(&last, 1))
@@ -276,12 +276,14 @@ impl Zendesk {
         }
         if !matches!(myself.role.as_deref(), Some("agent" | "admin")) {
             return refused(
-                "the user is no agent at Zendesk: only agents and administrators can work on tickets",
+                "the user is no agent at Zendesk: only agents and administrators can work on \
+                 tickets",
             );
         }
         if myself.role_type == Some(LIGHT_AGENT) && !myself.is_admin() {
             return refused(
-                "the user is a light agent at Zendesk, who cannot write comments that requesters see",
+                "the user is a light agent at Zendesk, who cannot write comments that \
+                 requesters see",
             );
         }
         let request = self.api.get(&["tickets", "count"])?;
@@ -293,7 +295,8 @@ impl Zendesk {
         let way = if myself.is_admin() {
             "the incremental export, which misses nothing"
         } else {
-            "the search, which lags by minutes and shows no deletions: an administrator's credential does better"
+            "the search, which lags by minutes and shows no deletions: an administrator's \
+             credential does better"
         };
         details.insert("sync_by".into(), way.into());
         Ok(report("the user may read and write tickets", details))

@@ -378,7 +378,10 @@ fn a_refusal_says_by_our_names_what_is_wrong_and_what_another_look_may_mend() {
         key: key("cmd-1"),
     };
     let one = |text: &str| json!([{ "description": text, "error": "InvalidValue" }]);
-    let invalid = |details: Value| json!({ "error": "RecordInvalid", "description": "Record validation errors", "details": details });
+    let invalid = |details: Value| {
+        json!({ "error": "RecordInvalid",
+            "description": "Record validation errors", "details": details })
+    };
     let read = |operation: &Operation<'_>, known: &Known, answer: &Response| {
         zendesk.read(operation, known, answer).unwrap_err()
     };
@@ -502,8 +505,10 @@ fn a_budget_that_no_header_names_is_the_tickets_own() {
 fn what_comes_back_is_in_our_words_and_what_is_sent_is_known_again() {
     let settings = json!({ "status_map": { "in_progress": "Working", "pending": "hold" } });
     let zendesk = zendesk(&settings);
-    let shown = json!({ "id": 17, "subject": "Printer on fire", "description": "d", "status": "open",
-        "custom_status_id": 5, "priority": "urgent", "assignee_id": 8, "tags": ["vip", "category_bug", "cancelled"],
+    let shown = json!({ "id": 17, "subject": "Printer on fire", "description": "d",
+        "status": "open",
+        "custom_status_id": 5, "priority": "urgent", "assignee_id": 8, "tags": ["vip",
+            "category_bug", "cancelled"],
         "external_id": "tkt-1", "updated_at": "2026-01-02T03:04:05Z",
         "custom_fields": [{ "id": 27_643, "value": "gold" }, { "id": 1, "value": "x" }] });
     let read: words::Ticket = serde_json::from_value(shown).unwrap();
@@ -654,7 +659,8 @@ fn an_event_says_what_happened_to_which_ticket() {
         let body = json!({
             "type": format!("zen:event-type:ticket.{what}"), "account_id": 1, "id": "2b24ef10",
             "time": "2026-01-02T03:04:05Z", "subject": "zen:ticket:5158",
-            "detail": { "id": "9", "actor_id": "84473", "status": "OPEN", "priority": "LOW", "subject": "Printer",
+            "detail": { "id": "9", "actor_id": "84473", "status": "OPEN", "priority": "LOW",
+                "subject": "Printer",
                 "external_id": "tkt-1", "tags": ["vip"], "assignee_id": null },
             "event": event,
         });
@@ -682,7 +688,8 @@ fn an_event_says_what_happened_to_which_ticket() {
         (Some("tkt-1"), Needs::Nothing)
     );
 
-    let said = json!({ "comment": { "id": "7", "body": "hm", "is_public": false, "author": { "id": 5, "name": "Ann" } } });
+    let said = json!({ "comment": { "id": "7", "body": "hm", "is_public": false,
+        "author": { "id": 5, "name": "Ann" } } });
     let commented = event("comment_added", said);
     let comment = commented.comment.unwrap();
     assert_eq!(commented.kind, ChangeKind::Commented);

@@ -236,7 +236,8 @@ pub(super) fn choose(
             (None, _) => Ok(value),
             (Some(_), Some(field)) => field.chosen(value),
             (Some(_), None) => Err(format!(
-                "is mapped to the ticket field {id}, which Zendesk does not have or has switched off"
+                "is mapped to the ticket field {id}, which Zendesk does not have or has \
+                 switched off"
             )),
         };
         match value {

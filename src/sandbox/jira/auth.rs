@@ -8,7 +8,8 @@ use super::super::kit::{Hit, Tabled};
 use super::{Jira, unauthenticated};
 
 impl Jira {
-    /// `POST /oauth/token`. A first refresh token may be anything; it and every later one work once.
+    /// `POST /oauth/token`. A first refresh token may be anything; it and every later one work
+    /// once.
     pub(super) fn token(&mut self, hit: &Hit<'_>) -> Answer {
         let rules = Rules::refreshing(self.common.settings.access_token_seconds);
         match self.common.grants.grant(hit.call, &rules, hit.now) {

@@ -103,8 +103,8 @@ pub(super) fn project_of(id: &str) -> Option<String> {
     String::from_utf8(key).ok()
 }
 
-/// Checks the `fields` of a create or an edit. Jira refuses in turn: a project or an issue type that is none, then what
-/// is on no screen, then what is missing or no value.
+/// Checks the `fields` of a create or an edit. Jira refuses in turn: a project or an issue type
+/// that is none, then what is on no screen, then what is missing or no value.
 pub(super) fn check(
     settings: &Settings,
     version: Version,
@@ -354,13 +354,18 @@ pub(super) fn label(value: &Value, errors: &mut Errors) -> Option<String> {
 fn priority(settings: &Settings, value: &Value, errors: &mut Errors) -> Option<Option<String>> {
     let found = named_or_numbered(&settings.priorities, value, priority_id);
     if found.is_none() {
-        errors.field("priority", "Specify the Priority (name) in the form of name or id; the priority selected is invalid.");
+        errors.field(
+            "priority",
+            "Specify the Priority (name) in the form of name or id; the \
+                                  priority selected is invalid.",
+        );
         return None;
     }
     Some(found)
 }
 
-/// Checks an assignee: `{"id"}` or `{"accountId"}` on Cloud, `{"name"}` on Data Center, null for nobody.
+/// Checks an assignee: `{"id"}` or `{"accountId"}` on Cloud, `{"name"}` on Data Center, null for
+/// nobody.
 pub(super) fn assignee(
     settings: &Settings,
     version: Version,

@@ -1,4 +1,5 @@
-//! Jira: Cloud REST v3, and Data Center's v2 under the same site; with `deployment: cloud`, Cloud's v2 too. Written from the sheet `platforms/jira.md`.
+//! Jira: Cloud REST v3, and Data Center's v2 under the same site; with `deployment: cloud`, Cloud's
+//! v2 too. Written from the sheet `platforms/jira.md`.
 //!
 //! | | |
 //! | --- | --- |
@@ -11,7 +12,8 @@
 //! | strangers | 401; with `answers_strangers` an empty list or 404, and a header that tells |
 //! | search | finds an issue `search_lag_ms` after its creation; later edits show at once |
 //!
-//! Not modelled: the bytes of attachments, links, boards, a transition at creation, permissions by project.
+//! Not modelled: the bytes of attachments, links, boards, a transition at creation, permissions by
+//! project.
 
 mod adf;
 mod auth;
@@ -68,7 +70,8 @@ impl Tabled for Jira {
         view("GET", "/rest/api/2|3|latest/status", "list_statuses", Self::statuses),
         view("GET", "/rest/api/2|3|latest/priority", "list_priorities", Self::all_priorities),
         view("GET", "/rest/api/3/priority/search", "priorities", Self::priorities),
-        view("GET", "/rest/api/2|3|latest/attachment/meta", "attachment_meta", Self::attachment_meta),
+        view("GET", "/rest/api/2|3|latest/attachment/meta", "attachment_meta",
+            Self::attachment_meta),
         view("GET", "/rest/api/2|3|latest/user/assignable/search", "assignable_users",
             Self::assignable_users),
         view("GET", "/rest/api/2|3|latest/user/search", "search_users", Self::users),
@@ -77,14 +80,17 @@ impl Tabled for Jira {
         route("PUT", "/rest/api/2|3|latest/issue/*", "update_issue", Self::update),
         route("DELETE", "/rest/api/2|3|latest/issue/*", "delete_issue", Self::delete),
         route("PUT", "/rest/api/2|3|latest/issue/*/assignee", "assign_issue", Self::assign),
-        view("GET", "/rest/api/2|3|latest/issue/*/transitions", "get_transitions", Self::transitions),
-        route("POST", "/rest/api/2|3|latest/issue/*/transitions", "transition_issue", Self::transition),
+        view("GET", "/rest/api/2|3|latest/issue/*/transitions", "get_transitions",
+            Self::transitions),
+        route("POST", "/rest/api/2|3|latest/issue/*/transitions", "transition_issue",
+            Self::transition),
         route("POST", "/rest/api/2|3|latest/issue/*/comment", "add_comment", Self::add_comment),
         view("GET", "/rest/api/2|3|latest/issue/*/comment", "list_comments", Self::comments),
         view("GET", "/rest/api/2|3|latest/issue/*/comment/*", "get_comment", Self::one_comment),
         route("POST", "/rest/api/2|3|latest/issue/*/attachments", "attach_file", Self::attach),
         view("GET", "/rest/api/2|3|latest/issue/*/properties/*", "get_property", Self::property),
-        route("PUT", "/rest/api/2|3|latest/issue/*/properties/*", "set_property", Self::set_property),
+        route("PUT", "/rest/api/2|3|latest/issue/*/properties/*", "set_property",
+            Self::set_property),
         route("POST", "/rest/api/3/bulk/issues/move", "move_issues", Self::move_issues),
         view("GET", "/rest/api/2|3|latest/search/jql", "search", Self::search_by_token),
         view("POST", "/rest/api/2|3|latest/search/jql", "search", Self::search_by_token),
@@ -244,7 +250,8 @@ impl Jira {
         Answer::json(
             200,
             json!({
-                "baseUrl": call.base, "version": release, "versionNumbers": numbers, "deploymentType": deployment,
+                "baseUrl": call.base, "version": release, "versionNumbers": numbers,
+                "deploymentType": deployment,
                 "serverTitle": title,
             }),
         )

@@ -52,7 +52,8 @@ impl Jira {
             200,
             if version.is_cloud {
                 json!({
-                    "accountId": self.account_id(), "accountType": "atlassian", "emailAddress": name,
+                    "accountId": self.account_id(), "accountType": "atlassian",
+                    "emailAddress": name,
                     "displayName": "Ticketwire Sandbox", "active": true, "timeZone": zone,
                 })
             } else {
@@ -88,7 +89,8 @@ impl Jira {
                 && (caller.may_write || READ_PERMISSIONS.contains(&key));
             permissions.insert(
                 key.to_owned(),
-                json!({"id": index.to_string(), "key": key, "name": key, "type": "PROJECT", "havePermission": has}),
+                json!({"id": index.to_string(), "key": key, "name": key, "type": "PROJECT",
+                    "havePermission": has}),
             );
         }
         Answer::json(200, json!({"permissions": permissions}))
@@ -136,7 +138,8 @@ impl Jira {
         let shown = names.map(|(index, name)| {
             let id = issue_type_id(index);
             let link = format!("{base}/rest/api/2/issuetype/{id}");
-            json!({"self": link, "id": id, "name": name, "subtask": name == "Sub-task", "description": ""})
+            json!({"self": link, "id": id, "name": name, "subtask": name == "Sub-task",
+                "description": ""})
         });
         shown.collect()
     }
@@ -166,7 +169,8 @@ impl Jira {
             let (id, name) = (field["fieldId"].clone(), field["name"].clone());
             let custom = id.as_str().is_some_and(|id| id.starts_with("customfield_"));
             json!({
-                "id": id, "key": id, "name": name, "custom": custom, "orderable": true, "navigable": true,
+                "id": id, "key": id, "name": name, "custom": custom, "orderable": true,
+                "navigable": true,
                 "searchable": true, "clauseNames": [name], "schema": field["schema"],
             })
         });
@@ -181,9 +185,16 @@ impl Jira {
                 &format!("No project could be found with key '{project}'."),
             );
         }
-        let all = self.common.settings.issue_types.iter().enumerate().map(|(index, name)| {
-            json!({"id": issue_type_id(index), "name": name, "subtask": name == "Sub-task", "description": ""})
-        });
+        let all = self
+            .common
+            .settings
+            .issue_types
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                json!({"id": issue_type_id(index), "name": name, "subtask": name == "Sub-task",
+                "description": ""})
+            });
         Answer::json(
             200,
             page(call, self.version(call), "issueTypes", all.collect()),
@@ -219,7 +230,8 @@ impl Jira {
         let total = values.len();
         Answer::json(
             200,
-            json!({"startAt": 0, "maxResults": 50, "total": total, "isLast": true, "values": values}),
+            json!({"startAt": 0, "maxResults": 50, "total": total, "isLast": true,
+                "values": values}),
         )
     }
 
@@ -485,7 +497,8 @@ pub(super) fn render(
         show(name, &|| value.clone());
     }
     json!({
-        "id": issue.id, "key": issue.key, "self": issue_link(issue, version, base), "fields": fields,
+        "id": issue.id, "key": issue.key, "self": issue_link(issue, version, base),
+        "fields": fields,
     })
 }
 
@@ -504,8 +517,10 @@ pub(super) fn comment(
 ) -> Value {
     let (id, version) = (comment.id, version.digit());
     let mut shown = json!({
-        "id": id.to_string(), "self": format!("{base}/rest/api/{version}/issue/{issue}/comment/{id}"),
-        "body": comment.body, "author": {"displayName": comment.author}, "created": date(comment.created),
+        "id": id.to_string(),
+        "self": format!("{base}/rest/api/{version}/issue/{issue}/comment/{id}"),
+        "body": comment.body, "author": {"displayName": comment.author},
+        "created": date(comment.created),
         "updated": date(comment.created), "jsdPublic": comment.public,
     });
     if let Some(visibility) = &comment.visibility {
@@ -576,13 +591,18 @@ fn project(key: &str, base: &str) -> Value {
 fn screen(settings: &Settings, version: Version) -> Vec<Value> {
     let text = |system: &str| json!({"type": "string", "system": system});
     let mut fields = vec![
-        json!({"fieldId": "project", "name": "Project", "required": true, "schema": {"type": "project"}}),
-        json!({"fieldId": "issuetype", "name": "Issue Type", "required": true, "schema": {"type": "issuetype"},
+        json!({"fieldId": "project", "name": "Project", "required": true,
+            "schema": {"type": "project"}}),
+        json!({"fieldId": "issuetype", "name": "Issue Type", "required": true,
+            "schema": {"type": "issuetype"},
             "allowedValues": named(&settings.issue_types, issue_type_id)}),
-        json!({"fieldId": "summary", "name": "Summary", "required": true, "schema": text("summary")}),
+        json!({"fieldId": "summary", "name": "Summary", "required": true,
+            "schema": text("summary")}),
         json!({"fieldId": "description", "name": "Description", "schema": text("description")}),
-        json!({"fieldId": "labels", "name": "Labels", "schema": {"type": "array", "items": "string"}}),
-        json!({"fieldId": "priority", "name": "Priority", "schema": {"type": "priority"}, "hasDefaultValue": true,
+        json!({"fieldId": "labels", "name": "Labels", "schema": {"type": "array",
+            "items": "string"}}),
+        json!({"fieldId": "priority", "name": "Priority", "schema": {"type": "priority"},
+            "hasDefaultValue": true,
             "allowedValues": named(&settings.priorities, priority_id)}),
         json!({"fieldId": "assignee", "name": "Assignee", "schema": {"type": "user"}}),
     ];
@@ -649,6 +669,7 @@ fn page(call: &Call, version: Version, name: &str, all: Vec<Value>) -> Value {
 /// A file as Jira shows it.
 pub(super) fn attachment(file: &LedgerFile) -> Value {
     json!({
-        "id": file.id, "filename": file.name, "size": file.size, "mimeType": file.media_type, "created": file.created,
+        "id": file.id, "filename": file.name, "size": file.size, "mimeType": file.media_type,
+        "created": file.created,
     })
 }

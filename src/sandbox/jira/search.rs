@@ -35,7 +35,8 @@ impl Jira {
     /// Data Center's. Of Cloud it is removed (CHANGE-2046; the status is unconfirmed).
     pub(super) fn search_by_number(&self, hit: &Hit<'_>) -> Answer {
         if self.version(hit.call).is_cloud {
-            let text = "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API.";
+            let text = "The requested API has been removed. Please migrate to the \
+                        /rest/api/3/search/jql API.";
             return error(410, text);
         }
         self.search(hit)
@@ -60,7 +61,8 @@ impl Jira {
         if version.is_cloud && query.terms.is_empty() {
             return error(
                 400,
-                "Unbounded JQL queries are not allowed here. Please add a search restriction to your query.",
+                "Unbounded JQL queries are not allowed here. Please add a search restriction to \
+                 your query.",
             );
         }
         let absent = |id: &&str| self.store.find(id).is_none();
@@ -497,8 +499,9 @@ impl Parser {
 fn moment(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     let wrong = || {
         format!(
-            "Date value '{text}' for field is invalid. The sandbox reads '-95m' with units m, h, d and w; an \
-             absolute date is read in the caller's time zone, which an adapter should not depend on."
+            "Date value '{text}' for field is invalid. The sandbox reads '-95m' with units m, \
+             h, d and w; an absolute date is read in the caller's time zone, which an adapter \
+             should not depend on."
         )
     };
     let ago = text.strip_prefix('-').ok_or_else(wrong)?;

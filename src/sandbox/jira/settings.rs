@@ -9,7 +9,8 @@ use super::super::kit::magic::{People, Person};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::sandbox) struct Settings {
-    /// Search finds an issue only so long after its creation. Everything read by id or key is current.
+    /// Search finds an issue only so long after its creation. Everything read by id or key is
+    /// current.
     pub(super) search_lag_ms: u64,
     /// Fields a create must set beside project, type and summary.
     pub(super) required_fields: Vec<String>,
@@ -31,14 +32,16 @@ pub(in crate::sandbox) struct Settings {
     pub(super) deployment: Deployment,
     /// Which transitions there are.
     pub(super) workflow: Workflow,
-    /// Whether transitions have a screen. Without one they have no fields, a comment that rides along is dropped without
-    /// a word, and `Done` sets its resolution itself: a new project of Jira's is so.
+    /// Whether transitions have a screen. Without one they have no fields, a comment that rides
+    /// along is dropped without a word, and `Done` sets its resolution itself: a new project of
+    /// Jira's is so.
     pub(super) transition_screens: bool,
     /// Fields that the screens of transitions demand beside a resolution: texts.
     pub(super) transition_required: Vec<String>,
     /// Whether `expand=properties` shows the properties of comments.
     pub(super) comment_properties: bool,
-    /// Whether who is not let in is answered as a stranger (an empty list, "not found", and a header that tells), not 401.
+    /// Whether who is not let in is answered as a stranger (an empty list, "not found", and a
+    /// header that tells), not 401.
     pub(super) answers_strangers: bool,
     /// If not empty, only these are accepted: `user:secret` for Basic, the token for Bearer.
     pub(super) credentials: Vec<String>,

@@ -47,7 +47,8 @@ impl Transition {
         targets.map(Self::to).collect()
     }
 
-    /// The resolutions its screen offers, and whether one is required; `None` where it has no such field.
+    /// The resolutions its screen offers, and whether one is required; `None` where it has no such
+    /// field.
     pub(super) const fn resolutions(self) -> Option<(&'static [&'static str], bool)> {
         match self.to {
             Status::ToDo | Status::InProgress => None,

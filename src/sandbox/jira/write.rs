@@ -213,7 +213,8 @@ impl Jira {
         Answer::empty(204).mutated()
     }
 
-    /// `POST bulk/issues/move`, done at once: `{"targetToSourcesMapping": {"KEY,type": {"issueIdsOrKeys": [..]}}}`.
+    /// `POST bulk/issues/move`, done at once:
+    /// `{"targetToSourcesMapping": {"KEY,type": {"issueIdsOrKeys": [..]}}}`.
     pub(super) fn move_issues(&mut self, hit: &Hit<'_>) -> Answer {
         let (call, now) = (hit.call, hit.now);
         let mapping = call

@@ -7,8 +7,8 @@
 //!    those that the kit reads: listed credentials and a budget of requests.
 //! 2. *State*: a struct with a [`Common`] (settings, tokens, meter) and a [`Shelf`] of its items.
 //! 3. *[`Tabled`]*: the table ([`route()`] changes something, [`view`] shows something), where
-//!    credentials stand ([`CredentialSource`]), how each [`Refusal`] is said, and the ledger's lines. The table
-//!    is kept from rustfmt, which would make six lines of a route.
+//!    credentials stand ([`CredentialSource`]), how each [`Refusal`] is said, and the ledger's
+//!    lines. The table is kept from rustfmt, which would make six lines of a route.
 //! 4. *Handlers*: methods that take a [`Hit`] and give an [`Answer`]; one that changed something
 //!    ends with `.mutated()`.
 //! 5. At the top of the file a table of what is modelled and what is not, and the limits.

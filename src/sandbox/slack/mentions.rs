@@ -1,6 +1,7 @@
-//! Whom a message calls, as Slack finds them (docs.slack.dev, "Formatting message text" and the reference of the text
-//! object): sequences in angle brackets call wherever marks are read. Names without brackets (`@here`, `#general`) are
-//! looked for as well, in each text object that is not `verbatim` and in a `text` that is not sent with `parse: none`.
+//! Whom a message calls, as Slack finds them (docs.slack.dev, "Formatting message text" and the
+//! reference of the text object): sequences in angle brackets call wherever marks are read. Names
+//! without brackets (`@here`, `#general`) are looked for as well, in each text object that is not
+//! `verbatim` and in a `text` that is not sent with `parse: none`.
 
 use serde_json::Value;
 
@@ -97,7 +98,11 @@ mod tests {
             if let Some(verbatim) = verbatim {
                 object["verbatim"] = verbatim.into();
             }
-            of(&json!({ "parse": "none", "text": "", "blocks": [{ "type": "section", "text": object }] })).len()
+            of(
+                &json!({ "parse": "none", "text": "", "blocks": [{ "type": "section",
+                "text": object }] }),
+            )
+            .len()
         };
         for text in ["hi @here", "@channel", "(@Everyone)", "see #general"] {
             assert_eq!(

@@ -1,4 +1,5 @@
-//! Slack: the Web API's messages, and an incoming webhook. Written from the sheet `platforms/slack.md`.
+//! Slack: the Web API's messages, and an incoming webhook. Written from the sheet
+//! `platforms/slack.md`.
 //!
 //! | | |
 //! | --- | --- |
@@ -121,8 +122,10 @@ impl Slack {
         Answer::json(
             200,
             json!({
-                "ok": true, "url": format!("{}/", hit.call.base), "team": "Sandbox", "user": "ticketwire",
-                "team_id": "T0SANDBOX", "user_id": "U0SANDBOX", "bot_id": self.common.settings.bot_id,
+                "ok": true, "url": format!("{}/", hit.call.base), "team": "Sandbox",
+                "user": "ticketwire",
+                "team_id": "T0SANDBOX", "user_id": "U0SANDBOX",
+                "bot_id": self.common.settings.bot_id,
             }),
         )
     }
@@ -566,7 +569,8 @@ impl Tabled for Slack {
             Refusal::Forbidden => Answer::json(
                 200,
                 json!({
-                    "ok": false, "error": "missing_scope", "needed": "chat:write", "provided": "channels:read",
+                    "ok": false, "error": "missing_scope", "needed": "chat:write",
+                    "provided": "channels:read",
                 }),
             ),
             Refusal::NoPath | Refusal::OtherMethods(_) => refuse("unknown_method"),

@@ -35,7 +35,8 @@ impl Message {
     /// As a listing shows it.
     pub(super) fn shown(&self, with_metadata: bool) -> Value {
         let mut shown = json!({
-            "type": "message", "ts": self.ts, "text": self.text, "blocks": self.blocks, "bot_id": self.bot_id,
+            "type": "message", "ts": self.ts, "text": self.text, "blocks": self.blocks,
+            "bot_id": self.bot_id,
         });
         if let Some(root) = &self.thread {
             shown["thread_ts"] = root.as_str().into();
@@ -43,7 +44,10 @@ impl Message {
         if !self.files.is_empty() {
             let files = self.files.iter();
             shown["files"] = files
-                .map(|file| json!({ "id": file.id, "name": file.name, "title": file.name, "size": file.size }))
+                .map(|file| {
+                    json!({ "id": file.id, "name": file.name, "title": file.name,
+                    "size": file.size })
+                })
                 .collect();
         }
         if with_metadata && !self.metadata.is_null() {

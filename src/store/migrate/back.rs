@@ -23,8 +23,8 @@ pub struct Back {
 /// Takes the schema back, one transaction a version, newest first. Safe to run concurrently.
 ///
 /// # Errors
-/// [`MigrateError::NoSuchVersion`]; [`MigrateError::Refused`] with the rows that would be lost, before anything is
-/// changed; [`MigrateError::Sql`]: that version and those below it stay.
+/// [`MigrateError::NoSuchVersion`]; [`MigrateError::Refused`] with the rows that would be lost,
+/// before anything is changed; [`MigrateError::Sql`]: that version and those below it stay.
 pub async fn rollback(client: &mut Client, back: Back) -> Result<MigrationReport, MigrateError> {
     if back.to != 0 && !STEPS.iter().any(|step| step.version == back.to) {
         return Err(MigrateError::NoSuchVersion(back.to));
@@ -37,7 +37,8 @@ pub async fn rollback(client: &mut Client, back: Back) -> Result<MigrationReport
 /// One step of the way back.
 struct Descent {
     step: &'static Step,
-    /// Takes the version out of the history and leaves the tables as they are: they were adopted like that.
+    /// Takes the version out of the history and leaves the tables as they are: they were adopted
+    /// like that.
     leaves: bool,
 }
 
@@ -130,8 +131,9 @@ async fn go_back(client: &mut Client, back: Back) -> Result<MigrationReport, Mig
     }
     if back.to == ADOPTION && origin == Origin::AdoptedRefactored && version > ADOPTION {
         done.notes.push(
-            "the database was adopted in the shape that the legacy application's own migration made, and has now the one \
-             before it: its alembic_version must say a1b2c3d4e5f6 before that application is started"
+            "the database was adopted in the shape that the legacy application's own migration \
+             made, and has now the one before it: its alembic_version must say a1b2c3d4e5f6 \
+             before that application is started"
                 .to_owned(),
         );
     }

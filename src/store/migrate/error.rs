@@ -9,7 +9,8 @@ use super::Refusal;
 pub enum MigrateError {
     /// The schema is older than this version needs.
     #[error(
-        "the database schema is at version {found}, this program needs {needed}; run `ticketwire migrate up`"
+        "the database schema is at version {found}, this program needs {needed}; run \
+         `ticketwire migrate up`"
     )]
     OlderSchema {
         /// Where the database is; 0 is nothing at all.
@@ -19,8 +20,9 @@ pub enum MigrateError {
     },
     /// The schema is newer than this version knows.
     #[error(
-        "the database schema is at version {found}, this program knows only {known}; run a newer ticketwire, or take \
-         the schema back with the newer one's `ticketwire migrate rollback --to {known}`"
+        "the database schema is at version {found}, this program knows only {known}; run a \
+         newer ticketwire, or take the schema back with the newer one's `ticketwire migrate \
+         rollback --to {known}`"
     )]
     NewerSchema {
         /// Where the database is.
@@ -30,7 +32,8 @@ pub enum MigrateError {
     },
     /// There is no such version to go back to.
     #[error(
-        "there is no version {0}; `ticketwire migrate status` lists them, 0 is the database as it was before"
+        "there is no version {0}; `ticketwire migrate status` lists them, 0 is the database as \
+         it was before"
     )]
     NoSuchVersion(i32),
     /// The tables are there, where this session does not look.
@@ -47,27 +50,30 @@ pub enum MigrateError {
     },
     /// Tables would have no schema to be in.
     #[error(
-        "no schema of the search path {0:?} exists, or the role may not use it, so no table can be made; nothing was \
-         changed: `CREATE SCHEMA`, `GRANT USAGE, CREATE ON SCHEMA`, or mend search_path"
+        "no schema of the search path {0:?} exists, or the role may not use it, so no table can \
+         be made; nothing was changed: `CREATE SCHEMA`, `GRANT USAGE, CREATE ON SCHEMA`, or \
+         mend search_path"
     )]
     NoSchema(String),
     /// It is a replica.
     #[error(
-        "database.url (DATABASE_URL) leads to a standby, which takes no writes; nothing was changed: name the primary"
+        "database.url (DATABASE_URL) leads to a standby, which takes no writes; nothing was \
+         changed: name the primary"
     )]
     Standby,
     /// Writing is turned off for the role, the database or the server.
     #[error(
-        "default_transaction_read_only is on, for the role, the database or the server; nothing was changed: \
-         `ALTER ROLE … RESET default_transaction_read_only` (or ALTER DATABASE, ALTER SYSTEM), or add \
-         `?options=-c%20default_transaction_read_only%3Doff` to database.url if it is meant for others"
+        "default_transaction_read_only is on, for the role, the database or the server; nothing \
+         was changed: `ALTER ROLE … RESET default_transaction_read_only` (or ALTER DATABASE, \
+         ALTER SYSTEM), or add `?options=-c%20default_transaction_read_only%3Doff` to \
+         database.url if it is meant for others"
     )]
     ReadOnly,
     /// It cannot hold every text.
     #[error(
-        "the database's encoding is {0}, which cannot hold the texts of tickets; nothing was changed: make one with \
-         `CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'` (move an old one by pg_dump and psql) and name it in \
-         database.url (DATABASE_URL)"
+        "the database's encoding is {0}, which cannot hold the texts of tickets; nothing was \
+         changed: make one with `CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'` (move an \
+         old one by pg_dump and psql) and name it in database.url (DATABASE_URL)"
     )]
     Encoding(String),
     /// This program has a migration without statements.
@@ -77,7 +83,8 @@ pub enum MigrateError {
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// A migration failed; its transaction was rolled back, the versions before it stay.
-    #[error("a migration failed and changed nothing, those before it stay: {0}{advice}", advice = advice(.0))]
+    #[error("a migration failed and changed nothing, those before it stay: {0}{advice}",
+        advice = advice(.0))]
     Refinery(#[from] refinery::Error),
     /// A statement failed; its transaction was rolled back.
     #[error("the database refused: {}", describe(.0))]
@@ -94,7 +101,8 @@ fn describe(error: &tokio_postgres::Error) -> String {
     text
 }
 
-const BUSY: &str = " (other sessions hold locks on the tables: pg_stat_activity and pg_locks show them; run it again)";
+const BUSY: &str = " (other sessions hold locks on the tables: pg_stat_activity and pg_locks \
+                    show them; run it again)";
 
 fn advice(error: &refinery::Error) -> &'static str {
     if cause(error).is_some_and(is_busy) {

@@ -1,8 +1,8 @@
-//! Schema migrations: a database is recognised, examined, and only then changed; refinery does it, under an advisory
-//! lock, and each version has a way back that names what it would lose.
+//! Schema migrations: a database is recognised, examined, and only then changed; refinery does it,
+//! under an advisory lock, and each version has a way back that names what it would lose.
 //!
-//! The files are named one by one rather than embedded by refinery's macro, which walks `migrations/` recursively and
-//! would take the scripts in `migrations/rollback/` for migrations.
+//! The files are named one by one rather than embedded by refinery's macro, which walks
+//! `migrations/` recursively and would take the scripts in `migrations/rollback/` for migrations.
 
 mod back;
 mod checks;
@@ -87,19 +87,22 @@ const FIELD_WORDS: i32 = 9;
 
 /// What refinery wrote of V6 while a comment of it was not ASCII: its statements are the same.
 const FORMER_V6: &str = "UPDATE refinery_schema_history SET checksum = '13754046166576676517' \
-     WHERE version = 6 AND checksum = '9547204847140351593'";
+                         WHERE version = 6 AND checksum = '9547204847140351593'";
 
 /// refinery's own table, as refinery makes it: made before it, so that it can carry the mark.
-const HISTORY: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history(version INT4 PRIMARY KEY, \
-     name VARCHAR(255), applied_on VARCHAR(255), checksum VARCHAR(255))";
+const HISTORY: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history(version INT4 PRIMARY \
+                       KEY, \
+                       name VARCHAR(255), applied_on VARCHAR(255), checksum VARCHAR(255))";
 
-/// Concurrent runners wait for each other here, as refinery itself takes no lock. They ask again and again: one that
-/// waited in a statement would be waited for by the index that the other builds concurrently, and that is a deadlock.
+/// Concurrent runners wait for each other here, as refinery itself takes no lock. They ask again
+/// and again: one that waited in a statement would be waited for by the index that the other builds
+/// concurrently, and that is a deadlock.
 const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('ticketwire migrate', 0))";
 const UNLOCK: &str = "SELECT pg_advisory_unlock(hashtextextended('ticketwire migrate', 0))";
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// A statement that waits for a table's lock holds up everybody who comes after it: it gives up soon and tries again.
+/// A statement that waits for a table's lock holds up everybody who comes after it: it gives up
+/// soon and tries again.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
 const NO_LOCK_TIMEOUT: &str = "SET lock_timeout = 0";
 const TRIES: u32 = 15;
@@ -141,10 +144,12 @@ pub fn latest() -> i32 {
     STEPS.iter().map(|step| step.version).max().unwrap_or(0)
 }
 
-/// Applies what is pending, each version in its transaction, and builds the indexes. Safe to run concurrently.
+/// Applies what is pending, each version in its transaction, and builds the indexes. Safe to run
+/// concurrently.
 ///
 /// # Errors
-/// [`MigrateError::Refused`] before anything is changed; [`MigrateError::Refinery`] with the statement's fault.
+/// [`MigrateError::Refused`] before anything is changed; [`MigrateError::Refinery`] with the
+/// statement's fault.
 pub async fn up(client: &mut Client) -> Result<MigrationReport, MigrateError> {
     lock(client).await?;
     let result = go_up(client).await;
@@ -248,7 +253,8 @@ fn statements_of(migration: &Migration) -> Result<&str, MigrateError> {
 /// The statement that writes a migration into refinery's history, as refinery would.
 fn history_of(migration: &Migration) -> String {
     format!(
-        "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES ({}, '{}', '{}', '{}')",
+        "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
+         VALUES ({}, '{}', '{}', '{}')",
         migration.version(),
         migration.name(),
         Utc::now().to_rfc3339(),
@@ -311,7 +317,8 @@ async fn ready(client: &Client) -> Result<Status, MigrateError> {
 /// Refuses where the schema surely cannot be changed over this connection.
 async fn may_change(client: &Client) -> Result<(), MigrateError> {
     const SQL: &str = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool, \
-         current_schema() IS NULL, current_setting('search_path'), current_setting('server_encoding')";
+                       current_schema() IS NULL, current_setting('search_path'), \
+                       current_setting('server_encoding')";
     let row = client.query_one(SQL, &[]).await?;
     if row.get(0) {
         return Err(MigrateError::Standby);
@@ -386,8 +393,11 @@ fn pending(applied: &[(i32, String)]) -> Vec<(i32, String)> {
 
 /// A schema with our tables in it, out of sight.
 const ELSEWHERE: &str = "SELECT n.nspname::text, current_setting('search_path') FROM pg_class c \
-     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = 'refinery_schema_history' AND EXISTS \
-     (SELECT FROM pg_class t WHERE t.relnamespace = n.oid AND t.relname = 'command_attempts') LIMIT 1";
+                         JOIN pg_namespace n ON n.oid = c.relnamespace \
+                         WHERE c.relname = 'refinery_schema_history' \
+                         AND EXISTS \
+                         (SELECT FROM pg_class t WHERE t.relnamespace = n.oid \
+                         AND t.relname = 'command_attempts') LIMIT 1";
 
 /// Refuses a schema that is not exactly this version's.
 ///
@@ -419,7 +429,8 @@ pub async fn check_version(client: &Client) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Whose the tables were before V1, kept as the comment of refinery's table: it comes and goes with it.
+/// Whose the tables were before V1, kept as the comment of refinery's table: it comes and goes with
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     /// V1 made them.
@@ -462,9 +473,12 @@ impl Origin {
 
     /// Where no mark was made yet, the legacy application's other tables tell.
     async fn read(client: &Client) -> Result<Self, tokio_postgres::Error> {
-        const SQL: &str = "SELECT obj_description(to_regclass('refinery_schema_history'), 'pg_class'), \
-             EXISTS (SELECT FROM unnest(ARRAY['alembic_version', 'agents', 'files', 'messages', 'threads']) AS t(name) \
-             WHERE to_regclass(name) IS NOT NULL)";
+        const SQL: &str = "SELECT obj_description(to_regclass('refinery_schema_history'), \
+                           'pg_class'), \
+                           EXISTS (SELECT FROM unnest(ARRAY['alembic_version', 'agents', \
+                           'files', 'messages', \
+                           'threads']) AS t(name) \
+                           WHERE to_regclass(name) IS NOT NULL)";
         let row = client.query_one(SQL, &[]).await?;
         let mark: Option<String> = row.get(0);
         let marked = Self::ALL

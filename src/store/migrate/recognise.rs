@@ -1,5 +1,5 @@
-//! What a database is before `up`: recognised by its columns, with `alembic_version` as a second opinion, and examined
-//! for whatever would stop a migration half-way. Looks only; changes nothing.
+//! What a database is before `up`: recognised by its columns, with `alembic_version` as a second
+//! opinion, and examined for whatever would stop a migration half-way. Looks only; changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -40,12 +40,13 @@ impl fmt::Display for Start {
         match self {
             Self::Empty => f.write_str("an empty database"),
             Self::Legacy => f.write_str(
-                "a database of the legacy application (its revision a1b2c3d4e5f6: integration_type, is_enabled)",
+                "a database of the legacy application (its revision a1b2c3d4e5f6: \
+                 integration_type, is_enabled)",
             ),
             Self::Refactored { leftovers } => {
                 f.write_str(
-                    "a database of the legacy application, refactored by its own migration (b2c3d4e5f6g7: \
-                     integration_category, platform_name, enabled)",
+                    "a database of the legacy application, refactored by its own migration \
+                     (b2c3d4e5f6g7: integration_category, platform_name, enabled)",
                 )?;
                 if leftovers.is_empty() {
                     return Ok(());
@@ -88,14 +89,21 @@ struct Facts {
 
 impl Facts {
     async fn read(client: &Client) -> Result<Self, Error> {
-        const COLUMNS: &str = "SELECT c.relname::text, a.attname::text, t.typname::text, a.attnotnull, \
-             a.atthasdef OR a.attidentity <> '' FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
-             JOIN pg_type t ON t.oid = a.atttypid WHERE c.relnamespace = current_schema()::regnamespace \
-             AND c.relname = ANY($1) AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped";
+        const COLUMNS: &str = "SELECT c.relname::text, a.attname::text, t.typname::text, \
+                               a.attnotnull, \
+                               a.atthasdef OR a.attidentity <> '' FROM pg_class c \
+                               JOIN pg_attribute a ON a.attrelid = c.oid \
+                               JOIN pg_type t ON t.oid = a.atttypid WHERE c.relnamespace = \
+                               current_schema()::regnamespace \
+                               AND c.relname = ANY($1) AND c.relkind IN ('r', 'p') \
+                               AND a.attnum > 0 \
+                               AND NOT a.attisdropped";
         const RELATIONS: &str = "SELECT relname::text, relkind IN ('r', 'p') FROM pg_class \
-             WHERE relnamespace = current_schema()::regnamespace";
-        const ENUMS: &str = "SELECT t.typname::text, array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_type t \
-             JOIN pg_enum e ON e.enumtypid = t.oid WHERE t.typnamespace = current_schema()::regnamespace GROUP BY 1";
+                                 WHERE relnamespace = current_schema()::regnamespace";
+        const ENUMS: &str = "SELECT t.typname::text, array_agg(e.enumlabel::text \
+                             ORDER BY e.enumsortorder) FROM pg_type t \
+                             JOIN pg_enum e ON e.enumtypid = t.oid WHERE t.typnamespace = \
+                             current_schema()::regnamespace GROUP BY 1";
         let mut facts = Self {
             columns: BTreeMap::new(),
             tables: BTreeSet::new(),
@@ -158,8 +166,8 @@ pub(super) async fn inspect(
     };
     if facts.begun {
         inspection.notes.push(
-            "a refactoring was begun and interrupted: `migrate up` goes on with it, `migrate rollback --to 0` (or 1) \
-             takes it back"
+            "a refactoring was begun and interrupted: `migrate up` goes on with it, `migrate \
+             rollback --to 0` (or 1) takes it back"
                 .to_owned(),
         );
     }
@@ -225,7 +233,8 @@ fn recognise(facts: &Facts) -> Inspection {
     }
 }
 
-/// The legacy application's revision by the columns, with what `alembic_version` would then say; or what is wrong.
+/// The legacy application's revision by the columns, with what `alembic_version` would then say; or
+/// what is wrong.
 fn shape_of(facts: &Facts, missing: &[&str]) -> Result<(Start, Vec<&'static str>), Finding> {
     let upgrade =
         "bring it to revision a1b2c3d4e5f6 with the legacy application's own migrations first";
@@ -233,10 +242,11 @@ fn shape_of(facts: &Facts, missing: &[&str]) -> Result<(Start, Vec<&'static str>
     if missing == ["organizations"] {
         return Err(Finding::new(
             format!(
-                "there is no table organizations ({revision}): this is the older start of the legacy application \
-                 (98111ee70178)"
+                "there is no table organizations ({revision}): this is the older start of the \
+                 legacy application (98111ee70178)"
             ),
-            "no upgrade leads from it to a1b2c3d4e5f6; set up an empty database and carry the rows over",
+            "no upgrade leads from it to a1b2c3d4e5f6; set up an empty database and carry the \
+             rows over",
         ));
     }
     if !missing.is_empty() {
@@ -260,7 +270,8 @@ fn shape_of(facts: &Facts, missing: &[&str]) -> Result<(Start, Vec<&'static str>
         return Err(Finding::new(
             format!("{routing} no {column} ({revision}): it is at cbe1d08d4020 to c740f9fb4b4b"),
             format!(
-                "{upgrade}; its step 685ab8cd68be stops where there are tickets, and loses integration_routing"
+                "{upgrade}; its step 685ab8cd68be stops where there are tickets, and loses \
+                 integration_routing"
             ),
         ));
     }
@@ -304,8 +315,8 @@ fn shape_of(facts: &Facts, missing: &[&str]) -> Result<(Start, Vec<&'static str>
                     of(true),
                     of(false)
                 ),
-                "make it one or the other: integration_type and is_enabled, or integration_category, platform_name \
-                 and enabled",
+                "make it one or the other: integration_type and is_enabled, or \
+                 integration_category, platform_name and enabled",
             ))
         }
     }
@@ -387,7 +398,8 @@ async fn adoptable(
             findings.push(Finding::new(
                 format!("integrations.{column} may be NULL"),
                 format!(
-                    "fill it everywhere, then ALTER TABLE integrations ALTER COLUMN {column} SET NOT NULL"
+                    "fill it everywhere, then ALTER TABLE integrations ALTER COLUMN {column} \
+                     SET NOT NULL"
                 ),
             ));
         }
@@ -424,7 +436,8 @@ async fn adoptable(
                     found.join(", "),
                     lacking.join(", ")
                 ),
-                "labels in upper case are of the older start of the legacy application: ALTER TYPE … RENAME VALUE",
+                "labels in upper case are of the older start of the legacy application: ALTER \
+                 TYPE … RENAME VALUE",
             ));
         }
     }
@@ -467,14 +480,20 @@ async fn refactorable(
     facts: &Facts,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
-    // What can be asked only of the catalogue: `v` is a view's rule, `n` what blocks, `a` what goes along.
+    // What can be asked only of the catalogue: `v` is a view's rule, `n` what blocks, `a` what goes
+    // along.
     const VIEWS: &str = "SELECT DISTINCT CASE WHEN d.classid = 'pg_rewrite'::regclass THEN \
-             (SELECT format('%s %s', CASE c.relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END, c.oid::regclass) \
-              FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class WHERE r.oid = d.objid) \
-             ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS dependent FROM pg_depend d \
-         JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
-         WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = 'integrations'::regclass \
-         AND a.attname = 'integration_type' AND d.deptype = 'n' ORDER BY 1";
+                         (SELECT format('%s %s', CASE c.relkind \
+                         WHEN 'm' THEN 'materialized view' ELSE 'view' END, c.oid::regclass) \
+                         FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class \
+                         WHERE r.oid = d.objid) \
+                         ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS dependent \
+                         FROM pg_depend d \
+                         JOIN pg_attribute a ON a.attrelid = d.refobjid \
+                         AND a.attnum = d.refobjsubid \
+                         WHERE d.refclassid = 'pg_class'::regclass \
+                         AND d.refobjid = 'integrations'::regclass \
+                         AND a.attname = 'integration_type' AND d.deptype = 'n' ORDER BY 1";
     let labels: Vec<&str> = shape::enums(LEGACY)
         .into_iter()
         .find(|(name, _)| *name == "integrationtype")
@@ -488,7 +507,8 @@ async fn refactorable(
     let rows = |condition: &str| {
         format!(
             "SELECT format('%s (%s): %s', id, name, integration_type) FROM integrations \
-             WHERE integration_type::text NOT IN ({known}) AND {condition} ORDER BY integration_type::text, id"
+             WHERE integration_type::text NOT IN ({known}) AND {condition} \
+             ORDER BY integration_type::text, id"
         )
     };
     let spelled = format!("lower(btrim(integration_type::text)) IN ({known})");
@@ -496,8 +516,8 @@ async fn refactorable(
         Finding::of_rows(
             client,
             &rows(&spelled),
-            "integrations have an integration_type in another spelling than the legacy application's, as databases \
-             from its older start have",
+            "integrations have an integration_type in another spelling than the legacy \
+             application's, as databases from its older start have",
             "ALTER TYPE integrationtype RENAME VALUE 'JIRA' TO 'jira', and so on for each",
         )
         .await?,
@@ -506,7 +526,8 @@ async fn refactorable(
         Finding::of_rows(
             client,
             &rows(&format!("NOT {spelled}")),
-            "integrations have an integration_type that is none of the fifteen platforms, so no category is known",
+            "integrations have an integration_type that is none of the fifteen platforms, so no \
+             category is known",
             "change their integration_type, or delete the rows",
         )
         .await?,
@@ -548,15 +569,23 @@ async fn refactorable(
 /// The type `integrationtype` goes, in the shape that the original left as well.
 async fn type_droppable(client: &Client, findings: &mut Vec<Finding>) -> Result<(), Error> {
     const DEPENDENTS: &str = "WITH legacy AS (SELECT a.attrelid, a.attnum FROM pg_attribute a \
-             WHERE a.attrelid = to_regclass('integrations') AND a.attname = 'integration_type') \
-         SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS dependent FROM pg_depend d \
-         JOIN pg_type t ON t.oid = to_regtype('integrationtype') AND d.refobjid IN (t.oid, t.typarray) \
-         WHERE d.refclassid = 'pg_type'::regclass AND d.deptype IN ('n', 'a') \
-         AND NOT EXISTS (SELECT FROM legacy WHERE d.classid = 'pg_class'::regclass AND d.objid = attrelid \
-             AND d.objsubid = attnum) \
-         AND NOT EXISTS (SELECT FROM legacy JOIN pg_depend o ON o.refclassid = 'pg_class'::regclass \
-             AND o.refobjid = attrelid AND o.refobjsubid = attnum \
-             WHERE o.classid = d.classid AND o.objid = d.objid) ORDER BY 1";
+                              WHERE a.attrelid = to_regclass('integrations') \
+                              AND a.attname = 'integration_type') \
+                              SELECT DISTINCT pg_describe_object(d.classid, d.objid, \
+                              d.objsubid) AS dependent \
+                              FROM pg_depend d \
+                              JOIN pg_type t ON t.oid = to_regtype('integrationtype') \
+                              AND d.refobjid IN (t.oid, t.typarray) \
+                              WHERE d.refclassid = 'pg_type'::regclass AND d.deptype IN ('n', 'a') \
+                              AND NOT EXISTS (SELECT FROM legacy \
+                              WHERE d.classid = 'pg_class'::regclass \
+                              AND d.objid = attrelid \
+                              AND d.objsubid = attnum) \
+                              AND NOT EXISTS (SELECT FROM legacy \
+                              JOIN pg_depend o ON o.refclassid = \
+                              'pg_class'::regclass \
+                              AND o.refobjid = attrelid AND o.refobjsubid = attnum \
+                              WHERE o.classid = d.classid AND o.objid = d.objid) ORDER BY 1";
     findings.extend(
         Finding::of_rows(
             client,

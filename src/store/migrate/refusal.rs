@@ -1,4 +1,5 @@
-//! Why a migration is not made: what was found, the rows, and the remedy. Nothing has been changed where one is returned.
+//! Why a migration is not made: what was found, the rows, and the remedy. Nothing has been changed
+//! where one is returned.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! What the migrations make, read out of their own text: so what is expected of an adopted database cannot differ from
-//! what is made in an empty one.
+//! What the migrations make, read out of their own text: so what is expected of an adopted database
+//! cannot differ from what is made in an empty one.
 
 /// A column as a migration writes it.
 #[derive(Debug, PartialEq, Eq)]

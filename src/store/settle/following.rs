@@ -1,5 +1,6 @@
-//! What follows from a settlement, right behind its commit, so that it sees what was inserted while the rows were waited for:
-//! turns are passed on, callers answered, parents woken. What is lost between the two, the clock makes up for.
+//! What follows from a settlement, right behind its commit, so that it sees what was inserted while
+//! the rows were waited for: turns are passed on, callers answered, parents woken. What is lost
+//! between the two, the clock makes up for.
 
 use deadpool_postgres::Object;
 use tokio_postgres::Statement;
@@ -34,17 +35,24 @@ pub struct Followed {
 }
 
 impl Store {
-    /// Hands callers of finished commands to the outbox poller whose answer was left behind: a process died, or lost its
-    /// connection, between a settlement and what follows from it. Returns how many.
+    /// Hands callers of finished commands to the outbox poller whose answer was left behind: a
+    /// process died, or lost its connection, between a settlement and what follows from it. Returns
+    /// how many.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn answer_left_callers(&self) -> Result<u64, StoreError> {
-        const SQL: &str = "WITH gone AS (DELETE FROM command_replies r USING commands c WHERE c.id = r.command_id \
-             AND c.final_event IS NOT NULL AND c.finished_at < now() - interval '1 second' \
-             RETURNING r.command_id, c.events, r.reply_to, r.correlation_id, c.final_event) \
-             INSERT INTO outbox (command_id, number, target, correlation_id, routing_key, body) \
-             SELECT command_id, events, reply_to, correlation_id, reply_to, final_event FROM gone ON CONFLICT DO NOTHING";
+        const SQL: &str = "WITH gone AS (DELETE FROM command_replies r USING commands c \
+                           WHERE c.id = r.command_id \
+                           AND c.final_event IS NOT NULL \
+                           AND c.finished_at < now() - interval '1 second' \
+                           RETURNING r.command_id, c.events, r.reply_to, r.correlation_id, \
+                           c.final_event) \
+                           INSERT INTO outbox (command_id, number, target, correlation_id, \
+                           routing_key, body) \
+                           SELECT command_id, events, reply_to, correlation_id, reply_to, \
+                           final_event \
+                           FROM gone ON CONFLICT DO NOTHING";
         let client = self.hot().await?;
         let result = limited(client.execute(SQL, &[])).await;
         keep_if_sound(client, result)
@@ -85,7 +93,8 @@ impl Following {
         client.prepare_cached(AFTER).await
     }
 
-    /// Runs once the settlement has been sent on the same connection; sends all its statements before it waits.
+    /// Runs once the settlement has been sent on the same connection; sends all its statements
+    /// before it waits.
     pub(super) async fn run(
         &self,
         client: &Object,
@@ -126,16 +135,25 @@ impl Following {
 
 /// A parent sums up as soon as its last child is done.
 const WAKE_PARENTS: &str = "UPDATE commands p SET due_at = now(), retry_at = now() \
-     WHERE p.id = ANY($1) AND p.state = 'deferred' AND p.due_at IS NOT NULL AND NOT EXISTS \
-     (SELECT FROM commands c WHERE c.parent = p.id AND c.state IN ('pending', 'running', 'deferred'))";
+                            WHERE p.id = ANY($1) AND p.state = 'deferred' \
+                            AND p.due_at IS NOT NULL AND NOT EXISTS \
+                            (SELECT FROM commands c WHERE c.parent = p.id \
+                            AND c.state IN ('pending', 'running', \
+                            'deferred'))";
 
 /// What a command that has succeeded keeps of its files: names, and addresses without their query,
 /// which may be a signature that still opens the file.
 const FORGET_FILES: &str = "UPDATE commands SET data = jsonb_set(data::jsonb, '{attachments}', \
-     (SELECT jsonb_agg((file - 'content_base64') || CASE WHEN file ? 'url' \
-        THEN jsonb_build_object('url', split_part(file ->> 'url', '?', 1)) ELSE '{}' END ORDER BY number) \
-      FROM jsonb_array_elements(data::jsonb -> 'attachments') WITH ORDINALITY AS f (file, number)))::text \
-     WHERE id = ANY($1) AND state = 'succeeded' AND jsonb_typeof(data::jsonb -> 'attachments') = 'array'";
+                            (SELECT jsonb_agg((file - 'content_base64') || CASE WHEN file ? 'url' \
+                            THEN jsonb_build_object('url', split_part(file ->> 'url', '?', 1)) \
+                            ELSE '{}' END \
+                            ORDER BY number) \
+                            FROM jsonb_array_elements(data::jsonb -> 'attachments') WITH \
+                            ORDINALITY AS f (file, \
+                            number)))::text \
+                            WHERE id = ANY($1) AND state = 'succeeded' \
+                            AND jsonb_typeof(data::jsonb -> 'attachments') = \
+                            'array'";
 
 /// Turns and callers, in one round trip.
 const AFTER: &str = concat!(

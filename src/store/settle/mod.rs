@@ -1,4 +1,5 @@
-//! Settling attempts: one transaction a batch for command, attempt row, ticket and events; turns and replies right behind it.
+//! Settling attempts: one transaction a batch for command, attempt row, ticket and events; turns
+//! and replies right behind it.
 
 mod following;
 mod rows;
@@ -38,7 +39,8 @@ pub struct Settlement {
     pub attempt: i32,
     /// Events numbered, with these.
     pub events_after: i32,
-    /// When it runs again, of a deferred or handed back one; when it is looked at again, of one that waits.
+    /// When it runs again, of a deferred or handed back one; when it is looked at again, of one
+    /// that waits.
     pub due_at: Option<DateTime<Utc>>,
     /// Which setting, header or gate decided that.
     pub wait: Option<Wait>,
@@ -98,14 +100,15 @@ impl Settlement {
         self.events.last().filter(|_| self.is_finished())
     }
 
-    /// Whether its final event is the only one the command has ever had: such an event is not stored apart from it.
+    /// Whether its final event is the only one the command has ever had: such an event is not
+    /// stored apart from it.
     #[must_use]
     pub fn is_single_event(&self) -> bool {
         self.is_finished() && self.events_after == 1 && self.events.len() == 1
     }
 
-    /// Whether nothing that it writes can be there already: it ends a command that nobody ran before, whose ticket, if it
-    /// makes one, was not there when it began.
+    /// Whether nothing that it writes can be there already: it ends a command that nobody ran
+    /// before, whose ticket, if it makes one, was not there when it began.
     fn is_first_try(&self) -> bool {
         self.fencing_token == 1
             && self.is_single_event()
@@ -253,17 +256,19 @@ pub struct UsageTally {
 }
 
 impl Store {
-    /// Settles a batch in one transaction, `sql/settle.sql` and changes of tickets' rows, and then passes turns on and
-    /// answers callers. All of it is sent in one go; `committed` is called as soon as the first is durable. Locks the
-    /// commands' and tickets' rows. What somebody else has taken over is left alone and not returned.
+    /// Settles a batch in one transaction, `sql/settle.sql` and changes of tickets' rows, and then
+    /// passes turns on and answers callers. All of it is sent in one go; `committed` is called as
+    /// soon as the first is durable. Locks the commands' and tickets' rows. What somebody else has
+    /// taken over is left alone and not returned.
     ///
-    /// What follows is not waited for by those whose events are to go out, and is made up for by the clock where it is
-    /// lost ([`Store::check_waiting`], [`Store::answer_left_callers`]).
+    /// What follows is not waited for by those whose events are to go out, and is made up for by
+    /// the clock where it is lost ([`Store::check_waiting`], [`Store::answer_left_callers`]).
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After [`StoreError::Unavailable`]
-    /// or [`StoreError::Timeout`] the commit is in doubt: settle again; what was committed is then not returned, and
-    /// its events are the outbox poller's. Say so (`again`), so that its usage is not counted twice. `committed` was not called.
+    /// [`StoreError::Refused`] when one of the rows is at fault: split the batch. After
+    /// [`StoreError::Unavailable`] or [`StoreError::Timeout`] the commit is in doubt: settle again;
+    /// what was committed is then not returned, and its events are the outbox poller's. Say so
+    /// (`again`), so that its usage is not counted twice. `committed` was not called.
     pub async fn settle(
         &self,
         owner: Uuid,
@@ -287,8 +292,9 @@ impl Store {
         keep_if_sound(client, result)
     }
 
-    /// Settles one command together with its effect on our own tables, and what follows with it. `None`: the integration
-    /// was not any more what it was when this was decided, and nothing is written.
+    /// Settles one command together with its effect on our own tables, and what follows with it.
+    /// `None`: the integration was not any more what it was when this was decided, and nothing is
+    /// written.
     ///
     /// # Errors
     /// As [`Store::settle`].
@@ -317,7 +323,8 @@ impl Store {
 
 const SETTLE: &str = include_str!("../sql/settle.sql");
 
-/// The same for batches of nothing but first tries ([`Settlement::is_first_try`]): without the marked parts.
+/// The same for batches of nothing but first tries ([`Settlement::is_first_try`]): without the
+/// marked parts.
 static FIRST_TRIES: LazyLock<String> = LazyLock::new(|| {
     let mut left_out = false;
     let lines = SETTLE.lines().filter(|line| {
@@ -331,8 +338,8 @@ static FIRST_TRIES: LazyLock<String> = LazyLock::new(|| {
 /// It takes so many of the parameters.
 const FIRST_TRIES_PARAMS: usize = 7;
 
-/// Inside a transaction: the command's settlement, then its effect, one after the other, as the effect depends on what
-/// is there. Not for the hot path.
+/// Inside a transaction: the command's settlement, then its effect, one after the other, as the
+/// effect depends on what is there. Not for the hot path.
 async fn settle_one(
     client: &deadpool_postgres::Object,
     (owner, worker): (Uuid, &str),
@@ -428,13 +435,14 @@ async fn settle_batch(
             Err(error) => Err(error),
         }
     };
-    // Sent in one go, in this order: the server runs them one after the other. Dropping the futures half way (the limit)
-    // leaves the connection in an unknown state, so it is not given back then.
+    // Sent in one go, in this order: the server runs them one after the other. Dropping the futures
+    // half way (the limit) leaves the connection in an unknown state, so it is not given back then.
     let following = async {
         let following = Following::of(batch);
         let done = limited(following.run(client, owner)).await;
         if matches!(&done, Err(StoreError::Contention(_))) {
-            // Somebody else took or gave the turn of a ticket; the callers have not been answered yet.
+            // Somebody else took or gave the turn of a ticket; the callers have not been answered
+            // yet.
             return limited(following.run(client, owner)).await;
         }
         done

@@ -162,7 +162,8 @@ impl Row {
 
 /// What stands in front of a platform answers for it: a page with 200, a redirect to one.
 pub(crate) fn log_ins() -> Vec<(&'static str, Fault)> {
-    let page = "<!DOCTYPE html><html><body><form action=/in><input type=\"password\"></form></body></html>";
+    let page = "<!DOCTYPE html><html><body><form action=/in><input \
+                type=\"password\"></form></body></html>";
     let titled = "<html><head><title>Log in - Company SSO</title></head><body></body></html>";
     let mut away = Fault::new(FaultKind::Redirect);
     away.location = Some("/login.jsp?os_destination=%2Fsecure".into());

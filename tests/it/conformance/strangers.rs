@@ -68,7 +68,8 @@ async fn an_answer_to_a_stranger_is_no_success_and_proves_nothing() {
             if row.guard() != Guard::Nothing {
                 site = site.created().await;
             }
-            // All of it works as long as we are known: then only the credential can be why it does not.
+            // All of it works as long as we are known: then only the credential can be why it does
+            // not.
             let known = questions(&site).await;
             for (question, answer) in &known {
                 let refused = answer.as_ref().err();

@@ -123,10 +123,14 @@ const BEHAVIOUR: Behaviour = Behaviour {
     },
     success: |say| {
         json!({
-            "data": { "gid": say(), "name": say(), "notes": say(), "email": say(), "permalink_url": say(),
-                "completed": false, "modified_at": say(), "assignee": { "gid": say(), "name": say() },
-                "tags": [{ "gid": say(), "name": say() }], "text": say(), "workspaces": [{ "gid": say(), "name": say() }],
-                "external": { "gid": say() }, "memberships": [{ "project": { "gid": "2" }, "section": { "gid": say(), "name": say() } }] },
+            "data": { "gid": say(), "name": say(), "notes": say(), "email": say(),
+                "permalink_url": say(),
+                "completed": false, "modified_at": say(), "assignee": { "gid": say(),
+                    "name": say() },
+                "tags": [{ "gid": say(), "name": say() }], "text": say(),
+                "workspaces": [{ "gid": say(), "name": say() }],
+                "external": { "gid": say() }, "memberships": [{ "project": { "gid": "2" },
+                    "section": { "gid": say(), "name": say() } }] },
             "next_page": { "offset": say() },
         })
     },
@@ -138,7 +142,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
 pub(super) fn canaries() -> Vec<Mode> {
     let data = |auth_type: &str, credentials: Value| {
         let settings = settings(&json!({ "internal_comments": true }));
-        json!({ "platform_name": "asana", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+        json!({ "platform_name": "asana", "auth_type": auth_type, "base_url": "{at}",
+            "credentials": credentials,
                 "settings": settings })
     };
     let (token, secrets) = (canary("asana-token"), oauth("asana"));
@@ -165,7 +170,8 @@ pub(super) fn canaries() -> Vec<Mode> {
 /// An active integration at a site.
 async fn project(world: &World, site: &str, more: &Value) -> Uuid {
     let data = json!({
-        "name": "Board", "platform_name": "asana", "auth_type": "bearer", "base_url": world.sandbox.url(site),
+        "name": "Board", "platform_name": "asana", "auth_type": "bearer",
+        "base_url": world.sandbox.url(site),
         "credentials": { "access_token": "2/1100/t0k3n" }, "settings": settings(more),
         "custom_fields_mapping": { "customer": "1400000000000003", "places": "1400000000000004",
             "topics": "1400000000000005", "until": "1400000000000006" },
@@ -176,7 +182,8 @@ async fn project(world: &World, site: &str, more: &Value) -> Uuid {
 /// The same of an app.
 async fn app(world: &World, site: &str) -> Uuid {
     let data = json!({
-        "name": "App", "platform_name": "asana", "auth_type": "oauth2", "base_url": world.sandbox.url(site),
+        "name": "App", "platform_name": "asana", "auth_type": "oauth2",
+        "base_url": world.sandbox.url(site),
         "credentials": { "client_id": "c", "client_secret": "s3cr3t", "refresh_token": "r3fr3sh" },
         "settings": settings(&json!({})),
     });
@@ -197,16 +204,20 @@ async fn a_tickets_life_at_asana() {
     let site = "asana/life";
     let sections =
         json!({ "new": "To do", "in_progress": "Doing", "resolved": "Done", "closed": "Done" });
-    let more = json!({ "priority_field": "priority", "category_field": "Category", "status_map": sections,
+    let more = json!({ "priority_field": "priority", "category_field": "Category",
+        "status_map": sections,
         "internal_comments": true });
     let id = project(&world, site, &more).await;
     let ann = world
         .user(world.organization, "Ann", "known+ann@example.test")
         .await;
 
-    let data = json!({ "title": "Printer on fire", "description": "Since **nine** <now>", "integration_id": id,
-        "priority": "critical", "category": "bug", "tags": ["VIP", "Third floor"], "assigned_to_id": ann,
-        "custom_fields": { "customer": "ACME", "places": "12", "topics": ["vip"], "until": "2026-02-01", "other": 1 } });
+    let data = json!({ "title": "Printer on fire", "description": "Since **nine** <now>",
+        "integration_id": id,
+        "priority": "critical", "category": "bug", "tags": ["VIP", "Third floor"],
+        "assigned_to_id": ann,
+        "custom_fields": { "customer": "ACME", "places": "12", "topics": ["vip"],
+            "until": "2026-02-01", "other": 1 } });
     let create = world.publish("ticket.create", data).await;
     let made = world.succeeds(create).await;
     let ticket = made["data"]["ticket_id"].clone();
@@ -214,7 +225,8 @@ async fn a_tickets_life_at_asana() {
     for (command_type, data) in [
         (
             "ticket.update",
-            json!({ "ticket_id": ticket, "priority": "low", "description": "Anew", "tags": ["vip", "Smoke"] }),
+            json!({ "ticket_id": ticket, "priority": "low", "description": "Anew", "tags": ["vip",
+                "Smoke"] }),
         ),
         (
             "ticket.update",
@@ -226,12 +238,14 @@ async fn a_tickets_life_at_asana() {
         ),
         (
             "ticket.comment",
-            json!({ "ticket_id": ticket, "body": "See https://app.asana.com/0/profile/1100000000000099" }),
+            json!({ "ticket_id": ticket,
+                "body": "See https://app.asana.com/0/profile/1100000000000099" }),
         ),
         (
             "ticket.attach",
             json!({ "ticket_id": ticket, "attachments": [
-                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "r\u{e9}sum\u{e9}.pdf", "content_base64": "aGVsbG8h" },
+                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "r\u{e9}sum\u{e9}.pdf",
+                    "content_base64": "aGVsbG8h" },
             ] }),
         ),
         (
@@ -240,7 +254,8 @@ async fn a_tickets_life_at_asana() {
         ),
         (
             "ticket.status",
-            json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": "It is **out**" }),
+            json!({ "ticket_id": ticket, "status": "resolved",
+                "resolution_summary": "It is **out**" }),
         ),
         ("ticket.delete", json!({ "ticket_id": ticket })),
     ] {
@@ -366,7 +381,8 @@ async fn a_person_who_is_none_of_the_workspace_costs_the_assignee_and_not_the_ta
         .user(world.organization, "Bo", "bo@elsewhere.test")
         .await;
 
-    let data = json!({ "title": "For Bo", "description": "d", "integration_id": id, "assigned_to_id": bo });
+    let data = json!({ "title": "For Bo", "description": "d", "integration_id": id,
+        "assigned_to_id": bo });
     let create = world.publish("ticket.create", data).await;
     let event = world.succeeds(create).await;
 
@@ -424,7 +440,8 @@ async fn a_section_that_was_replaced_is_looked_up_anew() {
     let change = |status: &str| json!({ "ticket_id": ticket, "status": status });
     let first = world.publish("ticket.status", change("in_progress")).await;
     world.succeeds(first).await;
-    let sections = json!([{ "gid": "1300000000000001", "name": "To do" }, { "gid": "1399", "name": "Waiting" }]);
+    let sections = json!([{ "gid": "1300000000000001", "name": "To do" }, { "gid": "1399",
+        "name": "Waiting" }]);
     world
         .sandbox
         .configure(site, json!({ "sections": sections }))

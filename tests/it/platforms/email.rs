@@ -53,7 +53,8 @@ fn by_oauth() -> Row {
         name: "email-oauth",
         auth_type: AuthType::Oauth2,
         credentials: json!({
-            "client_id": "c", "client_secret": SECRET, "refresh_token": SECRET, "tenant_id": "t", "username": "{site}",
+            "client_id": "c", "client_secret": SECRET, "refresh_token": SECRET, "tenant_id": "t",
+            "username": "{site}",
         }),
         settings,
         strange: vec![("as to a stranger", Fault::new(FaultKind::Stranger))],
@@ -76,7 +77,8 @@ fn by_relay() -> Row {
 fn integration(world: &World, site: &str, more: &Value) -> Value {
     let mut settings = json!({
         "smtp_host": "127.0.0.1", "smtp_port": world.sandbox.smtp().port(), "security": "none",
-        "from_address": "support@example.com", "from_name": "Support", "to": ["ops@example.net", "boss@example.net"],
+        "from_address": "support@example.com", "from_name": "Support", "to": ["ops@example.net",
+            "boss@example.net"],
     });
     for (name, value) in more.as_object().unwrap() {
         settings[name] = value.clone();
@@ -131,8 +133,10 @@ async fn a_tickets_life_is_one_thread_of_mails() {
 
     let ticket = Uuid::new_v4();
     let create = json!({
-        "ticket_id": ticket, "title": "Drucker brennt 🔥", "description": "It **hurts**.\n\n- a\n- b", "priority": "high",
-        "category": "technical", "tags": ["printer"], "custom_fields": { "floor": 3 }, "integration_id": id,
+        "ticket_id": ticket, "title": "Drucker brennt 🔥",
+        "description": "It **hurts**.\n\n- a\n- b", "priority": "high",
+        "category": "technical", "tags": ["printer"], "custom_fields": { "floor": 3 },
+        "integration_id": id,
     });
     let changes = [
         ("ticket.create", create),
@@ -151,7 +155,8 @@ async fn a_tickets_life_is_one_thread_of_mails() {
         (
             "ticket.attach",
             json!({ "ticket_id": ticket, "attachments": [
-                { "name": "Prüfbericht.txt", "content_base64": FILE }, { "name": "b.txt", "content_base64": FILE },
+                { "name": "Prüfbericht.txt", "content_base64": FILE }, { "name": "b.txt",
+                    "content_base64": FILE },
             ] }),
         ),
         ("ticket.delete", json!({ "ticket_id": ticket })),
@@ -170,8 +175,8 @@ async fn a_tickets_life_is_one_thread_of_mails() {
     assert_eq!(
         said,
         [
-            "Status: new\nPriority: high\nUrgency: medium\nCategory: technical\nTags: printer\nfloor: 3\n\n\
-             It hurts.\n\n- a\n- b\n",
+            "Status: new\nPriority: high\nUrgency: medium\nCategory: technical\nTags: \
+             printer\nfloor: 3\n\nIt hurts.\n\n- a\n- b\n",
             "The ticket was changed:\n\nTitle: Fire is out\nPriority: low\n",
             "Comment:\n\nSee the page (https://x.test).\n",
             "The ticket is now: resolved\n\nWater.\n",
@@ -248,7 +253,8 @@ for raw in json.load(sys.stdin):
         "subject": mail["subject"], "id": mail["message-id"], "answers": mail["in-reply-to"],
         "plain": mail.get_body(("plain",)).get_content(),
         "html": mail.get_body(("html",)).get_content(),
-        "files": [[part.get_filename(), part.get_payload(decode=True).decode()] for part in mail.iter_attachments()],
+        "files": [[part.get_filename(), part.get_payload(decode=True).decode()]
+                  for part in mail.iter_attachments()],
     })
 print(json.dumps(out))
 "##;
@@ -394,7 +400,8 @@ async fn a_lost_answer_fails_or_is_sent_once_more_as_the_integration_wants() {
         ),
         (
             "ticket.attach",
-            json!({ "ticket_id": ticket, "attachments": [{ "name": "a.txt", "content_base64": FILE }] }),
+            json!({ "ticket_id": ticket, "attachments": [{ "name": "a.txt",
+                "content_base64": FILE }] }),
         ),
     ];
     for (command_type, data) in changes {
@@ -628,7 +635,8 @@ async fn a_server_that_says_the_password_back_is_not_believed() {
             .unwrap()
             .parse()
             .unwrap();
-        let sql = "WITH active AS (UPDATE integrations SET status = 'active', updated_at = now() RETURNING id) \
+        let sql = "WITH active AS (UPDATE integrations SET status = 'active', updated_at = now() \
+                   RETURNING id) \
                    SELECT count(*) FROM active";
         world.count(sql).await;
         let (create, _) = world.create_at(id, "Ticket").await;
@@ -647,7 +655,8 @@ async fn a_server_that_says_the_password_back_is_not_believed() {
     for (_, event) in world.events.all() {
         shown.push_str(&event.to_string());
     }
-    let tables = "SELECT (SELECT string_agg(c::text, ' ') FROM commands c) || (SELECT string_agg(t::text, ' ') FROM \
+    let tables = "SELECT (SELECT string_agg(c::text, ' ') \
+                  FROM commands c) || (SELECT string_agg(t::text, ' ') FROM \
                   tickets t) || (SELECT string_agg(i::text, ' ') FROM integrations i) || (SELECT \
                   string_agg(a::text, ' ') FROM command_attempts a)";
     shown.push_str(&world.text(tables, &[]).await.unwrap());

@@ -30,7 +30,8 @@ pub(super) fn rows() -> Vec<Row> {
     strange.extend(log_ins());
     let row = |name, more: Value| {
         let mut settings = json!({
-            "requester_email": "customers@example.test", "status_map": { "in_progress": "Waiting on third party" },
+            "requester_email": "customers@example.test", "status_map": {
+                "in_progress": "Waiting on third party" },
         });
         settings
             .as_object_mut()
@@ -68,7 +69,8 @@ async fn desk(world: &World, site: &str, more: Value) -> Uuid {
         .unwrap()
         .extend(more.as_object().unwrap().clone());
     let data = json!({
-        "name": "Desk", "platform_name": "freshdesk", "auth_type": "api_key", "base_url": world.sandbox.url(site),
+        "name": "Desk", "platform_name": "freshdesk", "auth_type": "api_key",
+        "base_url": world.sandbox.url(site),
         "credentials": { "api_key": "k3y-of-an-agent" }, "settings": settings,
         "custom_fields_mapping": { "plan": "cf_plan", "seats": "cf_seats" },
     });
@@ -87,14 +89,18 @@ const BEHAVIOUR: Behaviour = Behaviour {
             return "[]".into();
         }
         let contact = json!({ "name": "bot", "email": "bot@example.test" });
-        json!({ "id": 1, "subject": "t", "status": 2, "tags": [], "type": "support_agent", "contact": contact })
-            .to_string()
+        json!({ "id": 1, "subject": "t", "status": 2, "tags": [], "type": "support_agent",
+            "contact": contact })
+        .to_string()
     },
     success: |say| {
         json!({
-            "id": 1, "subject": say(), "status": 2, "tags": [say()], "type": say(), "description_text": say(),
-            "contact": { "name": say(), "email": say() }, "results": [{ "id": 1, "subject": say() }],
-            "attachments": [{ "id": 1, "name": say(), "attachment_url": say() }], "custom_fields": { (say()): say() },
+            "id": 1, "subject": say(), "status": 2, "tags": [say()], "type": say(),
+            "description_text": say(),
+            "contact": { "name": say(), "email": say() }, "results": [{ "id": 1,
+                "subject": say() }],
+            "attachments": [{ "id": 1, "name": say(), "attachment_url": say() }],
+            "custom_fields": { (say()): say() },
         })
     },
     token_path: "",
@@ -105,7 +111,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
 pub(super) fn canaries() -> Vec<Mode> {
     let key = canary("fresh-key");
     let data = json!({ "platform_name": "freshdesk", "auth_type": "api_key", "base_url": "{at}",
-        "credentials": { "api_key": key }, "settings": { "requester_email": "desk@example.test" } });
+        "credentials": { "api_key": key },
+        "settings": { "requester_email": "desk@example.test" } });
     vec![Mode::new(
         BEHAVIOUR,
         "freshdesk-api-key",
@@ -122,8 +129,10 @@ async fn a_tickets_life_at_freshdesk() {
     let site = "freshdesk/life";
     let id = desk(&world, site, json!({ "group_id": 156 })).await;
 
-    let data = json!({ "title": "Printer on fire", "description": "Since **nine**", "integration_id": id,
-        "priority": "high", "category": "bug", "tags": ["Third Floor"], "custom_fields": { "plan": "gold", "seats": 3 } });
+    let data = json!({ "title": "Printer on fire", "description": "Since **nine**",
+        "integration_id": id,
+        "priority": "high", "category": "bug", "tags": ["Third Floor"],
+        "custom_fields": { "plan": "gold", "seats": 3 } });
     let create = world.publish("ticket.create", data).await;
     let made = world.succeeds(create).await;
     let ticket = made["data"]["ticket_id"].clone();
@@ -131,7 +140,8 @@ async fn a_tickets_life_at_freshdesk() {
     for (command_type, data) in [
         (
             "ticket.update",
-            json!({ "ticket_id": ticket, "priority": "critical", "category": "security", "tags": ["smoke"] }),
+            json!({ "ticket_id": ticket, "priority": "critical", "category": "security",
+                "tags": ["smoke"] }),
         ),
         (
             "ticket.comment",
@@ -144,12 +154,14 @@ async fn a_tickets_life_at_freshdesk() {
         (
             "ticket.attach",
             json!({ "ticket_id": ticket, "attachments": [
-                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "b.txt", "content_base64": "aGVsbG8h" },
+                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "b.txt",
+                    "content_base64": "aGVsbG8h" },
             ] }),
         ),
         (
             "ticket.status",
-            json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": "It is **out**" }),
+            json!({ "ticket_id": ticket, "status": "resolved",
+                "resolution_summary": "It is **out**" }),
         ),
         (
             "ticket.status",
@@ -258,7 +270,10 @@ async fn fields_that_may_not_be_listed_keep_no_ticket_from_being_made() {
     let worker = world.worker().await;
     let site = "freshdesk/blind";
     let id = desk(&world, site, json!({ "category_map": { "bug": "Bug" } })).await;
-    let data = |title: &str| json!({ "title": title, "description": "d", "category": "bug", "integration_id": id });
+    let data = |title: &str| {
+        json!({ "title": title, "description": "d", "category": "bug",
+        "integration_id": id })
+    };
     // A type that the account does not have is left out and said.
     let known = world.publish("ticket.create", data("Known")).await;
     let known = world.succeeds(known).await;

@@ -119,7 +119,8 @@ async fn integration(world: &World, settings: &Value) -> Uuid {
     all.as_object_mut().unwrap().extend(more);
     world
         .integration_of(json!({
-            "name": "GitHub", "platform_name": "github", "auth_type": "bearer", "base_url": world.sandbox.url(SITE),
+            "name": "GitHub", "platform_name": "github", "auth_type": "bearer",
+            "base_url": world.sandbox.url(SITE),
             "settings": all, "credentials": { "token": "github_pat_s3cr3t" },
         }))
         .await
@@ -147,7 +148,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
             return "[]".into();
         }
         json!({
-            "id": 1, "number": 1, "html_url": "https://x.example/octo/support/issues/1", "title": "t", "body": "b",
+            "id": 1, "number": 1, "html_url": "https://x.example/octo/support/issues/1",
+            "title": "t", "body": "b",
             "state": "open", "content": { "html_url": "https://x.example/f" }, "has_issues": true,
             "permissions": { "push": true },
         })
@@ -157,7 +159,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
         json!({
             "id": 1, "number": 1, "html_url": say(), "title": say(), "body": say(), "state": say(),
             "state_reason": say(), "content": { "html_url": say() }, "has_issues": true,
-            "permissions": { "push": true }, "labels": [{ "name": say() }], "assignees": [{ "login": say() }],
+            "permissions": { "push": true }, "labels": [{ "name": say() }],
+            "assignees": [{ "login": say() }],
             "node_id": say(), "login": say(), "full_name": say(),
         })
     },
@@ -182,8 +185,10 @@ async fn an_issue_lives_from_its_creation_to_its_end() {
     let ticket = Uuid::new_v4();
 
     let data = json!({
-        "ticket_id": ticket, "title": "Login fails", "integration_id": id, "category": "bug", "priority": "high",
-        "description": "Since **9:00**, says @octocat; see #12", "tags": ["vip"], "custom_fields": { "Floor": 3 },
+        "ticket_id": ticket, "title": "Login fails", "integration_id": id, "category": "bug",
+        "priority": "high",
+        "description": "Since **9:00**, says @octocat; see #12", "tags": ["vip"],
+        "custom_fields": { "Floor": 3 },
     });
     let create = world.publish("ticket.create", data).await;
     let made = world.succeeds(create).await;
@@ -204,7 +209,8 @@ async fn an_issue_lives_from_its_creation_to_its_end() {
         "{body}"
     );
 
-    let update = json!({ "ticket_id": ticket, "title": "Log-in fails", "priority": "low", "description": "Again" });
+    let update = json!({ "ticket_id": ticket, "title": "Log-in fails", "priority": "low",
+        "description": "Again" });
     does(&world, "ticket.update", update).await;
     let progress = json!({ "ticket_id": ticket, "status": "in_progress" });
     does(&world, "ticket.status", progress).await;
@@ -359,8 +365,10 @@ async fn an_application_puts_files_into_the_repository_by_its_installation_s_tok
         .unwrap();
     let id = world
         .integration_of(json!({
-            "name": "App", "platform_name": "github", "auth_type": "custom", "base_url": world.sandbox.url(SITE),
-            "settings": { "organization": "octo", "repository": "support", "attachments": "commit" },
+            "name": "App", "platform_name": "github", "auth_type": "custom",
+            "base_url": world.sandbox.url(SITE),
+            "settings": { "organization": "octo", "repository": "support",
+                "attachments": "commit" },
             "credentials": { "app_id": "42", "private_key": KEY, "installation_id": "7" },
         }))
         .await;
@@ -393,7 +401,8 @@ async fn an_application_puts_files_into_the_repository_by_its_installation_s_tok
     );
     let ledger = world.sandbox.ledger(SITE);
     assert_eq!(ledger.count("put_contents").effective, 2);
-    let stored = "SELECT string_agg(t::text, ' ') || (SELECT string_agg(i::text, ' ') FROM integrations i) FROM integration_tokens t";
+    let stored = "SELECT string_agg(t::text, ' ') || (SELECT string_agg(i::text, ' ') \
+                  FROM integrations i) FROM integration_tokens t";
     let stored = world.text(stored, &[]).await.unwrap();
     assert!(
         !stored.contains("sandbox-access") && !stored.contains("PRIVATE KEY"),
@@ -440,7 +449,8 @@ async fn a_budget_that_is_used_up_pauses_all_workers_before_anything_is_refused(
     assert_eq!(world.sandbox.ledger(SITE).issues.len(), 5);
     // After the pause one is tried before the others.
     assert_eq!(refused, 0, "a request was sent that could only be refused");
-    let took = "SELECT (extract(epoch FROM min(finished_at) - (SELECT finished_at FROM commands WHERE id = $1)) * 1000)::bigint::text \
+    let took = "SELECT (extract(epoch FROM min(finished_at) - (SELECT finished_at FROM commands \
+                WHERE id = $1)) * 1000)::bigint::text \
                 FROM commands WHERE type = 'ticket.create' AND id <> $1";
     let took: i64 = world.text(took, &[&first]).await.unwrap().parse().unwrap();
     assert!(took >= 1_900, "{took} ms");

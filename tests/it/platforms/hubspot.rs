@@ -37,8 +37,10 @@ pub(super) fn rows() -> Vec<Row> {
     let says = |status, message: &str| {
         Fault::status(status).body(json!({ "status": "error", "message": message }))
     };
-    let embedded = "Property values were not valid: [{\"name\":\"x\",\"message\":\"no\",\"error\":\"INVALID_OPTION\"}]";
-    let taken = "Property values were not valid: [{\"name\":\"external_ticket_id\",\"error\":\"CONFLICTING_UNIQUE_VALUE\"}]";
+    let embedded = "Property values were not valid: \
+                    [{\"name\":\"x\",\"message\":\"no\",\"error\":\"INVALID_OPTION\"}]";
+    let taken = "Property values were not valid: \
+                 [{\"name\":\"external_ticket_id\",\"error\":\"CONFLICTING_UNIQUE_VALUE\"}]";
     let failed = json!({ "status": "COMPLETE", "numErrors": 1,
         "errors": [{ "status": "error", "category": "VALIDATION_ERROR", "message": embedded }] });
     let peculiar = vec![
@@ -86,7 +88,9 @@ pub(super) fn rows() -> Vec<Row> {
             AuthType::Bearer,
             json!({ "access_token": SECRET }),
             UPSERT,
-            json!({ "unique_property": "external_ticket_id", "status_map": { "in_progress": "waiting on us" } }),
+            json!({ "unique_property": "external_ticket_id",
+                "status_map": {
+                    "in_progress": "waiting on us" } }),
         ),
         row(
             "hubspot-oauth",
@@ -101,7 +105,8 @@ pub(super) fn rows() -> Vec<Row> {
 /// An active integration at a site.
 async fn account(world: &World, site: &str, settings: Value) -> Uuid {
     let data = json!({
-        "name": "CRM", "platform_name": "hubspot", "auth_type": "bearer", "base_url": world.sandbox.url(site),
+        "name": "CRM", "platform_name": "hubspot", "auth_type": "bearer",
+        "base_url": world.sandbox.url(site),
         "credentials": { "access_token": "pat-na1-t0k3n" }, "settings": settings,
         "custom_fields_mapping": { "plan": "product_plan", "places": "seats" },
     });
@@ -123,11 +128,16 @@ fn only(world: &World, site: &str) -> LedgerIssue {
 const BEHAVIOUR: Behaviour = Behaviour {
     sound: |_, thing, _| {
         let name = thing.rsplit('/').next().unwrap_or_default();
-        let stage = |id: &str, state: &str| json!({ "id": id, "label": id, "metadata": { "ticketState": state } });
+        let stage = |id: &str, state: &str| {
+            json!({ "id": id, "label": id,
+            "metadata": { "ticketState": state } })
+        };
         let results = if thing.contains("/pipelines/") {
-            json!([{ "id": "0", "label": "Support", "stages": [stage("1", "OPEN"), stage("4", "CLOSED")] }])
+            json!([{ "id": "0", "label": "Support", "stages": [stage("1", "OPEN"), stage("4",
+                "CLOSED")] }])
         } else if thing.contains("/properties/") {
-            json!([{ "name": "external_ticket_id", "label": "Id", "type": "string", "hasUniqueValue": true }])
+            json!([{ "name": "external_ticket_id", "label": "Id", "type": "string",
+                "hasUniqueValue": true }])
         } else if name == "upsert" {
             json!([{ "id": "1", "new": true }])
         } else {
@@ -141,8 +151,10 @@ const BEHAVIOUR: Behaviour = Behaviour {
     },
     success: |say| {
         json!({
-            "results": [{ "id": say(), "label": say(), "name": say(), "properties": { (say()): say(), "hs_note_body": say() },
-                          "stages": [{ "id": say(), "label": say(), "metadata": { "ticketState": say() } }] }],
+            "results": [{ "id": say(), "label": say(), "name": say(),
+                "properties": { (say()): say(), "hs_note_body": say() },
+                          "stages": [{ "id": say(), "label": say(),
+                              "metadata": { "ticketState": say() } }] }],
             "id": say(), "url": say(), "portalId": 1, "uiDomain": say(),
             "properties": { "external_ticket_id": say(), (say()): say() },
         })
@@ -154,7 +166,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
 /// Its modes for the canary suite.
 pub(super) fn canaries() -> Vec<Mode> {
     let data = |auth_type: &str, credentials: Value, settings: Value| {
-        json!({ "platform_name": "hubspot", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+        json!({ "platform_name": "hubspot", "auth_type": auth_type, "base_url": "{at}",
+            "credentials": credentials,
                 "settings": settings })
     };
     let (key, secrets) = (canary("crm-token"), oauth("crm"));
@@ -190,8 +203,10 @@ async fn a_tickets_life_at_hubspot() {
         .user(world.organization, "Ann", "known+ann@example.test")
         .await;
 
-    let data = json!({ "title": "Printer on fire", "description": "Since **nine**", "integration_id": id,
-        "priority": "critical", "category": "bug", "tags": ["Third floor", "Smoke"], "created_by_id": ann,
+    let data = json!({ "title": "Printer on fire", "description": "Since **nine**",
+        "integration_id": id,
+        "priority": "critical", "category": "bug", "tags": ["Third floor", "Smoke"],
+        "created_by_id": ann,
         "assigned_to_id": ann, "custom_fields": { "plan": "Gold plan", "places": 12 } });
     let create = world.publish("ticket.create", data).await;
     let made = world.succeeds(create).await;
@@ -213,12 +228,14 @@ async fn a_tickets_life_at_hubspot() {
         (
             "ticket.attach",
             json!({ "ticket_id": ticket, "attachments": [
-                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "b.txt", "content_base64": "aGVsbG8h" },
+                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "b.txt",
+                    "content_base64": "aGVsbG8h" },
             ] }),
         ),
         (
             "ticket.status",
-            json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": "It is **out**" }),
+            json!({ "ticket_id": ticket, "status": "resolved",
+                "resolution_summary": "It is **out**" }),
         ),
         ("ticket.delete", json!({ "ticket_id": ticket })),
     ] {
@@ -363,7 +380,10 @@ async fn a_stage_that_was_replaced_is_looked_up_anew() {
     let id = account(&world, site, settings).await;
     let (create, ticket) = world.create_at(id, "Moved").await;
     world.succeeds(create).await;
-    let stage = |id: &str, label: &str| json!({ "id": id, "label": label, "metadata": { "ticketState": "OPEN" } });
+    let stage = |id: &str, label: &str| {
+        json!({ "id": id, "label": label,
+        "metadata": { "ticketState": "OPEN" } })
+    };
     let stages = [stage("1", "New"), stage("33", "Waiting on us")];
     let pipelines = json!([{ "id": "0", "label": "Support Pipeline", "stages": stages }]);
     world

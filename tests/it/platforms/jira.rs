@@ -28,7 +28,8 @@ const OPERATIONS: [Steps; 8] = [
 /// Cloud with an API token and by OAuth, Data Center.
 pub(super) fn rows() -> Vec<Row> {
     let empty = json!({
-        "issues": [], "isLast": true, "total": 0, "comments": [], "startAt": 0, "fields": { "attachment": [] },
+        "issues": [], "isLast": true, "total": 0, "comments": [], "startAt": 0,
+        "fields": { "attachment": [] },
         "transitions": [], "issueTypes": [], "values": [],
     });
     let says = |status, name, value| {
@@ -78,8 +79,10 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "oauth",
             AuthType::Oauth2,
-            json!({ "client_id": "c", "client_secret": SECRET, "refresh_token": SECRET, "cloud_id": "x" }),
-            json!({ "project_key": "SUP", "api_url": "{base}/ex/jira/x", "token_url": "{base}/oauth/token" }),
+            json!({ "client_id": "c", "client_secret": SECRET, "refresh_token": SECRET,
+                "cloud_id": "x" }),
+            json!({ "project_key": "SUP", "api_url": "{base}/ex/jira/x",
+                "token_url": "{base}/oauth/token" }),
         ),
         row(
             "data-center",
@@ -105,7 +108,8 @@ fn mend(world: &World) {
 
 /// So many look-ups more of a command have been made.
 async fn looked_up(world: &World, command: Uuid, more: i32) {
-    let sql = "SELECT (doubt_since < now() - interval '2500 milliseconds')::text FROM commands WHERE id = $1";
+    let sql = "SELECT (doubt_since < now() - interval '2500 milliseconds')::text FROM commands \
+               WHERE id = $1";
     wait_for("the last step to have passed", async || {
         (world.text(sql, &[&command]).await.as_deref() == Some("true")).then_some(())
     })
@@ -123,7 +127,8 @@ async fn looked_up(world: &World, command: Uuid, more: i32) {
 
 /// Moves an issue into another project, as a person does.
 async fn moved(world: &World, issue: &str, project: &str) {
-    let body = json!({ "targetToSourcesMapping": { format!("{project},10003"): { "issueIdsOrKeys": [issue] } } });
+    let body = json!({ "targetToSourcesMapping": { format!("{project},10003"): {
+        "issueIdsOrKeys": [issue] } } });
     let url = format!("{}/rest/api/3/bulk/issues/move", world.sandbox.url(SITE));
     assert_eq!(http_json("POST", &url, &body).await.0, 201);
 }
@@ -155,7 +160,10 @@ const BEHAVIOUR: Behaviour = Behaviour {
         if thing.ends_with("attachments") {
             return json!([{ "id": "7", "filename": "a.txt", "size": 3 }]).to_string();
         }
-        let status = |name: &str, category: &str| json!({ "name": name, "statusCategory": { "key": category } });
+        let status = |name: &str, category: &str| {
+            json!({ "name": name,
+            "statusCategory": { "key": category } })
+        };
         json!({
             "id": "1", "key": "SUP-1", "accountId": "a", "issues": [], "comments": [], "values": [],
             "fields": { "status": status("Open", "new"), "attachment": [] },
@@ -167,13 +175,17 @@ const BEHAVIOUR: Behaviour = Behaviour {
     success: |say| {
         let status = json!({ "name": say(), "statusCategory": { "key": "new" } });
         json!({
-            "id": say(), "key": say(), "self": say(), "accountId": say(), "displayName": say(), "timeZone": say(),
+            "id": say(), "key": say(), "self": say(), "accountId": say(), "displayName": say(),
+            "timeZone": say(),
             "version": say(), "baseUrl": say(), "deploymentType": say(),
-            "fields": { "status": status, "attachment": [{ "id": say(), "filename": say(), "size": 1 }] },
+            "fields": { "status": status, "attachment": [{ "id": say(), "filename": say(),
+                "size": 1 }] },
             "transitions": [{ "id": say(), "name": say(), "to": status }],
-            "issues": [{ "id": say(), "key": say(), "fields": { "summary": say(), "status": status, "updated": say() } }],
+            "issues": [{ "id": say(), "key": say(), "fields": { "summary": say(), "status": status,
+                "updated": say() } }],
             "comments": [{ "id": say(), "properties": [] }], "nextPageToken": say(),
-            "issueTypes": [{ "id": "10001", "name": say() }], "permissions": { (say()): { "havePermission": say() } },
+            "issueTypes": [{ "id": "10001", "name": say() }],
+            "permissions": { (say()): { "havePermission": say() } },
         })
     },
     token_path: "token",
@@ -183,7 +195,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
 /// Its modes for the canary suite.
 pub(super) fn canaries() -> Vec<Mode> {
     let data = |auth_type: &str, credentials: Value, settings: Value| {
-        json!({ "platform_name": "jira", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+        json!({ "platform_name": "jira", "auth_type": auth_type, "base_url": "{at}",
+            "credentials": credentials,
                 "settings": settings })
     };
     let plain = || json!({ "project_key": "SUP" });
@@ -191,7 +204,8 @@ pub(super) fn canaries() -> Vec<Mode> {
     let secrets = oauth("jira");
     let by_token = json!({ "email": "bot@example.test", "api_token": token });
     let by_password = json!({ "username": "bot", "password": password });
-    let by_client = json!({ "client_id": "client", "client_secret": secrets[0], "refresh_token": secrets[1],
+    let by_client = json!({ "client_id": "client", "client_secret": secrets[0],
+        "refresh_token": secrets[1],
         "cloud_id": "cloud" });
     let addresses = json!({ "project_key": "SUP", "token_url": "{at}/token", "api_url": "{at}" });
     let mode = |name, data, sent: &String| Mode::new(BEHAVIOUR, name, data, &[sent], &[]);
@@ -221,7 +235,8 @@ async fn what_a_project_refuses_is_left_out_one_refusal_after_the_other() {
     }));
     let worker = world.worker().await;
     let create = async |title: &str| {
-        let data = json!({ "title": title, "description": "d", "category": "bug", "priority": "high",
+        let data = json!({ "title": title, "description": "d", "category": "bug",
+            "priority": "high",
             "integration_id": world.integration });
         world.publish("ticket.create", data).await
     };
@@ -295,7 +310,8 @@ async fn a_field_that_jira_demands_is_named_in_our_words() {
         .await;
     assert_eq!(row[0].get::<_, Option<String>>(0), None);
     world.configure(json!({ "required_fields": [] }));
-    let data = json!({ "ticket_id": ticket, "title": "Complete", "description": "…", "integration_id": world.integration });
+    let data = json!({ "ticket_id": ticket, "title": "Complete", "description": "…",
+        "integration_id": world.integration });
     let again = world.publish("ticket.create", data).await;
     world.succeeds(again).await;
     let (third, _) = (
@@ -327,8 +343,10 @@ async fn two_workers_refresh_a_rotating_token_once_for_all() {
     let id = world
         .integration_of(json!({
             "name": "OAuth", "platform_name": "jira", "auth_type": "oauth2", "base_url": site,
-            "settings": { "project_key": "SUP", "token_url": format!("{site}/oauth/token"), "api_url": site },
-            "credentials": { "client_id": "c", "client_secret": "s3cr3t", "refresh_token": "r3fr3sh", "cloud_id": "x" },
+            "settings": { "project_key": "SUP", "token_url": format!("{site}/oauth/token"),
+                "api_url": site },
+            "credentials": { "client_id": "c", "client_secret": "s3cr3t",
+                "refresh_token": "r3fr3sh", "cloud_id": "x" },
         }))
         .await;
 
@@ -348,7 +366,8 @@ async fn two_workers_refresh_a_rotating_token_once_for_all() {
         1,
         "a refresh token works once"
     );
-    let stored = "SELECT string_agg(t::text, ' ') || (SELECT string_agg(i::text, ' ') FROM integrations i) FROM integration_tokens t";
+    let stored = "SELECT string_agg(t::text, ' ') || (SELECT string_agg(i::text, ' ') \
+                  FROM integrations i) FROM integration_tokens t";
     let stored = world.text(stored, &[]).await.unwrap();
     assert!(
         !stored.contains("s3cr3t") && !stored.contains("sandbox"),
@@ -365,8 +384,10 @@ async fn an_access_token_that_has_gone_stale_is_renewed_in_the_same_attempt() {
     let id = world
         .integration_of(json!({
             "name": "OAuth", "platform_name": "jira", "auth_type": "oauth2", "base_url": site,
-            "settings": { "project_key": "SUP", "token_url": format!("{site}/oauth/token"), "api_url": site },
-            "credentials": { "client_id": "c", "client_secret": "s3cr3t", "refresh_token": "r3fr3sh", "cloud_id": "x" },
+            "settings": { "project_key": "SUP", "token_url": format!("{site}/oauth/token"),
+                "api_url": site },
+            "credentials": { "client_id": "c", "client_secret": "s3cr3t",
+                "refresh_token": "r3fr3sh", "cloud_id": "x" },
         }))
         .await;
     world
@@ -394,7 +415,8 @@ async fn a_data_center_is_spoken_to_in_its_own_version() {
     let worker = world.worker().await;
     let id = world
         .integration_of(json!({
-            "name": "DC", "platform_name": "jira", "auth_type": "bearer", "base_url": world.sandbox.url("dc"),
+            "name": "DC", "platform_name": "jira", "auth_type": "bearer",
+            "base_url": world.sandbox.url("dc"),
             "settings": { "project_key": "SUP" }, "credentials": { "token": "s3cr3t" },
         }))
         .await;
@@ -459,8 +481,10 @@ async fn a_status_that_no_transition_leads_to_says_which_there_are() {
 async fn wrong_credentials_fail_the_test_and_keep_the_integration_pending() {
     let world = World::new().await;
     let worker = world.worker().await;
-    let data = json!({ "name": "Wrong", "platform_name": "jira", "base_url": world.sandbox.url("wrong"),
-        "settings": { "project_key": "SUP" }, "credentials": { "email": "bot@example.test", "api_token": "wrong" } });
+    let data = json!({ "name": "Wrong", "platform_name": "jira",
+        "base_url": world.sandbox.url("wrong"),
+        "settings": { "project_key": "SUP" }, "credentials": { "email": "bot@example.test",
+            "api_token": "wrong" } });
     let create = world.publish("integration.create", data).await;
     let made = world.succeeds(create).await;
     let id = made["data"]["result"]["integration_id"].clone();
@@ -574,7 +598,8 @@ async fn what_a_stranger_is_answered_ends_a_comment_as_refused_and_leaves_a_sync
     let before = mark().await;
     assert!(before.is_string());
     expire(&world);
-    let theirs = json!({ "fields": { "project": { "key": "SUP" }, "summary": "Theirs", "issuetype": { "name": "Task" } } });
+    let theirs = json!({ "fields": { "project": { "key": "SUP" }, "summary": "Theirs",
+        "issuetype": { "name": "Task" } } });
     let url = format!("{}/rest/api/3/issue", world.sandbox.url(SITE));
     assert_eq!(http_json("POST", &url, &theirs).await.0, 201);
 
@@ -624,7 +649,8 @@ async fn a_summary_is_a_comment_of_its_own_and_comes_once() {
     let (create, ticket) = world.create("To be resolved").await;
     world.succeeds(create).await;
     let dropped = json!({ "transition": { "id": "21" }, "update": { "comment": [{ "add": { "body": {
-        "type": "doc", "version": 1, "content": [{ "type": "paragraph", "content": [{ "type": "text", "text": "x" }] }] } } }] } });
+        "type": "doc", "version": 1, "content": [{ "type": "paragraph",
+            "content": [{ "type": "text", "text": "x" }] }] } } }] } });
     let url = format!(
         "{}/rest/api/3/issue/{}/transitions",
         world.sandbox.url(SITE),
@@ -713,7 +739,8 @@ async fn a_file_whose_name_a_server_changes_is_adopted_and_not_attached_twice() 
     world.succeeds(create).await;
     world.fault(json!({ "kind": "reset_after_store", "operation": "attach_file" }));
     let name = "log \"caf\u{e9}\".txt";
-    let data = json!({ "ticket_id": ticket, "attachments": [{ "name": name, "content_base64": "aGVsbG8=" }] });
+    let data = json!({ "ticket_id": ticket, "attachments": [{ "name": name,
+        "content_base64": "aGVsbG8=" }] });
 
     let attach = world.publish("ticket.attach", data).await;
     let event = world.succeeds(attach).await;
@@ -766,8 +793,12 @@ async fn an_issue_that_shows_no_files_proves_nothing() {
     // As where attachments are switched off, or the field is hidden.
     let issue = only(&world);
     let hidden = json!({ "id": issue.id, "key": issue.key, "fields": {} });
-    world.fault(json!({ "kind": "status", "status": 200, "body": hidden, "operation": "get_issue", "times": 0 }));
-    let data = json!({ "ticket_id": ticket, "attachments": [{ "name": "a.txt", "content_base64": "aGVsbG8=" }] });
+    world.fault(
+        json!({ "kind": "status", "status": 200, "body": hidden, "operation": "get_issue",
+        "times": 0 }),
+    );
+    let data = json!({ "ticket_id": ticket, "attachments": [{ "name": "a.txt",
+        "content_base64": "aGVsbG8=" }] });
     let attach = world.publish("ticket.attach", data).await;
     world.event(attach, "deferred").await;
 
@@ -846,11 +877,13 @@ async fn what_would_lead_to_another_project_or_path_is_refused_by_name() {
             "credentials.cloud_id",
         ),
     ] {
-        let mut data = json!({ "name": "Hostile", "platform_name": "jira", "base_url": base, "settings": settings,
+        let mut data = json!({ "name": "Hostile", "platform_name": "jira", "base_url": base,
+            "settings": settings,
             "credentials": { "email": "bot@example.test", "api_token": "s3cr3t" } });
         if credentials != json!({}) {
             data["auth_type"] = "oauth2".into();
-            data["credentials"] = json!({ "client_id": "c", "client_secret": "s3cr3t", "refresh_token": "r3fr3sh", "cloud_id": "x/../../y" });
+            data["credentials"] = json!({ "client_id": "c", "client_secret": "s3cr3t",
+                "refresh_token": "r3fr3sh", "cloud_id": "x/../../y" });
         }
         let create = world.publish("integration.create", data).await;
         let event = world.fails(create, "validation_failed").await;
@@ -862,7 +895,8 @@ async fn what_would_lead_to_another_project_or_path_is_refused_by_name() {
     // A row that is older than the check, and an id that somebody wrote.
     let (create, ticket) = world.create("Here").await;
     world.succeeds(create).await;
-    let sql = "UPDATE tickets SET external_ref = '{\"issue_id\": \"../../2/myself\"}', external_ticket_id = '../x' \
+    let sql = "UPDATE tickets SET external_ref = '{\"issue_id\": \"../../2/myself\"}', \
+               external_ticket_id = '../x' \
                WHERE id = $1 RETURNING id";
     world.query(sql, &[&ticket]).await;
     let before = world.jira().recent.len();
@@ -873,7 +907,8 @@ async fn what_would_lead_to_another_project_or_path_is_refused_by_name() {
     assert!(message.contains("no number and no key"), "{event:#}");
     let recent = world.jira().recent;
     assert_eq!(recent.len(), before, "nothing is sent: {recent:?}");
-    let sql = "UPDATE integrations SET settings = '{\"project_key\": \"X\\\" OR project = \\\"SECRET\"}' WHERE id = $1 RETURNING id";
+    let sql = "UPDATE integrations SET settings = '{\"project_key\": \"X\\\" \
+               OR project = \\\"SECRET\"}' WHERE id = $1 RETURNING id";
     world.query(sql, &[&world.integration]).await;
     let before = world.jira().recent.len();
     wait_for("the change to be seen", async || {
@@ -913,14 +948,16 @@ async fn a_custom_field_cannot_take_the_place_of_what_the_worker_sets() {
         "customfield_1x",
         "parent",
     ] {
-        let data = json!({ "name": "Jira", "platform_name": "jira", "base_url": world.sandbox.url("mapped"),
+        let data = json!({ "name": "Jira", "platform_name": "jira",
+            "base_url": world.sandbox.url("mapped"),
             "settings": { "project_key": "SUP" }, "custom_fields_mapping": mapping(theirs),
             "credentials": { "email": "bot@example.test", "api_token": "s3cr3t" } });
         let create = world.publish("integration.create", data).await;
         let event = world.fails(create, "validation_failed").await;
         let fault = event["data"]["error"]["fields"]["custom_fields_mapping.Team"].to_string();
         assert!(fault.contains("customfield_10010"), "{event:#}");
-        let data = json!({ "integration_id": world.integration, "custom_fields_mapping": mapping(theirs) });
+        let data = json!({ "integration_id": world.integration,
+            "custom_fields_mapping": mapping(theirs) });
         let update = world.publish("integration.update", data).await;
         let event = world.fails(update, "validation_failed").await;
         assert!(
@@ -928,25 +965,31 @@ async fn a_custom_field_cannot_take_the_place_of_what_the_worker_sets() {
             "{event:#}"
         );
     }
-    let twice = json!({ "integration_id": world.integration, "custom_fields_mapping": mapping("customfield_10010") });
+    let twice = json!({ "integration_id": world.integration,
+        "custom_fields_mapping": mapping("customfield_10010") });
     let update = world.publish("integration.update", twice).await;
     world.fails(update, "validation_failed").await;
     // A row that is older than the check: the field is left out, and that is said.
-    let data = json!({ "integration_id": world.integration, "custom_fields_mapping": { "Customer": "customfield_10010" } });
+    let data = json!({ "integration_id": world.integration,
+        "custom_fields_mapping": { "Customer": "customfield_10010" } });
     let update = world.publish("integration.update", data).await;
     world.succeeds(update).await;
-    let sql = "UPDATE integrations SET custom_fields_mapping = $2::text::jsonb, updated_at = now() WHERE id = $1 RETURNING id";
+    let sql = "UPDATE integrations SET custom_fields_mapping = $2::text::jsonb, \
+               updated_at = now() WHERE id = $1 RETURNING id";
     world
         .query(sql, &[&world.integration, &mapping("labels").to_string()])
         .await;
     let seen = wait_for("the change to be seen", async || {
         let ticket = Uuid::new_v4();
-        let data = json!({ "ticket_id": ticket, "title": "Mapped", "description": "…", "integration_id": world.integration,
+        let data = json!({ "ticket_id": ticket, "title": "Mapped", "description": "…",
+            "integration_id": world.integration,
             "custom_fields": { "Team": ["stolen"], "Customer": "ACME" } });
         let create = world.publish("ticket.create", data).await;
         let event = world.succeeds(create).await;
         let details = event["data"]["result"]["integration_result"]["details"].clone();
-        details["refused_custom_fields"]["Team"].is_string().then_some(ticket)
+        details["refused_custom_fields"]["Team"]
+            .is_string()
+            .then_some(ticket)
     })
     .await;
     let marked = world

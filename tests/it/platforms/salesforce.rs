@@ -136,8 +136,10 @@ async fn org_with(world: &World, site: &str, settings: &Value, credentials: &Val
     let mut all = json!({ "login_url": world.sandbox.url(site) });
     let more = settings.as_object().unwrap().clone();
     all.as_object_mut().unwrap().extend(more);
-    let data = json!({ "name": "Org", "platform_name": "salesforce", "auth_type": "oauth2", "settings": all,
-        "credentials": credentials, "custom_fields_mapping": { "plan": "Plan__c", "seats": "Seats__c" } });
+    let data = json!({ "name": "Org", "platform_name": "salesforce", "auth_type": "oauth2",
+        "settings": all,
+        "credentials": credentials, "custom_fields_mapping": { "plan": "Plan__c",
+            "seats": "Seats__c" } });
     world.integration_of(data).await
 }
 
@@ -161,14 +163,16 @@ const BEHAVIOUR: Behaviour = Behaviour {
         let mut status = field("Status");
         status["picklistValues"] = json!(values);
         json!({
-            "id": "500xx0000001026AAA", "success": true, "done": true, "records": [], "CaseNumber": "00001026",
+            "id": "500xx0000001026AAA", "success": true, "done": true, "records": [],
+            "CaseNumber": "00001026",
             "fields": [status, field("Subject"), field("Description")],
         })
         .to_string()
     },
     success: |say| {
         json!({
-            "id": say(), "success": true, "done": true, "Id": say(), "CaseNumber": say(), "Status": say(),
+            "id": say(), "success": true, "done": true, "Id": say(), "CaseNumber": say(),
+            "Status": say(),
             "records": [{ "Id": say(), "Description": say(), "CommentBody": say() }],
         })
     },
@@ -179,9 +183,11 @@ const BEHAVIOUR: Behaviour = Behaviour {
 /// Its mode for the canary suite.
 pub(super) fn canaries() -> Vec<Mode> {
     let (secrets, hook) = (oauth("force"), canary("force-hook"));
-    let data = json!({ "platform_name": "salesforce", "auth_type": "oauth2", "settings": { "login_url": "{at}" },
+    let data = json!({ "platform_name": "salesforce", "auth_type": "oauth2",
+        "settings": { "login_url": "{at}" },
         "webhook_secret": hook,
-        "credentials": { "client_id": "client", "client_secret": secrets[0], "refresh_token": secrets[1] } });
+        "credentials": { "client_id": "client", "client_secret": secrets[0],
+            "refresh_token": secrets[1] } });
     let [client, refresh, access, next] = &secrets;
     vec![Mode::new(
         BEHAVIOUR,
@@ -204,7 +210,8 @@ async fn a_tickets_life_at_salesforce() {
         "users": { person.to_string(): "Second Line" } });
     let id = org(&world, site, &settings).await;
 
-    let data = json!({ "title": "Printer on fire", "description": "Since **nine**", "integration_id": id,
+    let data = json!({ "title": "Printer on fire", "description": "Since **nine**",
+        "integration_id": id,
         "priority": "critical", "category": "bug", "tags": ["Smoke", "paper"],
         "custom_fields": { "plan": "gold", "seats": "7", "colour": "red" } });
     let create = world.publish("ticket.create", data).await;
@@ -375,7 +382,8 @@ async fn an_assertion_is_signed_and_a_refresh_token_rotates() {
         .unwrap();
     let data = json!({ "name": "Other", "platform_name": "salesforce", "auth_type": "oauth2",
         "settings": { "login_url": world.sandbox.url(site) },
-        "credentials": { "client_id": "c", "username": "bot@example.test", "private_key_pem": KEY } });
+        "credentials": { "client_id": "c", "username": "bot@example.test",
+            "private_key_pem": KEY } });
     let create = world.publish("integration.create", data).await;
     let made = world.succeeds(create).await;
     let of = json!({ "integration_id": made["data"]["result"]["integration_id"] });

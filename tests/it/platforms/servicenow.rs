@@ -69,7 +69,8 @@ pub(super) fn rows() -> Vec<Row> {
 /// An active integration at a site.
 async fn instance(world: &World, site: &str, settings: Value) -> Uuid {
     let data = json!({
-        "name": "Instance", "platform_name": "servicenow", "auth_type": "basic", "base_url": world.sandbox.url(site),
+        "name": "Instance", "platform_name": "servicenow", "auth_type": "basic",
+        "base_url": world.sandbox.url(site),
         "credentials": { "username": "bot", "password": "p4ss" }, "settings": settings,
         "custom_fields_mapping": { "plan": "u_plan", "floor": "u_floor" },
     });
@@ -89,13 +90,16 @@ const BEHAVIOUR: Behaviour = Behaviour {
         if method == "GET" && !thing.contains("/incident/") {
             return json!({ "result": [] }).to_string();
         }
-        json!({ "result": { "sys_id": "d71f7935c0a8016700802b64c67c11c6", "number": "INC1", "state": "6",
+        json!({ "result": { "sys_id": "d71f7935c0a8016700802b64c67c11c6", "number": "INC1",
+            "state": "6",
                             "short_description": "changed" } })
         .to_string()
     },
     success: |say| {
-        let row = json!({ "sys_id": say(), "number": say(), "state": say(), "short_description": say(), (say()): say() });
-        json!({ "id": say(), "result": row, "error": { "message": say(), "detail": say() }, "status": say() })
+        let row = json!({ "sys_id": say(), "number": say(), "state": say(),
+            "short_description": say(), (say()): say() });
+        json!({ "id": say(), "result": row, "error": { "message": say(), "detail": say() },
+            "status": say() })
     },
     token_path: "oauth_token.do",
     syncs: true,
@@ -104,7 +108,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
 /// Its modes for the canary suite.
 pub(super) fn canaries() -> Vec<Mode> {
     let data = |auth_type: &str, credentials: Value| {
-        json!({ "platform_name": "servicenow", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+        json!({ "platform_name": "servicenow", "auth_type": auth_type, "base_url": "{at}",
+            "credentials": credentials,
                 "settings": { "close_code": "Done" } })
     };
     let (password, key, secrets) = (canary("now-password"), canary("now-key"), oauth("now"));
@@ -137,7 +142,8 @@ async fn a_tickets_life_at_servicenow() {
     let settings = json!({ "close_code": "solution PROVIDED", "assignment_group": "service desk" });
     let id = instance(&world, site, settings).await;
 
-    let data = json!({ "title": "Printer on fire", "description": "Since **nine** [code]<b>x</b>[/code]",
+    let data = json!({ "title": "Printer on fire",
+        "description": "Since **nine** [code]<b>x</b>[/code]",
         "integration_id": id, "priority": "high", "category": "bug", "tags": ["floor 3", "code"],
         "custom_fields": { "plan": "gold" } });
     let create = world.publish("ticket.create", data).await;
@@ -155,7 +161,8 @@ async fn a_tickets_life_at_servicenow() {
         ),
         (
             "ticket.attach",
-            json!({ "ticket_id": ticket, "attachments": [{ "name": "a^b.txt", "content_base64": "aGVsbG8=" }] }),
+            json!({ "ticket_id": ticket, "attachments": [{ "name": "a^b.txt",
+                "content_base64": "aGVsbG8=" }] }),
         ),
         (
             "ticket.status",
@@ -163,7 +170,8 @@ async fn a_tickets_life_at_servicenow() {
         ),
         (
             "ticket.status",
-            json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": "It is *out*" }),
+            json!({ "ticket_id": ticket, "status": "resolved",
+                "resolution_summary": "It is *out*" }),
         ),
         ("ticket.delete", json!({ "ticket_id": ticket })),
     ] {
@@ -300,7 +308,8 @@ async fn a_policy_names_our_fields_and_a_choice_is_asked_for_again_when_it_is_re
     // Of several codes it is not known which.
     let several = resolve().await;
     let several = world.fails(several, "validation_failed").await;
-    let mandatory = json!({ "mandatory": ["caller_id"], "choices": { "close_code": [["done", "Done"]],
+    let mandatory = json!({ "mandatory": ["caller_id"], "choices": { "close_code": [["done",
+        "Done"]],
         "category": [["requests", "Requests"]], "state": [["6", "Resolved"]] } });
     world.sandbox.configure(site, mandatory).unwrap();
     let (create, _) = world.create_at(id, "Nobody calls").await;
@@ -369,8 +378,8 @@ async fn a_sync_finds_what_is_behind_hidden_rows_in_any_time_zone() {
         .with_label(&format!("tkt-{ticket}"))[0]
         .id
         .clone();
-    // The second change is later than all that the first sync saw, and would be behind what its mark
-    // means five hours West.
+    // The second change is later than all that the first sync saw, and would be behind what its
+    // mark means five hours West.
     for (weight, priority) in [("1", "critical"), ("2", "medium")] {
         let change = json!({ "impact": weight, "urgency": weight });
         let (status, _) = http_json("PATCH", &format!("{table}/{sys_id}"), &change).await;

@@ -162,17 +162,21 @@ const BEHAVIOUR: Behaviour = Behaviour {
         }
         let is_info = thing.ends_with("conversations.info");
         json!({
-            "ok": true, "ts": "1.000001", "bot_id": "B1", "user": "bot", "team": "T", "messages": [],
+            "ok": true, "ts": "1.000001", "bot_id": "B1", "user": "bot", "team": "T",
+            "messages": [],
             "channel": if is_info { json!({ "id": "C1", "is_member": true }) } else { json!("C1") },
-            "permalink": "https://x.example/archives/C1/p1000001", "upload_url": format!("{at}/upload"),
+            "permalink": "https://x.example/archives/C1/p1000001",
+            "upload_url": format!("{at}/upload"),
             "file_id": "F1",
         })
         .to_string()
     },
     success: |say| {
         json!({
-            "ok": true, "url": format!("https://x.example/{}", say()), "channel": say(), "ts": say(), "permalink": say(),
-            "upload_url": "http://127.0.0.1:9/x", "file_id": say(), "bot_id": say(), "user": say(), "team": say(),
+            "ok": true, "url": format!("https://x.example/{}", say()), "channel": say(),
+            "ts": say(), "permalink": say(),
+            "upload_url": "http://127.0.0.1:9/x", "file_id": say(), "bot_id": say(), "user": say(),
+            "team": say(),
             "messages": [{ "ts": say() }],
         })
     },
@@ -183,7 +187,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
 /// Its modes for the canary suite.
 pub(super) fn canaries() -> Vec<Mode> {
     let data = |auth_type: &str, credentials: Value| {
-        json!({ "platform_name": "slack", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+        json!({ "platform_name": "slack", "auth_type": auth_type, "base_url": "{at}",
+            "credentials": credentials,
                 "settings": { "channel": "C1", "internal_comments": true } })
     };
     let (bot, hook) = (canary("xoxb-bot"), plain_canary("Hook"));
@@ -222,8 +227,10 @@ async fn a_tickets_life_is_a_message_and_its_thread() {
     .await;
     let ticket = Uuid::new_v4();
     let data = json!({
-        "ticket_id": ticket, "title": "Printer <!channel> on fire", "integration_id": id, "priority": "high",
-        "description": "Smoke **since** [9:00](https://desk.test/a?b=1&c=2)", "tags": ["printer", "3rd floor"],
+        "ticket_id": ticket, "title": "Printer <!channel> on fire", "integration_id": id,
+        "priority": "high",
+        "description": "Smoke **since** [9:00](https://desk.test/a?b=1&c=2)", "tags": ["printer",
+            "3rd floor"],
         "custom_fields": { "Floor": 3 },
     });
 
@@ -346,7 +353,8 @@ async fn a_message_of_another_app_with_our_mark_is_not_taken_for_ours() {
             .unwrap();
     };
 
-    // The first attempt's message is stored under another app's name: to whoever looks later, a copy.
+    // The first attempt's message is stored under another app's name: to whoever looks later, a
+    // copy.
     acting_as("B0ANOTHER");
     let lost = Fault::new(FaultKind::ResetAfterStore).on("chat.postMessage");
     world.sandbox.inject(site, lost).unwrap();
@@ -371,9 +379,11 @@ async fn an_expired_token_is_seen_in_the_body_and_renewed_once() {
     let worker = world.worker().await;
     let site = "slack/rotating";
     let data = json!({
-        "name": "Slack", "platform_name": "slack", "auth_type": "oauth2", "settings": { "channel": "C0SUPPORT" },
+        "name": "Slack", "platform_name": "slack", "auth_type": "oauth2",
+        "settings": { "channel": "C0SUPPORT" },
         "base_url": world.sandbox.url(site),
-        "credentials": { "client_id": "1.2", "client_secret": "s3cr3t", "refresh_token": "xoxe-1-first" },
+        "credentials": { "client_id": "1.2", "client_secret": "s3cr3t",
+            "refresh_token": "xoxe-1-first" },
     });
     let id = world.integration_of(data).await;
     let (first, _) = world.create_at(id, "First").await;
@@ -423,7 +433,8 @@ async fn an_incoming_webhook_posts_and_a_lost_answer_stays_unknown_until_somebod
     let site = "slack/hook";
     let url = format!("{}/services/T0/B0/s3cr3tpath", world.sandbox.url(site));
     let data = json!({
-        "name": "Hook", "platform_name": "slack", "auth_type": "custom", "credentials": { "webhook_url": url },
+        "name": "Hook", "platform_name": "slack", "auth_type": "custom",
+        "credentials": { "webhook_url": url },
     });
     let id = world.integration_of(data).await;
 
@@ -506,7 +517,8 @@ async fn where_nothing_protects_a_lost_answer_may_be_sent_once_more_and_says_so(
     let url = format!("{}/services/T0/B0/again", world.sandbox.url(site));
     let id = world
         .integration_of(json!({
-            "name": "Hook", "platform_name": "slack", "auth_type": "custom", "credentials": { "webhook_url": url },
+            "name": "Hook", "platform_name": "slack", "auth_type": "custom",
+            "credentials": { "webhook_url": url },
             "settings": { "on_unknown": "retry" },
         }))
         .await;
@@ -539,7 +551,8 @@ async fn a_webhook_that_slack_removed_disables_its_integration() {
     let site = "slack/gone";
     let url = format!("{}/services/T0/B0/x", world.sandbox.url(site));
     let data = json!({
-        "name": "Hook", "platform_name": "slack", "auth_type": "custom", "credentials": { "webhook_url": url },
+        "name": "Hook", "platform_name": "slack", "auth_type": "custom",
+        "credentials": { "webhook_url": url },
     });
     let id = world.integration_of(data).await;
     let gone = Fault::status(404).body(json!("no_service")).times(0);
@@ -612,7 +625,8 @@ async fn a_file_is_shared_in_the_tickets_thread_once_though_the_answer_is_lost()
     let lost = Fault::new(FaultKind::ResetAfterStore).on("files.completeUploadExternal");
     world.sandbox.inject(site, lost).unwrap();
 
-    let data = json!({ "ticket_id": ticket, "attachments": [{ "name": "a.txt", "content_base64": "aGVsbG8=" }] });
+    let data = json!({ "ticket_id": ticket, "attachments": [{ "name": "a.txt",
+        "content_base64": "aGVsbG8=" }] });
     let attach = world.publish("ticket.attach", data).await;
     let event = world.succeeds(attach).await;
 
@@ -669,9 +683,11 @@ async fn nobody_is_called_by_a_ticket_in_any_field_operation_or_mode() {
     let (site, hook_site) = ("slack/calm", "slack/calm-hook");
     let bot = world
         .integration_of(json!({
-            "name": "Bot", "platform_name": "slack", "auth_type": "bearer", "credentials": { "bot_token": TOKEN },
+            "name": "Bot", "platform_name": "slack", "auth_type": "bearer",
+            "credentials": { "bot_token": TOKEN },
             "base_url": world.sandbox.url(site),
-            "settings": { "channel": "C0SUPPORT", "broadcast_status": true, "internal_comments": true },
+            "settings": { "channel": "C0SUPPORT", "broadcast_status": true,
+                "internal_comments": true },
             "custom_fields_mapping": { "a": "@here", "b": "<!channel>" },
             "department_mapping": { "*": "@channel" },
         }))
@@ -679,7 +695,8 @@ async fn nobody_is_called_by_a_ticket_in_any_field_operation_or_mode() {
     let url = format!("{}/services/T0/B0/calm", world.sandbox.url(hook_site));
     let hook = world
         .integration_of(json!({
-            "name": "Hook", "platform_name": "slack", "auth_type": "custom", "credentials": { "webhook_url": url },
+            "name": "Hook", "platform_name": "slack", "auth_type": "custom",
+            "credentials": { "webhook_url": url },
         }))
         .await;
 
@@ -687,7 +704,8 @@ async fn nobody_is_called_by_a_ticket_in_any_field_operation_or_mode() {
     for text in CALLS {
         let fields = |title: String| {
             json!({
-                "title": title, "description": format!("{text}\n\n> {text}\n\n- {text}"), "department": text,
+                "title": title, "description": format!("{text}\n\n> {text}\n\n- {text}"),
+                "department": text,
                 "tags": [text], "custom_fields": { "a": text, "b": [text], text: { text: text } },
             })
         };
@@ -719,7 +737,8 @@ async fn nobody_is_called_by_a_ticket_in_any_field_operation_or_mode() {
             ),
             (
                 "ticket.status",
-                json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": text, "internal_notes": text }),
+                json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": text,
+                    "internal_notes": text }),
             ),
             ("ticket.delete", json!({ "ticket_id": ticket })),
         ] {
@@ -752,7 +771,8 @@ async fn a_text_that_would_take_gigabytes_is_cut_and_neighbours_do_not_wait() {
     for piece in hostile {
         let description = format!("{}x", piece.repeat(200_000 / piece.len()));
         for integration in [id, world.integration] {
-            let data = json!({ "title": piece, "description": description, "integration_id": integration });
+            let data = json!({ "title": piece, "description": description,
+                "integration_id": integration });
             commands.push(world.publish("ticket.create", data).await);
         }
     }
@@ -850,7 +870,8 @@ async fn what_was_learned_outlives_the_row_s_version_and_ends_with_settings_or_c
     assert_eq!(asked(), 1, "asked once, whatever the row's version");
 
     // Many at once, who all need what nobody knows yet.
-    let broadcast = json!({ "integration_id": id, "settings": { "channel": "C0SUPPORT", "broadcast_status": true } });
+    let broadcast = json!({ "integration_id": id, "settings": { "channel": "C0SUPPORT",
+        "broadcast_status": true } });
     let update = world.publish("integration.update", broadcast).await;
     world.succeeds(update).await;
     let mut creates = Vec::new();
@@ -883,7 +904,8 @@ async fn a_file_that_our_own_disk_lost_before_it_was_sent_leaves_nothing_in_doub
     let slow = Fault::delay(Duration::from_secs(1)).on("files.getUploadURLExternal");
     world.sandbox.inject(site, slow).unwrap();
     let data = json!({
-        "ticket_id": Uuid::new_v4(), "title": "With a file", "description": "", "integration_id": id,
+        "ticket_id": Uuid::new_v4(), "title": "With a file", "description": "",
+        "integration_id": id,
         "attachments": [{ "name": "big.bin", "url": files.url("/big/1000") }],
     });
 
@@ -939,7 +961,8 @@ async fn a_stored_id_that_names_no_message_is_said_and_nothing_is_sent() {
         ("C0SUPPORT", "yesterday"),
         ("", "1700000000.000100"),
     ] {
-        let sql = "UPDATE tickets SET external_ref = jsonb_build_object('channel', $2::text, 'ts', $3::text) WHERE id = $1 RETURNING id";
+        let sql = "UPDATE tickets SET external_ref = jsonb_build_object('channel', $2::text, \
+                   'ts', $3::text) WHERE id = $1 RETURNING id";
         world.query(sql, &[&ticket, &channel, &ts]).await;
         let before = world.sandbox.ledger(site).recent.len();
         let data = json!({ "ticket_id": ticket, "body": "Where to?" });
@@ -1018,7 +1041,10 @@ async fn the_channels_are_listed_over_pages_and_searched_and_without_a_scope_the
         let fault = Fault::status(200).body(body).on("unknown_method").times(1);
         world.sandbox.inject(site, fault).unwrap();
     };
-    let page = |channels: Value, next: &str| json!({ "ok": true, "channels": channels, "response_metadata": { "next_cursor": next } });
+    let page = |channels: Value, next: &str| {
+        json!({ "ok": true, "channels": channels,
+        "response_metadata": { "next_cursor": next } })
+    };
     let ask = async |search: Value| {
         let data = json!({ "integration_id": id, "search": search });
         let answer = world.ask("integration.fields", data).await;

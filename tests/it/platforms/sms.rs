@@ -68,7 +68,8 @@ fn integration(world: &World, site: &str, more: &Value) -> Value {
     }
     json!({
         "name": "Texts", "platform_name": "sms", "auth_type": "basic", "settings": settings,
-        "credentials": { "account_sid": ACCOUNT, "auth_token": "t0ken" }, "base_url": world.sandbox.url(site),
+        "credentials": { "account_sid": ACCOUNT, "auth_token": "t0ken" },
+        "base_url": world.sandbox.url(site),
     })
 }
 
@@ -92,13 +93,16 @@ const BEHAVIOUR: Behaviour = Behaviour {
         said.to_string()
     },
     success: |say| {
-        let message = json!({ "sid": say(), "body": say(), "status": say(), "direction": "outbound-api",
+        let message = json!({ "sid": say(), "body": say(), "status": say(),
+            "direction": "outbound-api",
             "error_code": say(), "error_message": say(), "from": say(), "to": say() });
         let number = json!({ "phone_number": say(), "friendly_name": say() });
         json!({
-            "sid": say(), "body": say(), "status": say(), "direction": "outbound-api", "error_code": say(),
+            "sid": say(), "body": say(), "status": say(), "direction": "outbound-api",
+            "error_code": say(),
             "error_message": say(), "friendly_name": say(), "type": say(), "messages": [message],
-            "incoming_phone_numbers": [number], "next_page_uri": say(), "code": say(), "message": say(),
+            "incoming_phone_numbers": [number], "next_page_uri": say(), "code": say(),
+            "message": say(),
         })
     },
     token_path: "",
@@ -108,7 +112,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
 /// Its modes for the canary suite: the token verifies deliveries, too; a key does not.
 pub(super) fn canaries() -> Vec<Mode> {
     let data = |credentials: Value| {
-        json!({ "platform_name": "sms", "auth_type": "basic", "base_url": "{at}", "credentials": credentials,
+        json!({ "platform_name": "sms", "auth_type": "basic", "base_url": "{at}",
+            "credentials": credentials,
                 "settings": { "from_number": FROM, "to": TO } })
     };
     let (token, secret) = (canary("sms-token"), canary("sms-key"));
@@ -148,7 +153,8 @@ async fn a_tickets_life_in_short_messages() {
     let ticket = Uuid::new_v4();
     let link = files.url("/big/1");
     let create = json!({
-        "ticket_id": ticket, "title": "Drucker brennt – “sehr”", "description": "It **hurts**.", "priority": "high",
+        "ticket_id": ticket, "title": "Drucker brennt – “sehr”", "description": "It **hurts**.",
+        "priority": "high",
         "tags": ["printer"], "integration_id": id,
     });
     let changes = [

@@ -25,7 +25,9 @@ fn row() -> Row {
         platform: Platform::Webhook,
         auth_type: AuthType::Custom,
         credentials: json!({
-            "signing_secret": "whsec_czNjcjN0LXQwazNu", "headers": { "authorization": format!("Bearer {SECRET}") },
+            "signing_secret": "whsec_czNjcjN0LXQwazNu",
+            "headers": {
+                "authorization": format!("Bearer {SECRET}") },
         }),
         settings: json!({}),
         // A receiver knows each delivery again by its id.
@@ -57,7 +59,8 @@ const OLD: &str = "whsec_b2xkIHNlY3JldCBvZiB0aGlydHktdHdvIGJ5dGVz";
 async fn endpoint(world: &World, site: &str, more: Value) -> Uuid {
     let mut data = json!({
         "name": "Hook", "platform_name": "webhook", "auth_type": "custom",
-        "settings": { "url": format!("{}/tickets", world.sandbox.url(site)) }, "credentials": { "signing_secret": NEW },
+        "settings": { "url": format!("{}/tickets", world.sandbox.url(site)) },
+        "credentials": { "signing_secret": NEW },
     });
     for (name, members) in more.as_object().unwrap() {
         for (member, value) in members.as_object().unwrap() {
@@ -70,7 +73,10 @@ async fn endpoint(world: &World, site: &str, more: Value) -> Uuid {
 /// An endpoint towards the canary suite.
 const BEHAVIOUR: Behaviour = Behaviour {
     sound: |_, _, _| "{}".into(),
-    success: |say| json!({ "id": say(), "key": say(), "url": say(), "external_id": say(), "message": say() }),
+    success: |say| {
+        json!({ "id": say(), "key": say(), "url": say(), "external_id": say(),
+        "message": say() })
+    },
     token_path: "",
     syncs: false,
 };
@@ -80,10 +86,12 @@ pub(super) fn canaries() -> Vec<Mode> {
     let key = |name: &str| format!("whsec_{}", STANDARD.encode(plain_canary(name)));
     let (signing, previous) = (key("Signing"), key("Previous"));
     let (header, basic) = (canary("header"), canary("basic"));
-    let data = json!({ "platform_name": "webhook", "auth_type": "custom", "settings": { "url": "{at}/hook" },
+    let data = json!({ "platform_name": "webhook", "auth_type": "custom",
+        "settings": { "url": "{at}/hook" },
         "credentials": {
             "signing_secret": signing, "previous_signing_secret": previous,
-            "previous_valid_until": "2999-01-01T00:00:00Z", "headers": { "X-Api-Key": header }, "basic_user": "bot",
+            "previous_valid_until": "2999-01-01T00:00:00Z", "headers": { "X-Api-Key": header },
+            "basic_user": "bot",
             "basic_password": basic,
         } });
     vec![

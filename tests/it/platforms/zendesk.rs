@@ -66,7 +66,8 @@ pub(super) fn rows() -> Vec<Row> {
 /// An active integration at a site.
 async fn desk(world: &World, site: &str) -> Uuid {
     let data = json!({
-        "name": "Desk", "platform_name": "zendesk", "auth_type": "api_key", "base_url": world.sandbox.url(site),
+        "name": "Desk", "platform_name": "zendesk", "auth_type": "api_key",
+        "base_url": world.sandbox.url(site),
         "credentials": { "email": "bot@example.test", "api_token": "t0k3n" },
         "custom_fields_mapping": { "plan": "27643" },
     });
@@ -88,7 +89,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
     success: |say| {
         json!({
             "id": say(), "url": say(), "ticket": { "id": 1, "status": say(), "subject": say() },
-            "audit": { "events": [] }, "tickets": [], "audits": [], "end_of_stream": true, "after_cursor": say(),
+            "audit": { "events": [] }, "tickets": [], "audits": [], "end_of_stream": true,
+            "after_cursor": say(),
             "users": [], "upload": { "token": say(), "attachment": { "id": 1 } }, "name": say(),
         })
     },
@@ -99,7 +101,8 @@ const BEHAVIOUR: Behaviour = Behaviour {
 /// Its modes for the canary suite.
 pub(super) fn canaries() -> Vec<Mode> {
     let data = |auth_type: &str, credentials: Value| {
-        json!({ "platform_name": "zendesk", "auth_type": auth_type, "base_url": "{at}", "credentials": credentials,
+        json!({ "platform_name": "zendesk", "auth_type": auth_type, "base_url": "{at}",
+            "credentials": credentials,
                 "settings": {} })
     };
     let (token, secrets) = (canary("desk-token"), oauth("desk"));
@@ -130,8 +133,11 @@ async fn a_tickets_life_at_zendesk() {
     let site = "zendesk/life";
     let id = desk(&world, site).await;
 
-    let data = json!({ "title": "Printer on fire", "description": "Since **nine**", "integration_id": id,
-        "priority": "high", "category": "bug", "tags": ["Third Floor"], "custom_fields": { "plan": "Gold plan" } });
+    let data = json!({ "title": "Printer on fire", "description": "Since **nine**",
+        "integration_id": id,
+        "priority": "high", "category": "bug", "tags": ["Third Floor"],
+        "custom_fields": {
+            "plan": "Gold plan" } });
     let create = world.publish("ticket.create", data).await;
     let made = world.succeeds(create).await;
     let ticket = made["data"]["ticket_id"].clone();
@@ -139,7 +145,8 @@ async fn a_tickets_life_at_zendesk() {
     for (command_type, data) in [
         (
             "ticket.update",
-            json!({ "ticket_id": ticket, "priority": "critical", "category": "security", "tags": ["smoke"] }),
+            json!({ "ticket_id": ticket, "priority": "critical", "category": "security",
+                "tags": ["smoke"] }),
         ),
         (
             "ticket.comment",
@@ -148,12 +155,14 @@ async fn a_tickets_life_at_zendesk() {
         (
             "ticket.attach",
             json!({ "ticket_id": ticket, "attachments": [
-                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "b.txt", "content_base64": "aGVsbG8h" },
+                { "name": "a.txt", "content_base64": "aGVsbG8=" }, { "name": "b.txt",
+                    "content_base64": "aGVsbG8h" },
             ] }),
         ),
         (
             "ticket.status",
-            json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": "It is **out**" }),
+            json!({ "ticket_id": ticket, "status": "resolved",
+                "resolution_summary": "It is **out**" }),
         ),
         ("ticket.delete", json!({ "ticket_id": ticket })),
     ] {
@@ -250,7 +259,8 @@ async fn a_key_that_was_used_with_other_contents_leads_to_the_ticket_that_it_mad
     let worker = world.worker().await;
     let site = "zendesk/other";
     let id = desk(&world, site).await;
-    // The ticket is made; what comes back is what Zendesk says to a second request with another body.
+    // The ticket is made; what comes back is what Zendesk says to a second request with another
+    // body.
     let mut other = Fault::new(FaultKind::Garbage).on("create_ticket");
     other.status = Some(400);
     other.body = Some(json!(
@@ -311,8 +321,10 @@ async fn a_refresh_token_rotates_and_is_kept_and_a_scope_that_is_too_small_is_to
     let worker = world.worker().await;
     let site = "zendesk/oauth";
     let data = |name: &str| {
-        json!({ "name": name, "platform_name": "zendesk", "auth_type": "oauth2", "base_url": world.sandbox.url(site),
-            "credentials": { "client_id": "c", "client_secret": "s3cr3t", "refresh_token": "r3fr3sh" } })
+        json!({ "name": name, "platform_name": "zendesk", "auth_type": "oauth2",
+            "base_url": world.sandbox.url(site),
+            "credentials": { "client_id": "c", "client_secret": "s3cr3t",
+                "refresh_token": "r3fr3sh" } })
     };
     let id = world.integration_of(data("Desk")).await;
     world

@@ -1,5 +1,5 @@
-//! Result events, read from the events log in the background: after a lost connection it is read again from the start,
-//! so nothing is missed.
+//! Result events, read from the events log in the background: after a lost connection it is read
+//! again from the start, so nothing is missed.
 
 use std::sync::{Arc, Mutex};
 

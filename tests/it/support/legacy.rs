@@ -1,5 +1,5 @@
-//! Databases of the legacy application: its shape, 57 varied integrations with their tickets, and what its own
-//! migration makes of them.
+//! Databases of the legacy application: its shape, 57 varied integrations with their tickets, and
+//! what its own migration makes of them.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,8 @@ pub(crate) const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxw
 pub(crate) const JWT_SECRET: &str = "example-jwt-secret";
 const LOST_KEY: &str = "bG9zdGxvc3Rsb3N0bG9zdGxvc3Rsb3N0bG9zdGxvc3Q=";
 
-/// The documented test vectors: credentials under the first key and the second, a webhook secret under the first.
+/// The documented test vectors: credentials under the first key and the second, a webhook secret
+/// under the first.
 pub(crate) const VECTOR_A: &str = "Z0FBQUFBQm92YXdBQUFFQ0F3UUZCZ2NJQ1FvTERBME9EeDF1UUFQWFp4YzgwUUlhMHFMVExuZHhaV2RZX3VaWjRQSi1xdVhoaGNROW96NFc4eHNteEVhOTJieVJ5ZUV6OGc3b2ZwS2JjRXpVT01NbTl2TE1qTVZCUHY4NWRzQzNzV3RLQ0FqMEVZRHBLU0YzaC1fZkhYa0lQelQxTXZVY3VOR2luOTV2ZVgxTEIxRWRWOTg4bU1jPQ==";
 const VECTOR_B: &str = "Z0FBQUFBQm92YXdBQUFFQ0F3UUZCZ2NJQ1FvTERBME9ENk1yTjFsQVk4RV94YW1ZSWhjOTRhV2MwRy1xaTZVTFI4M1JCcEFjVWExTWtlUWpaVWdfbWpmOWsxTTNzYWNmdVpHODFXYjFkSWNUYzNGMmYzMDl2RUFCUnBHcHlfUjlQY3RuTWNJMDZXcW53WEhXb2pYZ0psLTF0eTNGZEFBRC1RVWc1VjVqRWMtdGRlb000dWdDUHZRPQ==";
 const VECTOR_C: &str = "Z0FBQUFBQm92YXdBQUFFQ0F3UUZCZ2NJQ1FvTERBME9EMWhGRzF6QUdZWDhJbVlCWFNrNnN3YnVpdGVuRGpxdTBfVE5BQmtFcnFjSVpOVzAzRHMxQzVlcXlkVXZKN3ZLcXc9PQ==";
@@ -179,8 +180,9 @@ impl Legacy {
         scratch
     }
 
-    /// 57 integrations of all types, every status with both values of `is_enabled`, deleted in every way, without an
-    /// organization, with odd JSON and credentials of three keys; and tickets that point at them, rightly or not.
+    /// 57 integrations of all types, every status with both values of `is_enabled`, deleted in
+    /// every way, without an organization, with odd JSON and credentials of three keys; and tickets
+    /// that point at them, rightly or not.
     pub(crate) async fn new() -> Self {
         let scratch = Self::bare().await;
         let client = scratch.client().await;

@@ -1,4 +1,5 @@
-//! What the tests share: a [`World`] of one's own for each (database, prefix, sandbox), worker processes, bounded waits.
+//! What the tests share: a [`World`] of one's own for each (database, prefix, sandbox), worker
+//! processes, bounded waits.
 
 mod commands;
 mod events;
@@ -28,8 +29,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest a single question takes.
 const ASK_MAX: Duration = Duration::from_secs(15);
 
-/// Waits for a state, bounded: asks again and again, and says what it waited for when it gives up. Prints how long it took, if
-/// that was long (`--nocapture`), which is how long a fault took to be noticed or mended.
+/// Waits for a state, bounded: asks again and again, and says what it waited for when it gives up.
+/// Prints how long it took, if that was long (`--nocapture`), which is how long a fault took to be
+/// noticed or mended.
 pub(crate) async fn wait_for<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
     wait_within(PATIENCE, what, ask).await
 }
@@ -42,7 +44,8 @@ pub(crate) async fn wait_within<T>(
 ) -> T {
     let began = Instant::now();
     loop {
-        // A question that hangs is asked again: some end of a connection may be gone without a word.
+        // A question that hangs is asked again: some end of a connection may be gone without a
+        // word.
         if let Ok(Some(found)) = tokio::time::timeout(ASK_MAX, ask()).await {
             if began.elapsed() > Duration::from_millis(100) {
                 println!("{:>7} ms until: {what}", began.elapsed().as_millis());

@@ -13,7 +13,8 @@ pub(crate) struct Scratch {
     pub(crate) environment: BTreeMap<String, String>,
 }
 
-/// Rows of a table by their id, each as `column=value` for every column in the order of their names.
+/// Rows of a table by their id, each as `column=value` for every column in the order of their
+/// names.
 pub(crate) type Images = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Scratch {
@@ -74,14 +75,19 @@ impl Scratch {
 
     /// Tables, columns, types, indexes and constraints of the public schema, a line each.
     pub(crate) async fn shape(&self) -> BTreeSet<String> {
-        const SQL: &str = "SELECT format('column %s.%s %s %s %s', table_name, column_name, udt_name, is_nullable, column_default) \
-             FROM information_schema.columns WHERE table_schema = 'public' \
-             UNION SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public' \
-             UNION SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) \
-             FROM pg_constraint WHERE connamespace = 'public'::regnamespace \
-             UNION SELECT format('type %s %s', typname, (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) \
-             FROM pg_enum WHERE enumtypid = t.oid)) FROM pg_type t \
-             WHERE typnamespace = 'public'::regnamespace AND typtype = 'e'";
+        const SQL: &str = "SELECT format('column %s.%s %s %s %s', table_name, column_name, \
+                           udt_name, is_nullable, column_default) \
+                           FROM information_schema.columns WHERE table_schema = 'public' \
+                           UNION SELECT 'index ' || indexdef FROM pg_indexes \
+                           WHERE schemaname = 'public' \
+                           UNION SELECT format('constraint %s %s %s', conrelid::regclass, conname, \
+                           pg_get_constraintdef(oid)) \
+                           FROM pg_constraint WHERE connamespace = 'public'::regnamespace \
+                           UNION SELECT format('type %s %s', typname, (SELECT \
+                           string_agg(enumlabel, ',' \
+                           ORDER BY enumsortorder) \
+                           FROM pg_enum WHERE enumtypid = t.oid)) FROM pg_type t \
+                           WHERE typnamespace = 'public'::regnamespace AND typtype = 'e'";
         let rows = self.client().await.query(SQL, &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
@@ -89,7 +95,8 @@ impl Scratch {
     /// Every row of a table, whole.
     pub(crate) async fn images(&self, table: &str) -> Images {
         let client = self.client().await;
-        let sql = "SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'public' \
+        let sql = "SELECT column_name::text FROM information_schema.columns \
+                   WHERE table_schema = 'public' \
                    AND table_name = $1 ORDER BY 1";
         let columns: Vec<String> = client
             .query(sql, &[&table])

@@ -26,7 +26,8 @@ impl OwnService {
         Self::start_new("own-rabbitmq", Vec::new())
     }
 
-    /// A PgBouncer in front of the PostgreSQL under test. `None` where it is not installed, which is a failure in CI.
+    /// A PgBouncer in front of the PostgreSQL under test. `None` where it is not installed, which
+    /// is a failure in CI.
     pub(crate) fn pgbouncer(mode: &str) -> Option<Self> {
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
         let is_there = std::env::split_paths(&path).any(|dir| dir.join("pgbouncer").exists());

@@ -49,7 +49,8 @@ impl Authority {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// Ends TLS in front of `target`; `asks_first` where the client asks for TLS as PostgreSQL's do.
+    /// Ends TLS in front of `target`; `asks_first` where the client asks for TLS as PostgreSQL's
+    /// do.
     pub(crate) async fn before(&self, target: &str, asks_first: bool) -> SocketAddr {
         let acceptor = self.acceptor();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

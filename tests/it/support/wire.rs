@@ -27,7 +27,8 @@ pub(crate) async fn http_get(address: SocketAddr, path: &str) -> Option<(u16, St
         .flatten()
 }
 
-/// Sends JSON to a site of the sandbox, with some credential, and returns its answer's status and body.
+/// Sends JSON to a site of the sandbox, with some credential, and returns its answer's status and
+/// body.
 pub(crate) async fn http_json(
     method: &str,
     url: &str,
@@ -58,8 +59,9 @@ pub(crate) async fn http_as(
     let address = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!(
-        "{method} {} HTTP/1.1\r\nHost: test\r\nUser-Agent: test\r\nConnection: close\r\nAuthorization: {authorization}\r\n\
-         Content-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {} HTTP/1.1\r\nHost: test\r\nUser-Agent: test\r\nConnection: \
+         close\r\nAuthorization: {authorization}\r\nContent-Type: \
+         {media_type}\r\nContent-Length: {}\r\n\r\n{body}",
         &url[url::Position::BeforePath..],
         body.len()
     );
@@ -190,7 +192,8 @@ impl Drop for CutProxy {
     }
 }
 
-/// Serves bytes under a path, as the storage of a producer would; counts how often each was fetched.
+/// Serves bytes under a path, as the storage of a producer would; counts how often each was
+/// fetched.
 pub(crate) struct FileServer {
     address: SocketAddr,
     fetched: Arc<std::sync::Mutex<std::collections::BTreeMap<String, u32>>>,
@@ -198,7 +201,8 @@ pub(crate) struct FileServer {
 }
 
 impl FileServer {
-    /// `/missing` answers 404, `/away` 503 and `/moved` 302; `/big/N` has N bytes, every other path its own name.
+    /// `/missing` answers 404, `/away` 503 and `/moved` 302; `/big/N` has N bytes, every other path
+    /// its own name.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -225,7 +229,8 @@ impl FileServer {
                         },
                     };
                     let head = format!(
-                        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+                        "HTTP/1.1 {status}\r\nContent-Type: text/plain; \
+                         charset=utf-8\r\nConnection: close\r\n\r\n"
                     );
                     // A reader that has had enough hangs up.
                     drop(stream.write_all(head.as_bytes()).await);

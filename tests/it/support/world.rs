@@ -50,7 +50,8 @@ pub(crate) fn services() -> (String, String) {
 }
 
 impl World {
-    /// A migrated database, a declared topology, a sandbox and an active integration. No worker yet.
+    /// A migrated database, a declared topology, a sandbox and an active integration. No worker
+    /// yet.
     pub(crate) async fn new() -> Self {
         let (database, amqp) = services();
         Self::on(&database, &amqp).await
@@ -180,7 +181,8 @@ impl World {
             all[name] = value.clone();
         }
         let data = json!({
-            "name": "Jira", "platform_name": "jira", "base_url": self.sandbox.url(site), "settings": all,
+            "name": "Jira", "platform_name": "jira", "base_url": self.sandbox.url(site),
+            "settings": all,
             "credentials": { "email": "bot@example.test", "api_token": "s3cr3t-t0k3n" },
         });
         let organization = self.organization.to_string();
@@ -213,12 +215,17 @@ impl World {
     /// A user of an organization, who may be another's.
     pub(crate) async fn user(&self, organization: Uuid, name: &str, mail: &str) -> Uuid {
         let id = Uuid::new_v4();
-        let known = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, created_at, updated_at, is_deleted) \
-                     VALUES ($1, 'other', true, 'UTC', 'free', now(), now(), false) ON CONFLICT DO NOTHING";
+        let known = "INSERT INTO organizations (id, name, is_enabled, timezone, plan, \
+                     created_at, updated_at, is_deleted) \
+                     VALUES ($1, 'other', true, 'UTC', 'free', now(), now(), false) \
+                     ON CONFLICT DO NOTHING";
         self.query(known, &[&organization]).await;
-        let sql = "INSERT INTO users (id, email, full_name, is_active, is_verified, is_admin, role, login_count, \
-                   failed_login_attempts, timezone, language, organization_id, created_at, updated_at, is_deleted) \
-                   VALUES ($1, $2, $3, true, true, false, (enum_range(NULL::userrole))[1], '0', '0', 'UTC', 'en', $4, now(), now(), false)";
+        let sql = "INSERT INTO users (id, email, full_name, is_active, is_verified, is_admin, \
+                   role, login_count, \
+                   failed_login_attempts, timezone, language, organization_id, created_at, \
+                   updated_at, is_deleted) \
+                   VALUES ($1, $2, $3, true, true, false, (enum_range(NULL::userrole))[1], '0', \
+                   '0', 'UTC', 'en', $4, now(), now(), false)";
         self.query(sql, &[&id, &mail, &name, &organization]).await;
         id
     }
@@ -274,7 +281,8 @@ impl World {
     pub(crate) async fn create_at(&self, integration: Uuid, title: &str) -> (Uuid, Uuid) {
         let ticket = Uuid::new_v4();
         let data = json!({
-            "ticket_id": ticket, "title": title, "description": "It **hurts**.", "integration_id": integration,
+            "ticket_id": ticket, "title": title, "description": "It **hurts**.",
+            "integration_id": integration,
         });
         (self.publish("ticket.create", data).await, ticket)
     }
@@ -468,7 +476,8 @@ impl World {
             .map_or(0, |row| row.get(0))
     }
 
-    /// Waits until nothing is under way any more: every command final, every event out, every queue empty.
+    /// Waits until nothing is under way any more: every command final, every event out, every queue
+    /// empty.
     pub(crate) async fn quiet(&self) {
         self.quiet_within(PATIENCE).await;
     }
@@ -480,7 +489,8 @@ impl World {
             "every command final, every event out, every queue empty",
             async || {
                 let left = "SELECT (SELECT count(*) FROM commands WHERE finished_at IS NULL) + \
-                        (SELECT count(*) FROM unsent_events) + (SELECT count(*) FROM command_replies)";
+                            (SELECT count(*) FROM unsent_events) + (SELECT count(*) \
+                            FROM command_replies)";
                 let rows = self.try_query(left, &[]).await?;
                 let left: i64 = rows.first()?.get(0);
                 (left == 0 && self.waiting_messages().await? == 0).then_some(())
@@ -508,8 +518,8 @@ impl World {
         Some(waiting)
     }
 
-    /// Closes the ledger: each of these commands has exactly one final event and one final row, events of a command
-    /// came in order, and nothing is left anywhere.
+    /// Closes the ledger: each of these commands has exactly one final event and one final row,
+    /// events of a command came in order, and nothing is left anywhere.
     pub(crate) async fn close_the_ledger(&self, commands: &[Uuid]) {
         let began = Instant::now();
         for command in commands {

@@ -1,5 +1,5 @@
-//! `ticket.bulk_update`: a child command a ticket, and one summary when all of them are done. The parent holds no
-//! ticket's turn; its children wait for theirs like any command.
+//! `ticket.bulk_update`: a child command a ticket, and one summary when all of them are done. The
+//! parent holds no ticket's turn; its children wait for theirs like any command.
 
 use std::collections::{HashMap, HashSet};
 
@@ -28,7 +28,8 @@ pub(super) async fn run(
     update: &TicketBulkUpdate,
 ) -> Result<AdminOutcome, Refusal> {
     let (children, taken) = tend(core, job, update).await.map_err(|error| {
-        tracing::warn!(command_id = %job.id, error = chain(&error), "cannot see to the children yet");
+        tracing::warn!(command_id = %job.id, error = chain(&error),
+            "cannot see to the children yet");
         let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
         Refusal::Later(failure, None)
     })?;
@@ -58,10 +59,12 @@ pub(super) async fn run(
                 .as_deref()
                 .filter(|_| child.state != CommandState::Succeeded)
                 .and_then(|text| serde_json::from_str::<Value>(text).ok());
-            json!({ "ticket_id": ticket, "command_id": child.id, "outcome": child.state, "error": error })
+            json!({ "ticket_id": ticket, "command_id": child.id, "outcome": child.state,
+                "error": error })
         })
         .chain(taken.iter().map(|(ticket, id)| {
-            let text = "another command has the id that this ticket's change would have; send ticket.update";
+            let text = "another command has the id that this ticket's change would have; send \
+                        ticket.update";
             let error = Failure::new(ErrorCode::Conflict, text).finally();
             json!({ "ticket_id": ticket, "command_id": id, "outcome": "failed", "error": error })
         }))
@@ -71,7 +74,8 @@ pub(super) async fn run(
     Ok(AdminOutcome {
         handle: None,
         result: json!({
-            "total": total, "succeeded": succeeded, "failed": of_state(CommandState::Failed) + taken.len(),
+            "total": total, "succeeded": succeeded,
+            "failed": of_state(CommandState::Failed) + taken.len(),
             "cancelled": of_state(CommandState::Cancelled), "success": succeeded == total,
             "reason": update.reason, "tickets": tickets,
         }),
@@ -79,8 +83,9 @@ pub(super) async fn run(
     })
 }
 
-/// The children as they stand; those that are missing are made first. Their ids are derived, so nothing is made twice; where
-/// another command has such an id already, whoever sent that knew it beforehand, and the child cannot be made.
+/// The children as they stand; those that are missing are made first. Their ids are derived, so
+/// nothing is made twice; where another command has such an id already, whoever sent that knew it
+/// beforehand, and the child cannot be made.
 async fn tend(
     core: &Core,
     job: &Job,

@@ -1,6 +1,6 @@
-//! The commands that change something of ours: integrations, and many tickets at once. Their effect is made in the
-//! transaction that settles them, so it happens exactly once. What may be done to an integration, and what is written of
-//! it, is decided in [`crate::integrations`].
+//! The commands that change something of ours: integrations, and many tickets at once. Their effect
+//! is made in the transaction that settles them, so it happens exactly once. What may be done to an
+//! integration, and what is written of it, is decided in [`crate::integrations`].
 
 mod bulk;
 mod sync;

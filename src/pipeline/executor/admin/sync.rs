@@ -1,5 +1,5 @@
-//! `integration.sync`: what changed on the platform is brought into our tickets and told to the world. Reads only, so
-//! it may be repeated; what was seen before changes nothing.
+//! `integration.sync`: what changed on the platform is brought into our tickets and told to the
+//! world. Reads only, so it may be repeated; what was seen before changes nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,7 +25,8 @@ use crate::store::{
     BoundTicket, LedgerChange, OutboxRow, StoreError, SyncRecord, SyncedTicket, chain,
 };
 
-/// Most items of one sync of a platform that lists the oldest change first; the next one goes on where this one stopped.
+/// Most items of one sync of a platform that lists the oldest change first; the next one goes on
+/// where this one stopped.
 const ITEMS_MAX: usize = 2000;
 /// The same of a platform with another order: there is no place where the next one could go on.
 const UNORDERED_MAX: usize = 20_000;
@@ -68,7 +69,8 @@ impl Seen {
         self.item.at.map(|at| at.low)
     }
 
-    /// Whether it says nothing of its ticket: something was written since it was asked for, or is being written.
+    /// Whether it says nothing of its ticket: something was written since it was asked for, or is
+    /// being written.
     fn is_void(&self, ours: &BoundTicket) -> bool {
         let lag = if self.is_current {
             chrono::Duration::zero()
@@ -105,7 +107,8 @@ pub(super) async fn run(
         Err(failure) => return Err(failure.clone().into()),
     };
     if what.outbound {
-        let text = "what we hold goes out by commands, each with an outcome of its own; only direction inbound is synced";
+        let text = "what we hold goes out by commands, each with an outcome of its own; only \
+                    direction inbound is synced";
         return Err(Failure::new(ErrorCode::UnsupportedOperation, text).into());
     }
     let sync = Sync {
@@ -131,7 +134,8 @@ pub(super) async fn run(
         .into_iter()
         .collect();
     let mut result = json!({
-        "integration_id": handle.row.id, "sync_type": if what.full { "full" } else { "incremental" },
+        "integration_id": handle.row.id,
+        "sync_type": if what.full { "full" } else { "incremental" },
         "direction": "inbound", "dry_run": what.dry_run, "counts": counts, "errors": errors,
         "complete": listing.complete, "since": sync.since,
     });
@@ -143,7 +147,10 @@ pub(super) async fn run(
             .tickets
             .iter()
             .take(100)
-            .map(|t| json!({ "ticket_id": t.id, "status": t.status, "priority": t.priority, "external_ticket_id": t.external_id }))
+            .map(|t| {
+                json!({ "ticket_id": t.id, "status": t.status, "priority": t.priority,
+                "external_ticket_id": t.external_id })
+            })
             .collect();
         result["changes"] = changes.into();
     }
@@ -187,14 +194,15 @@ impl Sync<'_> {
 
     fn read<T>(&self, result: Result<T, StoreError>) -> Result<T, Refusal> {
         result.map_err(|error| {
-            tracing::warn!(command_id = %self.job.id, error = chain(&error), "a sync cannot read our tickets");
+            tracing::warn!(command_id = %self.job.id, error = chain(&error),
+                "a sync cannot read our tickets");
             let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
             Refusal::Later(failure, None)
         })
     }
 
-    /// What follows where the platform does not answer as it should. Nothing is written, so the next sync begins where
-    /// this one did.
+    /// What follows where the platform does not answer as it should. Nothing is written, so the
+    /// next sync begins where this one did.
     fn refused(&self, error: &AdapterError) -> Refusal {
         tracing::info!(command_id = %self.job.id, error = %error, "a sync failed");
         let failure = error.failure();
@@ -372,8 +380,8 @@ impl Sync<'_> {
         self.follow_by_name(listing).await
     }
 
-    /// The same for tickets of which only the id is known that people quote: one that was moved still answers to it, and
-    /// from then on its stable id is known.
+    /// The same for tickets of which only the id is known that people quote: one that was moved
+    /// still answers to it, and from then on its stable id is known.
     async fn follow_by_name(&self, listing: &mut Listing) -> Result<(), Refusal> {
         let store = &self.core.store;
         let names = store
@@ -403,8 +411,9 @@ impl Sync<'_> {
         Ok(())
     }
 
-    /// Our tickets beside the items, once those items were read again whose snapshot is void: we wrote something while it
-    /// was on its way, so it may show what was before. What is void still, as a command is under way, is for the next sync.
+    /// Our tickets beside the items, once those items were read again whose snapshot is void: we
+    /// wrote something while it was on its way, so it may show what was before. What is void still,
+    /// as a command is under way, is for the next sync.
     async fn settled(&self, items: &mut [Seen]) -> Result<Vec<BoundTicket>, Refusal> {
         let mut bound = self.bound(items).await?;
         let mut left = READ_AGAIN_MAX;
@@ -496,7 +505,8 @@ impl<'a> Index<'a> {
 
     fn ticket(&self, seen: &Seen) -> Option<&'a BoundTicket> {
         let by_stable = seen.stable().and_then(|id| self.by_stable.get(id));
-        // A key may be given to another issue later; one whose number is known is not found by its key.
+        // A key may be given to another issue later; one whose number is known is not found by its
+        // key.
         let by_name = || {
             let name = seen.asked_by.as_deref().unwrap_or_else(|| seen.name());
             let named = self.by_name.get(name);
@@ -641,8 +651,10 @@ fn told(
     let facts = json!({
         "ticket_id": ours.map(|ticket| ticket.id), "origin": "sync",
         "external_ticket_id": seen.name(), "external_ticket_url": seen.item.facts.url,
-        "title": seen.item.facts.title, "status": theirs.status, "priority": theirs.priority, "updated_at": updated_at,
-        "old_status": ours.map(|ticket| ticket.status), "old_priority": ours.map(|ticket| ticket.priority),
+        "title": seen.item.facts.title, "status": theirs.status, "priority": theirs.priority,
+        "updated_at": updated_at,
+        "old_status": ours.map(|ticket| ticket.status),
+        "old_priority": ours.map(|ticket| ticket.priority),
     });
     let facts = match facts {
         Value::Object(map) => map,

@@ -1,5 +1,5 @@
-//! `ticket.ai_create`: the analysis comes first, and is kept before anything is sent, so that every attempt creates the
-//! same ticket. From there on the command is the create it made of it.
+//! `ticket.ai_create`: the analysis comes first, and is kept before anything is sent, so that every
+//! attempt creates the same ticket. From there on the command is the create it made of it.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use crate::pipeline::tokens::TokenCache;
 use crate::store::AnalysisColumns;
 
 impl Run<'_> {
-    /// Makes a create of a `ticket.ai_create`; every other command is left as it is. A settlement where it ends here.
+    /// Makes a create of a `ticket.ai_create`; every other command is left as it is. A settlement
+    /// where it ends here.
     pub(super) async fn analyse(&mut self) -> Option<Conclusion> {
         let command = Arc::clone(&self.job.command);
         let Command::Ticket(TicketCommand::AiCreate(create)) = &*command else {
@@ -49,7 +50,8 @@ impl Run<'_> {
             analysis::analyse(&self.core.config.ai, &context, &create.input).await
         };
         if let Some(why) = &found.fell_back {
-            tracing::warn!(command_id = %self.job.id, why, "the analysis fell back to the built-in rules");
+            tracing::warn!(command_id = %self.job.id, why,
+                "the analysis fell back to the built-in rules");
         }
         self.job.progress.analysis = Some(Box::new(found.clone()));
         self.keep_progress().await?;
@@ -67,7 +69,8 @@ pub(in crate::pipeline) fn rehearse(command: &Command) -> Option<(Command, serde
     Some((Command::Ticket(create), analysed(found).shown))
 }
 
-/// The create that an analysis makes of a text. Whose ticket it is and where it goes is the command's alone.
+/// The create that an analysis makes of a text. Whose ticket it is and where it goes is the
+/// command's alone.
 fn create_of(create: &TicketAiCreate, found: &Analysis) -> TicketCreate {
     TicketCreate {
         title: found.title.clone(),
@@ -84,12 +87,15 @@ fn create_of(create: &TicketAiCreate, found: &Analysis) -> TicketCreate {
     }
 }
 
-/// What the event and the ticket's row say of it. The description is the ticket's, and not told twice.
+/// What the event and the ticket's row say of it. The description is the ticket's, and not told
+/// twice.
 fn analysed(found: Analysis) -> Analysed {
     let shown = json!({
-        "title": found.title, "category": found.category, "priority": found.priority, "urgency": found.urgency,
+        "title": found.title, "category": found.category, "priority": found.priority,
+        "urgency": found.urgency,
         "department": found.department, "tags": found.tags, "keywords": found.keywords,
-        "confidence_score": found.confidence_score, "reasoning": found.reasoning, "analyser": found.analyser,
+        "confidence_score": found.confidence_score, "reasoning": found.reasoning,
+        "analyser": found.analyser,
         "model": found.model, "fell_back": found.fell_back,
     });
     Analysed {

@@ -52,7 +52,8 @@ impl Run<'_> {
                 let attached = files
                     .iter()
                     .any(|(_, outcome)| matches!(outcome, FileOutcome::Attached { .. }));
-                tracing::info!(command_id = %self.job.id, error = %error, attached, "a file could not be attached");
+                tracing::info!(command_id = %self.job.id, error = %error, attached,
+                    "a file could not be attached");
                 self.failed_attempt(&adapter.protection(OperationKind::Attach), &error)
             }
             Attached::All(files) => {
@@ -81,8 +82,8 @@ impl Run<'_> {
         }
     }
 
-    /// The files of a create whose item is there now. What cannot be attached does not undo the item: it is said, and
-    /// what another attempt may attach becomes a command of its own.
+    /// The files of a create whose item is there now. What cannot be attached does not undo the
+    /// item: it is said, and what another attempt may attach becomes a command of its own.
     pub(super) async fn attach_to_new(
         &mut self,
         adapter: &Driver,
@@ -99,14 +100,16 @@ impl Run<'_> {
         let (mut outcomes, rest, in_doubt) = match attached {
             Attached::All(outcomes) => (shown(&outcomes), Vec::new(), false),
             Attached::Stopped(outcomes, error, culprit) => {
-                tracing::info!(command_id = %self.job.id, error = %error, "the item is there, a file of it not yet");
+                tracing::info!(command_id = %self.job.id, error = %error,
+                    "the item is there, a file of it not yet");
                 let rest = files.get(outcomes.len()..).unwrap_or_default().to_vec();
                 // Where the file itself was not to be had, nothing was sent.
                 let sent = matches!(culprit, Culprit::Platform)
                     && !matches!(error.class, ErrorClass::Internal);
                 (shown(&outcomes), rest, sent)
             }
-            // Without a doubt of its own nothing is put off; were it so, its files would go by a command of their own.
+            // Without a doubt of its own nothing is put off; were it so, its files would go by a
+            // command of their own.
             Attached::Concluded(_) => (Vec::new(), files.to_vec(), true),
         };
         if !rest.is_empty() {
@@ -114,7 +117,8 @@ impl Run<'_> {
                 .child(&files_later(&self.job, &rest, in_doubt))
                 .await
                 .unwrap_or_else(|error| {
-                    tracing::warn!(command_id = %self.job.id, error = chain(&error), "files of a create are left out");
+                    tracing::warn!(command_id = %self.job.id, error = chain(&error),
+                        "files of a create are left out");
                     None
                 });
             let text = "could not be attached, nor put off; send ticket.attach";
@@ -122,7 +126,8 @@ impl Run<'_> {
                 .is_none()
                 .then(|| Failure::new(ErrorCode::Internal, text).finally());
             outcomes.extend(rest.iter().map(|file| {
-                json!({ "name": file.name, "outcome": if later.is_some() { "deferred" } else { "failed" },
+                json!({ "name": file.name,
+                    "outcome": if later.is_some() { "deferred" } else { "failed" },
                         "command_id": later, "error": error })
             }));
         }
@@ -217,7 +222,8 @@ impl Run<'_> {
             crate::telemetry::failpoint("after_answer").await;
             match result {
                 Ok(receipt) => {
-                    // Where nothing can be looked up, only this keeps the file from being sent again.
+                    // Where nothing can be looked up, only this keeps the file from being sent
+                    // again.
                     if protection == Protection::None && number + 1 < files.len() {
                         let id = receipt.external_attachment_id.clone();
                         self.job.progress.files.insert(number, id);
@@ -253,7 +259,8 @@ fn attached(receipt: &Receipt, adopted: bool) -> FileOutcome {
     }
 }
 
-/// Whether an error is about this file alone and final; what time, a token or an operator may mend ends the attempt.
+/// Whether an error is about this file alone and final; what time, a token or an operator may mend
+/// ends the attempt.
 const fn is_final(error: &AdapterError) -> bool {
     match error.class {
         ErrorClass::NotFound
@@ -288,7 +295,8 @@ fn shown(files: &[(String, FileOutcome)]) -> Vec<Value> {
         .iter()
         .map(|(name, outcome)| match outcome {
             FileOutcome::Attached { id, adopted } => json!({
-                "name": name, "outcome": "attached", "external_attachment_id": id, "adopted": adopted, "error": null,
+                "name": name, "outcome": "attached", "external_attachment_id": id,
+                "adopted": adopted, "error": null,
             }),
             FileOutcome::Refused(failure) => {
                 json!({ "name": name, "outcome": "failed", "error": failure })

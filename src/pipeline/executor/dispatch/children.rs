@@ -9,7 +9,8 @@ use crate::domain::CommandId;
 use crate::pipeline::job::Job;
 use crate::store::{ArrivalOrder, NewCommand, StoreError};
 
-/// A command of the same ticket. Its id is derived from the parent's and `name`, so it is made once.
+/// A command of the same ticket. Its id is derived from the parent's and `name`, so it is made
+/// once.
 pub(super) fn child_of(job: &Job, kind: CommandType, name: &str, data: &Value) -> NewCommand {
     let data = data.to_string();
     NewCommand {

@@ -24,8 +24,8 @@ impl Run<'_> {
         }
     }
 
-    /// What cannot be set does not undo the item: it is said in the details, and becomes a command of
-    /// its own where that can set it.
+    /// What cannot be set does not undo the item: it is said in the details, and becomes a command
+    /// of its own where that can set it.
     async fn set_the_rest(
         &self,
         driver: &Driver,
@@ -39,7 +39,8 @@ impl Run<'_> {
         };
         let Some(unfinished) = unfinished else { return };
         let Unfinished { patch, error } = *unfinished;
-        tracing::warn!(command_id = %self.job.id, error = %error, "the item is there, but not all that belongs to it");
+        tracing::warn!(command_id = %self.job.id, error = %error,
+            "the item is there, but not all that belongs to it");
         let mut said = json!({ "error": error.failure() });
         if let Some(patch) = patch {
             let mut data = serde_json::to_value(patch).unwrap_or_else(|_| json!({}));
@@ -48,7 +49,8 @@ impl Run<'_> {
             match Box::pin(self.child(&row)).await {
                 Ok(id) => said["command_id"] = json!(id),
                 Err(error) => {
-                    tracing::warn!(command_id = %self.job.id, error = chain(&error), "what is missing is left out");
+                    tracing::warn!(command_id = %self.job.id, error = chain(&error),
+                        "what is missing is left out");
                     said["command_id"] = Value::Null;
                 }
             }

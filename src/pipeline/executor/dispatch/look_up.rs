@@ -1,4 +1,5 @@
-//! A command in doubt: an attempt of unknown outcome stands behind it, so its mark is looked up before anything is sent.
+//! A command in doubt: an attempt of unknown outcome stands behind it, so its mark is looked up
+//! before anything is sent.
 
 use std::time::Duration;
 
@@ -131,7 +132,8 @@ impl Run<'_> {
                 {
                     self.circuit = Some(CircuitTally::paused(hint));
                 }
-                // Before its step of the schedule it would only come back to be put off, without the reason.
+                // Before its step of the schedule it would only come back to be put off, without
+                // the reason.
                 let made = usize::try_from(self.job.lookups).unwrap_or(usize::MAX);
                 let step = look_up_schedule.get(made);
                 let step = step.map(|step| after(doubt_since, *step));
@@ -140,7 +142,8 @@ impl Run<'_> {
         }
     }
 
-    /// What keeps the operation from happening twice now: until a request that is sent in this attempt has surely ended.
+    /// What keeps the operation from happening twice now: until a request that is sent in this
+    /// attempt has surely ended.
     pub(super) fn protection(&self, driver: &Driver, operation: &Operation<'_>) -> Protection {
         let until = after(clock::now(), self.core.config.dispatch.attempt_timeout);
         driver
@@ -148,16 +151,17 @@ impl Run<'_> {
             .until(self.job.received_at, until)
     }
 
-    /// Whether a command of unknown outcome that nothing protects is sent once more: its integration wants it, and it has
-    /// not been done.
+    /// Whether a command of unknown outcome that nothing protects is sent once more: its
+    /// integration wants it, and it has not been done.
     pub(super) fn may_send_again(&self) -> bool {
         let row = self.handle.as_ref().map(|handle| &handle.row);
         !self.job.progress.sent_again && row.is_some_and(|row| row.on_unknown() == OnUnknown::Retry)
     }
 
-    /// What follows where the platform could not be asked: the doubt stays, as nothing is proved. Where the credential is
-    /// why, and the integration one that waits for a better one, so does the command. `step` is the moment of the look-up
-    /// that the schedule has next, if there is one.
+    /// What follows where the platform could not be asked: the doubt stays, as nothing is proved.
+    /// Where the credential is why, and the integration one that waits for a better one, so does
+    /// the command. `step` is the moment of the look-up that the schedule has next, if there is
+    /// one.
     pub(super) fn look_up_failed(
         &mut self,
         error: &AdapterError,
@@ -192,7 +196,8 @@ impl Run<'_> {
         disposition.into()
     }
 
-    /// A command in doubt that cannot be looked up now: it waits, and after a day ends `outcome_unknown`.
+    /// A command in doubt that cannot be looked up now: it waits, and after a day ends
+    /// `outcome_unknown`.
     pub(super) fn stays_in_doubt(&mut self, why: &str) -> Disposition {
         self.still_in_doubt(why, None, Wait::of(WaitReason::UnknownOutcome))
     }

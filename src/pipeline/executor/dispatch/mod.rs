@@ -1,4 +1,5 @@
-//! Runs one command: gates, look-up if there is doubt, the platform, and what follows from how it came out.
+//! Runs one command: gates, look-up if there is doubt, the platform, and what follows from how it
+//! came out.
 
 mod analyse;
 mod attach;
@@ -63,7 +64,8 @@ pub(in crate::pipeline) async fn run(core: &Arc<Core>, job: Job) -> Completed {
                 .or_else(|| panic.downcast_ref::<String>().cloned())
                 .unwrap_or_default();
             tracing::error!(
-                command_id = %run.job.id, command_type = %run.job.command_type, error = text, "a command panicked"
+                command_id = %run.job.id, command_type = %run.job.command_type, error = text,
+                "a command panicked"
             );
             // Whether something was sent before the panic is unknown.
             let failure = Failure::new(
@@ -153,8 +155,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Chooses the integration of a ticket that names none. The command then goes into that integration's lane, where it
-    /// waits for a slot like any other.
+    /// Chooses the integration of a ticket that names none. The command then goes into that
+    /// integration's lane, where it waits for a slot like any other.
     async fn route(&mut self) -> Disposition {
         let Command::Ticket(TicketCommand::Create(create)) = &*self.job.command else {
             let text = "only a create is routed";
@@ -169,7 +171,8 @@ impl<'a> Run<'a> {
         {
             Ok(handles) => handles,
             Err(error) => {
-                tracing::warn!(command_id = %self.job.id, error = crate::store::chain(&error), "cannot route yet");
+                tracing::warn!(command_id = %self.job.id, error = crate::store::chain(&error),
+                    "cannot route yet");
                 let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
                 let next = Next::without_database();
                 return Disposition::Retry { next, failure };
@@ -275,7 +278,8 @@ impl<'a> Run<'a> {
             }
             Err(error) => {
                 tracing::info!(
-                    command_id = %self.job.id, command_type = %self.job.command_type, error_code = %error.code(),
+                    command_id = %self.job.id, command_type = %self.job.command_type,
+                    error_code = %error.code(),
                     platform_name = self.handle.as_ref().map(|h| h.row.platform_name.as_str()),
                     attempt = self.job.attempt + 1, error = %error, "an attempt failed"
                 );
@@ -285,8 +289,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// No attempt is left for an operation's last step. Where the platform shows that those before it are done, they are
-    /// not called undone.
+    /// No attempt is left for an operation's last step. Where the platform shows that those before
+    /// it are done, they are not called undone.
     async fn partly_done(&self, adapter: &Driver, operation: &Operation<'_>) -> Option<Receipt> {
         let found = {
             let tokens = TokenCache::new(&self.core.tokens, self.handle.as_ref());
@@ -296,18 +300,21 @@ impl<'a> Run<'a> {
         match found {
             Ok(found) => found,
             Err(error) => {
-                tracing::warn!(command_id = %self.job.id, error = %error, "what was done of it cannot be read");
+                tracing::warn!(command_id = %self.job.id, error = %error,
+                    "what was done of it cannot be read");
                 None
             }
         }
     }
 
-    /// The last attempt was looked up and has made nothing: the command ends with what that attempt met.
+    /// The last attempt was looked up and has made nothing: the command ends with what that attempt
+    /// met.
     async fn exhausted_after_look_up(&mut self) -> Disposition {
         let last = match self.core.store.last_attempt(self.job.id).await {
             Ok(last) => last,
             Err(error) => {
-                tracing::warn!(command_id = %self.job.id, error = crate::store::chain(&error), "cannot read the last attempt yet");
+                tracing::warn!(command_id = %self.job.id, error = crate::store::chain(&error),
+                    "cannot read the last attempt yet");
                 let next = Next::without_database();
                 let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
                 return Disposition::Retry { next, failure };
@@ -322,8 +329,8 @@ impl<'a> Run<'a> {
         self.refused(exhausted(&last))
     }
 
-    /// The platform refuses by budget: nothing was done, so no attempt is spent, and the integration pauses for all
-    /// workers until the platform takes requests again.
+    /// The platform refuses by budget: nothing was done, so no attempt is spent, and the
+    /// integration pauses for all workers until the platform takes requests again.
     pub(in crate::pipeline) fn rate_limited(
         &mut self,
         failure: Failure,
@@ -341,8 +348,8 @@ impl<'a> Run<'a> {
         Disposition::Retry { next, failure }
     }
 
-    /// Whether the whole integration waits for a budget. One of a kind of request, or of one item, holds up the command
-    /// alone.
+    /// Whether the whole integration waits for a budget. One of a kind of request, or of one item,
+    /// holds up the command alone.
     pub(super) const fn pauses(budget: Option<Scope>) -> bool {
         match budget {
             None | Some(Scope::Integration) => true,
@@ -350,7 +357,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A budget that the last answer has used up: the next request would be refused, so none is sent.
+    /// A budget that the last answer has used up: the next request would be refused, so none is
+    /// sent.
     fn note_budget(&mut self) {
         let used_up = self.asked.budget();
         let Some(pause) = used_up.filter(|pause| Self::pauses(Some(pause.scope))) else {
@@ -360,7 +368,8 @@ impl<'a> Run<'a> {
         self.circuit.get_or_insert_default().add(&paused);
     }
 
-    /// What follows from the class of a failed attempt. Whatever the class, nothing is sent sooner than an answer asked for.
+    /// What follows from the class of a failed attempt. Whatever the class, nothing is sent sooner
+    /// than an answer asked for.
     pub(in crate::pipeline) fn failed_attempt(
         &mut self,
         protection: &Protection,
@@ -425,14 +434,16 @@ impl<'a> Run<'a> {
         handle.is_some_and(|handle| handle.row.parks())
     }
 
-    /// The endpoint wants to hear no more: the command fails, and its integration is disabled with it.
+    /// The endpoint wants to hear no more: the command fails, and its integration is disabled with
+    /// it.
     fn gone(&mut self, failure: Failure) -> Conclusion {
         let disposition = self.failed(failure);
         let reason = "the platform answered that the endpoint is gone for good";
         self.with_state_change(disposition, LifeEvent::Disable, reason)
     }
 
-    /// The credential is refused, and the integration is one that waits for a better one: so do its commands.
+    /// The credential is refused, and the integration is one that waits for a better one: so do its
+    /// commands.
     pub(in crate::pipeline) fn parks(&self, failure: Failure) -> Conclusion {
         let next = Next::in_(gates::PARKED_LOOK, WaitReason::CredentialRefused);
         let reason = failure.message.clone();
@@ -448,8 +459,8 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// A disposition that changes its integration's state along with it. Where the state cannot be changed, the command
-    /// has come out all the same.
+    /// A disposition that changes its integration's state along with it. Where the state cannot be
+    /// changed, the command has come out all the same.
     fn with_state_change(
         &self,
         disposition: Disposition,

@@ -1,4 +1,5 @@
-//! What becomes of a command that was run: it is done, it fails, it is tried again, or it stays in doubt.
+//! What becomes of a command that was run: it is done, it fails, it is tried again, or it stays in
+//! doubt.
 
 use std::time::Duration;
 
@@ -32,8 +33,8 @@ impl Run<'_> {
         }
     }
 
-    /// A refusal by a gate. With an attempt of unknown outcome behind it nothing *ends* a command here: "nothing was
-    /// sent" would be a lie.
+    /// A refusal by a gate. With an attempt of unknown outcome behind it nothing *ends* a command
+    /// here: "nothing was sent" would be a lie.
     pub(super) fn refused(&mut self, failure: Failure) -> Disposition {
         if self.job.doubt_since.is_some()
             && failure.code != ErrorCode::Quarantined
@@ -44,7 +45,8 @@ impl Run<'_> {
         self.failed(failure)
     }
 
-    /// Whether an attempt behind it may have left something on the platform that was not there before.
+    /// Whether an attempt behind it may have left something on the platform that was not there
+    /// before.
     pub(super) fn may_have_made_something(&self) -> bool {
         if self.job.integration_id.is_none() {
             return false;
@@ -89,7 +91,8 @@ impl Run<'_> {
         Disposition::Failed(failure.finally())
     }
 
-    /// A failed attempt that may be made again: by `next` where a look-up comes first, else by schedule and hint.
+    /// A failed attempt that may be made again: by `next` where a look-up comes first, else by
+    /// schedule and hint.
     pub(super) fn after_failure(
         &mut self,
         failure: &Failure,

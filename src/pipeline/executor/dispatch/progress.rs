@@ -28,7 +28,8 @@ impl Run<'_> {
                 Err(self.after_failure(&failure, None, None))
             }
             Err(error) => {
-                tracing::warn!(command_id = %id, error = chain(&error), "the progress of a command cannot be kept yet");
+                tracing::warn!(command_id = %id, error = chain(&error),
+                    "the progress of a command cannot be kept yet");
                 let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
                 let next = Next::without_database();
                 Err(Disposition::Retry { next, failure })

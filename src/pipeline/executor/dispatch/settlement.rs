@@ -1,5 +1,5 @@
-//! The settlement of a disposition: what is written of the command, its attempt, its events and its ticket. All of that
-//! follows from the disposition here and nowhere else.
+//! The settlement of a disposition: what is written of the command, its attempt, its events and its
+//! ticket. All of that follows from the disposition here and nowhere else.
 
 use serde_json::{Map, Value, json};
 
@@ -225,7 +225,8 @@ impl Run<'_> {
         }
     }
 
-    /// The row of a create is made with its first settlement, whatever the platform said; if resolution failed, none is.
+    /// The row of a create is made with its first settlement, whatever the platform said; if
+    /// resolution failed, none is.
     fn ticket_insert(
         &self,
         outcome: Outcome,
@@ -332,13 +333,16 @@ pub(super) fn result_of(job: &Job, receipt: Option<&Receipt>) -> Value {
     let platform = receipt.map(|receipt| integration_result(job, receipt));
     match &*job.command {
         Command::Ticket(TicketCommand::Update(update)) => json!({
-            "ticket_id": job.ticket_id, "changed_fields": update.patch.changed(), "integration_result": platform,
+            "ticket_id": job.ticket_id, "changed_fields": update.patch.changed(),
+            "integration_result": platform,
         }),
         Command::Ticket(TicketCommand::Status(set)) => {
-            json!({ "ticket_id": job.ticket_id, "status": set.status, "integration_result": platform })
+            json!({ "ticket_id": job.ticket_id, "status": set.status,
+                "integration_result": platform })
         }
         Command::Ticket(TicketCommand::Assign(assign)) => json!({
-            "ticket_id": job.ticket_id, "assigned_to_id": assign.assigned_to_id, "integration_result": platform,
+            "ticket_id": job.ticket_id, "assigned_to_id": assign.assigned_to_id,
+            "integration_result": platform,
         }),
         Command::Ticket(TicketCommand::Comment(_)) => json!({
             "ticket_id": job.ticket_id,

@@ -91,8 +91,10 @@ fn a_token_proves_the_sender_so_the_issue_is_read_again() {
 #[test]
 fn a_comment_comes_with_its_issue_or_with_its_address_alone() {
     let comment = json!({
-        "id": "10042", "self": "https://dc.test/rest/api/2/issue/10010/comment/10042", "body": "fixed?",
-        "author": { "name": "jane", "displayName": "Jane" }, "created": "2026-01-02T03:04:05.000+0000", "jsdPublic": true,
+        "id": "10042", "self": "https://dc.test/rest/api/2/issue/10010/comment/10042",
+        "body": "fixed?",
+        "author": { "name": "jane", "displayName": "Jane" },
+        "created": "2026-01-02T03:04:05.000+0000", "jsdPublic": true,
     });
     let with_issue = json!({
         "timestamp": 1_606_480_436_302_i64, "webhookEvent": "comment_created", "comment": comment,
@@ -121,7 +123,8 @@ fn what_is_not_of_issues_says_nothing_and_what_cannot_be_read_is_told() {
         json!({ "webhookEvent": "sprint_started" }),
         json!({ "webhookEvent": "jira:issue_updated" }),
         json!({ "webhookEvent": "jira:issue_updated", "issue": { "id": "../x", "key": "SUP-1" } }),
-        json!({ "webhookEvent": "comment_created", "comment": { "id": "1", "self": "https://x/issue/../comment/1" } }),
+        json!({ "webhookEvent": "comment_created", "comment": { "id": "1",
+            "self": "https://x/issue/../comment/1" } }),
     ] {
         assert_eq!(
             delivered(&body.to_string(), &[SIGNED]).unwrap(),
@@ -169,7 +172,8 @@ fn each_way_to_sign_is_taken_in_its_mode_alone() {
     )];
     let token = [(
         "authorization",
-        "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJjbGllbnQiLCJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MTcwMDAwMDE4MH0.P-H3UATaY8D2EQJLhZp_wDsRvNaEGMQavT1L1iTcePI",
+        "Bearer \
+         eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJjbGllbnQiLCJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MTcwMDAwMDE4MH0.P-H3UATaY8D2EQJLhZp_wDsRvNaEGMQavT1L1iTcePI",
     )];
     let basic = [("authorization", "Basic dTpw")];
 

@@ -169,7 +169,8 @@ fn an_answer_whose_id_is_no_number_is_of_unknown_outcome() {
 #[test]
 fn custom_fields_mean_the_same_to_a_create_and_an_update() {
     let mapping = json!({
-        "Customer": "customfield_10010", "Steps": "customfield_10011", "Region": "customfield_10012",
+        "Customer": "customfield_10010", "Steps": "customfield_10011",
+        "Region": "customfield_10012",
         "Seats": "customfield_10013", "Products": "customfield_10015", "Team": "labels",
     });
     let jira = connected(Version::V3, &json!({}), &mapping);

@@ -41,7 +41,8 @@ fn chosen(settings: &Value, wanted: TicketStatus) -> Option<String> {
 #[test]
 fn a_named_transition_wins_over_a_named_status_and_both_over_the_category() {
     let map = json!({ "status_map": { "closed": "closed", "pending": "Waiting" } });
-    let both = json!({ "status_map": { "closed": "Closed" }, "status_transitions": { "closed": "finish" } });
+    let both = json!({ "status_map": { "closed": "Closed" },
+        "status_transitions": { "closed": "finish" } });
 
     assert_eq!(
         chosen(&json!({}), TicketStatus::Closed).as_deref(),
@@ -111,7 +112,8 @@ fn a_transition_gets_the_fields_that_it_has() {
 fn what_a_transition_demands_and_nothing_fills_is_named_before_it_is_sent() {
     let mut open = transitions(&[("Finish", "Done", "done")]);
     open[0].fields = json!({
-        "resolution": { "required": true, "name": "Resolution", "allowedValues": [{ "name": "Done" }] },
+        "resolution": { "required": true, "name": "Resolution",
+            "allowedValues": [{ "name": "Done" }] },
         "customfield_10001": { "required": true, "name": "Root cause" },
         "customfield_10002": { "required": true, "name": "Team", "hasDefaultValue": true },
         "comment": { "required": true, "name": "Comment" },

@@ -110,7 +110,8 @@ fn what_may_have_succeeded_is_of_unknown_outcome_only_where_something_is_made() 
 
 #[test]
 fn a_refusal_names_the_scope_the_field_and_what_slack_explains() {
-    let scope = json!({ "ok": false, "error": "missing_scope", "needed": "chat:write", "provided": "none" });
+    let scope = json!({ "ok": false, "error": "missing_scope", "needed": "chat:write",
+        "provided": "none" });
     let shape = json!({
         "ok": false, "error": "invalid_blocks",
         "response_metadata": { "messages": ["[ERROR] no more than 50 items allowed"] },

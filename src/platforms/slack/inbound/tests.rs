@@ -54,14 +54,16 @@ const MARKER: &str = "tkt-9b2f1c1e-2a55-4a53-8a43-0f2f3d1c6a10";
 fn ticket() -> Value {
     json!({
         "type": "message", "channel": "C1", "bot_id": "B1", "ts": "1525215000.000100", "text": "T",
-        "metadata": { "event_type": super::super::item::EVENT_TYPE, "event_payload": { "mark": MARKER } },
+        "metadata": { "event_type": super::super::item::EVENT_TYPE,
+            "event_payload": { "mark": MARKER } },
     })
 }
 
 #[test]
 fn a_reply_is_a_comment_on_its_root() {
     let change = one(&json!({
-        "type": "message", "channel": "C1", "channel_type": "channel", "user": "U2", "text": "fixed? &lt;3",
+        "type": "message", "channel": "C1", "channel_type": "channel", "user": "U2",
+        "text": "fixed? &lt;3",
         "ts": "1525215129.000001", "thread_ts": "1525215000.000100", "parent_user_id": "U0BOT",
     }));
 
@@ -99,7 +101,8 @@ fn a_message_is_a_ticket_where_it_carries_a_marker_and_nothing_else_is() {
 
     for event in [
         json!({ "type": "message", "channel": "C1", "user": "U2", "text": "hello", "ts": "1.0" }),
-        json!({ "type": "message", "channel": "C1", "subtype": "channel_join", "user": "U2", "ts": "1.0" }),
+        json!({ "type": "message", "channel": "C1", "subtype": "channel_join", "user": "U2",
+            "ts": "1.0" }),
         json!({ "type": "reaction_added", "item": { "type": "message" } }),
         json!({ "type": "message", "channel": "C1", "ts": "../1", "thread_ts": "x" }),
         json!({ "type": "message" }),
@@ -129,7 +132,8 @@ fn an_edit_says_what_was_there_and_a_deletion_what_is_gone() {
     );
 
     let change = one(&json!({
-        "type": "message", "subtype": "message_deleted", "channel": "C1", "deleted_ts": "1525215129.000001",
+        "type": "message", "subtype": "message_deleted", "channel": "C1",
+        "deleted_ts": "1525215129.000001",
         "event_ts": "1525215131.000000", "previous_message": reply("old"),
     }));
     assert_eq!(change.kind, ChangeKind::CommentDeleted);

@@ -36,11 +36,15 @@ fn a_thread_is_its_ticket_and_what_others_said() {
     let thread = json!([
         root(&json!({ "edited": { "ts": "1700000050.000000" } })),
         { "ts": "1700000001.000100", "thread_ts": ROOT, "bot_id": "B0OURS", "text": "Ours" },
-        { "ts": "1700000002.000100", "thread_ts": ROOT, "bot_id": "B0OLD", "text": "Ours before", "metadata": ours },
-        { "ts": "1700000003.000100", "thread_ts": ROOT, "user": "U1", "text": "<@U2> see <https://x.test|there> &lt;now&gt;",
+        { "ts": "1700000002.000100", "thread_ts": ROOT, "bot_id": "B0OLD", "text": "Ours before",
+            "metadata": ours },
+        { "ts": "1700000003.000100", "thread_ts": ROOT, "user": "U1",
+            "text": "<@U2> see <https://x.test|there> &lt;now&gt;",
           "files": [{ "id": "F1", "name": "a.txt", "mimetype": "text/plain", "size": 5 }] },
-        { "ts": "1700000004.000100", "thread_ts": ROOT, "bot_id": "B0BUILD", "username": "build", "text": "Broken" },
-        { "ts": "1700000005.000100", "thread_ts": ROOT, "subtype": "tombstone", "text": "This message was deleted." },
+        { "ts": "1700000004.000100", "thread_ts": ROOT, "bot_id": "B0BUILD", "username": "build",
+            "text": "Broken" },
+        { "ts": "1700000005.000100", "thread_ts": ROOT, "subtype": "tombstone",
+            "text": "This message was deleted." },
     ]);
 
     let item = read(&thread).unwrap();

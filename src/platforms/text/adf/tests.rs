@@ -34,9 +34,11 @@ fn blocks_become_blocks() {
     check(
         "### Steps\n\none\ntwo",
         json!([
-            { "type": "heading", "attrs": { "level": 3 }, "content": [{ "type": "text", "text": "Steps" }] },
+            { "type": "heading", "attrs": { "level": 3 }, "content": [{ "type": "text",
+                "text": "Steps" }] },
             { "type": "paragraph", "content": [
-                { "type": "text", "text": "one" }, { "type": "hardBreak" }, { "type": "text", "text": "two" }
+                { "type": "text", "text": "one" }, { "type": "hardBreak" }, { "type": "text",
+                    "text": "two" }
             ] }
         ]),
     );

@@ -110,9 +110,11 @@ proptest! {
         prop_assert!(shown.iter().all(|piece| has_ink(piece) && piece.chars().count() <= 3_000));
         prop_assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
         let made = mrkdwn(&short).0;
-        // A reference is as long as what it refers to, and a wide table says its headings in each row.
+        // A reference is as long as what it refers to, and a wide table says its headings in each
+        // row.
         let repeats = short.contains("]:") || short.contains('|');
-        prop_assert!(made.len() <= 8 * short.len() + 64 || repeats, "{} of {}", made.len(), short.len());
+        prop_assert!(made.len() <= 8 * short.len() + 64 || repeats, "{} of {}", made.len(),
+            short.len());
     }
 }
 

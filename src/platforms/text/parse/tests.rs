@@ -13,7 +13,8 @@ fn paragraph(text: &str) -> Block {
 
 proptest! {
     #[test]
-    fn prose_is_what_the_parser_makes_of_it(text in "[a-zA-Z]([a-zA-Z0-9 .,;:!?()'\"/#%@+=é-]{0,30}(\n\n)?[a-zA-Z]?){1,4}") {
+    fn prose_is_what_the_parser_makes_of_it(text in "[a-zA-Z]([a-zA-Z0-9 \
+        .,;:!?()'\"/#%@+=é-]{0,30}(\n\n)?[a-zA-Z]?){1,4}") {
         if let Some(blocks) = prose(&text, 10_000) {
             prop_assert_eq!(blocks, parsed(&text, 10_000).blocks);
         }

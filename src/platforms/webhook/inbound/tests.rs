@@ -47,8 +47,10 @@ fn told(body: &Value) -> Result<Vec<Change>, AdapterError> {
 fn an_item_says_what_it_says_and_no_more() {
     let body = json!({
         "type": "item.updated", "timestamp": "2026-01-02T03:04:05Z",
-        "data": { "external_id": "X-1", "url": "https://x.test/1", "title": "New", "status": "resolved",
-                  "assignee": null, "tags": ["a"], "custom_fields": { "cost": 7 }, "by": { "id": "u1", "name": "Jane" } },
+        "data": { "external_id": "X-1", "url": "https://x.test/1", "title": "New",
+            "status": "resolved",
+                  "assignee": null, "tags": ["a"], "custom_fields": { "cost": 7 },
+                  "by": { "id": "u1", "name": "Jane" } },
     });
     let change = told(&body).unwrap().remove(0);
 

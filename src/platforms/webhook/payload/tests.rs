@@ -29,7 +29,8 @@ fn a_custom_field_is_renamed_unless_another_has_the_name() {
 
 #[test]
 fn a_template_takes_values_whole_and_in_texts() {
-    let event = json!({ "type": "ticket.created", "data": { "title": "Fire \"here\"", "tags": ["a"], "n": 3, "none": null } });
+    let event = json!({ "type": "ticket.created", "data": { "title": "Fire \"here\"", "tags": ["a"],
+        "n": 3, "none": null } });
     let template = json!({
         "text": "{{ data.title }} ({{data.n}}{{data.none}}) {{data.nowhere}}{{open",
         "tags": "{{data.tags}}", "none": "{{data.nowhere}}", "list": ["{{type}}", 7, true],
@@ -38,7 +39,8 @@ fn a_template_takes_values_whole_and_in_texts() {
     assert_eq!(
         fill(&template, &event, &mut 1_000).unwrap(),
         json!({
-            "text": "Fire \"here\" (3) {{open", "tags": ["a"], "none": null, "list": ["ticket.created", 7, true],
+            "text": "Fire \"here\" (3) {{open", "tags": ["a"], "none": null,
+            "list": ["ticket.created", 7, true],
         })
     );
 }
