@@ -1,10 +1,9 @@
 //! `ticketwire integration`
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use clap::{Args, Subcommand};
-use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -16,9 +15,10 @@ use crate::contract::{
 };
 use crate::domain::{ErrorCode, Failure, IntegrationId, OrganizationId};
 use crate::integrations::{self, Checks, Planned, Requester};
+use crate::pipeline::TokensOfOne;
+use crate::platforms::mail::MailClient;
 use crate::platforms::{
-    self, AccessToken, AdapterError, CallContext, EgressPolicy, ErrorClass, HttpClient, Response,
-    SendPermit, TestKind, TokenSource,
+    self, AdapterError, CallContext, EgressPolicy, HttpClient, SendPermit, TestKind,
 };
 use crate::store::{LoadedIntegration, Named, Store};
 
@@ -413,26 +413,6 @@ impl SendPermit for Free {
     }
 }
 
-/// Rotating refresh tokens are the worker's to keep.
-struct WorkersOnly;
-
-#[async_trait]
-impl TokenSource for WorkersOnly {
-    async fn token(
-        &self,
-        _: &CallContext<'_>,
-        _: Option<&SecretString>,
-    ) -> Result<AccessToken, AdapterError> {
-        let text =
-            "OAuth tokens are kept by the worker; use `ticketwire send integration.test --wait`";
-        Err(AdapterError::new(ErrorClass::Unsupported, text))
-    }
-
-    fn is_stale(&self, _: &Response) -> bool {
-        false
-    }
-}
-
 async fn test(
     context: &Context,
     store: &Store,
@@ -446,10 +426,15 @@ async fn test(
     }
     let checks = Checks::of(tests);
     let loaded = named(store, text).await?;
-    let row = &loaded.integration;
-    let adapter = integrations::connect(&context.ring()?, row).map_err(refused)?;
     let config = &context.config;
+    let attempt_timeout = config.dispatch.attempt_timeout;
+    let connected =
+        TokensOfOne::new(store, Arc::new(context.ring()?), loaded, attempt_timeout).await;
+    let (row, tokens) = (connected.row(), connected.source());
+    let adapter = connected.adapter().map_err(refused)?;
     let egress = EgressPolicy::from(&config.egress);
+    let mail =
+        MailClient::new(egress.clone(), config.dispatch.request_timeout, &[]).map_err(failed)?;
     let client = HttpClient::through(
         config.egress.proxy.as_ref(),
         egress,
@@ -457,10 +442,10 @@ async fn test(
         4,
     )
     .map_err(failed)?;
-    let outcome = integrations::run_checks(&adapter, &checks, || {
-        let deadline = Instant::now() + config.dispatch.attempt_timeout;
+    let outcome = integrations::run_checks(adapter, &checks, || {
+        let deadline = Instant::now() + attempt_timeout;
         let strangers = platforms::strangers(row.platform);
-        CallContext::new(&client, deadline, &Free, &WorkersOnly, strangers)
+        CallContext::new(&client, deadline, &Free, &tokens, strangers).mailing(&mail)
     })
     .await;
     let now = chrono::Utc::now();

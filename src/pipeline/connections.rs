@@ -172,15 +172,25 @@ impl Integrations {
                 memory: Arc::clone(&before.memory),
             };
         }
-        let adapter = integrations::connect(&self.ring, &integration);
-        ConnectedIntegration {
+        ConnectedIntegration::open(&self.ring, version, integration, is_deleted)
+    }
+}
+
+impl ConnectedIntegration {
+    fn open(ring: &KeyRing, version: i64, row: Integration, is_deleted: bool) -> Self {
+        Self {
             version,
-            weight: weight_of(&integration),
-            row: integration,
+            weight: weight_of(&row),
+            adapter: integrations::connect(ring, &row),
+            row,
             is_deleted,
-            adapter,
             memory: Arc::default(),
         }
+    }
+
+    /// One that is not kept, for a tool.
+    pub(in crate::pipeline) fn once(ring: &KeyRing, loaded: LoadedIntegration) -> Self {
+        Self::open(ring, loaded.version, loaded.integration, loaded.is_deleted)
     }
 }
 

@@ -46,3 +46,4 @@ pub use self::relay::{Relay, RelayQueue, flush, run_outbox_poller, run_relay};
 pub use self::scheduler::isolation;
 pub use self::scheduler::run_schedule;
 pub use self::settle::run_settle;
+pub use self::tokens::TokensOfOne;

@@ -12,15 +12,16 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use uuid::Uuid;
 
-use crate::domain::OrganizationId;
+use crate::domain::{Failure, Integration, OrganizationId};
 use crate::pipeline::clock;
 use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::retry::after;
 use crate::platforms::{
-    AccessToken, AdapterError, CallContext, ErrorClass, Response, TokenFlow, TokenSource, learn,
+    AccessToken, AdapterError, CallContext, Driver, ErrorClass, Response, TokenFlow, TokenSource,
+    learn,
 };
 use crate::secrets::{Binding, KeyRing};
-use crate::store::{Store, StoredTokens, chain};
+use crate::store::{LoadedIntegration, Store, StoredTokens, chain};
 
 /// A token is renewed so long before it ends that a request begun with it ends in time.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -67,6 +68,50 @@ impl Tokens {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|id, flight| *id == integration || Arc::strong_count(flight) > 1);
         Arc::clone(flights.entry(integration).or_default())
+    }
+}
+
+/// One integration and its tokens, for a tool that runs beside the workers. It shares their tokens
+/// and takes the same lease, so a refresh token that rotates is not lost.
+pub struct TokensOfOne {
+    tokens: Tokens,
+    connected: Arc<ConnectedIntegration>,
+}
+
+impl TokensOfOne {
+    /// Connects an integration. The clock is the database's from here on. A request lasts
+    /// `attempt_timeout` at most.
+    pub async fn new(
+        store: &Store,
+        ring: Arc<KeyRing>,
+        loaded: LoadedIntegration,
+        attempt_timeout: Duration,
+    ) -> Self {
+        clock::measure(store).await;
+        let connected = Arc::new(ConnectedIntegration::once(&ring, loaded));
+        Self {
+            tokens: Tokens::new(store.clone(), ring, Uuid::new_v4(), attempt_timeout),
+            connected,
+        }
+    }
+
+    /// What is connected.
+    #[must_use]
+    pub fn row(&self) -> &Integration {
+        &self.connected.row
+    }
+
+    /// Its adapter.
+    ///
+    /// # Errors
+    /// As of [`crate::integrations::connect`].
+    pub fn adapter(&self) -> Result<&Arc<Driver>, Failure> {
+        self.connected.adapter.as_ref().map_err(Failure::clone)
+    }
+
+    /// Its tokens.
+    pub fn source(&self) -> impl TokenSource + '_ {
+        TokenCache::new(&self.tokens, Some(&self.connected))
     }
 }
 

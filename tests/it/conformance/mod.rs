@@ -2,6 +2,7 @@
 //! stand beside its own tests ([`crate::platforms::rows`]); the cases are the same for all.
 
 mod bench;
+mod by_hand;
 mod faults;
 mod reading;
 mod row;
