@@ -1,5 +1,7 @@
 //! `ticketwire platforms`
 
+mod page;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -14,8 +16,9 @@ use crate::platforms::{BaseUrl, Descriptor, Exception, Member, Mode, OperationKi
 pub(super) struct Platforms {
     /// One platform, in full
     name: Option<String>,
-    /// The table of all as Markdown: README.md has it
-    #[arg(long, conflicts_with = "name")]
+    /// As Markdown: the table of all, which README.md has, or one platform's facts, which its page
+    /// has
+    #[arg(long, conflicts_with = "json")]
     markdown: bool,
 }
 
@@ -35,7 +38,11 @@ impl Platforms {
                         Platform::names()
                     ))
                 })?;
-                show(context, platform)
+                if self.markdown {
+                    page::print(platform)
+                } else {
+                    show(context, platform)
+                }
             }
         }
     }
@@ -190,32 +197,57 @@ fn show(context: &Context, platform: Platform) -> Result<(), Failed> {
 /// What a mode can do, and what not.
 fn abilities(context: &Context, mode: &Mode) -> Result<(), Failed> {
     let not = |text: &str| context.layout.prose("  not: ", text);
-    let can = OperationKind::ALL.iter().copied();
-    let can: Vec<&str> = can
-        .filter(|kind| mode.cannot(*kind).is_none())
-        .map(OperationKind::as_str)
-        .collect();
-    context.layout.prose("  does: ", &can.join(", "))?;
-    let mut told: Vec<&str> = Vec::new();
-    for exception in mode.except {
-        let Exception { kind, part, why } = exception;
-        match part {
-            Some(part) => not(&format!("{part} ({kind}): {why}"))?,
-            None if told.contains(why) => {}
-            None => {
-                told.push(why);
-                let all = mode.except.iter().filter(|other| other.why == *why);
-                let kinds: Vec<&str> = all.map(|other| other.kind.as_str()).collect();
-                not(&format!("{}: {why}", kinds.join(", ")))?;
-            }
-        }
-    }
-    if let Some(why) = mode.cannot_read {
-        not(&format!("sync and fields: {why}"))?;
+    context.layout.prose("  does: ", &does(mode).join(", "))?;
+    for text in does_not(mode) {
+        not(&text)?;
     }
     Ok(context
         .layout
         .prose("  duplicate protection: ", mode.protection)?)
+}
+
+/// What a mode can do, at least in part.
+fn does(mode: &Mode) -> Vec<&'static str> {
+    let can = OperationKind::ALL.iter().copied();
+    let can = can.filter(|kind| mode.cannot(*kind).is_none());
+    let reads = mode.cannot_read.is_none().then_some("sync");
+    can.map(OperationKind::as_str).chain(reads).collect()
+}
+
+/// What a mode cannot do, and why: each reason once.
+fn does_not(mode: &Mode) -> Vec<String> {
+    let mut said: Vec<&str> = Vec::new();
+    let mut all = Vec::new();
+    for exception in mode.except {
+        let Exception { kind, part, why } = exception;
+        match part {
+            Some(part) => all.push(format!("{part} ({kind}): {why}")),
+            None if said.contains(why) => {}
+            None => {
+                said.push(why);
+                let same = mode.except.iter().filter(|other| other.why == *why);
+                let kinds: Vec<&str> = same.map(|other| other.kind.as_str()).collect();
+                all.push(format!("{}: {why}", kinds.join(", ")));
+            }
+        }
+    }
+    all.extend(
+        mode.cannot_read
+            .map(|why| format!("sync and fields: {why}")),
+    );
+    all
+}
+
+/// What is known of an integration's `base_url`.
+fn base_url(facts: &Descriptor) -> String {
+    match facts.base_url {
+        BaseUrl::Required => "required".to_owned(),
+        BaseUrl::Default(url) => format!("default {url}"),
+        BaseUrl::Never(name) => format!("not taken: settings.{name} says where it is"),
+        BaseUrl::UnlessSetting(name) => format!("required unless settings.{name} is given"),
+        BaseUrl::UnlessCredential(name) => format!("required unless credentials.{name} is given"),
+        BaseUrl::Target(names) => format!("required unless {} is given", names.join(" or ")),
+    }
 }
 
 fn describe(platform: Platform) -> Value {
@@ -248,17 +280,9 @@ fn facts_json(facts: &Descriptor) -> Value {
             "cannot_read": mode.cannot_read, "duplicate_protection": mode.protection,
         })
     });
-    let base_url = match facts.base_url {
-        BaseUrl::Required => "required".to_owned(),
-        BaseUrl::Default(url) => format!("default {url}"),
-        BaseUrl::Never(name) => format!("not taken: settings.{name} says where it is"),
-        BaseUrl::UnlessSetting(name) => format!("required unless settings.{name} is given"),
-        BaseUrl::UnlessCredential(name) => format!("required unless credentials.{name} is given"),
-        BaseUrl::Target(names) => format!("required unless {} is given", names.join(" or ")),
-    };
     json!({
         "modes": modes.collect::<Vec<_>>(), "settings": members(facts.settings),
-        "base_url": base_url,
+        "base_url": base_url(facts),
         "limits": facts.limits,
     })
 }

@@ -6,6 +6,9 @@ mod cycles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use ticketwire::domain::Platform;
+use ticketwire::platforms;
+
 use crate::support::output;
 
 /// The room a file is in: the first part of its path under `src/`.
@@ -177,6 +180,7 @@ const WIDTH: usize = 100;
 
 /// Files that hold documents of others as they came, or long statements of the legacy application.
 const FIXTURES: &[&str] = &[
+    "examples/bench_migration.rs",
     "tests/it/legacy.rs",
     "tests/it/support/legacy.rs",
     "src/platforms/jira/inbound/tests.rs",
@@ -265,6 +269,33 @@ fn the_readme_s_table_of_platforms_is_what_the_program_says() {
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains("| jira | "), "{said}");
     assert_eq!(table.trim(), said.trim(), "copy it into README.md");
+}
+
+#[test]
+fn every_platform_has_a_page_with_the_facts_that_the_program_says() {
+    for platform in Platform::ALL {
+        let path = root().join(format!("docs/platforms/{platform}.md"));
+        if platforms::descriptor(*platform).is_none() {
+            assert!(!path.exists(), "{platform} has a page and no adapter");
+            continue;
+        }
+        let page = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let begin = format!("<!-- facts: {platform} -->\n");
+        let (_, facts) = page.split_once(&begin).unwrap();
+        let (facts, _) = facts.split_once("<!-- /facts -->").unwrap();
+
+        let name = platform.to_string();
+        let said = output(&BTreeMap::new(), &["platforms", &name, "--markdown"]);
+
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert!(said.contains("Credentials: "), "{said}");
+        assert_eq!(
+            facts.trim(),
+            said.trim(),
+            "copy `ticketwire platforms {name} --markdown` into its page"
+        );
+    }
 }
 
 #[test]
