@@ -9,12 +9,16 @@ use std::task::{Context, Poll};
 use serde_json::{Map, Value};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::mail::MailAddress;
 use super::text::{head, shows_nothing};
 use super::{AdapterError, Operation, OperationKind};
-use crate::domain::{TicketView, has_ink};
+use crate::domain::{TicketView, UserRef, has_ink};
 
 /// Bytes of text from which on rendering is worth a thread of its own.
 const LONG: usize = 4 << 10;
+
+/// Characters of a tag (contract §3).
+const TAG_MAX: usize = 100;
 
 /// The title of a ticket whose own shows nothing.
 const UNTITLED: &str = "(no title)";
@@ -53,6 +57,8 @@ impl<'a> Texts<'a> {
         if !has_ink(&operation.ticket().title) {
             UNTITLED.clone_into(&mut texts.ticket.to_mut().title);
         }
+        texts.keep_addresses(operation.kind());
+        texts.keep_tags();
         let is_summary = operation.kind() == OperationKind::Status;
         let text_read = text_max.unwrap_or(usize::MAX);
         texts.body = (texts.body).filter(|body| !is_summary || !shows_nothing(body, text_read));
@@ -83,6 +89,47 @@ impl<'a> Texts<'a> {
 }
 
 impl Texts<'_> {
+    /// Leaves out empty tags and cuts those that no command could bring: a row of another
+    /// application may have them, and platforms refuse the ticket for them.
+    fn keep_tags(&mut self) {
+        let is_odd = |tag: &String| !has_ink(tag) || tag.chars().nth(TAG_MAX).is_some();
+        if self.ticket.tags.iter().any(is_odd) {
+            let tags = &mut self.ticket.to_mut().tags;
+            tags.retain(|tag| has_ink(tag));
+            for tag in tags {
+                *tag = head(tag, TAG_MAX).to_owned();
+            }
+        }
+    }
+
+    /// Leaves out e-mail addresses that are none. A row of another application may have one, and a
+    /// platform that asks for its creator's address would refuse the ticket for it.
+    fn keep_addresses(&mut self, kind: OperationKind) {
+        let is_odd = |user: &UserRef| {
+            let email = user.email.as_deref();
+            email.is_some_and(|email| MailAddress::parse(email.trim()).is_err())
+        };
+        type Of = fn(&mut TicketView) -> &mut Option<UserRef>;
+        let users: [(&str, &Option<UserRef>, Of); 2] = [
+            ("created_by_id", &self.ticket.created_by, |t| {
+                &mut t.created_by
+            }),
+            ("assigned_to_id", &self.ticket.assigned_to, |t| {
+                &mut t.assigned_to
+            }),
+        ];
+        let odd = users.map(|(field, user, of)| (field, user.as_ref().is_some_and(is_odd), of));
+        for (field, _, of) in odd.into_iter().filter(|(_, is_odd, _)| *is_odd) {
+            if let Some(user) = of(self.ticket.to_mut()) {
+                user.email = None;
+            }
+            if kind == OperationKind::Create {
+                let why = "the user's e-mail address is none, so it was left out";
+                self.cut.insert(field.into(), why.into());
+            }
+        }
+    }
+
     fn note(&mut self, field: &str, text_max: usize) {
         self.cut
             .insert(field.into(), format!("cut to {text_max} characters").into());

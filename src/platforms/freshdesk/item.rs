@@ -9,7 +9,7 @@ use super::Freshdesk;
 use super::facts::{ASSIGNEE, CREATOR, ERRORS, REFERENCE, REQUESTER, TICKET_ID, is_id};
 use super::words::{self, Conversation, Ticket};
 use crate::domain::{TicketPatch, TicketStatus, TicketView, UserRef};
-use crate::platforms::text::{escaped, one_line};
+use crate::platforms::text::{escaped, inert, one_line};
 use crate::platforms::{
     AdapterError, CallContext, Effect, ErrorClass, Facts, File, Known, Operation, Part, PartlyDone,
     Plan, Prepared, Receipt, Request, Response,
@@ -75,8 +75,8 @@ fn unsaid(patch: &TicketPatch) -> Map<String, Value> {
 pub(super) fn file_text(file: &File, marker: &str) -> String {
     format!(
         "<p>Attachment: {}</p><p>Kept as {}</p><p>[ref:{marker}]</p>",
-        escaped(&one_line(&file.name)),
-        escaped(&file.kept_name(marker))
+        inert(&escaped(&one_line(&file.name))),
+        inert(&escaped(&file.kept_name(marker)))
     )
 }
 

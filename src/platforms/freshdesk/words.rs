@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Freshdesk;
 use crate::domain::{Priority, TicketCategory, TicketStatus, TicketView};
 use crate::platforms::mapping::{FieldKind, FieldMap};
-use crate::platforms::text::{Allowed, Document, Marker, Max, one_line, title};
+use crate::platforms::text::{Marker, Max, inert_html, one_line, title};
 use crate::platforms::{ExternalItem, Facts, Holder, ItemRef, Moment, PlatformField, TicketFacts};
 
 /// Longest subject (unconfirmed).
@@ -405,27 +405,7 @@ pub(super) fn subject(text: &str) -> (String, Option<String>) {
 
 /// A text as HTML, with our marker as its last line, and whether all of it found room there.
 pub(super) fn html(markdown: &str, marker: Option<&str>) -> (String, bool) {
-    let document = Document::parse(&harmless(markdown), READ_MAX);
-    document.html(
-        Allowed::Full,
-        Max::Bytes(TEXT_MAX),
-        marker.map(Marker::Line),
-    )
-}
-
-/// A text without placeholders (`{{ticket.requester.email}}`): what cannot be seen stands between
-/// the two signs that begin one.
-fn harmless(text: &str) -> String {
-    let mut made = String::with_capacity(text.len());
-    let mut before = ' ';
-    for c in text.chars() {
-        if before == '{' && matches!(c, '{' | '%') {
-            made.push('\u{2060}');
-        }
-        made.push(c);
-        before = c;
-    }
-    made
+    inert_html(markdown, READ_MAX, TEXT_MAX, marker)
 }
 
 /// A time as Freshdesk writes it, in whole seconds.

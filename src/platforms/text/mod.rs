@@ -28,6 +28,7 @@ mod marker;
 mod mrkdwn;
 mod parse;
 mod pieces;
+mod placeholder;
 mod plain;
 #[cfg(test)]
 mod properties;
@@ -48,6 +49,7 @@ pub use markdown::Dialect;
 pub use marker::{Marker, harmless_label};
 pub use mrkdwn::{cut, escape};
 pub use pieces::{calm, pieces};
+pub use placeholder::{inert, inert_html};
 pub use ranges::{Format, Range};
 
 use crate::domain::has_ink;

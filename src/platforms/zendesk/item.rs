@@ -14,6 +14,7 @@ use super::{ASSIGNEE, CLOSED, ERRORS, Zendesk, is_id};
 use crate::domain::{TicketCategory, TicketPatch, TicketStatus, TicketView, UserRef};
 use crate::platforms::api::{Page, all};
 use crate::platforms::classify::Judged;
+use crate::platforms::text::inert;
 use crate::platforms::users::Users;
 use crate::platforms::{
     AdapterError, Body, CallContext, DedupKey, Effect, ErrorClass, File, Known, Operation, Plan,
@@ -581,7 +582,7 @@ impl Zendesk {
                 let token = known.text(FOUND_TOKEN);
                 let token = token.unwrap_or("(the token of the uploaded file)");
                 let comment = json!({
-                    "body": format!("Attachment: {}", file.name), "public": false,
+                    "body": format!("Attachment: {}", inert(&file.name)), "public": false,
                     "uploads": [token],
                 });
                 let metadata = json!({ MARK: key.marker, FILE: file.sha256 });
@@ -621,7 +622,7 @@ impl Zendesk {
         let first = match said(Some(&text)) {
             Some(text) => comment(text, true, "description", left_out),
             // A ticket has a first comment.
-            None => json!({ "body": subject, "public": true }),
+            None => json!({ "body": inert(&subject), "public": true }),
         };
         let mut tags = words::tags(&ticket.tags);
         if ticket.status == TicketStatus::Cancelled {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Zendesk;
 use crate::domain::{Priority, TicketCategory, TicketStatus, TicketView};
 use crate::platforms::mapping::{FieldKind, FieldMap};
-use crate::platforms::text::{Allowed, Document, Max, title};
+use crate::platforms::text::{Max, inert_html, title};
 use crate::platforms::{ExternalItem, Facts, Holder, ItemRef, Moment, PlatformField, TicketFacts};
 
 /// Longest subject: 150 characters are displayed, and longer ones stored (unconfirmed how long).
@@ -286,23 +286,7 @@ pub(super) fn subject(text: &str) -> (String, Option<String>) {
 /// A text as a comment, and whether all of its markup found room there. Nothing in it is live:
 /// Zendesk would fill in what looks like a placeholder (`{{ticket.requester.email}}`).
 pub(super) fn html(markdown: &str) -> (String, bool) {
-    let document = Document::parse(&harmless(markdown), READ_MAX);
-    let (html, is_whole) = document.html(Allowed::Full, Max::Bytes(COMMENT_MAX), None);
-    (html, is_whole)
-}
-
-/// A text without placeholders: what cannot be seen stands between the two signs that begin one.
-fn harmless(text: &str) -> String {
-    let mut made = String::with_capacity(text.len());
-    let mut before = ' ';
-    for c in text.chars() {
-        if before == '{' && matches!(c, '{' | '%') {
-            made.push('\u{2060}');
-        }
-        made.push(c);
-        before = c;
-    }
-    made
+    inert_html(markdown, READ_MAX, COMMENT_MAX, None)
 }
 
 /// A moment as Zendesk writes it, in whole seconds.

@@ -136,6 +136,8 @@ pub(crate) struct Connected<'b> {
     pub(crate) driver: Arc<Driver>,
     pub(crate) tokens: Tokens,
     pub(crate) ticket: TicketView,
+    /// What a comment says.
+    pub(crate) said: String,
 }
 
 impl Bench {
@@ -170,6 +172,7 @@ impl Bench {
             driver,
             tokens,
             ticket: ticket(),
+            said: "Hello".into(),
         }
     }
 }
@@ -346,7 +349,7 @@ impl Connected<'_> {
             },
             Act::Comment => Operation::Comment {
                 ticket,
-                body: "Hello",
+                body: &self.said,
                 public: true,
                 key: key(marker),
             },
@@ -391,7 +394,7 @@ impl Connected<'_> {
     }
 }
 
-fn ticket() -> TicketView {
+pub(crate) fn ticket() -> TicketView {
     TicketView {
         id: TicketId::new(Uuid::parse_str(TICKET).unwrap()),
         title: "Login page returns 500".into(),

@@ -4,6 +4,7 @@
 mod bench;
 mod by_hand;
 mod faults;
+mod random;
 mod reading;
 mod row;
 mod steps;
