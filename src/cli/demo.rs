@@ -207,19 +207,17 @@ impl Story<'_> {
         let lost = parts.iter().any(|part| part.example.creates.is_some());
         self.say(match (one, lost) {
             (true, true) => {
-                "\n2. Three tickets, a comment on the first, then its status. One answer is \
-                 lost:\n   the item is made, and the connection breaks before the platform says \
-                 so."
+                "\n2. Three tickets, a comment on the first, then its status. One answer is lost:\n   \
+                 the item is made, and the connection breaks before the platform says so."
             }
             (true, false) => {
-                "\n2. Three tickets, a comment on the first, then its status. No answer is \
-                 lost: what\n   was sent here cannot be found again (settings.on_unknown says \
-                 what happens then)."
+                "\n2. Three tickets, a comment on the first, then its status. No answer is lost:\n   \
+                 what was sent here cannot be found again (settings.on_unknown says what happens\n   \
+                 then)."
             }
             (false, _) => {
-                "\n2. A ticket on each, a comment, then a status. Where an item can be found \
-                 again, the\n   answer to its create is lost: the item is made, and the \
-                 connection breaks."
+                "\n2. A ticket on each, a comment, then a status. Where an item can be found again,\n   \
+                 the answer to its create is lost: the item is made, and the connection breaks."
             }
         })?;
         let mut sent = Vec::new();
@@ -472,13 +470,12 @@ fn next_steps(config: &Config, organization: Uuid) -> String {
         |url| url.path().trim_start_matches('/').to_owned(),
     );
     format!(
-        "\nNext, with the same DATABASE_URL:\n   ticketwire command list                   the \
-         ledger; `command show ID` has every attempt and what it met\n   ticketwire ticket \
-         list                    \
-         the tickets, with the platforms' ids\n   ticketwire sandbox, ticketwire run        the \
-         same by hand: README.md, \"Five minutes\"\nThe queues are gone. The demo's rows stay \
-         in the database {database}. Their credentials\nwere sealed by a key of the demo's \
-         alone, unless secrets.keys has one. They go with\n   ticketwire erase --organization \
-         {organization}"
+        "\nNext, with the same DATABASE_URL:\n   \
+         ticketwire command list                   the ledger; `command show ID` has every attempt\n   \
+         ticketwire ticket list                    the tickets, with the platforms' ids\n   \
+         ticketwire sandbox, ticketwire run        the same by hand: README.md, \"Five minutes\"\n\
+         The queues are gone. The demo's rows stay in the database {database}. Their\n\
+         credentials were sealed by a key of the demo's alone, unless secrets.keys has one. They\n\
+         go with\n   ticketwire erase --organization {organization}"
     )
 }
