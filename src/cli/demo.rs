@@ -207,17 +207,17 @@ impl Story<'_> {
         let lost = parts.iter().any(|part| part.example.creates.is_some());
         self.say(match (one, lost) {
             (true, true) => {
-                "\n2. Three tickets, a comment on the first, then its status. One answer is lost:\n   \
-                 the item is made, and the connection breaks before the platform says so."
+                "\n2. Three tickets, a comment on the first, then its status. One answer is lost:\n\
+                 \x20  the item is made, and the connection breaks before the platform says so."
             }
             (true, false) => {
-                "\n2. Three tickets, a comment on the first, then its status. No answer is lost:\n   \
-                 what was sent here cannot be found again (settings.on_unknown says what happens\n   \
-                 then)."
+                "\n2. Three tickets, a comment on the first, then its status. No answer is lost:\n\
+                 \x20  what was sent here cannot be found again (settings.on_unknown says what\n\
+                 \x20  happens then)."
             }
             (false, _) => {
-                "\n2. A ticket on each, a comment, then a status. Where an item can be found again,\n   \
-                 the answer to its create is lost: the item is made, and the connection breaks."
+                "\n2. A ticket on each, a comment, then a status. Where an item can be found again,\n\
+                 \x20  the answer to its create is lost: the item is made, and the connection breaks."
             }
         })?;
         let mut sent = Vec::new();
@@ -470,12 +470,13 @@ fn next_steps(config: &Config, organization: Uuid) -> String {
         |url| url.path().trim_start_matches('/').to_owned(),
     );
     format!(
-        "\nNext, with the same DATABASE_URL:\n   \
-         ticketwire command list                   the ledger; `command show ID` has every attempt\n   \
-         ticketwire ticket list                    the tickets, with the platforms' ids\n   \
-         ticketwire sandbox, ticketwire run        the same by hand: README.md, \"Five minutes\"\n\
+        "\nNext, with the same DATABASE_URL:\n\
+         \x20  ticketwire command list              the ledger; `command show ID` has every attempt\n\
+         \x20  ticketwire ticket list               the tickets, with the platforms' ids\n\
+         \x20  ticketwire sandbox, ticketwire run   the same by hand: README.md, \"Five minutes\"\n\
          The queues are gone. The demo's rows stay in the database {database}. Their\n\
          credentials were sealed by a key of the demo's alone, unless secrets.keys has one. They\n\
-         go with\n   ticketwire erase --organization {organization}"
+         go with\n\
+         \x20  ticketwire erase --organization {organization}"
     )
 }

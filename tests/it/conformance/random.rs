@@ -49,7 +49,8 @@ fn piece() -> impl Strategy<Value = String> {
         4 => "[ -~]{0,40}",
         3 => select(HOSTILE).prop_map(str::to_owned),
         2 => any::<String>(),
-        1 => ("[a-zäé\u{1f600} \n*_`#>|-]{1,30}", 1_usize..600).prop_map(|(part, n)| part.repeat(n)),
+        1 => ("[a-zäé\u{1f600} \n*_`#>|-]{1,30}", 1_usize..600)
+            .prop_map(|(part, count)| part.repeat(count)),
     ]
 }
 
