@@ -49,6 +49,7 @@ pub mod sms;
 pub mod text;
 mod texts;
 pub mod tokens;
+pub mod trello;
 pub mod users;
 pub mod webhook;
 pub mod zendesk;
@@ -117,9 +118,10 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Servicenow => of!(servicenow::ServiceNow),
         Platform::Slack => of!(slack::Slack),
         Platform::Sms => of!(sms::Sms),
+        Platform::Trello => of!(trello::Trello),
         Platform::Webhook => of!(webhook::Webhook),
         Platform::Zendesk => of!(zendesk::Zendesk),
-        Platform::Teams | Platform::Zoom | Platform::Trello => None,
+        Platform::Teams | Platform::Zoom => None,
     }
 }
 

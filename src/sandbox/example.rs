@@ -117,7 +117,17 @@ impl Sandbox {
                 json!({ "access_token": "demo-token" }),
                 Some("create_task"),
             ),
-            Platform::Teams | Platform::Zoom | Platform::Trello => return None,
+            Platform::Trello => (
+                "Trello",
+                "api_key",
+                json!({
+                    "board_id": "5f0000000000000000000b01", "list_id": "5f0000000000000000000a01",
+                    "status_map": { "in_progress": "Doing", "resolved": "Done", "closed": "Done" },
+                }),
+                json!({ "api_key": "demo-key", "api_token": "demo-token" }),
+                Some("create_card"),
+            ),
+            Platform::Teams | Platform::Zoom => return None,
         };
         let mut data = json!({
             "name": format!("Demo {platform}"), "platform_name": platform, "auth_type": auth_type,

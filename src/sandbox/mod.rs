@@ -40,6 +40,7 @@ mod site;
 mod slack;
 mod sms;
 mod smtp;
+mod trello;
 mod webhook;
 mod zendesk;
 
@@ -93,7 +94,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         Platform::Sms => fake(sms::Twilio::default()),
         Platform::Zoom => None,
         Platform::Asana => fake(asana::Asana::default()),
-        Platform::Trello => None,
+        Platform::Trello => fake(trello::Trello::default()),
         Platform::Github => fake(github::GitHub::default()),
         Platform::Webhook => fake(webhook::Receiver::default()),
     }

@@ -11,6 +11,7 @@ mod salesforce;
 mod servicenow;
 mod slack;
 mod sms;
+mod trello;
 mod webhook;
 mod zendesk;
 
@@ -33,9 +34,10 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Servicenow => servicenow::rows(),
         Platform::Slack => slack::rows(),
         Platform::Sms => sms::rows(),
+        Platform::Trello => trello::rows(),
         Platform::Webhook => webhook::rows(),
         Platform::Zendesk => zendesk::rows(),
-        Platform::Teams | Platform::Zoom | Platform::Trello => Vec::new(),
+        Platform::Teams | Platform::Zoom => Vec::new(),
     }
 }
 
@@ -51,9 +53,10 @@ pub(crate) fn canaries(platform: Platform) -> Vec<canaries::Mode> {
         Platform::Servicenow => servicenow::canaries(),
         Platform::Slack => slack::canaries(),
         Platform::Sms => sms::canaries(),
+        Platform::Trello => trello::canaries(),
         Platform::Webhook => webhook::canaries(),
         Platform::Zendesk => zendesk::canaries(),
         // The suite's other side speaks HTTP; the secrets of mail have tests beside its own.
-        Platform::Email | Platform::Teams | Platform::Zoom | Platform::Trello => Vec::new(),
+        Platform::Email | Platform::Teams | Platform::Zoom => Vec::new(),
     }
 }
