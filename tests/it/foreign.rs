@@ -102,6 +102,17 @@ async fn python(script: &str, arguments: &[&str]) -> Option<Value> {
     Some(run(command).await)
 }
 
+/// Runs a Node script.
+async fn node(script: &str, argument: &str) -> Option<Value> {
+    let folder = installed("node", "package.json")?;
+    // A module is looked for from where the script is.
+    let copy = folder.join(script);
+    std::fs::copy(root().join("tests/foreign").join(script), &copy).unwrap();
+    let mut command = Command::new("node");
+    command.arg(copy).arg(argument);
+    Some(run(command).await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_python_package_jira_uses_cloud_and_a_data_center() {
     let sandbox = Sandbox::start();
@@ -173,21 +184,15 @@ async fn the_python_package_slack_sdk_posts_updates_and_uploads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_package_jira_js_uses_cloud() {
-    let Some(folder) = installed("node", "package.json") else {
-        return;
-    };
     let sandbox = Sandbox::start();
     let site = "jira/node";
     sandbox
         .configure(site, &json!({ "deployment": "cloud" }))
         .await;
-    // A module is looked for from where the script is.
-    let script = folder.join("jira_client.mjs");
-    std::fs::copy(root().join("tests/foreign/jira_client.mjs"), &script).unwrap();
-    let mut command = Command::new("node");
-    command.arg(script).arg(sandbox.url(site));
 
-    let seen = run(command).await;
+    let Some(seen) = node("jira_client.mjs", &sandbox.url(site)).await else {
+        return;
+    };
 
     let expected = json!({
         "me": "Ticketwire Sandbox", "comment": "In text", "comments": 2, "projects": ["SUP"],
@@ -200,16 +205,11 @@ async fn the_node_package_jira_js_uses_cloud() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_package_octokit_opens_and_closes_an_issue() {
-    let Some(folder) = installed("node", "package.json") else {
+    let sandbox = Sandbox::start();
+
+    let Some(seen) = node("github_client.mjs", &sandbox.url("github/node")).await else {
         return;
     };
-    let sandbox = Sandbox::start();
-    let script = folder.join("github_client.mjs");
-    std::fs::copy(root().join("tests/foreign/github_client.mjs"), &script).unwrap();
-    let mut command = Command::new("node");
-    command.arg(script).arg(sandbox.url("github/node"));
-
-    let seen = run(command).await;
 
     let expected = json!({
         "made": [1, "By another client", ["bug"]], "shown": ["Changed", "closed", "not_planned"],
@@ -320,6 +320,55 @@ async fn the_python_package_asana_makes_moves_and_completes_a_task() {
             [400, "You should specify one of workspace, parent, projects"], [400, invalid],
             [400, "assignee: Not a user in Organization: bo@elsewhere.test"],
             [404, "task: Unknown object: 1"],
+        ],
+    });
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_package_trello_js_makes_moves_and_reads_cards() {
+    let sandbox = Sandbox::start();
+
+    let Some(seen) = node("trello_client.mjs", &sandbox.url("trello/node")).await else {
+        return;
+    };
+
+    let failed = |text: &str| format!("Request failed: {text}");
+    let gone = "The requested resource was not found.";
+    let part = format!(r#"{{"message":"{gone}","name":"Error","statusCode":404}}"#);
+    let expected = json!({
+        "me": "ticketwire", "shown": ["Changed", true, ["bug"], null], "comment": "A remark",
+        "actions":
+            ["deleteCard", "updateCustomFieldItem", "commentCard", "updateCard", "createCard"],
+        "pages": ["deleteCard", "updateCustomFieldItem"], "cards": [1, 0, 1],
+        "part": ["Changed", true],
+        "refused": [
+            failed("400 Bad Request - invalid value for idList"),
+            failed("400 Bad Request - invalid value for idLabels"),
+            failed(&format!("404 Not Found - {gone}")),
+            format!("Batch request failed: {part}"),
+            failed("400 Bad Request - invalid id"),
+            failed("401 Unauthorized - invalid token"),
+            failed("401 Unauthorized - unauthorized card permission requested"),
+        ],
+    });
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_package_py_trello_makes_a_card_with_a_comment_and_a_file() {
+    let sandbox = Sandbox::start();
+
+    let Some(seen) = python("trello_client.py", &[&sandbox.url("trello/foreign")]).await else {
+        return;
+    };
+
+    let expected = json!({
+        "board": "Support", "fields": ["Customer", "Seats", "VIP", "Promised", "Product"],
+        "card": ["By another client", "In *text*", false, true], "labels": ["Priority: High"],
+        "comments": ["A remark"], "files": [["a.txt", 5]], "open": ["By another client"],
+        "refused": [
+            "invalid token", "unauthorized card permission requested", "invalid value for name",
         ],
     });
     assert_eq!(seen, expected);
