@@ -53,6 +53,7 @@ pub mod trello;
 pub mod users;
 pub mod webhook;
 pub mod zendesk;
+pub mod zoom;
 
 use std::sync::Arc;
 
@@ -121,7 +122,9 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Trello => of!(trello::Trello),
         Platform::Webhook => of!(webhook::Webhook),
         Platform::Zendesk => of!(zendesk::Zendesk),
-        Platform::Teams | Platform::Zoom => None,
+        Platform::Teams => None,
+        Platform::Zoom => of!(zoom::Zoom),
+        Platform::Teams => None,
     }
 }
 

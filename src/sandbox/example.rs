@@ -127,7 +127,18 @@ impl Sandbox {
                 json!({ "api_key": "demo-key", "api_token": "demo-token" }),
                 Some("create_card"),
             ),
-            Platform::Teams | Platform::Zoom => return None,
+            Platform::Teams => return None,
+            Platform::Zoom => (
+                "Zoom Team Chat",
+                "oauth2",
+                json!({ "user_id": "desk@example.test", "channel_id": "c0ffee5upp0rt" }),
+                json!({
+                    "account_id": "demo-account", "client_id": "demo",
+                    "client_secret": "demo-secret",
+                }),
+                Some("post_message"),
+            ),
+            Platform::Teams => return None,
         };
         let mut data = json!({
             "name": format!("Demo {platform}"), "platform_name": platform, "auth_type": auth_type,

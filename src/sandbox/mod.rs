@@ -43,6 +43,7 @@ mod smtp;
 mod trello;
 mod webhook;
 mod zendesk;
+mod zoom;
 
 use std::collections::HashMap;
 use std::future::IntoFuture;
@@ -92,7 +93,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         Platform::Teams => None,
         Platform::Email => fake(email::Mailbox::default()),
         Platform::Sms => fake(sms::Twilio::default()),
-        Platform::Zoom => None,
+        Platform::Zoom => fake(zoom::Zoom::default()),
         Platform::Asana => fake(asana::Asana::default()),
         Platform::Trello => fake(trello::Trello::default()),
         Platform::Github => fake(github::GitHub::default()),

@@ -14,6 +14,7 @@ mod sms;
 mod trello;
 mod webhook;
 mod zendesk;
+mod zoom;
 
 use ticketwire::domain::Platform;
 
@@ -37,7 +38,9 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Trello => trello::rows(),
         Platform::Webhook => webhook::rows(),
         Platform::Zendesk => zendesk::rows(),
-        Platform::Teams | Platform::Zoom => Vec::new(),
+        Platform::Teams => Vec::new(),
+        Platform::Zoom => zoom::rows(),
+        Platform::Teams => Vec::new(),
     }
 }
 
@@ -56,7 +59,8 @@ pub(crate) fn canaries(platform: Platform) -> Vec<canaries::Mode> {
         Platform::Trello => trello::canaries(),
         Platform::Webhook => webhook::canaries(),
         Platform::Zendesk => zendesk::canaries(),
+        Platform::Zoom => zoom::canaries(),
         // The suite's other side speaks HTTP; the secrets of mail have tests beside its own.
-        Platform::Email | Platform::Teams | Platform::Zoom => Vec::new(),
+        Platform::Email | Platform::Teams => Vec::new(),
     }
 }
