@@ -19,7 +19,7 @@ use super::item::{PAGE_BYTES, Paging, is_gone, not_unique};
 use super::words::{self, CHANGED, NOTE_BODY, OWNER, PIPELINE, Record, STAGE};
 use crate::domain::TicketStatus;
 use crate::platforms::api::{self, Page};
-use crate::platforms::text::Marker;
+use crate::platforms::text::{Marker, without_tags};
 use crate::platforms::{
     AdapterError, CallContext, Change, ChangePage, CheckReport, Effect, ErrorClass,
     ExternalComment, ExternalItem, Fit, ItemRef, Order, PlatformField, Reader, Request, SyncFrom,
@@ -270,7 +270,7 @@ fn comment(note: Record) -> ExternalComment {
     let html = note.text(NOTE_BODY).unwrap_or_default();
     let created = note.created_at.as_deref().and_then(words::moment);
     ExternalComment {
-        body: words::plain(html),
+        body: without_tags(html),
         public: Some(false),
         created_at: created.map(|at| at.low),
         marker: Marker::find(html).map(str::to_owned),

@@ -13,6 +13,7 @@ use super::*;
 use crate::domain::TicketId;
 use crate::platforms::descriptor::blank;
 use crate::platforms::inbound::{Hit, Rejected, verify};
+use crate::platforms::text::without_tags;
 use crate::platforms::{
     Change, ChangeKind, DedupKey, Effect, ErrorClass, File, Holder, Moment, Needs,
 };
@@ -344,7 +345,7 @@ fn a_note_ends_with_its_marker_and_comes_back_as_text() {
         "{html}"
     );
     assert!(html.ends_with("<p>[ref:cmd-1]</p>"), "{html}");
-    let text = words::plain(&html);
+    let text = without_tags(&html);
     assert!(
         text.starts_with("Public comment:") && text.contains("a <b> & c"),
         "{text}"

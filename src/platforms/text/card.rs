@@ -38,6 +38,15 @@ impl Document {
     }
 }
 
+/// What is no Markdown, as the text of a `TextBlock` or a fact: a title, a name. Cut to so much;
+/// and whether all of it is in there.
+#[must_use]
+pub fn card_text(text: &str, max: Max) -> (String, bool) {
+    let mut sink = Sink::new(max, "…", String::new());
+    sink.prose(text, escape);
+    sink.finish(true)
+}
+
 /// What a block stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Container {

@@ -336,3 +336,36 @@ pub fn escaped(text: &str) -> String {
     }
     made
 }
+
+/// What a person reads of HTML that a platform shows: without tags, and without our marker.
+#[must_use]
+pub fn without_tags(html: &str) -> String {
+    let mut text = String::with_capacity(html.len());
+    for (index, part) in html.split('<').enumerate() {
+        let (tag, after) = match (index, part.split_once('>')) {
+            (0, _) => ("", part),
+            (_, Some((tag, after))) => (tag, after),
+            (_, None) => continue,
+        };
+        let name = tag.trim_start_matches('/').split([' ', '/']).next();
+        let ends_line = match name.unwrap_or_default() {
+            "p" | "div" | "li" | "tr" | "blockquote" | "pre" => tag.starts_with('/'),
+            "br" => true,
+            _ => false,
+        };
+        text.push_str(if ends_line { "\n" } else { "" });
+        text.push_str(after);
+    }
+    let text = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#39;", "'"),
+    ]
+    .into_iter()
+    .fold(text.replace("&nbsp;", " "), |text, (code, c)| {
+        text.replace(code, c)
+    })
+    .replace("&amp;", "&");
+    Marker::without(text.trim()).to_owned()
+}

@@ -42,9 +42,10 @@ mod wiki;
 
 pub use adf::is_cut;
 pub use bounds::head;
+pub use card::card_text;
 pub use fit::{Max, fit, one_line, title};
 pub use gsm::{ascii_punctuation, segments};
-pub use html::{Allowed, escaped};
+pub use html::{Allowed, escaped, without_tags};
 pub use markdown::Dialect;
 pub use marker::{Marker, harmless_label};
 pub use mrkdwn::{cut, escape};
