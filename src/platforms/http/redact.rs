@@ -46,6 +46,9 @@ const GRANTS: [&str; 4] = [
     "authorization_code",
     "access_token",
 ];
+/// Members of queries that say where a listing goes on. They open nothing, and the next answer may
+/// say the same place.
+const PLACES: [&str; 3] = ["skiptoken", "deltatoken", "pagetoken"];
 /// Redactors kept for secrets that an integration's attempts learned.
 const LEARNED_MAX: usize = 16;
 /// Shortest part of a secret URL that is a secret by itself.
@@ -299,7 +302,8 @@ fn text_without(known: &Redactors, text: &str, reach: Reach) -> Option<String> {
 
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    SECRET_NAMES.iter().any(|secret| name.contains(secret))
+    let is_place = PLACES.iter().any(|place| name.ends_with(place));
+    !is_place && SECRET_NAMES.iter().any(|secret| name.contains(secret))
 }
 
 /// A secret, and the parts of it that are secrets by themselves: the token behind `Bearer`, the
@@ -383,6 +387,20 @@ mod tests {
             let text = redaction.text(said).unwrap();
             assert!(!text.contains("t0k3n") && !text.contains("k3y-"), "{text}");
         }
+    }
+
+    #[test]
+    fn where_a_listing_goes_on_is_no_secret_and_an_access_token_is() {
+        let redaction = Redaction::default();
+        let query = "$deltatoken=d3lta-1234567&$skiptoken=sk1p-12345678&PageToken=p4ge-12345678";
+        let url = format!("https://x.example/y?{query}&access_token=acc3ss-12345678");
+        let (url, effect) = (url.parse().unwrap(), super::super::Effect::Read);
+
+        redaction.learn_request(&Request::new(reqwest::Method::GET, url, Auth::None, effect));
+
+        assert_eq!(redaction.text(query), None);
+        let text = redaction.text("you sent acc3ss-12345678").unwrap();
+        assert!(!text.contains("acc3ss"), "{text}");
     }
 
     #[tokio::test]
