@@ -46,6 +46,7 @@ mod scope;
 pub mod servicenow;
 pub mod slack;
 pub mod sms;
+pub mod teams;
 pub mod text;
 mod texts;
 pub mod tokens;
@@ -122,9 +123,10 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Trello => of!(trello::Trello),
         Platform::Webhook => of!(webhook::Webhook),
         Platform::Zendesk => of!(zendesk::Zendesk),
-        Platform::Teams => None,
         Platform::Zoom => of!(zoom::Zoom),
-        Platform::Teams => None,
+        Platform::Teams => of!(teams::Teams),
+        Platform::Webhook => of!(webhook::Webhook),
+        Platform::Zendesk => of!(zendesk::Zendesk),
     }
 }
 

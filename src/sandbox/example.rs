@@ -127,7 +127,6 @@ impl Sandbox {
                 json!({ "api_key": "demo-key", "api_token": "demo-token" }),
                 Some("create_card"),
             ),
-            Platform::Teams => return None,
             Platform::Zoom => (
                 "Zoom Team Chat",
                 "oauth2",
@@ -138,7 +137,15 @@ impl Sandbox {
                 }),
                 Some("post_message"),
             ),
-            Platform::Teams => return None,
+            Platform::Teams => (
+                "Microsoft Teams",
+                "oauth2",
+                json!({ "team_id": "00000000-0000-0000-0000-000000000001",
+                    "channel_id": "19:support@thread.tacv2" }),
+                json!({ "tenant_id": "contoso.example", "client_id": "demo",
+                    "client_secret": "demo-secret", "refresh_token": "demo-refresh" }),
+                Some("post_message"),
+            ),
         };
         let mut data = json!({
             "name": format!("Demo {platform}"), "platform_name": platform, "auth_type": auth_type,

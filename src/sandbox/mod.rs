@@ -40,6 +40,7 @@ mod site;
 mod slack;
 mod sms;
 mod smtp;
+mod teams;
 mod trello;
 mod webhook;
 mod zendesk;
@@ -90,7 +91,7 @@ fn fake_of(platform: Platform, site: &str) -> Option<Box<dyn Fake>> {
         Platform::Salesforce => fake(salesforce::Salesforce::default()),
         Platform::Hubspot => fake(hubspot::HubSpot::default()),
         Platform::Slack => fake(slack::Slack::default()),
-        Platform::Teams => None,
+        Platform::Teams => fake(teams::Teams::default()),
         Platform::Email => fake(email::Mailbox::default()),
         Platform::Sms => fake(sms::Twilio::default()),
         Platform::Zoom => fake(zoom::Zoom::default()),
