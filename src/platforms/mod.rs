@@ -120,13 +120,11 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
         Platform::Servicenow => of!(servicenow::ServiceNow),
         Platform::Slack => of!(slack::Slack),
         Platform::Sms => of!(sms::Sms),
+        Platform::Teams => of!(teams::Teams),
         Platform::Trello => of!(trello::Trello),
         Platform::Webhook => of!(webhook::Webhook),
         Platform::Zendesk => of!(zendesk::Zendesk),
         Platform::Zoom => of!(zoom::Zoom),
-        Platform::Teams => of!(teams::Teams),
-        Platform::Webhook => of!(webhook::Webhook),
-        Platform::Zendesk => of!(zendesk::Zendesk),
     }
 }
 

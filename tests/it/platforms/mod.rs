@@ -36,13 +36,11 @@ pub(crate) fn rows(platform: Platform) -> Vec<Row> {
         Platform::Servicenow => servicenow::rows(),
         Platform::Slack => slack::rows(),
         Platform::Sms => sms::rows(),
+        Platform::Teams => teams::rows(),
         Platform::Trello => trello::rows(),
         Platform::Webhook => webhook::rows(),
         Platform::Zendesk => zendesk::rows(),
         Platform::Zoom => zoom::rows(),
-        Platform::Teams => teams::rows(),
-        Platform::Webhook => webhook::rows(),
-        Platform::Zendesk => zendesk::rows(),
     }
 }
 
@@ -58,8 +56,8 @@ pub(crate) fn canaries(platform: Platform) -> Vec<canaries::Mode> {
         Platform::Servicenow => servicenow::canaries(),
         Platform::Slack => slack::canaries(),
         Platform::Sms => sms::canaries(),
-        Platform::Trello => trello::canaries(),
         Platform::Teams => teams::canaries(),
+        Platform::Trello => trello::canaries(),
         Platform::Webhook => webhook::canaries(),
         Platform::Zendesk => zendesk::canaries(),
         Platform::Zoom => zoom::canaries(),
