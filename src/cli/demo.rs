@@ -217,8 +217,8 @@ impl Story<'_> {
             }
             (false, _) => {
                 "\n2. A ticket on each, a comment, then a status. Where an item can be found\n\
-                 \x20  again, the answer to its create is lost: the item is made, and the connection\n\
-                 \x20  breaks."
+                 \x20  again, the answer to its create is lost: the item is made, and the\n\
+                 \x20  connection breaks."
             }
         })?;
         let mut sent = Vec::new();
@@ -472,7 +472,7 @@ fn next_steps(config: &Config, organization: Uuid) -> String {
     );
     format!(
         "\nNext, with the same DATABASE_URL:\n\
-         \x20  ticketwire command list             the ledger; `command show ID` tells the attempts\n\
+         \x20  ticketwire command list             the ledger; `command show ID` has its attempts\n\
          \x20  ticketwire ticket list              the tickets, with the platforms' ids\n\
          \x20  ticketwire sandbox, ticketwire run  the same by hand: README.md, \"Five minutes\"\n\
          The queues are gone. The demo's rows stay in the database {database}. Their\n\
