@@ -76,8 +76,11 @@ fn markdown() -> Result<(), Failed> {
     header.push("a lost answer");
     output::line(&format!("| {} |", header.join(" | ")))?;
     output::line(&format!("|{}", " --- |".repeat(header.len())))?;
-    for row in Platform::ALL.iter().flat_map(|platform| rows(*platform)) {
-        output::line(&format!("| {} |", row.join(" | ")))?;
+    for platform in Platform::ALL {
+        for mut row in rows(*platform) {
+            row[0] = format!("[{platform}](docs/platforms/{platform}.md)");
+            output::line(&format!("| {} |", row.join(" | ")))?;
+        }
     }
     output::line("")?;
     Ok(output::line(LEGEND)?)
@@ -98,7 +101,7 @@ const ABILITIES: [(&str, &str); 8] = [
 
 /// A row for each way to use a platform that differs from the others in what it can do.
 fn rows(platform: Platform) -> Vec<Vec<String>> {
-    let modes = descriptor(platform).map_or(&[][..], |facts| facts.modes);
+    let modes = descriptor(platform).modes;
     let mut found: Vec<(Vec<&str>, Vec<&str>, &str)> = Vec::new();
     for mode in modes {
         let cells = cells(mode);
@@ -117,10 +120,6 @@ fn rows(platform: Platform) -> Vec<Vec<String>> {
             Some(row) => row.0.push(auth_type),
             None => found.push((vec![auth_type], cells, protection)),
         }
-    }
-    if found.is_empty() {
-        let nothing = vec!["–"; ABILITIES.len()];
-        found.push((vec!["not written yet"], nothing, ""));
     }
     found
         .into_iter()
@@ -156,11 +155,7 @@ fn show(context: &Context, platform: Platform) -> Result<(), Failed> {
         return Ok(output::json(&describe(platform))?);
     }
     output::line(&format!("{platform} ({})", platform.category()))?;
-    let Some(facts) = descriptor(platform) else {
-        let text =
-            "its adapter is not written yet: integration.create fails with unsupported_platform";
-        return Ok(context.layout.prose("  ", text)?);
-    };
+    let facts = descriptor(platform);
     let member = |member: &Member| {
         let need = if member.required {
             "required"
@@ -191,7 +186,8 @@ fn show(context: &Context, platform: Platform) -> Result<(), Failed> {
     for limit in facts.limits {
         context.layout.prose("limit: ", limit)?;
     }
-    Ok(())
+    let page = format!("docs/platforms/{platform}.md says what to do at the vendor");
+    Ok(context.layout.prose("set-up: ", &page)?)
 }
 
 /// What a mode can do, and what not.
@@ -251,11 +247,9 @@ fn base_url(facts: &Descriptor) -> String {
 }
 
 fn describe(platform: Platform) -> Value {
-    let facts = descriptor(platform);
     json!({
         "platform_name": platform, "integration_category": platform.category(),
-        "available": facts.is_some(),
-        "facts": facts.map(facts_json),
+        "facts": facts_json(descriptor(platform)),
     })
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::credentials::Opened;
-use super::{Planned, known, refuse_faults, with_warnings};
+use super::{Planned, refuse_faults, with_warnings};
 use crate::contract::IntegrationCreate;
 use crate::domain::{Failure, Integration, IntegrationId, IntegrationStatus, OrganizationId};
 use crate::platforms::{self, Descriptor, EgressPolicy, Given};
@@ -15,8 +15,8 @@ use crate::store::{LedgerChange, NewIntegration};
 /// a command would meet at sending is refused here.
 ///
 /// # Errors
-/// `unsupported_platform` where there is no adapter; `credentials_unreadable` where there is no key
-/// that opens or seals the credentials; `validation_failed` with every fault at once, by field.
+/// `credentials_unreadable` where there is no key that opens or seals the credentials;
+/// `validation_failed` with every fault at once, by field.
 pub fn create(
     ring: &KeyRing,
     egress: &EgressPolicy,
@@ -24,10 +24,7 @@ pub fn create(
     id: IntegrationId,
     create: &IntegrationCreate,
 ) -> Result<Planned, Failure> {
-    let descriptor = known(
-        platforms::descriptor(create.platform),
-        create.platform.as_str(),
-    )?;
+    let descriptor = platforms::descriptor(create.platform);
     let mut new = create.clone();
     new.settings.retain(|_, value| !value.is_null());
     platforms::trim(&mut new.settings, |name| descriptor.setting(name));

@@ -193,7 +193,7 @@ pub fn connect(ring: &KeyRing, row: &Integration) -> Result<Arc<Driver>, Failure
     let credentials = open_credentials(ring, row)?;
     platforms::connect(row, &credentials).map_err(|error| {
         let failure = error.failure();
-        match (&error.class, row.platform.and_then(platforms::descriptor)) {
+        match (&error.class, row.platform.map(platforms::descriptor)) {
             (ErrorClass::Unsupported, _) => Failure {
                 code: ErrorCode::UnsupportedPlatform,
                 ..failure

@@ -92,10 +92,7 @@ fn recheck(
     if !rebuilds {
         return refuse_faults(faults).map(|()| Vec::new());
     }
-    let descriptor = known(
-        row.platform.and_then(platforms::descriptor),
-        &row.platform_name,
-    )?;
+    let descriptor = known(row.platform.map(platforms::descriptor), &row.platform_name)?;
     platforms::trim(&mut write.settings, |name| descriptor.setting(name));
     let next = as_stored(row, change, &write.settings);
     if next.api_version != row.api_version || next.auth_type != row.auth_type {
@@ -201,7 +198,7 @@ fn fits(row: &Integration, change: &IntegrationUpdate) -> BTreeMap<String, Strin
         let fault = "is required, as the other end of the window is given";
         faults.insert(format!("maintenance_window_{missing}"), fault.to_owned());
     }
-    let descriptor = row.platform.and_then(platforms::descriptor);
+    let descriptor = row.platform.map(platforms::descriptor);
     if let (Some(descriptor), Some(Some(mapping))) = (descriptor, &p.custom_fields_mapping) {
         faults.extend(platforms::mapping_faults(descriptor, mapping));
     }

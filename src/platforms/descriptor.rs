@@ -207,6 +207,9 @@ pub struct Descriptor {
     /// Characters of a description or comment that it shows; longer ones are cut before anything is
     /// made of them. `None`: it gets what there is.
     pub text_max: Option<usize>,
+    /// What is wrong with a version of its interface (`api_version`) for such a credential; `None`:
+    /// nothing, or versions are not taken.
+    pub version_fault: fn(AuthType, &str) -> Option<&'static str>,
     /// Limits a person should know.
     pub limits: &'static [&'static str],
 }
@@ -217,6 +220,12 @@ impl Descriptor {
     pub fn mode(&self, auth_type: AuthType) -> Option<&'static Mode> {
         self.modes.iter().find(|mode| mode.auth_type == auth_type)
     }
+}
+
+/// For [`Descriptor::version_fault`]: whatever is given.
+#[must_use]
+pub const fn any_version(_: AuthType, _: &str) -> Option<&'static str> {
+    None
 }
 
 /// What an integration's `custom_fields_mapping` may name: fields of the platform that the worker
@@ -467,7 +476,7 @@ mod tests {
         let names = Platform::names();
         let platforms: Vec<Platform> = names.split(", ").filter_map(Platform::parse).collect();
         assert!(platforms.len() > 10, "{names}");
-        platforms.into_iter().filter_map(descriptor)
+        platforms.into_iter().map(descriptor)
     }
 
     #[test]
@@ -490,8 +499,8 @@ mod tests {
 
     #[test]
     fn another_origin_is_another_place_and_another_path_is_not() {
-        let jira = descriptor(Platform::Jira).unwrap();
-        let slack = descriptor(Platform::Slack).unwrap();
+        let jira = descriptor(Platform::Jira);
+        let slack = descriptor(Platform::Slack);
         let none = Map::new();
         let fields = |facts: &Descriptor, before: Option<&str>, after: Option<&str>| {
             moved(facts, (&none, before), (&none, after)).len()

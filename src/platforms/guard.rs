@@ -47,7 +47,7 @@ pub(super) fn redactor(secrets: &[SecretString]) -> Redactor {
 /// Everything in the credentials that its platform does not declare to be open, nor the
 /// integration's own settings show.
 pub(super) fn secrets(integration: &Integration, credentials: &Credentials) -> Vec<SecretString> {
-    let facts = integration.platform.and_then(descriptor);
+    let facts = integration.platform.map(descriptor);
     let is_open = |name: &str| {
         facts.is_some_and(|facts| {
             let members = facts.modes.iter().flat_map(|mode| mode.credentials);

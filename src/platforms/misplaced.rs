@@ -132,7 +132,7 @@ fn hide(value: &mut Value) -> bool {
 
 /// Whether any platform has a secret of this name.
 fn is_credential(name: &str) -> bool {
-    let mut all = Platform::ALL.iter().filter_map(|p| descriptor(*p));
+    let mut all = Platform::ALL.iter().map(|p| descriptor(*p));
     all.any(|facts| {
         facts
             .any_credential(name)
@@ -143,7 +143,7 @@ fn is_credential(name: &str) -> bool {
 /// Whether any platform has a setting of this name.
 #[must_use]
 pub fn is_setting(name: &str) -> bool {
-    let mut all = Platform::ALL.iter().filter_map(|p| descriptor(*p));
+    let mut all = Platform::ALL.iter().map(|p| descriptor(*p));
     all.any(|facts| facts.takes_setting(name))
 }
 

@@ -75,7 +75,7 @@ pub use context::{
 };
 pub use descriptor::{
     BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode, ON_AUTH_FAILURE,
-    ON_UNKNOWN, Shape, blank, mapping_faults, moved,
+    ON_UNKNOWN, Shape, any_version, blank, mapping_faults, moved,
 };
 pub use driver::Driver;
 pub use egress::EgressPolicy;
@@ -98,15 +98,15 @@ pub use texts::off_runtime;
 /// How an adapter is built from an integration and its opened credentials.
 type Connect = fn(&Integration, &Credentials) -> Result<Box<dyn Adapter>, AdapterError>;
 
-/// A platform's facts, and how its adapter is built; `None` where that is not written yet.
-fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
+/// A platform's facts, and how its adapter is built.
+fn entry(platform: Platform) -> (&'static Descriptor, Connect) {
     macro_rules! of {
         ($module:ident :: $adapter:ident) => {{
             let connect: Connect = |integration, credentials| {
                 let adapter = $module::$adapter::connect(integration, credentials)?;
                 Ok(Box::new(adapter))
             };
-            Some((&$module::DESCRIPTOR, connect))
+            (&$module::DESCRIPTOR, connect)
         }};
     }
     match platform {
@@ -128,21 +128,19 @@ fn entry(platform: Platform) -> Option<(&'static Descriptor, Connect)> {
     }
 }
 
-/// A platform's facts, or `None` where its adapter is not written yet (`unsupported_platform`).
+/// A platform's facts.
 #[must_use]
-pub fn descriptor(platform: Platform) -> Option<&'static Descriptor> {
-    entry(platform).map(|(facts, _)| facts)
+pub fn descriptor(platform: Platform) -> &'static Descriptor {
+    entry(platform).0
 }
 
 /// What is wrong with a version of the platform's interface that is given, by its field: one that
 /// the credentials cannot go with. One that is stored is not looked at.
 #[must_use]
 pub fn version_fault(integration: &Integration) -> Option<(String, String)> {
-    if integration.platform != Some(Platform::Jira) {
-        return None;
-    }
+    let facts = descriptor(integration.platform?);
     let given = integration.api_version.as_deref()?;
-    let fault = jira::version_fault(integration.auth_type, given)?;
+    let fault = (facts.version_fault)(integration.auth_type, given)?;
     Some(("api_version".to_owned(), fault.to_owned()))
 }
 
@@ -150,7 +148,7 @@ pub fn version_fault(integration: &Integration) -> Option<(String, String)> {
 #[must_use]
 pub fn strangers(platform: Option<Platform>) -> &'static Strangers {
     platform
-        .and_then(descriptor)
+        .map(descriptor)
         .map_or(&Strangers::PAGES, |facts| &facts.strangers)
 }
 
@@ -159,7 +157,7 @@ pub fn strangers(platform: Option<Platform>) -> &'static Strangers {
 ///
 /// # Errors
 /// [`ErrorClass::Validation`] with the fields that are missing or wrong;
-/// [`ErrorClass::Unsupported`] where the platform's adapter is not written.
+/// [`ErrorClass::Unsupported`] where it is of no platform that this version knows.
 pub fn connect(
     integration: &Integration,
     credentials: &Credentials,
@@ -176,9 +174,6 @@ fn adapter_of(
         let name = &integration.platform_name;
         AdapterError::unsupported(format!("{name:?} is not a platform"))
     })?;
-    let (_, connect) = entry(platform).ok_or_else(|| {
-        let text = format!("this version of Ticketwire has no adapter for {platform} yet");
-        AdapterError::unsupported(text)
-    })?;
+    let (_, connect) = entry(platform);
     connect(integration, credentials)
 }

@@ -19,9 +19,9 @@ pub struct Example {
 }
 
 impl Sandbox {
-    /// An integration with this site of a platform; `None` where the platform has no fake yet.
+    /// An integration with this site of a platform.
     #[must_use]
-    pub fn example(&self, platform: Platform, site: &str) -> Option<Example> {
+    pub fn example(&self, platform: Platform, site: &str) -> Example {
         let base = self.url(&format!("{platform}/{site}"));
         let (name, auth_type, settings, credentials, creates) = match platform {
             Platform::Jira => (
@@ -155,10 +155,10 @@ impl Sandbox {
         if !matches!(platform, Platform::Email | Platform::Salesforce) {
             data["base_url"] = base.into();
         }
-        Some(Example {
+        Example {
             name,
             data,
             creates,
-        })
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::platforms::classify::{ErrorTable, Fields, Means, Rule, Shape, rule};
 use crate::platforms::rate::{RateHeaders, Scope};
 use crate::platforms::{
     BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode, OperationKind, Pages,
-    Shape as MemberShape, Strangers,
+    Shape as MemberShape, Strangers, any_version,
 };
 
 /// What the API is below, and the token endpoint.
@@ -200,6 +200,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: TASK_GID,
     text_max: Some(60_000),
+    version_fault: any_version,
     limits: &[
         "150 requests a minute a token in free workspaces, 1,500 in paid ones; what is refused \
             counts too",

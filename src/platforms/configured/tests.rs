@@ -60,12 +60,7 @@ fn faults_of(platform: Platform, over: &Value) -> BTreeMap<String, String> {
     let mut row = blank(platform, auth_type, &settings, data["base_url"].as_str());
     row.api_version = data["api_version"].as_str().map(str::to_owned);
     let credentials = object(data["credentials"].clone());
-    faults(
-        descriptor(platform).unwrap(),
-        &row,
-        &credentials,
-        &all(&settings),
-    )
+    faults(descriptor(platform), &row, &credentials, &all(&settings))
 }
 
 #[test]
@@ -471,7 +466,7 @@ fn what_is_stored_is_judged_by_the_adapter_alone() {
         base_url: false,
         egress: None,
     };
-    let jira = descriptor(Platform::Jira).unwrap();
+    let jira = descriptor(Platform::Jira);
 
     assert_eq!(faults(jira, &row, &credentials, &nothing), BTreeMap::new());
     let found = faults(jira, &row, &Map::new(), &nothing);
@@ -490,7 +485,7 @@ fn a_secret_too_short_to_be_masked_and_a_setting_without_effect_are_warned_of() 
         &settings,
         Some("https://x.example"),
     );
-    let jira = descriptor(Platform::Jira).unwrap();
+    let jira = descriptor(Platform::Jira);
     let of = |password: &str| {
         let credentials = object(json!({ "username": "bot", "password": password }));
         warnings(jira, &row, &credentials, &all(&settings))
@@ -507,7 +502,7 @@ fn a_secret_too_short_to_be_masked_and_a_setting_without_effect_are_warned_of() 
 #[test]
 fn blanks_at_the_ends_go_but_those_of_a_password() {
     let row = blank(Platform::Jira, AuthType::Basic, &Map::new(), None);
-    let jira = descriptor(Platform::Jira).unwrap();
+    let jira = descriptor(Platform::Jira);
     let mut members =
         object(json!({ "username": " bot\n", "password": " p ", "project_key": "SUP " }));
 
@@ -536,7 +531,7 @@ fn a_name_is_suggested_where_one_is_near() {
 
 #[test]
 fn on_unknown_is_fail_or_retry_and_fail_where_it_is_not_said() {
-    let slack = descriptor(Platform::Slack).unwrap();
+    let slack = descriptor(Platform::Slack);
     let credentials = json!({ "webhook_url": "https://hooks.slack.com/services/T/B/X" });
     let credentials = credentials.as_object().unwrap();
     let of = |value: serde_json::Value| {
@@ -576,7 +571,7 @@ fn an_address_is_judged_as_it_will_be_at_sending_and_a_page_is_none_of_a_site() 
             egress: Some(&strict),
             ..all(&settings)
         };
-        let found = faults(descriptor(platform).unwrap(), &row, &credentials, &given);
+        let found = faults(descriptor(platform), &row, &credentials, &given);
         found.get("base_url").cloned().unwrap_or_default()
     };
 

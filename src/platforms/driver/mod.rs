@@ -68,7 +68,7 @@ impl Driver {
         credentials: &Credentials,
     ) -> Result<Self, AdapterError> {
         let secrets = secrets(integration, credentials);
-        let facts = integration.platform.and_then(descriptor);
+        let facts = integration.platform.map(descriptor);
         match connected {
             Ok(adapter) => Ok(Self {
                 adapter,

@@ -35,7 +35,8 @@ use super::rate::RateHeaders;
 use super::{
     Adapter, AdapterError, BaseUrl, CallContext, CheckReport, CustomFields, Deletes, Descriptor,
     Effect, ErrorClass, Exception, File, Known, Member, Mode, Operation, OperationKind, Plan,
-    Protection, Receipt, Response, Scope, Shape, Strangers, TestKind, TokenFlow, off_runtime,
+    Protection, Receipt, Response, Scope, Shape, Strangers, TestKind, TokenFlow, any_version,
+    off_runtime,
 };
 use crate::domain::{AuthType, Integration, Platform, Priority};
 use crate::secrets::Credentials;
@@ -213,6 +214,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: MESSAGE_ID,
     text_max: Some(TEXT_MAX),
+    version_fault: any_version,
     limits: &[
         "most servers take 10 to 35 MB a message, a third of it for the encoding; of ours 12 \
          MiB. A file of over 7 MB that has a url is linked to",

@@ -14,7 +14,7 @@ use crate::platforms::members::judged;
 use crate::platforms::rate::{Left, Quota, RateHeaders};
 use crate::platforms::{
     AdapterError, BaseUrl, CustomFields, Deletes, Descriptor, Member, Mode, Pages, Protection,
-    Scope, Shape as MemberShape, Strangers,
+    Scope, Shape as MemberShape, Strangers, any_version,
 };
 
 /// The member of a ticket's `external_ref` that is its id at Freshdesk.
@@ -227,6 +227,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: TICKET_ID,
     text_max: Some(60_000),
+    version_fault: any_version,
     limits: &[
         "subject 255 characters, tag 32 characters, files 20 MB a ticket or comment",
         "requests a minute of the whole account by plan: 50 trial, 200 Growth, 400 Pro, \

@@ -43,7 +43,7 @@ use super::{
     Adapter, AdapterError, Auth, BaseUrl, CallContext, CheckReport, CustomFields, Deletes,
     Descriptor, Effect, ErrorClass, Exception, Facts, HostSuffix, Inbound, Known, Member, Mode,
     Operation, OperationKind, Pages, Plan, Prepared, Protection, Reader, Receipt, Response, Scope,
-    Shape, Strangers, TestKind, TicketFacts, TokenFlow,
+    Shape, Strangers, TestKind, TicketFacts, TokenFlow, any_version,
 };
 use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
@@ -372,6 +372,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         one_each: true,
     },
     text_max: Some(TEXT_MAX),
+    version_fault: any_version,
     limits: &[
         "title 256 characters; description and comment 65,536; label 50; 10 assignees",
         "5,000 requests an hour a token, 80 contents a minute and 500 an hour; 900 points a \

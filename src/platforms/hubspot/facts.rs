@@ -11,7 +11,7 @@ use crate::platforms::members::judged;
 use crate::platforms::rate::{Left, Quota, RateHeaders, ResetIn, Scope};
 use crate::platforms::{
     AdapterError, BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode,
-    OperationKind, Pages, Shape as MemberShape, Strangers,
+    OperationKind, Pages, Shape as MemberShape, Strangers, any_version,
 };
 
 pub(super) const API: &str = "https://api.hubapi.com";
@@ -328,6 +328,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: "ticket_id",
     text_max: Some(60_000),
+    version_fault: any_version,
     limits: &[
         "100 requests in 10 s (190 from Professional on, 110 by OAuth); 250,000 a day (625,000 \
             Professional, 1,000,000 Enterprise)",

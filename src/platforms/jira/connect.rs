@@ -89,23 +89,6 @@ impl Jira {
     }
 }
 
-/// What is wrong with a version of the interface that is given for credentials of this kind: Cloud
-/// has removed from version 2 what we need, and Data Center has no version 3.
-pub(in crate::platforms) fn version_fault(
-    auth_type: AuthType,
-    given: &str,
-) -> Option<&'static str> {
-    match (auth_type, given) {
-        (AuthType::ApiKey | AuthType::Oauth2, "2") => {
-            Some("is of Data Center, and these are credentials of Cloud, which has 3: leave it out")
-        }
-        (AuthType::Bearer | AuthType::Basic, "3") => {
-            Some("is of Cloud, and these are credentials of Data Center, which has 2: leave it out")
-        }
-        _ => None,
-    }
-}
-
 fn parse(name: &str, text: &str) -> Result<Url, AdapterError> {
     url(name, text, "https://example.atlassian.net")
 }

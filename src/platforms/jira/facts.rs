@@ -338,8 +338,23 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         one_each: true,
     },
     text_max: Some(TEXT_MAX),
+    version_fault,
     limits: &[
         "summary 255 characters; description and comment 32,000 (Jira takes 32,767)",
         "POST 100/s and PUT 50/s a tenant and endpoint; 20 writes in 2 s on one issue",
     ],
 };
+
+/// What is wrong with a version of the interface that is given for credentials of this kind: Cloud
+/// has removed from version 2 what we need, and Data Center has no version 3.
+pub(super) fn version_fault(auth_type: AuthType, given: &str) -> Option<&'static str> {
+    match (auth_type, given) {
+        (AuthType::ApiKey | AuthType::Oauth2, "2") => {
+            Some("is of Data Center, and these are credentials of Cloud, which has 3: leave it out")
+        }
+        (AuthType::Bearer | AuthType::Basic, "3") => {
+            Some("is of Cloud, and these are credentials of Data Center, which has 2: leave it out")
+        }
+        _ => None,
+    }
+}

@@ -48,7 +48,6 @@ use facts::Version;
 use item::address;
 use status::{meaning, summary_details};
 
-pub(super) use connect::version_fault;
 pub use facts::DESCRIPTOR;
 
 /// One Jira integration.

@@ -16,7 +16,7 @@ use crate::platforms::rate::{Left, Quota, RateHeaders};
 use crate::platforms::tokens::RsaKey;
 use crate::platforms::{
     AdapterError, BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode,
-    OperationKind, Pages, Scope, Shape, Strangers,
+    OperationKind, Pages, Scope, Shape, Strangers, any_version,
 };
 
 /// The version of the interface where the integration names none, and the oldest: an upsert says
@@ -290,6 +290,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: CASE_ID,
     text_max: Some(DESCRIPTION_MAX),
+    version_fault: any_version,
     limits: &[
         "title 255 characters, description 32,000 characters, comment 4,000 bytes, file 2 GB",
         "requests a day by edition: Developer 15,000, Enterprise 100,000 and 1,000 a licence",

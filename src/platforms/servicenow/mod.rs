@@ -45,7 +45,7 @@ use crate::platforms::{
     Adapter, AdapterError, Auth, BaseUrl, CallContext, CheckReport, CustomFields, Deletes,
     Descriptor, ErrorClass, Facts, Finishing, Inbound, Known, Member, Mode, Operation,
     OperationKind, Pages, Plan, Prepared, Protection, Reader, Receipt, Response, Scope,
-    Shape as MemberShape, Strangers, TestKind, TicketFacts, TokenFlow,
+    Shape as MemberShape, Strangers, TestKind, TicketFacts, TokenFlow, any_version,
 };
 use crate::secrets::Credentials;
 
@@ -200,6 +200,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: words::SYS_ID,
     text_max: Some(16_000),
+    version_fault: any_version,
     limits: &[
         "title 160 characters, description and comment 4,000; tags go into a work note of the \
          create",

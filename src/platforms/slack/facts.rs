@@ -8,7 +8,7 @@ use crate::platforms::members::judged;
 use crate::platforms::rate::RateHeaders;
 use crate::platforms::{
     AdapterError, BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode,
-    OperationKind, Pages, Response, Scope, Shape as Looks, Strangers,
+    OperationKind, Pages, Response, Scope, Shape as Looks, Strangers, any_version,
 };
 
 /// The Web API; a method's name follows.
@@ -128,6 +128,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: "ts",
     text_max: Some(16_000),
+    version_fault: any_version,
     limits: &[
         "about 1 message a second and channel; update and look-up 50 a minute",
         "description and comment 9,000 characters; of a longer title 150 are the heading, and \

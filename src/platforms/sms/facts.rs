@@ -11,7 +11,7 @@ use crate::platforms::members::judged;
 use crate::platforms::rate::RateHeaders;
 use crate::platforms::{
     AdapterError, BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode,
-    OperationKind, Pages, Scope, Shape as Looks, Strangers,
+    OperationKind, Pages, Scope, Shape as Looks, Strangers, any_version,
 };
 
 /// The REST API; regions have hosts of their own.
@@ -127,6 +127,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: "ref",
     text_max: Some(TEXT_MAX),
+    version_fault: any_version,
     limits: &[
         "a message is one line of at most settings.max_segments segments (160 characters of \
          GSM-7, 70 with any other character; 153 and 67 each where there are several); \

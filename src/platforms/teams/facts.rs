@@ -11,7 +11,7 @@ use crate::platforms::members::judged;
 use crate::platforms::rate::{RateHeaders, Scope};
 use crate::platforms::{
     AdapterError, BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode,
-    OperationKind, Pages, Shape as Looks, Strangers,
+    OperationKind, Pages, Shape as Looks, Strangers, any_version,
 };
 
 /// Microsoft Graph; a version follows.
@@ -302,6 +302,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: MESSAGE_ID,
     text_max: Some(TEXT_MAX),
+    version_fault: any_version,
     limits: &[
         "4 requests a second and channel; by Graph 2 new messages a second and 3,000 a day; by a \
          flow 60 in 30 seconds, 100 an hour, and what its owner's plan allows a day",

@@ -7,7 +7,7 @@ use crate::platforms::classify::{ErrorTable, Means, Rule, Shape, rule};
 use crate::platforms::rate::{Left, Quota, RateHeaders, Scope};
 use crate::platforms::{
     BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode, OperationKind, Pages,
-    Shape as MemberShape, Strangers,
+    Shape as MemberShape, Strangers, any_version,
 };
 
 /// What the API is below, with its version.
@@ -212,6 +212,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: CARD_ID,
     text_max: Some(16_384),
+    version_fault: any_version,
     limits: &[
         "100 requests in 10 s a token, 300 a key; members 100 in 15 minutes",
         "a name, a description, a comment 16,384 characters each",

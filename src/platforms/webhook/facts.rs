@@ -16,7 +16,7 @@ use crate::platforms::members::judged;
 use crate::platforms::rate::RateHeaders;
 use crate::platforms::{
     AdapterError, BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode,
-    OperationKind, Scope, Shape, Strangers,
+    OperationKind, Scope, Shape, Strangers, any_version,
 };
 
 /// Longest name that a custom field can be given.
@@ -123,6 +123,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Native,
     stable_ref: "id",
     text_max: None,
+    version_fault: any_version,
     limits: &[
         "payloads of over 20 kB are against the specification's advice",
         "410 disables the integration",

@@ -42,7 +42,7 @@ use crate::platforms::{
     Adapter, AdapterError, Auth, BaseUrl, CallContext, CheckReport, CustomFields, Deletes,
     Descriptor, ErrorClass, Exception, Facts, Finishing, Inbound, Known, Member, Mode, Operation,
     OperationKind, Pages, Plan, Prepared, Protection, Reader, Receipt, Response, Scope,
-    Shape as MemberShape, Strangers, TestKind, TicketFacts, TokenFlow,
+    Shape as MemberShape, Strangers, TestKind, TicketFacts, TokenFlow, any_version,
 };
 use crate::secrets::Credentials;
 
@@ -271,6 +271,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: item::TICKET_ID,
     text_max: Some(60_000),
+    version_fault: any_version,
     limits: &[
         "comment 64 KB, 5,000 comments a ticket",
         "30 updates of a ticket in 10 minutes; 100 updates a minute an account",

@@ -8,7 +8,7 @@ use crate::platforms::members::judged;
 use crate::platforms::rate::{Left, Quota, RateHeaders};
 use crate::platforms::{
     AdapterError, BaseUrl, CustomFields, Deletes, Descriptor, Exception, HostSuffix, Member, Mode,
-    OperationKind, Pages, Response, Scope, Shape as Looks, Strangers,
+    OperationKind, Pages, Response, Scope, Shape as Looks, Strangers, any_version,
 };
 
 /// Where tokens are got (docs/internal-apps/s2s-oauth).
@@ -141,6 +141,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     deletes: Deletes::Closes,
     stable_ref: "key",
     text_max: Some(READ_MAX),
+    version_fault: any_version,
     limits: &[
         "a message has 1,024 characters: title, facts and link stay, the description is cut",
         "a message that was changed has no bold text and no links any more, only their addresses",

@@ -24,7 +24,7 @@ fn added(world: &World, row: &Row) -> String {
         let address = format!("{}/{user}", row.platform);
         world.sandbox.configure(&address, settings).unwrap();
     }
-    let facts = platforms::descriptor(row.platform).unwrap();
+    let facts = platforms::descriptor(row.platform);
     if !row.is_mail() && !matches!(facts.base_url, BaseUrl::Never(_)) {
         data["base_url"] = json!("{base}");
     }

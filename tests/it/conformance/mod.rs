@@ -84,7 +84,7 @@ async fn acts_at_once(
 fn every_mode_of_every_platform_has_a_row() {
     for platform in Platform::ALL {
         let rows = crate::platforms::rows(*platform);
-        let modes = platforms::descriptor(*platform).map_or(&[][..], |facts| facts.modes);
+        let modes = platforms::descriptor(*platform).modes;
         for mode in modes {
             let has = rows.iter().any(|row| row.auth_type == mode.auth_type);
             // The accounts of a Data Center are those of its tokens.
@@ -411,7 +411,6 @@ async fn what_a_mode_cannot_do_is_refused_with_the_reason_and_nothing_is_sent() 
     let mut refused = 0;
     for row in &all_rows() {
         let mode = platforms::descriptor(row.platform)
-            .unwrap()
             .mode(row.auth_type)
             .unwrap();
         let mut site = bench.connect(row);
@@ -475,7 +474,7 @@ async fn texts_beyond_every_limit_are_cut_and_said_and_hostile_ones_do_no_harm()
             .collect();
         let made = site.perform(Act::Create).await;
         let made = made.unwrap_or_else(|error| panic!("{}: {error:?}", row.name));
-        let mode = platforms::descriptor(row.platform).unwrap();
+        let mode = platforms::descriptor(row.platform);
         if mode.text_max.is_some() {
             let said = Value::from(made.details).to_string();
             assert!(said.contains("cut"), "{}: {said}", row.name);
