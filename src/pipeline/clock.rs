@@ -1,28 +1,14 @@
-//! The one clock that decides: the database's, by which due commands are claimed. A worker whose
-//! machine's clock is wrong would otherwise put commands off for too long or not at all, and end
-//! some as expired that are not.
-//!
-//! How far it is from this machine's is measured when the lease is acquired and each time that it
-//! is renewed.
-
-use std::sync::atomic::{AtomicI64, Ordering};
+//! How far the database's clock ([`crate::telemetry::clock`]) is from this machine's. It is measured
+//! when the lease is acquired and each time that it is renewed.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::store::{Store, chain};
-use crate::telemetry::{machine_clock, metrics};
-
-/// The database's clock less this machine's, in microseconds. One a process, as there is one
-/// database and one machine.
-static DIFFERENCE: AtomicI64 = AtomicI64::new(0);
+pub(in crate::pipeline) use crate::telemetry::clock::now;
+use crate::telemetry::{clock, machine_clock, metrics};
 
 /// More than this is worth a line in the log.
 const WORTH_A_WORD: TimeDelta = TimeDelta::seconds(1);
-
-/// What the database's clock shows now.
-pub(in crate::pipeline) fn now() -> DateTime<Utc> {
-    machine_clock() + TimeDelta::microseconds(DIFFERENCE.load(Ordering::Relaxed))
-}
 
 /// Asks the database. Where it does not answer, what was measured last holds.
 pub(in crate::pipeline) async fn measure(store: &Store) {
@@ -44,9 +30,7 @@ pub(in crate::pipeline) async fn measure(store: &Store) {
         );
     }
     metrics::clock_skew(difference);
-    if let Some(micros) = difference.num_microseconds() {
-        DIFFERENCE.store(micros, Ordering::Relaxed);
-    }
+    clock::set_difference(difference);
 }
 
 /// Theirs less ours, as if they had looked in the middle of the round trip.

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use chrono::Utc;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -16,6 +15,8 @@ use super::mail::MailClient;
 use super::memory::Memory;
 use super::rate::{Pause, RateHeaders};
 use super::{AdapterError, ErrorClass, HttpClient, Request, Response, Strangers};
+
+use crate::telemetry::clock;
 
 /// What an OAuth token endpoint gave.
 #[derive(Debug, Clone)]
@@ -272,7 +273,7 @@ impl CallContext<'_> {
     pub(super) fn note_budget(&self, answer: &Response) {
         if let Some(rate) = self.rate
             && answer.is_success()
-            && let Some(pause) = rate.pause(answer, false, Utc::now())
+            && let Some(pause) = rate.pause(answer, false, clock::now())
         {
             self.asked.note_budget(pause);
         }

@@ -1,5 +1,6 @@
 //! What the worker tells about itself: logs, metrics; and the fail points of the crash tests.
 
+pub mod clock;
 mod failpoint;
 mod logs;
 pub mod metrics;

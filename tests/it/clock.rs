@@ -59,3 +59,19 @@ async fn waits_and_expiries_are_by_the_database_s_clock_and_the_difference_is_to
         assert!(worker.stop().await.success());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_is_found_on_every_platform_whatever_this_machine_s_clock_shows() {
+    for ahead in ["600", "-600"] {
+        let world = World::new().await;
+        world.set(AHEAD, ahead);
+        let environment = world.environment();
+        // It loses the answer to each create, and counts what there is.
+        let demo = move || output(&environment, &["demo", "--platform", "all"]);
+        let shown = tokio::task::spawn_blocking(demo).await.unwrap();
+        let out = String::from_utf8_lossy(&shown.stdout);
+        let err = String::from_utf8_lossy(&shown.stderr);
+        assert!(shown.status.success(), "{ahead}: {out}\n{err}");
+        assert!(out.contains("15 tickets, 15 items"), "{ahead}: {out}");
+    }
+}

@@ -174,6 +174,28 @@ fn each_library_has_one_home() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// Who decides by a clock decides by the database's.
+#[test]
+fn no_stage_and_no_adapter_asks_this_machine_s_clock() {
+    let decides = ["pipeline", "platforms", "integrations", "analysis"];
+    let mut faults = Vec::new();
+    for (file, text) in sources() {
+        let is_test =
+            file.ends_with("tests.rs") || file.components().any(|c| c.as_os_str() == "tests");
+        if is_test || !decides.contains(&room(&file).as_str()) {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        if code.contains("Utc::now()") {
+            faults.push(file);
+        }
+    }
+    assert!(
+        faults.is_empty(),
+        "telemetry::clock::now() in its place: {faults:#?}"
+    );
+}
+
 /// Columns a line of code or of a comment may have.
 const WIDTH: usize = 100;
 

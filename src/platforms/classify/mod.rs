@@ -9,13 +9,13 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::Utc;
-
 pub use self::shape::{Fields, Said, Shape};
 use super::http::lost;
 use super::http::redact::clean_text;
 use super::rate::{RateHeaders, Scope};
 use super::{AdapterError, Effect, ErrorClass, Response};
+
+use crate::telemetry::clock;
 
 /// Longest text of a platform's that is published with a field.
 const FAULT_MAX: usize = 200;
@@ -296,7 +296,7 @@ impl ErrorTable {
         said: &Said,
         rule: &Rule,
     ) -> AdapterError {
-        let now = Utc::now();
+        let now = clock::now();
         let retry_after = answer.retry_after(now);
         let transient = ErrorClass::Transient { retry_after };
         let advice = rule.advised(said);
@@ -393,7 +393,7 @@ impl ErrorTable {
                 ..rate
             };
         }
-        if let Some(pause) = rate.pause(answer, true, Utc::now()) {
+        if let Some(pause) = rate.pause(answer, true, clock::now()) {
             let retry_after = Some(pause.wait);
             error.class = ErrorClass::RateLimited { retry_after };
             error.budget = Some(pause.scope);

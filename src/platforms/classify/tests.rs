@@ -960,7 +960,7 @@ fn zoom_has_one_status_for_many_meanings() {
             ),
         ],
     );
-    let until = Utc::now() + chrono::TimeDelta::seconds(90);
+    let until = chrono::Utc::now() + chrono::TimeDelta::seconds(90);
     let iso = until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let daily = answer(429, &[("retry-after", &iso)], r#"{"message":"daily"}"#);
     let found = said(&ZOOM, &daily);

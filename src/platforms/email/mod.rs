@@ -40,6 +40,7 @@ use super::{
 };
 use crate::domain::{AuthType, Integration, Platform, Priority};
 use crate::secrets::Credentials;
+use crate::telemetry::clock;
 
 /// Longest label of a custom field.
 const LABEL_MAX: usize = 100;
@@ -359,7 +360,7 @@ impl Email {
             thread: None,
             reply_to: None,
             mark: &mark,
-            date: Utc::now(),
+            date: clock::now(),
             urgent: false,
             files: &[],
         };

@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
-use chrono::Utc;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use secrecy::ExposeSecret;
 use tokio::sync::SemaphorePermit;
@@ -44,6 +43,7 @@ use super::egress::Refused;
 use super::file::{Coding, Piece, body_of};
 use super::{AccessToken, AdapterError, CallContext, ErrorClass};
 use crate::reach::Outage;
+use crate::telemetry::clock;
 use crate::telemetry::failpoint;
 
 /// Most bytes of an answer that are read, after decompression, where the request says nothing else.
@@ -149,7 +149,7 @@ impl CallContext<'_> {
         match tokio::time::timeout(limit, client.execute(prepared)).await {
             Ok(Ok(answer)) => {
                 if !answer.status().is_success() {
-                    let wait = response::retry_after(answer.headers(), Utc::now());
+                    let wait = response::retry_after(answer.headers(), clock::now());
                     self.note_wait(wait);
                 }
                 Ok(answer)
@@ -176,7 +176,7 @@ impl CallContext<'_> {
     ) -> Result<Response, AdapterError> {
         in_place(self.deadline, || async {
             let response = self.once(request, token).await?;
-            let retry_after = response.retry_after(Utc::now());
+            let retry_after = response.retry_after(clock::now());
             let short = retry_after.filter(|pause| *pause <= SHORT_RETRY_AFTER);
             if !response.is_success() {
                 self.note_wait(retry_after);

@@ -13,6 +13,7 @@ use super::redact::clean_text;
 use crate::domain::json_fault;
 use crate::platforms::moments::{any_form, http_date};
 use crate::platforms::{AdapterError, ErrorClass};
+use crate::telemetry::clock;
 
 /// How much of a vendor's answer the log may quote.
 const QUOTE_MAX: usize = 500;
@@ -185,7 +186,7 @@ impl Response {
         if self.is_success() {
             return Ok(());
         }
-        let retry_after = self.retry_after(Utc::now());
+        let retry_after = self.retry_after(clock::now());
         let status = self.status;
         let (class, text) = match status {
             401 => (

@@ -1,6 +1,5 @@
 //! Sending to Jira and judging what it answers.
 
-use chrono::Utc;
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -8,6 +7,8 @@ use serde_json::Value;
 use super::super::{AdapterError, CallContext, Effect, ErrorClass, Request, Response};
 use super::facts::{ERRORS, RATE};
 use super::{Jira, Version};
+
+use crate::telemetry::clock;
 
 /// What to do about a project without labels.
 const NO_LABELS: &str = "put the field Labels on the screen that creates them, as a lost create is \
@@ -115,7 +116,7 @@ impl Jira {
             }
             // Where Jira names no time, the pauses grow.
             ErrorClass::RateLimited { retry_after } => {
-                let pause = RATE.pause(answer, true, Utc::now());
+                let pause = RATE.pause(answer, true, clock::now());
                 *retry_after = pause.filter(|p| p.said_by.is_some()).map(|p| p.wait);
             }
             ErrorClass::Validation { fields }

@@ -15,6 +15,7 @@ use super::meta::{Field, chosen};
 use super::words::{Issue, LISTED};
 use super::{Jira, Version};
 use crate::domain::TicketCategory;
+use crate::telemetry::clock;
 
 /// Issues a page of a sync.
 const PAGE: u32 = 100;
@@ -53,7 +54,7 @@ impl Jira {
         cursor: Option<&str>,
     ) -> Result<Request, AdapterError> {
         let age = since.map(|since| {
-            let minutes = (Utc::now() - since).num_minutes();
+            let minutes = (clock::now() - since).num_minutes();
             minutes.max(0) + 1 + OVERLAP_MINUTES
         });
         let changed = age.map_or_else(String::new, |age| format!(" AND updated >= \"-{age}m\""));

@@ -21,6 +21,8 @@ use super::{
     TokenGrant,
 };
 
+use crate::telemetry::clock;
+
 /// Life of an access token where neither the answer nor the flow says.
 const LIFE: Duration = Duration::from_secs(3600);
 /// Life of an assertion: Salesforce takes three minutes at most.
@@ -215,7 +217,7 @@ impl OauthFlow {
                 subject,
                 audience,
             } => {
-                let until = Utc::now().timestamp() + ASSERTION_LIFE;
+                let until = clock::now().timestamp() + ASSERTION_LIFE;
                 let claims = json!({
                     "iss": self.client.id, "sub": subject, "aud": audience, "exp": until,
                 });
@@ -237,7 +239,7 @@ impl OauthFlow {
 
     fn auth(&self) -> Result<Auth, AdapterError> {
         if let Grant::GithubApp(key) = &self.grant {
-            let now = Utc::now().timestamp();
+            let now = clock::now().timestamp();
             let claims = json!({
                 "iss": self.client.id, "iat": now - APP_BEFORE, "exp": now + APP_LIFE,
             });
@@ -260,7 +262,7 @@ impl OauthFlow {
         let code = body.as_ref().and_then(|body| body.get("error")?.as_str());
         if code.is_some_and(|code| LATER.contains(&code)) {
             let text = format!("{} gives no access token now; it will later", self.vendor);
-            let retry_after = answer.retry_after(Utc::now());
+            let retry_after = answer.retry_after(clock::now());
             let class = ErrorClass::RateLimited { retry_after };
             return Some(AdapterError::new(class, text).with_status(answer.status));
         }
@@ -398,7 +400,7 @@ impl TokenFlow for OauthFlow {
         Ok(TokenGrant {
             access_token,
             refresh_token: text("refresh_token"),
-            expires_in: life_of(&body, Utc::now()).unwrap_or(self.life),
+            expires_in: life_of(&body, clock::now()).unwrap_or(self.life),
             api_base,
         })
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::Trello;
 use super::facts::{ASSIGNEE, is_id};
-use super::words::{self, Action, Card, Field, Named, Person, Place, SHOWN, Wanted, is_like};
+use super::words::{self, Action, Card, Destination, Field, Named, Person, SHOWN, Wanted, is_like};
 use crate::domain::{TicketStatus, UserRef};
 use crate::platforms::api::{self, Page};
 use crate::platforms::{AdapterError, CallContext, ErrorClass, Request};
@@ -124,7 +124,7 @@ impl Trello {
         context: &CallContext<'_>,
         status: TicketStatus,
     ) -> Result<Option<String>, AdapterError> {
-        let Place::List(word) = self.statuses.place(status) else {
+        let Destination::List(word) = self.statuses.place(status) else {
             return Ok(None);
         };
         if is_id(word) {

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::Trello;
 use super::board::PAGE_BYTES;
 use super::facts::{ASSIGNEE, CARD_ID, ERRORS, NO_INTERNAL, is_id};
-use super::words::{self, Action, Attachment, Card, Field, Named, Place, SHOWN, TITLE_MAX, Wanted};
+use super::words::{
+    self, Action, Attachment, Card, Destination, Field, Named, SHOWN, TITLE_MAX, Wanted,
+};
 use crate::domain::{TicketPatch, TicketStatus, TicketView};
 use crate::platforms::mapping::FieldKind;
 use crate::platforms::text::{Marker, title};
@@ -373,7 +375,7 @@ impl Trello {
                     if let Some(who) = who.and_then(|who| self.users.known(who)) {
                         sent.put(MEMBERS, json!([who]));
                     }
-                    if let Place::List(word) = self.statuses.place(ticket.status) {
+                    if let Destination::List(word) = self.statuses.place(ticket.status) {
                         sent.put(LIST, word);
                     }
                 }
@@ -459,15 +461,15 @@ impl Trello {
     fn place_of(&self, status: TicketStatus, known: &Known) -> Map<String, Value> {
         let mut sent = Sent::default();
         match self.statuses.place(status) {
-            Place::Archive => sent.put("closed", true),
-            Place::List(word) => {
+            Destination::Archive => sent.put("closed", true),
+            Destination::List(word) => {
                 sent.put(LIST, known.text(LIST).unwrap_or(word));
                 // Who archived a card that is done did it by hand, unless statuses do.
                 if !words::is_done(status) || self.statuses.archives() {
                     sent.put("closed", false);
                 }
             }
-            Place::Stays => {}
+            Destination::Stays => {}
         }
         sent.put("dueComplete", words::is_done(status));
         sent.body

@@ -94,7 +94,7 @@ pub(super) fn comment(markdown: &str, is_public: bool, marker: &str) -> (String,
 
 /// Where a status puts a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place<'a> {
+pub(super) enum Destination<'a> {
     /// Into the list of this id or name.
     List(&'a str),
     /// Into the archive.
@@ -116,27 +116,27 @@ impl Statuses {
         Self { map, first }
     }
 
-    pub(super) fn place(&self, status: TicketStatus) -> Place<'_> {
+    pub(super) fn place(&self, status: TicketStatus) -> Destination<'_> {
         let open = || self.map.out(TicketStatus::Open).unwrap_or(&self.first);
         match self.map.out(status) {
-            Some(word) if is_like(word, ARCHIVED) => Place::Archive,
-            Some(word) => Place::List(word),
-            None if status == TicketStatus::New => Place::List(&self.first),
-            None if !is_done(status) => Place::List(open()),
-            None => Place::Stays,
+            Some(word) if is_like(word, ARCHIVED) => Destination::Archive,
+            Some(word) => Destination::List(word),
+            None if status == TicketStatus::New => Destination::List(&self.first),
+            None if !is_done(status) => Destination::List(open()),
+            None => Destination::Stays,
         }
     }
 
     /// Whether any status is the archive, so that others take a card out of it.
     pub(super) fn archives(&self) -> bool {
         let mut all = TicketStatus::ALL.iter();
-        all.any(|status| self.place(*status) == Place::Archive)
+        all.any(|status| self.place(*status) == Destination::Archive)
     }
 
     /// Whether a list has to be known by its name.
     pub(super) fn has_names(&self) -> bool {
         let mut all = TicketStatus::ALL.iter();
-        all.any(|status| matches!(self.place(*status), Place::List(word) if !is_id(word)))
+        all.any(|status| matches!(self.place(*status), Destination::List(word) if !is_id(word)))
     }
 
     /// What a status is called there.
@@ -147,9 +147,9 @@ impl Statuses {
             INCOMPLETE
         };
         match self.place(status) {
-            Place::Archive => Self::called(ARCHIVED, ARCHIVED),
-            Place::List(word) => Self::called(word, class),
-            Place::Stays => Self::called(class, class),
+            Destination::Archive => Self::called(ARCHIVED, ARCHIVED),
+            Destination::List(word) => Self::called(word, class),
+            Destination::Stays => Self::called(class, class),
         }
     }
 
@@ -166,7 +166,7 @@ impl Statuses {
     fn in_list(&self, is_it: impl Fn(&str) -> bool, done: Option<bool>) -> Option<TicketStatus> {
         let fits = |status: &TicketStatus| {
             done.is_none_or(|done| is_done(*status) == done)
-                && matches!(self.place(*status), Place::List(word) if is_it(word))
+                && matches!(self.place(*status), Destination::List(word) if is_it(word))
         };
         let mapped = |status: &TicketStatus| self.map.out(*status).is_some();
         let all = || TicketStatus::ALL.iter().copied();
@@ -203,7 +203,7 @@ impl Statuses {
         let (word, class) = (facts.status.as_deref()?, facts.status_class.as_deref());
         if class == Some(ARCHIVED) {
             let mut all = TicketStatus::ALL.iter().copied();
-            let found = all.find(|status| self.place(*status) == Place::Archive);
+            let found = all.find(|status| self.place(*status) == Destination::Archive);
             return Some(found.unwrap_or(TicketStatus::Closed));
         }
         let done = class.map(|class| class == COMPLETE);

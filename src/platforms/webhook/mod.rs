@@ -31,6 +31,7 @@ use super::{
 };
 use crate::domain::{Integration, Platform, Priority, TicketStatus, TicketView};
 use crate::secrets::Credentials;
+use crate::telemetry::clock;
 
 pub use self::facts::DESCRIPTOR;
 
@@ -119,7 +120,7 @@ impl Webhook {
 #[async_trait]
 impl Adapter for Webhook {
     fn plan(&self, operation: &Operation<'_>, _: &Known) -> Result<Plan, AdapterError> {
-        self.request_of(operation, Utc::now()).map(Plan::from)
+        self.request_of(operation, clock::now()).map(Plan::from)
     }
 
     fn read(
@@ -147,7 +148,7 @@ impl Adapter for Webhook {
                 ));
             }
         };
-        let (id, now) = (format!("msg_test-{}", uuid::Uuid::now_v7()), Utc::now());
+        let (id, now) = (format!("msg_test-{}", uuid::Uuid::now_v7()), clock::now());
         let event = payload::event(kind, now, &json!({ "test": true }));
         let request = self.request(&id, &event, now)?;
         let answer = context.send(request).await?;

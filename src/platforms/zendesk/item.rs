@@ -20,6 +20,7 @@ use crate::platforms::{
     AdapterError, Body, CallContext, DedupKey, Effect, ErrorClass, File, Known, Operation, Plan,
     Prepared, Receipt, Request, Response, Scope, Unfinished,
 };
+use crate::telemetry::clock;
 
 /// The member of a ticket's `external_ref` that is its id at Zendesk.
 pub(super) const TICKET_ID: &str = "ticket_id";
@@ -461,7 +462,9 @@ impl Zendesk {
 /// of this command, over all its attempts the same. As long as that request may be under way, there
 /// is none.
 fn other_key(key: &DedupKey<'_>) -> Result<String, AdapterError> {
-    let age = (Utc::now() - key.received_at).to_std().unwrap_or_default();
+    let age = (clock::now() - key.received_at)
+        .to_std()
+        .unwrap_or_default();
     match UNDER_WAY.checked_sub(age) {
         Some(left) if !left.is_zero() => {
             let text = "Zendesk has heard of this ticket with other contents and has none of it \

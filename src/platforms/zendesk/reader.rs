@@ -20,6 +20,7 @@ use crate::platforms::{
     AdapterError, CallContext, Change, ChangeKind, ChangePage, CheckReport, Effect, ErrorClass,
     ExternalItem, ItemRef, Order, PlatformField, Reader, SyncFrom, TestKind,
 };
+use crate::telemetry::clock;
 
 /// Tickets a page: of the largest, fewer bytes than an answer may have.
 const EXPORTED: &str = "200";
@@ -160,7 +161,7 @@ impl Zendesk {
             Some(cursor) => ("cursor", cursor.to_owned()),
             None => {
                 let overlap = chrono::Duration::minutes(OVERLAP_MINUTES);
-                let latest = Utc::now() - overlap;
+                let latest = clock::now() - overlap;
                 let from =
                     since.map_or(1, |since| (since - overlap).min(latest).timestamp().max(1));
                 ("start_time", from.to_string())

@@ -18,6 +18,7 @@ use crate::platforms::{
     AdapterError, CallContext, Effect, ErrorClass, File, Finishing, Known, Operation,
     OperationKind, Part, PartlyDone, Plan, Receipt, Request, Response,
 };
+use crate::telemetry::clock;
 
 /// What [`Known`] calls the id of an uploaded file.
 const FILE_ID: &str = "file_id";
@@ -385,7 +386,7 @@ impl Zoom {
             AdapterError::unsupported(text)
         };
         let size = THREAD_PAGE.to_string();
-        let mut from = since.max(Utc::now() - TimeDelta::days(HISTORY_DAYS));
+        let mut from = since.max(clock::now() - TimeDelta::days(HISTORY_DAYS));
         for _ in 0..PAGES_MAX {
             let begin = written(from);
             let request = self
@@ -456,7 +457,7 @@ impl Zoom {
     ) -> Result<Option<Receipt>, AdapterError> {
         let me = self.identity(context).await?;
         let (me, wanted) = (&me, &Wanted::Marker(marker.to_owned()));
-        let until = Utc::now() + SLACK;
+        let until = clock::now() + SLACK;
         let read = |request: Request| async move {
             let page: Listing = (self.api)
                 .ask(context, request, "looking for the message")

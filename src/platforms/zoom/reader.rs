@@ -17,6 +17,7 @@ use crate::platforms::{
     AdapterError, CallContext, ChangePage, CheckReport, Effect, ErrorClass, ExternalItem, Facts,
     ItemRef, Moment, Order, PlatformField, Reader, Request, SyncFrom, TestKind,
 };
+use crate::telemetry::clock;
 
 /// How far a listing goes back behind the last one's end: when a message shows is not documented.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
@@ -171,7 +172,7 @@ impl Reader for Zoom {
         context: &CallContext<'_>,
         from: &SyncFrom<'_>,
     ) -> Result<ChangePage, AdapterError> {
-        let mut window = Window::of(from, Utc::now());
+        let mut window = Window::of(from, clock::now());
         let page = match self.window(context, &window).await {
             // The token has ended: the window is read from its beginning again.
             Err(error) if !window.token.is_empty() && is_refused(&error) => {
@@ -316,7 +317,7 @@ impl Zoom {
         let request = self.api.get(&["chat", "channels", &self.channel])?;
         let what = "reading the channel";
         let channel: Channel = self.api.ask(context, request, what).await?;
-        let now = Utc::now();
+        let now = clock::now();
         let request = self.listing(now - WINDOW, now, "")?;
         let what = "listing the channel";
         let _: Listing = self.api.ask(context, request, what).await?;
