@@ -79,6 +79,21 @@ pub struct CheckReport {
     pub details: Map<String, Value>,
 }
 
+impl CheckReport {
+    /// What was seen, and an object of facts.
+    #[must_use]
+    pub fn new(message: &str, details: impl Into<Value>) -> Self {
+        let details = match details.into() {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        Self {
+            message: message.to_owned(),
+            details,
+        }
+    }
+}
+
 /// A field of the platform, as `integration.fields` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PlatformField {

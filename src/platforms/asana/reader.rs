@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::Asana;
 use super::facts::is_gid;
@@ -97,10 +97,10 @@ impl Asana {
         match test {
             // Whether Asana is reached at all; whom it lets in is another question.
             TestKind::Connection => match self.me(context).await {
-                Ok(_) => Ok(report("Asana answers", Map::new())),
+                Ok(_) => Ok(CheckReport::new("Asana answers", Map::new())),
                 Err(error) if error.class == ErrorClass::Authentication => {
                     let text = "Asana answers, but does not take the credential";
-                    Ok(report(text, Map::new()))
+                    Ok(CheckReport::new(text, Map::new()))
                 }
                 Err(error) => Err(error),
             },
@@ -112,7 +112,7 @@ impl Asana {
                 let workspaces: Vec<&str> = workspaces.map(Named::name).collect();
                 let details = json!({ "user_gid": me.gid, "email": me.email,
                     "workspaces": workspaces });
-                Ok(report(&message, object(details)))
+                Ok(CheckReport::new(&message, details))
             }
             TestKind::Permissions => self.permitted(context).await,
             TestKind::CreateTicket => self.tried(context).await,
@@ -174,7 +174,7 @@ impl Asana {
         let details = json!({ "project": project.name, "sections": sections });
         let message = "the token reads the project; that it may write shows only when a task is \
             made";
-        Ok(report(message, object(details)))
+        Ok(CheckReport::new(message, details))
     }
 
     /// Makes a task that says of itself that it is a test, and removes it.
@@ -202,21 +202,7 @@ impl Asana {
             ),
             Err(error) => format!("created the test task {gid}, which stays: {}", error.public),
         };
-        Ok(report(&message, object(json!({ "task": gid }))))
-    }
-}
-
-fn report(message: &str, details: Map<String, Value>) -> CheckReport {
-    CheckReport {
-        message: message.to_owned(),
-        details,
-    }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        _ => Map::new(),
+        Ok(CheckReport::new(&message, json!({ "task": gid })))
     }
 }
 

@@ -103,17 +103,20 @@ impl Freshdesk {
         match test {
             // Whether Freshdesk is reached at all; whom it lets in is another question.
             TestKind::Connection => match self.read_myself(context).await {
-                Ok(_) => Ok(report("Freshdesk answers", Map::new())),
+                Ok(_) => Ok(CheckReport::new("Freshdesk answers", Map::new())),
                 Err(error) if error.class == ErrorClass::Authentication => {
                     let text = "Freshdesk answers, but does not take the API key";
-                    Ok(report(text, Map::new()))
+                    Ok(CheckReport::new(text, Map::new()))
                 }
                 Err(error) => Err(error),
             },
             TestKind::Authentication => {
                 let myself = self.read_myself(context).await?;
                 let name = myself.contact.name.clone().unwrap_or_default();
-                Ok(report(&format!("logged in as {name}"), myself.details()))
+                Ok(CheckReport::new(
+                    &format!("logged in as {name}"),
+                    myself.details(),
+                ))
             }
             TestKind::Permissions => self.permitted(context).await,
             TestKind::CreateTicket => self.tried(context).await,
@@ -147,7 +150,10 @@ impl Freshdesk {
                 details.insert("ticket_fields".into(), text.into());
             }
         }
-        Ok(report("the agent may read and write tickets", details))
+        Ok(CheckReport::new(
+            "the agent may read and write tickets",
+            details,
+        ))
     }
 
     /// Whether the account has the field of our marker, and what it wants of each ticket.
@@ -227,14 +233,7 @@ impl Freshdesk {
             ),
         };
         let details = Map::from_iter([("ticket".to_owned(), Value::from(id))]);
-        Ok(report(&message, details))
-    }
-}
-
-fn report(message: &str, details: Map<String, Value>) -> CheckReport {
-    CheckReport {
-        message: message.to_owned(),
-        details,
+        Ok(CheckReport::new(&message, details))
     }
 }
 

@@ -133,10 +133,10 @@ impl HubSpot {
         match test {
             // Whether HubSpot is reached at all; whom it lets in is another question.
             TestKind::Connection => match self.read_account(context).await {
-                Ok(_) => Ok(report("HubSpot answers", Map::new())),
+                Ok(_) => Ok(CheckReport::new("HubSpot answers", Map::new())),
                 Err(error) if error.class == ErrorClass::Authentication => {
                     let text = "HubSpot answers, but does not take the credential";
-                    Ok(report(text, Map::new()))
+                    Ok(CheckReport::new(text, Map::new()))
                 }
                 Err(error) => Err(error),
             },
@@ -147,7 +147,7 @@ impl HubSpot {
                     "portal_id": account.portal_id, "account_type": account.account_type,
                     "time_zone": account.time_zone,
                 });
-                Ok(report(&message, object(details)))
+                Ok(CheckReport::new(&message, details))
             }
             TestKind::Permissions => self.permitted(context).await,
             TestKind::CreateTicket => self.tried(context).await,
@@ -182,7 +182,7 @@ impl HubSpot {
         let details = json!({ "pipeline": pipeline.label, "stages": stages });
         let message = "the credential reads pipelines and properties; that it may write shows \
             only when a ticket is made";
-        Ok(report(message, object(details)))
+        Ok(CheckReport::new(message, details))
     }
 
     /// Makes a ticket that says of itself that it is a test, and removes it.
@@ -219,7 +219,7 @@ impl HubSpot {
                 error.public
             ),
         };
-        Ok(report(&message, object(json!({ "ticket": id }))))
+        Ok(CheckReport::new(&message, json!({ "ticket": id })))
     }
 
     /// E-mail addresses of those whom tickets can be given to.
@@ -248,20 +248,6 @@ impl HubSpot {
             .into_iter()
             .map(|owner| owner.email.unwrap_or(owner.id))
             .collect())
-    }
-}
-
-fn report(message: &str, details: Map<String, Value>) -> CheckReport {
-    CheckReport {
-        message: message.to_owned(),
-        details,
-    }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        _ => Map::new(),
     }
 }
 

@@ -231,8 +231,8 @@ impl Salesforce {
         match test {
             // Whether Salesforce is reached at all; whom it lets in is another question.
             TestKind::Connection => match self.probe(context).await {
-                Ok(()) => Ok(report("Salesforce answers", Map::new())),
-                Err(error) if error.class == ErrorClass::Authentication => Ok(report(
+                Ok(()) => Ok(CheckReport::new("Salesforce answers", Map::new())),
+                Err(error) if error.class == ErrorClass::Authentication => Ok(CheckReport::new(
                     "Salesforce answers, but does not take the credential",
                     Map::new(),
                 )),
@@ -242,7 +242,10 @@ impl Salesforce {
                 self.probe(context).await?;
                 let instance = self.instance(context).await?;
                 let details = Map::from_iter([("instance_url".to_owned(), Value::from(instance))]);
-                Ok(report("logged in, and cases can be read", details))
+                Ok(CheckReport::new(
+                    "logged in, and cases can be read",
+                    details,
+                ))
             }
             TestKind::Permissions => {
                 // As it stands now: somebody may be mending it.
@@ -322,7 +325,10 @@ impl Salesforce {
                         own, and not by a line in the description";
             details.insert("advice".into(), text.into());
         }
-        Ok(report("the user may create and change cases", details))
+        Ok(CheckReport::new(
+            "the user may create and change cases",
+            details,
+        ))
     }
 
     /// Makes a case that says of itself that it is a test, and deletes it where the user may.
@@ -357,7 +363,7 @@ impl Salesforce {
             }
         };
         let details = Map::from_iter([("case".to_owned(), Value::from(made.id))]);
-        Ok(report(&message, details))
+        Ok(CheckReport::new(&message, details))
     }
 }
 
@@ -376,13 +382,6 @@ pub(super) fn comment_of(record: &Record) -> Option<ExternalComment> {
         created_at: record.text("CreatedDate").and_then(words::moment),
         ..ExternalComment::default()
     })
-}
-
-fn report(message: &str, details: Map<String, Value>) -> CheckReport {
-    CheckReport {
-        message: message.to_owned(),
-        details,
-    }
 }
 
 #[async_trait]

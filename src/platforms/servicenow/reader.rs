@@ -150,11 +150,11 @@ impl ServiceNow {
         match test {
             // Whether the instance is reached at all; whom it lets in is another question.
             TestKind::Connection => match self.read_myself(context).await {
-                Ok(_) => Ok(report("ServiceNow answers", Map::new())),
+                Ok(_) => Ok(CheckReport::new("ServiceNow answers", Map::new())),
                 Err(error) => match error.class {
                     ErrorClass::Authentication | ErrorClass::Permission => {
                         let text = "ServiceNow answers, but does not let the account in";
-                        Ok(report(text, Map::new()))
+                        Ok(CheckReport::new(text, Map::new()))
                     }
                     _ => Err(error),
                 },
@@ -165,7 +165,7 @@ impl ServiceNow {
                     Some(name) => format!("logged in as {name}"),
                     None => "logged in; the account may not read its own user".to_owned(),
                 };
-                Ok(report(&text, myself.details()))
+                Ok(CheckReport::new(&text, myself.details()))
             }
             TestKind::Permissions => self.permitted(context).await,
             TestKind::CreateTicket => self.tried(context).await,
@@ -212,7 +212,7 @@ impl ServiceNow {
             let text = "incidents can be read; which roles the account has is unknown, \
                         as it may not read them";
             details.insert("roles".into(), "unknown".into());
-            return Ok(report(text, details));
+            return Ok(CheckReport::new(text, details));
         };
         let roles = rows.iter().filter_map(|row| row.says("role.name"));
         let roles: Vec<&str> = roles.filter(|role| ROLES.contains(role)).collect();
@@ -223,7 +223,10 @@ impl ServiceNow {
             return Err(AdapterError::new(ErrorClass::Permission, text));
         }
         details.insert("roles".into(), json!(roles));
-        Ok(report("the account may read and write incidents", details))
+        Ok(CheckReport::new(
+            "the account may read and write incidents",
+            details,
+        ))
     }
 
     /// Makes an incident that says of itself that it is a test, and removes it, or cancels it where
@@ -280,7 +283,7 @@ impl ServiceNow {
             ("correlation_id".to_owned(), Value::from(mark)),
             ("incident".to_owned(), Value::from(name)),
         ]);
-        Ok(report(&left, details))
+        Ok(CheckReport::new(&left, details))
     }
 
     /// What became of a test incident.
@@ -310,13 +313,6 @@ impl ServiceNow {
         }
         let text = "the account may neither delete nor cancel it";
         Err(AdapterError::new(ErrorClass::Permission, text))
-    }
-}
-
-fn report(message: &str, details: Map<String, Value>) -> CheckReport {
-    CheckReport {
-        message: message.to_owned(),
-        details,
     }
 }
 

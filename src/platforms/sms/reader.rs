@@ -329,7 +329,7 @@ impl Sms {
                     }
                     Err(error) => return Err(error),
                 };
-                Ok(report(message, Map::new()))
+                Ok(CheckReport::new(message, Map::new()))
             }
             TestKind::Authentication => self.authenticated(context).await,
             TestKind::Permissions => self.permitted(context).await,
@@ -347,7 +347,7 @@ impl Sms {
                     self.to
                 );
                 let details = json!({ "sid": message.sid, "segments": count });
-                Ok(report(&said, object(details)))
+                Ok(CheckReport::new(&said, details))
             }
         }
     }
@@ -356,7 +356,7 @@ impl Sms {
         let what = "authenticating";
         let seen: Value = self.api.ask(context, self.identity()?, what).await?;
         if self.by_key {
-            return Ok(report("Twilio takes the API key", Map::new()));
+            return Ok(CheckReport::new("Twilio takes the API key", Map::new()));
         }
         let status = seen["status"].as_str().unwrap_or_default();
         if status != "active" {
@@ -364,9 +364,9 @@ impl Sms {
             return Err(AdapterError::new(ErrorClass::Permission, text));
         }
         let details = json!({ "account": seen["friendly_name"], "type": seen["type"] });
-        Ok(report(
+        Ok(CheckReport::new(
             "Twilio takes the auth token; the account is active",
-            object(details),
+            details,
         ))
     }
 
@@ -380,7 +380,7 @@ impl Sms {
                     "messages can be listed; whether {service} can send shows when it does \
                      (create_ticket)"
                 );
-                return Ok(report(&said, Map::new()));
+                return Ok(CheckReport::new(&said, Map::new()));
             }
         };
         let numbers = self.numbers(context, Some(from)).await?;
@@ -397,22 +397,8 @@ impl Sms {
                 self.listed(context, Way::Out, None).await?;
                 let details = json!({ "mms": number.can("mms"), "name": number.friendly_name });
                 let said = format!("{from} can send SMS, and messages can be listed");
-                Ok(report(&said, object(details)))
+                Ok(CheckReport::new(&said, details))
             }
         }
-    }
-}
-
-fn report(message: &str, details: Map<String, Value>) -> CheckReport {
-    CheckReport {
-        message: message.to_owned(),
-        details,
-    }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        _ => Map::new(),
     }
 }

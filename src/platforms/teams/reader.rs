@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use url::Url;
 
 use super::Graph;
@@ -180,10 +180,10 @@ impl Graph {
     ) -> Result<CheckReport, AdapterError> {
         match test {
             TestKind::Connection => match self.channel(context).await {
-                Ok(_) => Ok(report("Microsoft Graph answers", json!({}))),
+                Ok(_) => Ok(CheckReport::new("Microsoft Graph answers", json!({}))),
                 Err(error) if error.class == ErrorClass::Authentication => {
                     let text = "Microsoft Graph answers, but does not take the credentials";
-                    Ok(report(text, json!({})))
+                    Ok(CheckReport::new(text, json!({})))
                 }
                 Err(error) => Err(error),
             },
@@ -192,7 +192,7 @@ impl Graph {
                 let name = me.display_name.as_ref().or(me.user_principal_name.as_ref());
                 let message = format!("authenticated as {}", name.unwrap_or(&me.id));
                 let details = json!({ "user_id": me.id, "user": me.user_principal_name });
-                Ok(report(&message, details))
+                Ok(CheckReport::new(&message, details))
             }
             TestKind::Permissions => {
                 let channel = self.channel(context).await?;
@@ -201,7 +201,7 @@ impl Graph {
                     "the user sees the channel {name}; that it may post shows only when it does"
                 );
                 let details = json!({ "channel": name, "kind": channel.membership_type });
-                Ok(report(&message, details))
+                Ok(CheckReport::new(&message, details))
             }
             TestKind::CreateTicket => self.tried(context).await,
         }
@@ -228,7 +228,7 @@ impl Graph {
             Ok(_) => "posted a test message and removed it again".to_owned(),
             Err(error) => format!("posted a test message, which stays: {}", error.public),
         };
-        Ok(report(&message, json!({ "message": posted.id })))
+        Ok(CheckReport::new(&message, json!({ "message": posted.id })))
     }
 }
 
@@ -249,17 +249,7 @@ pub(super) async fn flow_checked(
     context.recall("tested", TESTED, posting).await?;
     let text = "the flow took a test card; whether it posts it, it does not tell: look into the \
         channel";
-    Ok(report(text, json!({})))
-}
-
-fn report(message: &str, details: Value) -> CheckReport {
-    CheckReport {
-        message: message.to_owned(),
-        details: match details {
-            Value::Object(members) => members,
-            _ => Map::new(),
-        },
-    }
+    Ok(CheckReport::new(text, json!({})))
 }
 
 /// Whether an answer of Graph's own says that a message is not there.

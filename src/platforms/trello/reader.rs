@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::Trello;
 use super::board::PAGE_BYTES;
@@ -123,10 +123,10 @@ impl Trello {
         match test {
             // Whether Trello is reached at all; whom it lets in is another question.
             TestKind::Connection => match self.board(context).await {
-                Ok(_) => Ok(report("Trello answers", Map::new())),
+                Ok(_) => Ok(CheckReport::new("Trello answers", Map::new())),
                 Err(error) if error.class == ErrorClass::Authentication => {
                     let text = "Trello answers, but does not take the credential";
-                    Ok(report(text, Map::new()))
+                    Ok(CheckReport::new(text, Map::new()))
                 }
                 Err(error) => Err(error),
             },
@@ -137,7 +137,7 @@ impl Trello {
                 let name = me.full_name.as_deref().or(me.username.as_deref());
                 let message = format!("authenticated as {}", name.unwrap_or(&me.id));
                 let details = json!({ "member_id": me.id, "username": me.username });
-                Ok(report(&message, object(details)))
+                Ok(CheckReport::new(&message, details))
             }
             TestKind::Permissions => self.permitted(context).await,
             TestKind::CreateTicket => self.tried(context).await,
@@ -196,9 +196,9 @@ impl Trello {
         }
         let details = json!({ "board": board.name, "board_url": board.url, "list": list.name,
             "token_expires": token.date_expires, "lists": lists });
-        Ok(report(
+        Ok(CheckReport::new(
             "the token may make cards on the board",
-            object(details),
+            details,
         ))
     }
 
@@ -231,21 +231,7 @@ impl Trello {
             Ok(_) => format!("created the test card {id} and deleted it"),
             Err(error) => format!("created the test card {id}, which stays: {}", error.public),
         };
-        Ok(report(&message, object(json!({ "card": id }))))
-    }
-}
-
-fn report(message: &str, details: Map<String, Value>) -> CheckReport {
-    CheckReport {
-        message: message.to_owned(),
-        details,
-    }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        _ => Map::new(),
+        Ok(CheckReport::new(&message, json!({ "card": id })))
     }
 }
 

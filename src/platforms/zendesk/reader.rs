@@ -249,10 +249,10 @@ impl Zendesk {
         match test {
             // Whether Zendesk is reached at all; whom it lets in is another question.
             TestKind::Connection => match self.read_myself(context).await {
-                Ok(_) => Ok(report("Zendesk answers", Map::new())),
+                Ok(_) => Ok(CheckReport::new("Zendesk answers", Map::new())),
                 Err(error) if error.class == ErrorClass::Authentication => {
                     let text = "Zendesk answers, but does not take the credential";
-                    Ok(report(text, Map::new()))
+                    Ok(CheckReport::new(text, Map::new()))
                 }
                 Err(error) => Err(error),
             },
@@ -261,7 +261,10 @@ impl Zendesk {
                 let request = self.api.get(&["tickets"])?.query([("page[size]", "1")]);
                 let _: Value = self.api.ask(context, request, "listing tickets").await?;
                 let name = myself.name.clone().unwrap_or_default();
-                Ok(report(&format!("logged in as {name}"), myself.details()))
+                Ok(CheckReport::new(
+                    &format!("logged in as {name}"),
+                    myself.details(),
+                ))
             }
             TestKind::Permissions => self.permitted(context).await,
             TestKind::CreateTicket => self.tried(context).await,
@@ -300,7 +303,10 @@ impl Zendesk {
              credential does better"
         };
         details.insert("sync_by".into(), way.into());
-        Ok(report("the user may read and write tickets", details))
+        Ok(CheckReport::new(
+            "the user may read and write tickets",
+            details,
+        ))
     }
 
     /// Makes a ticket that says of itself that it is a test, and removes it.
@@ -350,14 +356,7 @@ impl Zendesk {
                 error.public
             ),
         };
-        Ok(report(&message, details))
-    }
-}
-
-fn report(message: &str, details: Map<String, Value>) -> CheckReport {
-    CheckReport {
-        message: message.to_owned(),
-        details,
+        Ok(CheckReport::new(&message, details))
     }
 }
 

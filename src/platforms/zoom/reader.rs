@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Zoom;
 use super::facts::{HISTORY_DAYS, is_gone};
@@ -295,12 +295,12 @@ impl Zoom {
                     }
                     Err(error) => return Err(error),
                 };
-                Ok(report(message, json!({})))
+                Ok(CheckReport::new(message, json!({})))
             }
             TestKind::Authentication => {
                 self.asked(context, "authenticating").await?;
                 let message = format!("Zoom takes the credentials; posts come from {}", self.user);
-                Ok(report(&message, json!({ "user_id": self.user })))
+                Ok(CheckReport::new(&message, json!({ "user_id": self.user })))
             }
             TestKind::Permissions => self.permitted(context).await,
             TestKind::CreateTicket => self.tried(context).await,
@@ -325,7 +325,7 @@ impl Zoom {
             "the channel {:?} is there, and its messages can be listed",
             channel.name
         );
-        Ok(report(
+        Ok(CheckReport::new(
             &message,
             json!({ "channel": channel.id, "name": channel.name }),
         ))
@@ -343,17 +343,6 @@ impl Zoom {
             Ok(_) => "posted a test message and removed it again".to_owned(),
             Err(error) => format!("posted a test message, which stays: {}", error.public),
         };
-        Ok(report(&said, json!({ "message_id": made.id })))
-    }
-}
-
-fn report(message: &str, details: Value) -> CheckReport {
-    let details = match details {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    };
-    CheckReport {
-        message: message.to_owned(),
-        details,
+        Ok(CheckReport::new(&said, json!({ "message_id": made.id })))
     }
 }
