@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::content::{self, RawMessage};
 use super::fields::{TIME, kind, time_of};
 use super::{Command, CommandType, Faults, Fields, numbers};
-use crate::domain::{CommandId, ErrorCode, Failure, MASK, OrganizationId, shown};
+use crate::domain::{CommandId, ErrorCode, Failure, MASK, OrganizationId, nearest, shown};
 
 /// W3C trace context, handed through to the events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -391,7 +391,12 @@ fn read_type(f: &mut Fields<'_>, known: &mut Known, routing_key: &str) -> TypeRe
         .filter(|text| *text != MASK)
         .map(str::to_owned);
     let Some(command_type) = CommandType::parse(&text) else {
-        f.fault("type", format!("is none of {}", CommandType::names()));
+        let known = CommandType::ALL.iter().map(|known| known.as_str());
+        let fault = nearest(&text, known).map_or_else(
+            || format!("is none of {}", CommandType::names()),
+            |near| format!("is unknown; did you mean {near}?"),
+        );
+        f.fault("type", fault);
         return TypeRead::Unknown;
     };
     if routing_key != text {

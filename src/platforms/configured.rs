@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::misplaced::{address_fault, is_secret_name, squeezed};
+use super::misplaced::{address_fault, is_secret_name};
 use super::{
     BaseUrl, Descriptor, EgressPolicy, ErrorClass, Member, Mode, ON_AUTH_FAILURE, ON_UNKNOWN,
     Shape, connect,
 };
-use crate::domain::{Integration, MASK, OnUnknown, Platform, shown};
+use crate::domain::{Integration, MASK, OnUnknown, Platform, nearest, shown};
 use crate::secrets::{Credentials, SHORTEST};
 
 /// Nothing that a platform hands out is shorter.
@@ -568,35 +568,6 @@ const fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
-}
-
-/// The known name that a person most likely meant.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // A longer name is no typo of one of ours, and comparing takes the product of the lengths.
-    let given = squeezed(name);
-    if given.chars().count() > 64 {
-        return None;
-    }
-    let distances = known.map(|name| (distance(&given, &squeezed(name)), name));
-    let (distance, near) = distances.min_by_key(|(distance, _)| *distance)?;
-    let most = (near.len() / 4).max(1);
-    (distance <= most).then_some(near)
-}
-
-/// How many characters have to be put in, left out or changed to make one of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, c) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = at + 1;
-        for (column, d) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(c != *d);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

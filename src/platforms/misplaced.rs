@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::descriptor;
-use crate::domain::{MASK, Platform, looks_secret};
+use crate::domain::{MASK, Platform, looks_secret, squeezed};
 
 /// What the name of a secret has in it, in lower case and without separators.
 const SECRET_WORDS: [&str; 11] = [
@@ -40,12 +40,6 @@ const SECRET_PARAMETERS: [&str; 9] = [
 pub(super) fn is_secret_name(name: &str) -> bool {
     let squeezed = squeezed(name);
     SECRET_WORDS.iter().any(|word| squeezed.contains(word)) || squeezed == "pwd"
-}
-
-/// A name in lower case, without what separates words.
-pub(super) fn squeezed(name: &str) -> String {
-    let letters = name.chars().filter(|c| c.is_alphanumeric());
-    letters.flat_map(char::to_lowercase).collect()
 }
 
 fn is_secret_parameter(name: &str) -> bool {

@@ -641,6 +641,27 @@ fn what_is_none_of_a_closed_set_is_refused_with_the_set() {
     }
 }
 
+#[test]
+fn a_type_that_is_misspelled_is_answered_with_the_one_that_is_meant() {
+    let organization = uuid::Uuid::new_v4().to_string();
+    let send = |name: &str| {
+        let refused = output(&bare(), &["send", name, "--organization", &organization]);
+        let err = String::from_utf8_lossy(&refused.stderr).into_owned();
+        (refused.status.code(), err)
+    };
+
+    let (code, err) = send("tikcet.create");
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("did you mean ticket.create?"), "{err}");
+    // Where none is near, all are named.
+    let (code, err) = send("hello");
+    assert_eq!(code, Some(2), "{err}");
+    assert!(
+        err.contains("ticket.create, ") && err.contains("webhook.received"),
+        "{err}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_are_listed_and_a_container_is_told_whether_its_worker_lives() {
     let world = World::new().await;

@@ -516,20 +516,6 @@ fn blanks_at_the_ends_go_but_those_of_a_password() {
 }
 
 #[test]
-fn a_name_is_suggested_where_one_is_near() {
-    let names = ["project_key", "default_issue_type", "api_url"];
-    let near = |name: &str| nearest(name, names.into_iter());
-
-    assert_eq!(near("projectkey"), Some("project_key"));
-    assert_eq!(near("ProjectKey"), Some("project_key"));
-    assert_eq!(near("projct_key"), Some("project_key"));
-    assert_eq!(near("default_issuetyp"), Some("default_issue_type"));
-    assert_eq!(near("api_uri"), Some("api_url"));
-    assert_eq!(near("colour"), None);
-    assert_eq!(near(&"project_key".repeat(100)), None);
-}
-
-#[test]
 fn on_unknown_is_fail_or_retry_and_fail_where_it_is_not_said() {
     let slack = descriptor(Platform::Slack);
     let credentials = json!({ "webhook_url": "https://hooks.slack.com/services/T/B/X" });
