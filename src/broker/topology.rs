@@ -90,6 +90,15 @@ impl Topology {
         ]
     }
 
+    /// The command queue that takes what is published with this routing key.
+    #[must_use]
+    pub fn queue_of(&self, routing_key: &str) -> Option<String> {
+        let first = |words: &str| words.split('.').next().map(str::to_owned);
+        let mut queues = self.command_queues().into_iter();
+        let found = queues.find(|(_, pattern)| first(pattern) == first(routing_key));
+        found.map(|(name, _)| name)
+    }
+
     /// `P.webhooks`: order does not matter there, as each delivery says what it is about and when
     /// it was.
     fn webhooks(&self) -> String {
@@ -208,7 +217,8 @@ pub async fn declare_prefix(
     topology.declare(&channel).await
 }
 
-/// How many messages a queue holds ready, or `None` where there is no such queue.
+/// How many messages a queue holds ready and how many consumers it has, or `None` where there is no
+/// such queue.
 ///
 /// # Errors
 /// [`BrokerError`] where the connection is gone.

@@ -92,6 +92,7 @@ impl Send {
                 output::line(&format!("published {} {id}", self.command_type))
             }?);
         }
+        self.look_for_worker(&connection, &topology).await?;
         let answer = broker::call(
             &connection,
             &topology,
@@ -140,6 +141,34 @@ impl Send {
         }))
     }
 
+    /// Says at once that nobody reads the command's queue. A command waits there until a worker
+    /// starts; a dry run that nobody answers is not published at all.
+    async fn look_for_worker(
+        &self,
+        connection: &Connection,
+        topology: &Topology,
+    ) -> Result<(), Failed> {
+        let Some(queue) = topology.queue_of(&self.command_type) else {
+            return Ok(());
+        };
+        let depth = broker::queue_depth(connection, &queue).await;
+        if !matches!(depth, Ok(Some((_, 0)))) {
+            return Ok(());
+        }
+        if self.dry_run {
+            return Err(Failed::Operation(format!(
+                "nothing was published: no worker reads the queue {queue}, so that nobody would \
+                 answer a dry run; start one by `ticketwire run`"
+            )));
+        }
+        let timeout = humantime::format_duration(self.timeout);
+        output::note(&format!(
+            "no worker reads the queue {queue}: the command waits there until one starts \
+             (`ticketwire run`); its result is awaited for {timeout}"
+        ));
+        Ok(())
+    }
+
     /// What is known of a command whose result did not come in time.
     async fn known(
         &self,
@@ -183,12 +212,7 @@ impl Send {
 
     /// Why a command is not in the ledger: nobody takes what is in its queue.
     async fn unclaimed(&self, connection: &Connection, topology: &Topology) -> String {
-        let kind = self.command_type.split('.').next().unwrap_or_default();
-        let queue = topology
-            .command_queues()
-            .into_iter()
-            .find(|(_, pattern)| pattern.split('.').next() == Some(kind));
-        let Some((queue, _)) = queue else {
+        let Some(queue) = topology.queue_of(&self.command_type) else {
             return "no worker took it".to_owned();
         };
         match broker::queue_depth(connection, &queue).await {

@@ -219,10 +219,19 @@ async fn sending_says_what_came_of_it_or_what_is_known_when_nothing_came() {
     let create =
         json!({ "title": "News", "description": "d", "integration_id": world.integration });
 
-    // Nobody is there to take it.
+    // Nobody is there to take it, which is said before anything is waited for. A dry run leaves
+    // nothing behind.
+    let started = std::time::Instant::now();
+    let (code, out, err) = sent(&create, &["ticket.create", "--dry-run"]);
+    assert_eq!((code, &*out), (Some(1), ""), "{err}");
+    for part in ["nothing was published", ".tickets", "`ticketwire run`"] {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+    assert!(started.elapsed().as_secs() < 30, "it waited");
     let (code, out, err) = sent(&create, &["ticket.create", "--wait", "--timeout", "1s"]);
     assert_eq!((code, &*out), (Some(1), ""), "{err}");
     for part in [
+        "until one starts (`ticketwire run`)",
         "no result within 1s",
         "no worker took it",
         ".tickets, which holds 1",
