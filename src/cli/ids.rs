@@ -17,16 +17,40 @@ const DIGITS: usize = 32;
 /// # Errors
 /// Nothing, or more than one thing is meant, or the text is no id at all.
 pub(super) async fn find(store: &Store, named: Named, text: &str) -> Result<Uuid, Failed> {
-    if let Ok(id) = text.parse() {
-        return Ok(id);
-    }
-    let range = range_of(text);
-    let (what, list) = match named {
+    look_up(store, named, text).await?.ok_or_else(|| {
+        let (what, list) = words(named);
+        Failed::Operation(if named == Named::Integration {
+            format!("there is no {what} with the name or the id {text:?}; {list} shows all")
+        } else {
+            format!("there is no {what} whose id begins with {text}; {list} shows them")
+        })
+    })
+}
+
+/// What a thing is called, and where all of its kind are.
+const fn words(named: Named) -> (&'static str, &'static str) {
+    match named {
         Named::Command => ("command", "`ticketwire command list`"),
         Named::Ticket => ("ticket", "`ticketwire ticket list`"),
         Named::Integration => ("integration", "`ticketwire integration list`"),
         Named::Organization => ("organization", "`ticketwire integration list`"),
-    };
+    }
+}
+
+/// The same, where nothing is meant by it is an answer, too.
+///
+/// # Errors
+/// More than one thing is meant, or the text is no id at all.
+pub(super) async fn look_up(
+    store: &Store,
+    named: Named,
+    text: &str,
+) -> Result<Option<Uuid>, Failed> {
+    if let Ok(id) = text.parse() {
+        return Ok(Some(id));
+    }
+    let range = range_of(text);
+    let (what, _) = words(named);
     if range.is_none() && named != Named::Integration {
         return Err(Failed::Usage(format!(
             "{text:?} is no id of a {what}: give its UUID, or the beginning of it"
@@ -39,13 +63,8 @@ pub(super) async fn find(store: &Store, named: Named, text: &str) -> Result<Uuid
         .map_err(failed)?;
     let count = found.len();
     match found.pop() {
-        None if named == Named::Integration => Err(Failed::Operation(format!(
-            "there is no integration with the name or the id {text:?}; {list} shows all"
-        ))),
-        None => Err(Failed::Operation(format!(
-            "there is no {what} whose id begins with {text}; {list} shows them"
-        ))),
-        Some(id) if count == 1 => Ok(id),
+        None => Ok(None),
+        Some(id) if count == 1 => Ok(Some(id)),
         Some(last) => {
             found.push(last);
             let shown: Vec<String> = found.iter().take(SHOWN_MAX).map(Uuid::to_string).collect();

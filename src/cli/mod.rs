@@ -16,6 +16,7 @@ mod migrate;
 mod moment;
 pub mod output;
 mod platforms;
+mod queue;
 mod run;
 mod sandbox;
 mod schema;

@@ -240,6 +240,39 @@ async fn sending_says_what_came_of_it_or_what_is_known_when_nothing_came() {
         assert!(err.contains(part), "{part} in {err}");
     }
 
+    // Who looks for it is told where it may be, whatever of its id was given.
+    let (code, id, err) = sent(&create, &["ticket.create", "--quiet"]);
+    assert_eq!(code, Some(0), "{err}");
+    let id = id.trim();
+    let shown = |id: &str, settings: &[(&str, &str)]| {
+        let mut environment = world.environment();
+        for (name, value) in settings {
+            environment.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let made = output(&environment, &["command", "show", id]);
+        assert_eq!(made.status.code(), Some(1), "{id}");
+        String::from_utf8_lossy(&made.stderr).into_owned()
+    };
+    for id in [id, &id[..20]] {
+        let err = shown(id, &[]);
+        for part in [
+            id,
+            "in the ledger; it may still be queued: nobody reads the queue",
+            ".tickets, which holds 2",
+            "`ticketwire run`",
+            "dead list",
+        ] {
+            assert!(err.contains(part), "{part} in {err}");
+        }
+    }
+    let err = shown(id, &[("TICKETWIRE__AMQP__PREFIX", "tw_nothing_is_here")]);
+    assert!(
+        err.contains("nothing waits in the command queues under tw_nothing_is_here"),
+        "{err}"
+    );
+    let err = shown(id, &[("AMQP_URL", "amqp://guest:guest@127.0.0.1:1/%2f")]);
+    assert!(err.contains("whether it is queued is not known"), "{err}");
+
     // A person gets the item and its page, a script the id.
     let worker = world
         .worker_with(&[("TICKETWIRE__RETRY__SCHEDULE", r#"["1h"]"#)])

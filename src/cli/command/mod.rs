@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use self::retry::Retry;
 use super::output::{self, Cell, column};
-use super::{Context, Failed, failed, ids, moment};
+use super::{Context, Failed, failed, ids, moment, queue};
 use crate::domain::{CommandId, CommandState, CommandType, ErrorCode, WaitReason, WireEnum};
 use crate::store::{AttemptRow, CommandFilter, CommandRow, Named, Store};
 
@@ -153,10 +153,10 @@ impl Command {
                 ];
                 Ok(output::table(&context.layout, &heading, &rows)?)
             }
-            Action::Show { id } => {
-                let id = ids::find(&store, Named::Command, &id).await?;
-                show(context, &store, id).await
-            }
+            Action::Show { id } => match ids::look_up(&store, Named::Command, &id).await? {
+                Some(id) => show(context, &store, id).await,
+                None => Err(absent(context, &format!("whose id begins with {id}")).await),
+            },
             Action::Retry(retry) => retry.execute(context, &store).await,
             Action::Cancel { id } => {
                 let id = ids::find(&store, Named::Command, &id).await?;
@@ -284,12 +284,19 @@ fn decisions(row: &CommandRow, attempts: &[AttemptRow]) -> Vec<Decision> {
     all
 }
 
+/// A command that was published and is not in the ledger may still be in its queue.
+async fn absent(context: &Context, which: &str) -> Failed {
+    let elsewhere = queue::elsewhere(context).await;
+    Failed::Operation(format!(
+        "there is no command {which} in the ledger; {elsewhere}; if it was rejected, see \
+         `ticketwire dead list`"
+    ))
+}
+
 async fn show(context: &Context, store: &crate::store::Store, id: Uuid) -> Result<(), Failed> {
     let found = store.command(CommandId::new(id)).await.map_err(failed)?;
     let Some((row, attempts)) = found else {
-        return Err(Failed::Operation(format!(
-            "there is no command {id}; if it was rejected, see `ticketwire dead list`"
-        )));
+        return Err(absent(context, &id.to_string()).await);
     };
     if context.json {
         return Ok(output::json(
