@@ -17,13 +17,30 @@ const DIGITS: usize = 32;
 /// # Errors
 /// Nothing, or more than one thing is meant, or the text is no id at all.
 pub(super) async fn find(store: &Store, named: Named, text: &str) -> Result<Uuid, Failed> {
-    look_up(store, named, text).await?.ok_or_else(|| {
-        let (what, list) = words(named);
-        Failed::Operation(if named == Named::Integration {
-            format!("there is no {what} with the name or the id {text:?}; {list} shows all")
-        } else {
-            format!("there is no {what} whose id begins with {text}; {list} shows them")
-        })
+    let found = look_up(store, named, text, None).await?;
+    found.ok_or_else(|| none(named, text, ""))
+}
+
+/// The same among what belongs to one organization: names of others are none of its business.
+///
+/// # Errors
+/// As [`find`].
+pub(super) async fn find_of(
+    store: &Store,
+    named: Named,
+    text: &str,
+    organization: Uuid,
+) -> Result<Uuid, Failed> {
+    let found = look_up(store, named, text, Some(organization)).await?;
+    found.ok_or_else(|| none(named, text, &format!(" of the organization {organization}")))
+}
+
+fn none(named: Named, text: &str, of: &str) -> Failed {
+    let (what, list) = words(named);
+    Failed::Operation(if named == Named::Integration {
+        format!("there is no {what}{of} with the name or the id {text:?}; {list} shows all")
+    } else {
+        format!("there is no {what}{of} whose id begins with {text}; {list} shows them")
     })
 }
 
@@ -45,6 +62,7 @@ pub(super) async fn look_up(
     store: &Store,
     named: Named,
     text: &str,
+    organization: Option<Uuid>,
 ) -> Result<Option<Uuid>, Failed> {
     if let Ok(id) = text.parse() {
         return Ok(Some(id));
@@ -58,7 +76,7 @@ pub(super) async fn look_up(
     }
     let limit = i64::try_from(SHOWN_MAX + 1).unwrap_or(i64::MAX);
     let mut found = store
-        .ids_of(named, range, text, limit)
+        .ids_of(named, range, text, organization, limit)
         .await
         .map_err(failed)?;
     let count = found.len();

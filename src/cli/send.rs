@@ -7,22 +7,26 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Context, Failed, command, failed, output};
+use super::{Context, Failed, command, failed, ids, output};
 use crate::broker::{self, BrokerError, Connection, Topology};
 use crate::contract::{Envelope, RawMessage, Replies};
-use crate::domain::CommandId;
+use crate::domain::{CommandId, CommandType};
+use crate::store::Named;
 
 /// Publish a command.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ticketwire send ticket.create --organization $ORG --wait \\
-    --data '{\"title\":\"It is down\",\"description\":\"…\"}'
+    --data '{\"title\":\"It is down\",\"description\":\"…\",\"integration_id\":\"Jira\"}'
+  ticketwire send ticket.comment --organization $ORG \\
+    --data '{\"ticket_id\":\"9b2f1c1e\",\"body\":\"We are on it\"}'
   ticketwire send integration.create --organization $ORG --data @jira.json --wait --json")]
 pub(super) struct Send {
     /// The command's type, e.g. ticket.create
     #[arg(value_name = "TYPE")]
     command_type: String,
-    /// Its data: JSON, @file, or - for standard input
+    /// Its data: JSON, @file, or - for standard input. In it, `integration_id` may be a name of the
+    /// tenant's, and it, `ticket_id` and `ticket_ids` the beginnings of ids
     #[arg(long, default_value = "{}")]
     data: String,
     /// The tenant
@@ -48,8 +52,9 @@ pub(super) struct Send {
 impl Send {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failed> {
         let text = read_data(&self.data)?;
-        let data: Map<String, Value> = serde_json::from_str(&text)
+        let mut data: Map<String, Value> = serde_json::from_str(&text)
             .map_err(|error| Failed::Usage(format!("--data: must be a JSON object: {error}")))?;
+        self.write_ids_out(context, &mut data).await?;
         let id = self.id.unwrap_or_else(Uuid::now_v7);
         let mut envelope = json!({
             "specversion": "1.0", "id": id, "source": "/ticketwire/cli", "type": self.command_type,
@@ -139,6 +144,55 @@ impl Send {
         } else {
             format!("{code}: {message}; `ticketwire command show {id}`")
         }))
+    }
+
+    /// Puts ids in full where names and beginnings of them stand. The database is asked only where
+    /// there are any. A new ticket's own id is none: it has to be given in full.
+    async fn write_ids_out(
+        &self,
+        context: &Context,
+        data: &mut Map<String, Value>,
+    ) -> Result<(), Failed> {
+        let makes = match CommandType::parse(&self.command_type) {
+            // What is wrong with it is said by the check of the whole command.
+            None => return Ok(()),
+            Some(kind) => matches!(
+                kind,
+                CommandType::TicketCreate | CommandType::TicketAiCreate
+            ),
+        };
+        let mut short = Vec::new();
+        for (name, value) in data {
+            let named = match name.as_str() {
+                "integration_id" => Named::Integration,
+                "ticket_id" | "ticket_ids" if !makes => Named::Ticket,
+                _ => continue,
+            };
+            let values: Vec<&mut Value> = match value {
+                Value::Array(values) => values.iter_mut().collect(),
+                one => vec![one],
+            };
+            let is_short = |value: &&mut Value| {
+                let text = value.as_str();
+                text.is_some_and(|text| text.parse::<Uuid>().is_err())
+            };
+            short.extend(
+                values
+                    .into_iter()
+                    .filter(is_short)
+                    .map(|value| (named, value)),
+            );
+        }
+        if short.is_empty() {
+            return Ok(());
+        }
+        let store = context.store()?;
+        for (named, value) in short {
+            let text = value.as_str().unwrap_or_default();
+            let id = ids::find_of(&store, named, text, self.organization).await?;
+            *value = id.to_string().into();
+        }
+        Ok(())
     }
 
     /// Says at once that nobody reads the command's queue. A command waits there until a worker

@@ -19,7 +19,7 @@ pub enum Named {
 
 impl Store {
     /// The ids from `first` to `last`, at most `limit`; of integrations, also those of exactly this
-    /// name, without regard to case.
+    /// name, without regard to case. Of one organization, or of all.
     ///
     /// # Errors
     /// As the connection's.
@@ -28,6 +28,7 @@ impl Store {
         named: Named,
         range: Option<(Uuid, Uuid)>,
         name: &str,
+        organization: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<Uuid>, StoreError> {
         let (first, last) = range.unzip();
@@ -35,17 +36,25 @@ impl Store {
         let result = if named == Named::Integration {
             const SQL: &str = "SELECT id FROM integrations WHERE NOT is_deleted \
                                AND (id BETWEEN $1 AND $2 OR lower(name) = lower($3)) \
+                               AND ($5::uuid IS NULL OR organization_id = $5) \
                                ORDER BY id LIMIT $4";
-            limited(client.query(SQL, &[&first, &last, &name, &limit])).await
+            limited(client.query(SQL, &[&first, &last, &name, &limit, &organization])).await
         } else {
             let sql = match named {
-                Named::Command => "SELECT id FROM commands WHERE id BETWEEN $1 AND $2 LIMIT $3",
-                Named::Ticket => "SELECT id FROM tickets WHERE id BETWEEN $1 AND $2 LIMIT $3",
+                Named::Command => {
+                    "SELECT id FROM commands WHERE id BETWEEN $1 AND $2 \
+                     AND ($4::uuid IS NULL OR organization_id = $4) LIMIT $3"
+                }
+                Named::Ticket => {
+                    "SELECT id FROM tickets WHERE id BETWEEN $1 AND $2 \
+                     AND ($4::uuid IS NULL OR organization_id = $4) LIMIT $3"
+                }
                 Named::Integration | Named::Organization => {
-                    "SELECT id FROM organizations WHERE id BETWEEN $1 AND $2 LIMIT $3"
+                    "SELECT id FROM organizations WHERE id BETWEEN $1 AND $2 \
+                     AND ($4::uuid IS NULL OR id = $4) LIMIT $3"
                 }
             };
-            limited(client.query(sql, &[&first, &last, &limit])).await
+            limited(client.query(sql, &[&first, &last, &limit, &organization])).await
         };
         keep_if_sound(
             client,

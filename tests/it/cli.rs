@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use ticketwire::domain::Platform;
 
-use crate::support::{World, http_get, output, wait_for};
+use crate::support::{SITE, World, http_get, output, wait_for};
 
 fn bare() -> BTreeMap<String, String> {
     BTreeMap::new()
@@ -639,6 +639,77 @@ fn what_is_none_of_a_closed_set_is_refused_with_the_set() {
         assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {err}");
         assert!(err.contains(valid), "{arguments:?}: {err}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_may_name_its_integration_and_shorten_ids_within_its_organization() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let (create, ticket) = world.create("Short").await;
+    world.succeeds(create).await;
+    let organization = world.organization.to_string();
+    let send = |organization: &str, command_type: &str, data: serde_json::Value| {
+        let data = data.to_string();
+        let arguments = ["send", command_type, "--organization", organization];
+        let further = ["--data", &data, "--wait", "--json"];
+        let made = output(&world.environment(), &[arguments, further].concat());
+        let event: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap_or_default();
+        let err = String::from_utf8_lossy(&made.stderr).into_owned();
+        (made.status.code(), event, err)
+    };
+
+    let integration = world.integration.to_string();
+    let at = |named: &str| {
+        let data = json!({ "title": "T", "description": "d", "integration_id": named });
+        send(&organization, "ticket.create", data)
+    };
+    for named in ["Jira", "jira", &integration[..8], &integration] {
+        let (code, event, err) = at(named);
+        assert_eq!(code, Some(0), "{named}: {err}");
+        assert_eq!(event["data"]["integration_id"], integration.as_str(), "{named}");
+    }
+    let short = &ticket.to_string()[..13];
+    for (command_type, data) in [
+        ("ticket.comment", json!({ "ticket_id": short, "body": "We are on it" })),
+        (
+            "ticket.bulk_update",
+            json!({ "ticket_ids": [short], "updates": { "priority": "high" } }),
+        ),
+    ] {
+        let (code, event, err) = send(&organization, command_type, data);
+        assert_eq!(code, Some(0), "{command_type}: {err}");
+        assert_eq!(event["data"]["outcome"], "succeeded", "{event:#}");
+    }
+
+    // Nothing of that name, more than one, and another tenant's are refused before anything is
+    // sent.
+    let count = "SELECT count(*) FROM commands";
+    let before = world.count(count).await;
+    let (code, _, err) = at("Jiro");
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains("\"Jiro\"") && err.contains("integration list"),
+        "{err}"
+    );
+    let second = world.add_integration(SITE, &json!({})).await.to_string();
+    let (code, _, err) = at("Jira");
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains(&integration) && err.contains(&second),
+        "{err}"
+    );
+    let stranger = uuid::Uuid::new_v4().to_string();
+    let comment = json!({ "ticket_id": short, "body": "Not mine" });
+    let (code, _, err) = send(&stranger, "ticket.comment", comment);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains(&stranger) && err.contains(short), "{err}");
+    // The id of a ticket that is to be made is nothing to look for.
+    let own = json!({ "ticket_id": short, "title": "T", "description": "d" });
+    let (code, _, err) = send(&organization, "ticket.create", own);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("ticket_id must be a UUID"), "{err}");
+    assert_eq!(world.count(count).await, before);
+    drop(worker);
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Command {
                 ];
                 Ok(output::table(&context.layout, &heading, &rows)?)
             }
-            Action::Show { id } => match ids::look_up(&store, Named::Command, &id).await? {
+            Action::Show { id } => match ids::look_up(&store, Named::Command, &id, None).await? {
                 Some(id) => show(context, &store, id).await,
                 None => Err(absent(context, &format!("whose id begins with {id}")).await),
             },
