@@ -1,12 +1,10 @@
 //! `ticketwire erase`
 
-use std::io::{IsTerminal as _, Write as _};
-
 use clap::Args;
 use serde_json::json;
 
 use super::output::{self, Cell};
-use super::{Context, Failed, failed, ids};
+use super::{Context, Failed, ask, failed, ids};
 use crate::domain::{OrganizationId, TicketId};
 use crate::store::{Erased, Named, StoreError, Subject, chain};
 
@@ -102,16 +100,10 @@ impl Erase {
         if self.yes {
             return Ok(true);
         }
-        if context.json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        ask::yes(context, "Remove all of this for ever?")?.ok_or_else(|| {
             let text = "nothing was removed: add --yes to remove it, or --dry-run to look alone";
-            return Err(Failed::Usage(text.into()));
-        }
-        let mut out = std::io::stderr().lock();
-        write!(out, "Remove all of this for ever? [y/N] ").map_err(failed)?;
-        out.flush().map_err(failed)?;
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map_err(failed)?;
-        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+            Failed::Usage(text.into())
+        })
     }
 }
 

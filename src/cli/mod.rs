@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Exit status: 0 done, 1 the operation failed, 2 bad
 //! usage or configuration.
 
+mod ask;
 mod command;
 mod completions;
 mod dead;

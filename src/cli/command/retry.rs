@@ -1,7 +1,7 @@
 //! `ticketwire command retry`: one, several, or all that match; those with a preview and paced.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::super::output::{self, Cell};
-use super::super::{Context, Failed, failed, ids};
+use super::super::{Context, Failed, ask, failed, ids};
 use super::Filter;
 use crate::domain::{CommandId, CommandState};
 use crate::store::{Named, Retryable, Store};
@@ -162,20 +162,13 @@ impl Retry {
         if self.yes {
             return Ok(true);
         }
-        if context.json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-            output::note("nothing was done; add --yes to do it");
-            return Ok(false);
+        let answer = ask::yes(context, &format!("Run these {count} again?"))?;
+        match answer {
+            Some(true) => {}
+            Some(false) => output::note("nothing was done"),
+            None => output::note("nothing was done; add --yes to do it"),
         }
-        let mut out = std::io::stderr().lock();
-        write!(out, "Run these {count} again? [y/N] ").map_err(failed)?;
-        out.flush().map_err(failed)?;
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map_err(failed)?;
-        let yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
-        if !yes {
-            output::note("nothing was done");
-        }
-        Ok(yes)
+        Ok(answer == Some(true))
     }
 }
 
