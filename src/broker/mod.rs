@@ -27,7 +27,10 @@ pub use lapin::Connection;
 pub use consume::{Consumer, Delivery, Source};
 pub use examine::{Difference, Examined, Lacking, examine};
 pub use publish::{Message, Publisher, PublisherQueue, Sent};
-pub use tools::{From, call, connect_tool, is_alarmed, publish_one, remove_prefix, tail};
+pub use tools::{
+    From, Present, call, connect_tool, is_alarmed, present, publish_one, remove_prefix,
+    remove_unshared_events, tail,
+};
 pub use topology::{Topology, declare_prefix, queue_depth};
 
 /// Longest a connection, channel or declaration may take to come about.

@@ -6,14 +6,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
+    ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
 use secrecy::SecretString;
 
 use super::{
-    BrokerError, CONFIRM_TIMEOUT, SETUP_TIMEOUT, Topology, connect, declare_prefix, within,
+    BrokerError, CONFIRM_TIMEOUT, SETUP_TIMEOUT, Topology, connect, declare_prefix, queue_depth,
+    within,
 };
 
 /// Within so long a broker tells a publisher that an alarm is on.
@@ -70,7 +71,84 @@ pub async fn is_alarmed(connection: &Connection) -> Result<bool, BrokerError> {
     Ok(false)
 }
 
-/// Deletes everything under a prefix that was made for a demo.
+/// What of a prefix is at the broker.
+#[derive(Debug, Default)]
+pub struct Present {
+    /// Queues with their ready messages and consumers.
+    pub queues: Vec<(String, u32, u32)>,
+    /// Exchanges.
+    pub exchanges: Vec<String>,
+}
+
+/// What of a prefix is at the broker. Nothing is declared.
+///
+/// # Errors
+/// [`BrokerError`] where the connection is gone.
+pub async fn present(connection: &Connection, topology: &Topology) -> Result<Present, BrokerError> {
+    let mut found = Present::default();
+    for spec in topology.queues() {
+        if let Some((messages, consumers)) = queue_depth(connection, &spec.name).await? {
+            found.queues.push((spec.name, messages, consumers));
+        }
+    }
+    for (name, _) in topology.exchanges() {
+        // A channel of its own: asking for an exchange that is not there closes it.
+        let channel = within(SETUP_TIMEOUT, connection.create_channel()).await?;
+        let options = ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let asking = channel.exchange_declare(
+            name.as_str().into(),
+            ExchangeKind::Topic,
+            options,
+            FieldTable::default(),
+        );
+        match within(SETUP_TIMEOUT, asking).await {
+            Ok(()) => found.exchanges.push(name),
+            Err(error) if error.refusal().is_some_and(|(code, _)| code == 404) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Deletes the exchange of events unless queues of others are bound to it; whether it is gone. To
+/// be called where no worker runs: the log misses what is published meanwhile.
+///
+/// # Errors
+/// As the broker answers.
+pub async fn remove_unshared_events(
+    connection: &Connection,
+    topology: &Topology,
+) -> Result<bool, BrokerError> {
+    let (log, events) = (topology.events_log(), topology.events());
+    let channel = within(SETUP_TIMEOUT, connection.create_channel()).await?;
+    let unbinding = channel.queue_unbind(
+        log.as_str().into(),
+        events.as_str().into(),
+        "#".into(),
+        FieldTable::default(),
+    );
+    within(SETUP_TIMEOUT, unbinding).await?;
+    // Nothing else tells over AMQP whether there are further bindings.
+    let options = ExchangeDeleteOptions {
+        if_unused: true,
+        ..ExchangeDeleteOptions::default()
+    };
+    let deleting = channel.exchange_delete(events.as_str().into(), options);
+    match within(SETUP_TIMEOUT, deleting).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.refusal().is_some_and(|(code, _)| code == 406) => {
+            declare_prefix(connection, topology).await?;
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes all queues and exchanges under a prefix, with what is in them; those that are not there
+/// are no error.
 ///
 /// # Errors
 /// As the broker answers.

@@ -87,6 +87,8 @@ enum Subcommands {
     Dead(dead::Dead),
     /// The workers that share the ledger
     Worker(worker::Worker),
+    /// The queues and exchanges at the broker
+    Queue(queue::Queue),
     /// Whether the worker lives, for containers
     Health(health::Health),
     /// Removes a subject's data from every table
@@ -245,6 +247,7 @@ impl Subcommands {
             Self::Command(command) => command.execute(context).await,
             Self::Dead(dead) => dead.execute(context).await,
             Self::Worker(worker) => worker.execute(context).await,
+            Self::Queue(queue) => queue.execute(context).await,
             Self::Health(health) => health.execute(context).await,
             Self::Erase(erase) => erase.execute(context).await,
             Self::Keys(keys) => keys.execute(context).await,

@@ -62,6 +62,7 @@ fn bad_usage_exits_2_and_help_shows_examples() {
         "events",
         "command",
         "dead",
+        "queue",
         "keys",
         "platforms",
         "doctor",
@@ -666,11 +667,18 @@ async fn what_is_sent_may_name_its_integration_and_shorten_ids_within_its_organi
     for named in ["Jira", "jira", &integration[..8], &integration] {
         let (code, event, err) = at(named);
         assert_eq!(code, Some(0), "{named}: {err}");
-        assert_eq!(event["data"]["integration_id"], integration.as_str(), "{named}");
+        assert_eq!(
+            event["data"]["integration_id"],
+            integration.as_str(),
+            "{named}"
+        );
     }
     let short = &ticket.to_string()[..13];
     for (command_type, data) in [
-        ("ticket.comment", json!({ "ticket_id": short, "body": "We are on it" })),
+        (
+            "ticket.comment",
+            json!({ "ticket_id": short, "body": "We are on it" }),
+        ),
         (
             "ticket.bulk_update",
             json!({ "ticket_ids": [short], "updates": { "priority": "high" } }),
@@ -694,10 +702,7 @@ async fn what_is_sent_may_name_its_integration_and_shorten_ids_within_its_organi
     let second = world.add_integration(SITE, &json!({})).await.to_string();
     let (code, _, err) = at("Jira");
     assert_eq!(code, Some(1), "{err}");
-    assert!(
-        err.contains(&integration) && err.contains(&second),
-        "{err}"
-    );
+    assert!(err.contains(&integration) && err.contains(&second), "{err}");
     let stranger = uuid::Uuid::new_v4().to_string();
     let comment = json!({ "ticket_id": short, "body": "Not mine" });
     let (code, _, err) = send(&stranger, "ticket.comment", comment);
@@ -731,6 +736,126 @@ fn a_type_that_is_misspelled_is_answered_with_the_one_that_is_meant() {
         err.contains("ticket.create, ") && err.contains("webhook.received"),
         "{err}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queues_of_a_prefix_are_removed_where_nobody_needs_them_any_more() {
+    let world = World::new().await;
+    // Read by nobody: the tests follow the events of the world's own prefix.
+    let prefix = format!("{}_gone", world.topology.prefix());
+    world.set("TICKETWIRE__AMQP__PREFIX", &prefix);
+    let remove = |further: &[&str]| {
+        let made = output(
+            &world.environment(),
+            &[&["queue", "remove"], further].concat(),
+        );
+        let err = String::from_utf8_lossy(&made.stderr).into_owned();
+        (made.status.code(), err)
+    };
+    let (code, err) = remove(&["--yes"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains(&prefix) && err.contains("amqp.prefix"),
+        "{err}"
+    );
+
+    let worker = world.worker().await;
+    let (code, err) = remove(&["--yes"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains(&format!("1 read {prefix}.tickets")) && err.contains("--force"),
+        "{err}"
+    );
+    assert!(worker.stop().await.success());
+    let organization = world.organization.to_string();
+    let data = json!({ "title": "T", "description": "d" }).to_string();
+    let further = ["--organization", &organization, "--data", &data];
+    let sent = output(
+        &world.environment(),
+        &[&["send", "ticket.create"][..], &further].concat(),
+    );
+    assert!(sent.status.success());
+    let (code, err) = remove(&["--yes"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains(&format!("1 wait in {prefix}.tickets")),
+        "{err}"
+    );
+    let worker = world.worker().await;
+    wait_for("the command to be taken", async || {
+        let listed = world.cli(&["queue", "list"]);
+        let queues = listed.as_array().unwrap();
+        assert_eq!(queues.len(), 5, "{listed}");
+        let tickets = queues
+            .iter()
+            .find(|row| row["queue"] == format!("{prefix}.tickets"));
+        (tickets.unwrap()["ready"] == 0).then_some(())
+    })
+    .await;
+    assert!(worker.stop().await.success());
+
+    // A dashboard's queue gets no event any more if the exchange goes, and is not bound anew.
+    let connection = ticketwire::broker::connect(&world.amqp_url.as_str().into(), "tests").await;
+    let connection = connection.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let dashboard = channel
+        .queue_declare(
+            "".into(),
+            lapin::options::QueueDeclareOptions {
+                exclusive: true,
+                ..lapin::options::QueueDeclareOptions::default()
+            },
+            lapin::types::FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let bind = async |queue: &str| {
+        channel
+            .queue_bind(
+                queue.into(),
+                format!("{prefix}.events").into(),
+                "#".into(),
+                lapin::options::QueueBindOptions::default(),
+                lapin::types::FieldTable::default(),
+            )
+            .await
+    };
+    bind(dashboard.name().as_str()).await.unwrap();
+    let (code, err) = remove(&["--yes"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains(&format!("exchange {prefix}.events")), "{err}");
+    let listed = world.cli(&["queue", "list"]);
+    assert_eq!(listed.as_array().map(Vec::len), Some(5), "{listed}");
+    channel
+        .queue_delete(
+            dashboard.name().clone(),
+            lapin::options::QueueDeleteOptions::default(),
+        )
+        .await
+        .unwrap();
+
+    // Without a terminal nobody can be asked.
+    let (code, err) = remove(&[]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("--yes"), "{err}");
+    let removed = world.cli(&["queue", "remove", "--yes"]);
+    assert_eq!(
+        removed["queues"].as_array().map(Vec::len),
+        Some(5),
+        "{removed}"
+    );
+    let exchanges = removed["exchanges"].as_array().map(Vec::len);
+    assert_eq!(exchanges, Some(3), "{removed}");
+    assert_eq!(world.cli(&["queue", "list"]), json!([]));
+    let (code, err) = remove(&["--yes"]);
+    assert_eq!(code, Some(1), "{err}");
+
+    // What is in use goes where that is said.
+    let worker = world.worker().await;
+    let (code, err) = remove(&["--yes", "--force"]);
+    assert_eq!(code, Some(0), "{err}");
+    drop(worker);
+    drop(remove(&["--yes", "--force"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
