@@ -170,15 +170,20 @@ fn show(context: &Context, platform: Platform) -> Result<(), Failed> {
         ]
     };
     for mode in facts.modes {
-        for set in mode.credentials {
-            output::line("")?;
-            let head = format!("auth_type {} ({}): credentials", mode.auth_type, mode.name);
-            context.layout.prose("", &head)?;
+        output::line("")?;
+        let head = format!("auth_type {} ({}): credentials", mode.auth_type, mode.name);
+        context.layout.prose("", &head)?;
+        for (number, set) in mode.credentials.iter().enumerate() {
+            if number > 0 {
+                output::line("  or, in their place")?;
+            }
             let rows: Vec<Vec<Cell>> = set.iter().map(member).collect();
             output::table(&context.layout, &[" ", "MEMBER", "", ""], &rows)?;
         }
         abilities(context, mode)?;
     }
+    output::line("")?;
+    context.layout.prose("base_url: ", &base_url(facts))?;
     output::line("\nsettings")?;
     let rows: Vec<Vec<Cell>> = facts.settings.iter().map(member).collect();
     output::table(&context.layout, &[" ", "MEMBER", "", ""], &rows)?;

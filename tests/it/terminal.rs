@@ -1,6 +1,6 @@
 //! What people see: lists that fit their terminal, states in colour, news in place of documents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use unicode_width::UnicodeWidthStr as _;
@@ -202,7 +202,22 @@ fn the_facts_of_every_platform_fit_eighty_columns() {
         for line in shown.lines() {
             assert!(line.width() <= 80, "{platform}: {line}");
         }
+        let ways = || shown.lines().filter(|line| line.starts_with("auth_type "));
+        let different: BTreeSet<&str> = ways().collect();
+        assert_eq!(different.len(), ways().count(), "{platform}: {shown}");
+        assert!(shown.contains("\nbase_url: "), "{platform}: {shown}");
     }
+}
+
+#[test]
+fn credentials_that_stand_for_others_are_told_as_such() {
+    let shown = output(&BTreeMap::new(), &["platforms", "github"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+
+    let (_, app) = shown.split_once("auth_type custom (GitHub App)").unwrap();
+    let (client, rest) = app.split_once("  or, in their place\n").unwrap();
+    assert!(client.contains("   client_id "), "{shown}");
+    assert!(rest.contains("   app_id "), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
