@@ -84,25 +84,30 @@ impl Demo {
             topology: &topology,
             organization: Uuid::new_v4(),
         };
-        // A worker that ends by itself has said why; its error is the demo's.
-        let shown = tokio::select! {
-            shown = story.tell(parts, &config) => shown,
+        // However it ends, the queues go. The losing branches may be dropped: nothing is waited
+        // for any more.
+        let (shown, ended) = tokio::select! {
+            shown = story.tell(parts, &config) => {
+                stop.cancel();
+                (shown, worker.await)
+            }
+            signal = tokio::signal::ctrl_c() => {
+                stop.cancel();
+                let text = "interrupted; what it made in the database stays";
+                (signal.map_err(failed).and(Err(Failed::Operation(text.into()))), worker.await)
+            }
             ended = &mut worker => {
-                return Err(match ended {
-                    Ok(Err(error)) => failed(error),
-                    Ok(Ok(())) => Failed::Operation("the worker stopped by itself".into()),
-                    Err(error) => failed(error),
-                });
+                let text = "the worker stopped by itself";
+                (Err(Failed::Operation(text.into())), ended)
             }
         };
-        stop.cancel();
-        let ended = worker.await.map_err(failed)?;
         sandbox.stop().await;
         broker::remove_prefix(&connection, &topology)
             .await
             .map_err(failed)?;
-        shown?;
-        ended.map_err(failed)
+        // The error of a worker that could not go on is the demo's.
+        ended.map_err(failed)?.map_err(failed)?;
+        shown
     }
 
     /// What is shown: a platform with three tickets, or a ticket on each.
@@ -242,7 +247,8 @@ impl Story<'_> {
             counted(items, "ticket"),
             counted(items, "item"),
         ))?;
-        self.say(&next_steps(config, self.organization))
+        let is_key_gone = self.context.config.secrets.keys.is_empty();
+        self.say(&next_steps(config, self.organization, is_key_gone))
     }
 
     fn say(&self, text: &str) -> Result<(), Failed> {
@@ -455,20 +461,26 @@ fn counted(count: usize, one: &str) -> String {
 }
 
 /// What is there now, how to look at it and to remove it, and what comes next.
-fn next_steps(config: &Config, organization: Uuid) -> String {
+fn next_steps(config: &Config, organization: Uuid, is_key_gone: bool) -> String {
     let url = config.database.url.expose_secret();
     // Not the URL: there may be a password in it.
     let database = url::Url::parse(url).map_or_else(
         |_| "of database.url".to_owned(),
         |url| url.path().trim_start_matches('/').to_owned(),
     );
+    let key = if is_key_gone {
+        "As secrets.keys is empty, their\n\
+         credentials were sealed by a key that ends with the demo: `ticketwire doctor` will say\n\
+         that nothing opens them. "
+    } else {
+        ""
+    };
     format!(
         "\nNext, with the same DATABASE_URL:\n\
          \x20  ticketwire command list             the ledger; `command show ID` has its attempts\n\
          \x20  ticketwire ticket list              the tickets, with the platforms' ids\n\
          \x20  ticketwire sandbox, ticketwire run  the same by hand: README.md, \"Five minutes\"\n\
-         The queues are gone. The demo's rows stay in the database {database}. Their\n\
-         credentials were sealed by a key of the demo's alone, unless secrets.keys has one. They\n\
+         The queues are gone. The demo's rows stay in the database {database}. {key}They\n\
          go with\n\
          \x20  ticketwire erase --organization {organization}"
     )

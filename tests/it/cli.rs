@@ -446,6 +446,50 @@ async fn the_demo_shows_the_main_job_and_exits_0() {
     let gone = world.cli(&["erase", "--yes", "--organization", erase.unwrap()]);
     assert_eq!(gone["erased"], true, "{gone}");
     assert!(out.contains("ticketwire command list"), "{out}");
+    assert!(!out.contains("secrets.keys"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_without_keys_says_that_its_own_is_gone_and_one_that_fails_leaves_no_queues() {
+    let world = World::new().await;
+    let mut environment = world.environment();
+    environment.remove("TICKETWIRE__SECRETS__KEYS");
+    // The worker's logs go with the world.
+    environment.insert(
+        "TMPDIR".into(),
+        world.directory.path().display().to_string(),
+    );
+    let demo = async |environment: std::collections::BTreeMap<String, String>| {
+        let demo = Command::new(env!("CARGO_BIN_EXE_ticketwire"))
+            .arg("demo")
+            .env_clear()
+            .envs(environment)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let prefix = format!("ticketwire-demo-{}", demo.id());
+        let ended = tokio::task::spawn_blocking(move || demo.wait_with_output().unwrap());
+        let ended = ended.await.unwrap();
+        let out = String::from_utf8_lossy(&ended.stdout).into_owned();
+        let err = String::from_utf8_lossy(&ended.stderr).into_owned();
+        (ended.status.code(), out, err, prefix)
+    };
+
+    let (code, out, err, _) = demo(environment.clone()).await;
+    assert_eq!(code, Some(0), "{out}\n{err}");
+    assert!(
+        out.contains("As secrets.keys is empty") && out.contains("a key that ends with the demo"),
+        "{out}"
+    );
+
+    let (server, _) = world.database_url.rsplit_once('/').unwrap();
+    environment.insert("DATABASE_URL".into(), format!("{server}/tw_is_not_there"));
+    let (code, out, err, prefix) = demo(environment).await;
+    assert_eq!(code, Some(1), "{out}\n{err}");
+    assert!(err.contains("migrate up --create"), "{err}");
+    world.set("TICKETWIRE__AMQP__PREFIX", &prefix);
+    assert_eq!(world.cli(&["queue", "list"]), json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
