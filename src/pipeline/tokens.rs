@@ -18,7 +18,7 @@ use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::retry::after;
 use crate::platforms::{
     AccessToken, AdapterError, CallContext, Driver, ErrorClass, Response, TokenFlow, TokenSource,
-    learn,
+    WriteTurns, learn,
 };
 use crate::secrets::{Binding, KeyRing};
 use crate::store::{LoadedIntegration, Store, StoredTokens, chain};
@@ -115,7 +115,7 @@ impl TokensOfOne {
     }
 }
 
-/// One attempt's access to its integration's tokens.
+/// One attempt's access to its integration's tokens and turns to write.
 pub(in crate::pipeline) struct TokenCache<'a> {
     all: &'a Tokens,
     handle: Option<&'a Arc<ConnectedIntegration>>,
@@ -365,5 +365,22 @@ impl TokenSource for TokenCache<'_> {
         adapter
             .and_then(|adapter| adapter.token_flow())
             .is_some_and(|flow| flow.is_stale(response))
+    }
+}
+
+#[async_trait]
+impl WriteTurns for TokenCache<'_> {
+    async fn take(&self, apart: Duration, longest: Duration) -> Option<Duration> {
+        let Some(handle) = self.handle else {
+            return Some(Duration::ZERO);
+        };
+        let id = handle.row.id;
+        let turn = self.all.store.take_write_turn(id, apart, longest).await;
+        turn.unwrap_or_else(|error| {
+            // No other worker gets one either. What this one sends too soon, the platform refuses.
+            tracing::warn!(integration_id = %id, error = chain(&error),
+                "no turn to write could be taken; going on without one");
+            Some(apart)
+        })
     }
 }

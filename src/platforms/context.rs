@@ -2,7 +2,7 @@
 //! what is remembered.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use super::http::redact;
 use super::mail::MailClient;
 use super::memory::Memory;
 use super::rate::{Pause, RateHeaders};
+use super::scope::Scope;
 use super::{AdapterError, ErrorClass, HttpClient, Request, Response, Strangers};
 
 use crate::telemetry::clock;
@@ -84,6 +85,15 @@ pub trait SendPermit: Send + Sync {
     fn check(&self, request_timeout: Duration) -> Result<(), AdapterError>;
 }
 
+/// Who may write when, where a platform wants an integration's writes apart
+/// ([`RateHeaders::writes_apart`]). All workers take their turns from it.
+#[async_trait]
+pub trait WriteTurns: Send + Sync {
+    /// Takes the next turn, `apart` after the one before, and says how long it is until then.
+    /// `None`: that is longer than `longest`, and no turn is taken.
+    async fn take(&self, apart: Duration, longest: Duration) -> Option<Duration>;
+}
+
 /// One attempt's way to the platform: the client, its deadline, the lease check, the token cache.
 pub struct CallContext<'a> {
     /// The shared client.
@@ -103,6 +113,8 @@ pub struct CallContext<'a> {
     mail: Option<&'a MailClient>,
     /// How the platform tells what is left of its budgets.
     rate: Option<&'static RateHeaders>,
+    /// Who may write when.
+    turns: Option<&'a dyn WriteTurns>,
     asked: AskedToWait,
 }
 
@@ -114,6 +126,8 @@ pub struct AskedToWait(Arc<Asked>);
 struct Asked {
     millis: AtomicU64,
     budget: Mutex<Option<Pause>>,
+    /// Whether a turn to write was taken.
+    has_written: AtomicBool,
 }
 
 impl AskedToWait {
@@ -168,6 +182,7 @@ impl<'a> CallContext<'a> {
             memory: None,
             mail: None,
             rate: None,
+            turns: None,
             asked: AskedToWait::default(),
         }
     }
@@ -186,6 +201,15 @@ impl<'a> CallContext<'a> {
     pub fn mailing(self, mail: &'a MailClient) -> Self {
         Self {
             mail: Some(mail),
+            ..self
+        }
+    }
+
+    /// The same way, where writes take turns.
+    #[must_use]
+    pub fn taking_turns(self, turns: &'a dyn WriteTurns) -> Self {
+        Self {
+            turns: Some(turns),
             ..self
         }
     }
@@ -211,6 +235,7 @@ impl<'a> CallContext<'a> {
             memory: self.memory,
             mail: self.mail,
             rate: self.rate,
+            turns: self.turns,
             asked: self.asked.clone(),
         }
     }
@@ -276,6 +301,47 @@ impl CallContext<'_> {
             && let Some(pause) = rate.pause(answer, false, clock::now())
         {
             self.asked.note_budget(pause);
+        }
+    }
+
+    /// Who may write when and how far apart, where the platform wants writes apart.
+    pub(super) fn turns(&self) -> Option<(&dyn WriteTurns, Duration)> {
+        let apart = self.rate?.writes_apart;
+        Some((self.turns?, apart)).filter(|_| !apart.is_zero())
+    }
+
+    /// Waits for a turn to write. The first write of an attempt waits for half of the time that is
+    /// left besides its request, so that those after it have theirs.
+    ///
+    /// # Errors
+    /// Class rate limited, of this request alone, where others are first for longer than that:
+    /// nothing was sent.
+    pub(super) async fn take_turn(
+        &self,
+        (turns, apart): (&dyn WriteTurns, Duration),
+    ) -> Result<(), AdapterError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = left.saturating_sub(self.client.request_timeout);
+        let is_first = !self.asked.0.has_written.load(Ordering::Acquire);
+        let until = Instant::now() + if is_first { left / 2 } else { left };
+        loop {
+            let longest = until.saturating_duration_since(Instant::now());
+            if let Some(wait) = turns.take(apart, longest).await {
+                self.asked.0.has_written.store(true, Ordering::Release);
+                tokio::time::sleep(wait).await;
+                return Ok(());
+            }
+            if longest.is_zero() {
+                let text = "the platform wants the writes of an integration apart, and others \
+                            are first; nothing was sent";
+                let retry_after = Some(apart);
+                let error = AdapterError::new(ErrorClass::RateLimited { retry_after }, text);
+                return Err(AdapterError {
+                    budget: Some(Scope::Endpoint),
+                    ..error
+                });
+            }
+            tokio::time::sleep(longest.min(apart)).await;
         }
     }
 

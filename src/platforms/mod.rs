@@ -72,6 +72,7 @@ pub use change::{
 pub use configured::{Given, credential, faults, trim, warnings};
 pub use context::{
     AccessToken, AskedToWait, CallContext, SendPermit, TokenFlow, TokenGrant, TokenSource,
+    WriteTurns,
 };
 pub use descriptor::{
     BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode, ON_AUTH_FAILURE,

@@ -52,6 +52,9 @@ pub struct RateHeaders {
     pub none_said: Duration,
     /// What a refusal is of, where nothing says so.
     pub scope: Scope,
+    /// How far apart the requests of an integration that change something are sent, over all
+    /// workers; zero: as they come.
+    pub writes_apart: Duration,
 }
 
 /// Until when to wait, and with what.
@@ -84,6 +87,7 @@ impl RateHeaders {
             reasons: &[],
             none_said,
             scope,
+            writes_apart: Duration::ZERO,
         }
     }
 

@@ -9,13 +9,14 @@
 //! | people | logins of the setting `people` can be assigned; others are 404, and 422 in a list |
 //! | pull requests | `POST …/pulls` makes one; it is listed among the issues |
 //! | listings | `per_page` up to 100, `Link`; `since` is inclusive; times have whole seconds |
+//! | secondary limits | with `writes_apart_ms`, a write sooner than that after the one before is a 403; others are faults |
 //! | files | `PUT …/contents/**`; a link in a comment counts as a file of its issue in the ledger |
 //!
 //! Not modelled: reactions, milestones, locking by the API, issue fields of organizations (they are
-//! kept as they come), search, GraphQL, secondary limits (they are faults). 100 000 issues and 256
-//! MiB a site.
+//! kept as they come), search, GraphQL. 100 000 issues and 256 MiB a site.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -59,6 +60,8 @@ pub(super) struct Settings {
     credentials: Vec<String>,
     /// Requests that are taken; absent is any number.
     budget: Option<Budget>,
+    /// How far apart writes have to come; 0: as they like.
+    writes_apart_ms: i64,
     /// Life of an installation's token.
     access_token_seconds: i64,
     /// The application's public key in PEM; without one no signature is checked.
@@ -90,6 +93,7 @@ impl Default for Settings {
         Self {
             credentials: Vec::new(),
             budget: None,
+            writes_apart_ms: 0,
             access_token_seconds: 3_600,
             public_key: None,
             app_issues: "write".to_owned(),
@@ -159,6 +163,8 @@ pub(super) struct GitHub {
     /// By branch and path.
     files: BTreeMap<String, LedgerFile>,
     comments: u64,
+    /// When the last write came, in milliseconds since 1970.
+    last_write: AtomicI64,
 }
 
 impl Default for GitHub {
@@ -168,6 +174,7 @@ impl Default for GitHub {
             issues: Shelf::new(ISSUES_MAX, WEIGHT_MAX, 1),
             files: BTreeMap::new(),
             comments: 0,
+            last_write: AtomicI64::new(0),
         }
     }
 }
@@ -829,6 +836,15 @@ impl Tabled for GitHub {
     }
 
     fn objection(&self, hit: &Hit<'_>) -> Option<Answer> {
+        let apart = self.common.settings.writes_apart_ms;
+        if apart > 0 && hit.call.method != "GET" {
+            let now = hit.now.timestamp_millis();
+            if now - self.last_write.swap(now, Ordering::Relaxed) < apart {
+                let message = "You have exceeded a secondary rate limit. Please wait a few \
+                               minutes before you try again.";
+                return Some(refused(403, message));
+            }
+        }
         let has = |name| hit.call.header(name).is_some_and(|value| !value.is_empty());
         if !has("user-agent") {
             let message = "Request forbidden by administrative rules. Please make sure your \
@@ -1095,7 +1111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_repository_leads_on_and_a_budget_is_refused_with_403() {
+    fn a_renamed_repository_leads_on_and_limits_are_refused_with_403() {
         let mut site = GitHub::default();
         set(&mut site, &json!({ "renamed_from": "old/name" }));
         let moved = site.answer(
@@ -1115,6 +1131,13 @@ mod tests {
             307
         );
         assert!(site.lines(None).0.is_empty());
+
+        set(&mut site, &json!({ "writes_apart_ms": 60_000 }));
+        for (method, status) in [("POST", 201), ("GET", 200), ("POST", 403)] {
+            let (found, said) = ask(&mut site, method, "/repos/o/r/issues", &issue);
+            assert_eq!(found, status, "{said}");
+        }
+        set(&mut site, &json!({ "writes_apart_ms": 0 }));
 
         set(
             &mut site,

@@ -127,15 +127,15 @@ impl Store {
         const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('ticketwire rate ' || \
                             $1, 0)), clock_timestamp()";
         const LAST: &str = "SELECT place, at FROM integration_places WHERE integration_id = $1 \
-                            ORDER BY place DESC LIMIT 1";
+                            AND place > 0 ORDER BY place DESC LIMIT 1";
         const EARLIER: &str = "SELECT place, at FROM integration_places WHERE integration_id = $1 \
-                               AND place > $2 AND place <= $3";
+                               AND place > GREATEST($2::bigint, 0) AND place <= $3";
         const PUT: &str = "INSERT INTO integration_places (integration_id, place, at) \
                            SELECT $1, u.place, u.at \
                            FROM unnest($2::bigint[], $3::timestamptz[]) AS u(place, at)";
         // What no place depends on any more; the last one stays, as it carries the number.
-        const FORGET: &str =
-            "DELETE FROM integration_places WHERE integration_id = $1 AND at < $2 AND place < $3";
+        const FORGET: &str = "DELETE FROM integration_places WHERE integration_id = $1 AND at < $2 \
+             AND place > 0 AND place < $3";
         let mut client = self.hot().await?;
         let result = async {
             let transaction = limited(client.transaction()).await?;
@@ -179,6 +179,34 @@ impl Store {
         }
         .await;
         keep_if_sound(client, result)
+    }
+
+    /// Takes the next turn to write of an integration whose platform wants writes `apart`, over all
+    /// workers: how long it is until then. `None`: longer than `longest`, and no turn is taken. The
+    /// latest turn is place 0, which no slot of a rate limit has.
+    ///
+    /// # Errors
+    /// As the connection's; a turn that was taken is then lost.
+    pub async fn take_write_turn(
+        &self,
+        id: IntegrationId,
+        apart: Duration,
+        longest: Duration,
+    ) -> Result<Option<Duration>, StoreError> {
+        const TAKE: &str = "INSERT INTO integration_places AS p (integration_id, place, at) \
+                            VALUES ($1, 0, clock_timestamp()) \
+                            ON CONFLICT (integration_id, place) DO UPDATE \
+                            SET at = GREATEST(p.at + $2::float8 * interval '1 second', \
+                                              clock_timestamp()) \
+                            WHERE p.at + $2::float8 * interval '1 second' \
+                                  <= clock_timestamp() + $3::float8 * interval '1 second' \
+                            RETURNING GREATEST(extract(epoch FROM at - clock_timestamp()), \
+                                               0)::float8";
+        let (apart, longest) = (apart.as_secs_f64(), longest.as_secs_f64());
+        let client = self.hot().await?;
+        let result = limited(client.query_opt(TAKE, &[&id.uuid(), &apart, &longest])).await;
+        let row = keep_if_sound(client, result)?;
+        Ok(row.map(|row| Duration::try_from_secs_f64(row.get(0)).unwrap_or_default()))
     }
 
     /// Keeps what an attempt made ready, so that the next one goes on with the same. False: the

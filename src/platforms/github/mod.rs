@@ -85,6 +85,10 @@ const STRANGERS: Strangers = Strangers {
 /// A repository that was renamed or transferred is at the same host.
 static REDIRECTS: [HostSuffix; 1] = [HostSuffix::Own];
 
+/// How far apart requests that change something are sent: a second at least (docs.github.com, "Best
+/// practices for using the REST API"), and what one may be longer on its way than the next.
+const WRITES_APART: Duration = Duration::from_millis(1_100);
+
 /// docs.github.com, "Rate limits for the REST API": a limit is 403 or 429; `retry-after` first,
 /// then the reset of the primary limit, else a minute.
 const RATE: RateHeaders = RateHeaders {
@@ -93,6 +97,7 @@ const RATE: RateHeaders = RateHeaders {
         reset: Some(("x-ratelimit-reset", ResetIn::EpochSeconds)),
         scope: Scope::Integration,
     }],
+    writes_apart: WRITES_APART,
     ..RateHeaders::retry_after(MINUTE, Scope::Integration)
 };
 

@@ -27,7 +27,7 @@ pub struct HttpClient {
     /// the machine trusts.
     unpooled: Arc<OnceLock<reqwest::Client>>,
     pub(super) egress: EgressPolicy,
-    pub(super) request_timeout: Duration,
+    pub(in crate::platforms) request_timeout: Duration,
     pub(super) starting: Arc<Starting>,
     /// What looks names up in our place, where there is one.
     proxy: Option<Proxy>,

@@ -208,6 +208,10 @@ impl CallContext<'_> {
     ) -> Result<Response, TryError<Again>> {
         let fail = |error| TryError::Final(Again::Error(error));
         let client = self.client.of(request).map_err(fail)?;
+        if let Some(turns) = self.turns().filter(|_| request.effect != Effect::Read) {
+            // Of one platform alone: every attempt would keep room for it.
+            Box::pin(self.take_turn(turns)).await.map_err(fail)?;
+        }
         let prepared = self.prepare(request, token).map_err(fail)?;
         failpoint(match request.effect {
             Effect::Read => "before_read",

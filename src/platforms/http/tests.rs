@@ -320,6 +320,104 @@ async fn a_budget_that_an_answer_uses_up_is_noted_by_the_longest_wait() {
     assert_eq!((scope, said_by), (Scope::Integration, Some("x-reset")));
 }
 
+/// Turns to write that are granted after so many askings.
+#[derive(Default)]
+struct Turns {
+    refused: std::sync::atomic::AtomicUsize,
+    asked: Mutex<Vec<(Duration, Duration)>>,
+}
+
+#[async_trait]
+impl crate::platforms::WriteTurns for Turns {
+    async fn take(&self, apart: Duration, longest: Duration) -> Option<Duration> {
+        use std::sync::atomic::Ordering::SeqCst;
+        self.asked.lock().unwrap().push((apart, longest));
+        let left = self
+            .refused
+            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        left.is_err().then_some(Duration::ZERO)
+    }
+}
+
+#[tokio::test]
+async fn a_write_waits_for_its_turn_where_the_platform_wants_that_and_no_longer_than_it_may() {
+    use crate::platforms::rate::RateHeaders;
+    use crate::platforms::scope::Scope;
+    use std::sync::atomic::Ordering::SeqCst;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    static FREE: RateHeaders = RateHeaders::retry_after(MINUTE, Scope::Integration);
+    static APART: RateHeaders = RateHeaders {
+        writes_apart: Duration::from_millis(20),
+        ..FREE
+    };
+    let server = MockServer::start().await;
+    answers(&server, "/", ResponseTemplate::new(200)).await;
+    let (client, tokens) = (client(), Granting(Mutex::new(Vec::new())));
+    let turns = Turns::default();
+    let all = context(&client, &tokens).taking_turns(&turns);
+    let request = |effect| Request::new(Method::POST, url(&server, "/"), Auth::None, effect);
+    let asked = || std::mem::take(&mut *turns.asked.lock().unwrap());
+
+    all.counting(&FREE)
+        .send(request(Effect::Create))
+        .await
+        .unwrap();
+    all.counting(&APART)
+        .send(request(Effect::Read))
+        .await
+        .unwrap();
+    assert_eq!(asked(), [], "nobody has to ask");
+    turns.refused.store(2, SeqCst);
+    all.counting(&APART)
+        .send(request(Effect::Create))
+        .await
+        .unwrap();
+    all.counting(&APART)
+        .send(request(Effect::Idempotent))
+        .await
+        .unwrap();
+
+    // Ten seconds, of which a request takes five; the first write leaves half to those after it.
+    let asked_for = asked();
+    assert!(
+        asked_for
+            .iter()
+            .all(|(apart, _)| *apart == APART.writes_apart),
+        "{asked_for:?}"
+    );
+    let longest: Vec<u128> = asked_for
+        .iter()
+        .map(|(_, longest)| longest.as_millis())
+        .collect();
+    let [first, second, third, later] = longest[..] else {
+        panic!("{longest:?}");
+    };
+    assert!(
+        first > 2_000 && first <= 2_500 && second < first && third < second,
+        "{longest:?}"
+    );
+    assert!(later > 4_000, "{longest:?}");
+
+    let before = server.received_requests().await.unwrap().len();
+    turns.refused.store(usize::MAX, SeqCst);
+    let soon = Instant::now() + client.request_timeout + Duration::from_millis(50);
+    let late = all.until(soon);
+    let error = late
+        .counting(&APART)
+        .send(request(Effect::Create))
+        .await
+        .unwrap_err();
+    let retry_after = Some(APART.writes_apart);
+    assert_eq!(
+        error.class,
+        ErrorClass::RateLimited { retry_after },
+        "{error}"
+    );
+    assert_eq!(error.budget, Some(Scope::Endpoint));
+    assert_eq!(server.received_requests().await.unwrap().len(), before);
+}
+
 /// A proxy that refuses everything, and the heads of what it was asked.
 async fn proxy() -> (crate::config::Proxy, Arc<Mutex<Vec<String>>>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

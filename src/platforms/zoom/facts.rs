@@ -57,9 +57,7 @@ const RATE: RateHeaders = RateHeaders {
         reset: None,
         scope: Scope::Integration,
     }],
-    reasons: &[],
-    none_said: secs(1),
-    scope: Scope::Integration,
+    ..RateHeaders::retry_after(secs(1), Scope::Integration)
 };
 
 const CLIENT: [Member; 2] = [

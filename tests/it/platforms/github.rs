@@ -114,13 +114,17 @@ async fn world() -> World {
 }
 
 async fn integration(world: &World, settings: &Value) -> Uuid {
+    integration_at(world, SITE, settings).await
+}
+
+async fn integration_at(world: &World, site: &str, settings: &Value) -> Uuid {
     let mut all = json!({ "owner": "octo", "repository": "support" });
     let more = settings.as_object().unwrap().clone();
     all.as_object_mut().unwrap().extend(more);
     world
         .integration_of(json!({
             "name": "GitHub", "platform_name": "github", "auth_type": "bearer",
-            "base_url": world.sandbox.url(SITE),
+            "base_url": world.sandbox.url(site),
             "settings": all, "credentials": { "token": "github_pat_s3cr3t" },
         }))
         .await
@@ -454,6 +458,52 @@ async fn a_budget_that_is_used_up_pauses_all_workers_before_anything_is_refused(
                 FROM commands WHERE type = 'ticket.create' AND id <> $1";
     let took: i64 = world.text(took, &[&first]).await.unwrap().parse().unwrap();
     assert!(took >= 1_900, "{took} ms");
+    drop((one, two));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_are_a_second_apart_over_all_workers_and_hold_up_nobody_else() {
+    let world = world().await;
+    let one = world
+        .worker_with(&[("TICKETWIRE__WORKER__ID", "one")])
+        .await;
+    let two = world
+        .worker_with(&[("TICKETWIRE__WORKER__ID", "two")])
+        .await;
+    let id = integration(&world, &json!({})).await;
+    let neighbour = integration_at(&world, "github/neighbour", &json!({})).await;
+    let apart = json!({ "writes_apart_ms": 1_000 });
+    world.sandbox.configure(SITE, apart).unwrap();
+
+    let mut commands = Vec::new();
+    for number in 0..4 {
+        let (create, ticket) = world.create_at(id, &format!("Number {number}")).await;
+        // Two writes of one attempt.
+        let data = json!({ "ticket_id": ticket, "status": "resolved", "resolution_summary": "r" });
+        commands.extend([create, world.publish("ticket.status", data).await]);
+    }
+    let (free, _) = world.create_at(neighbour, "Free").await;
+    commands.push(free);
+    world.close_the_ledger(&commands).await;
+
+    let ledger = world.sandbox.ledger(SITE);
+    let refused: Vec<_> = ledger
+        .recent
+        .iter()
+        .filter(|call| call.status == Some(403))
+        .collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+    let writes = ["create_issue", "update_issue", "add_comment"];
+    let effective = writes.map(|write| ledger.count(write).effective);
+    assert_eq!(effective, [4, 4, 4]);
+    // Who waits spends no attempt, and its integration is not paused.
+    let spent = "SELECT max(attempt)::bigint FROM commands";
+    assert_eq!(world.count(spent).await, 1);
+    assert_eq!(world.told_count("integration.rate_limit.reached"), 0);
+    let took = "SELECT (extract(epoch FROM finished_at - received_at) * 1000)::bigint::text \
+                FROM commands WHERE id = $1";
+    let took: i64 = world.text(took, &[&free]).await.unwrap().parse().unwrap();
+    assert!(took < 2_000, "the neighbour waited for {took} ms");
     drop((one, two));
 }
 

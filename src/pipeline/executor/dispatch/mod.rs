@@ -528,6 +528,7 @@ impl<'a> Run<'a> {
         )
         .remembering(self.handle.as_ref().map(|handle| handle.memory.as_ref()))
         .mailing(&self.core.mail)
+        .taking_turns(tokens)
         .noting(&self.asked)
     }
 
