@@ -228,6 +228,12 @@ impl HubSpot {
                     return Ok(Prepared::Done(receipt));
                 }
             }
+            Operation::Update { ticket, patch, .. } if **patch == rest() => {
+                let mut receipt = Receipt::default();
+                let left_out = self.associate(context, ticket, address(ticket)?).await?;
+                tell_requester(&mut receipt, left_out);
+                return Ok(Prepared::Done(receipt));
+            }
             Operation::Update { ticket, patch, .. } => {
                 let put = |sent: &mut Sent<'_>| self.put_changes(sent, ticket, patch);
                 if needs_properties(patch) {
@@ -455,6 +461,23 @@ fn set(known: &mut Known, property: &str, value: String) {
 fn keep(known: &mut Known, sent: Sent<'_>) {
     known.details.extend(sent.left_out);
     known.found.insert(VALUES.into(), sent.values.into());
+}
+
+/// The change that stands for what a create could not do in the end: who asked for a ticket is no
+/// field of a change, so this one is of no custom field. It is a command of its own, and tried
+/// again as others are.
+fn rest() -> TicketPatch {
+    TicketPatch {
+        custom_fields: Some(Map::new()),
+        ..TicketPatch::default()
+    }
+}
+
+/// Says why nobody is associated.
+fn tell_requester(receipt: &mut Receipt, left_out: Option<&'static str>) {
+    if let Some(left_out) = left_out {
+        receipt.details.insert("requester".into(), left_out.into());
+    }
 }
 
 /// Whether a change has something whose values are the account's own.
@@ -802,12 +825,14 @@ impl HubSpot {
             .account(context)
             .await
             .map(|account| account.page_of(&id));
-        let unfinished = |error| Box::new(Unfinished { patch: None, error });
         receipt.external_url = page.as_ref().ok().cloned();
-        if let Some(left_out) = associated.map_err(unfinished)? {
-            receipt.details.insert("requester".into(), left_out.into());
-        }
-        page.map(drop).map_err(unfinished)
+        let left_out = associated.map_err(|error| {
+            let patch = error.failure().retryable.then(rest);
+            Box::new(Unfinished { patch, error })
+        })?;
+        tell_requester(receipt, left_out);
+        page.map(drop)
+            .map_err(|error| Box::new(Unfinished { patch: None, error }))
     }
 
     /// Puts a ticket to the contact who asked for it; says why not, where there is none.

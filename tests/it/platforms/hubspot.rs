@@ -351,6 +351,37 @@ async fn a_lost_upsert_is_adopted_and_what_it_cannot_be_associated_with_is_told(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asked_for_a_ticket_is_associated_later_where_it_fails_for_a_moment() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let site = "hubspot/later";
+    let id = account(&world, site, unique()).await;
+    let ann = world
+        .user(world.organization, "Ann", "known+ann@example.test")
+        .await;
+    let busy = Fault::status(503).on("associate").times(2);
+    world.sandbox.inject(site, busy).unwrap();
+
+    let data =
+        json!({ "title": "Later", "description": "d", "integration_id": id, "created_by_id": ann });
+    let create = world.publish("ticket.create", data).await;
+    let event = world.succeeds(create).await;
+
+    let unfinished = &event["data"]["result"]["integration_result"]["details"]["unfinished"];
+    assert_eq!(unfinished["error"]["retryable"], true, "{event:#}");
+    let rest: Uuid = unfinished["command_id"].as_str().unwrap().parse().unwrap();
+    let event = world.succeeds(rest).await;
+    assert_eq!(event["data"]["attempt"], 2, "{event:#}");
+    let item = only(&world, site);
+    assert_eq!(item.history, ["create", "associate"]);
+    assert_eq!(item.fields["contacts"].as_array().unwrap().len(), 1);
+    let ledger = world.sandbox.ledger(site);
+    assert_eq!(ledger.count("update_ticket").received, 0);
+    world.close_the_ledger(&[create, rest]).await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_batch_refuses_with_success_is_told_by_our_names() {
     let world = World::new().await;
     let worker = world.worker().await;
