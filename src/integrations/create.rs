@@ -35,6 +35,7 @@ pub fn create(
         credentials: true,
         settings: &new.settings,
         base_url: true,
+        webhook_secret: true,
         egress: Some(egress),
     };
     let mut faults = platforms::faults(descriptor, &row, &opened.members, &given);
@@ -82,6 +83,7 @@ fn as_stored(
             IntegrationStatus::Inactive
         },
         api_version: new.api_version.clone(),
+        webhook_secret_sealed: new.webhook_secret.clone(),
         department_mapping: mapping(&new.department_mapping),
         custom_fields_mapping: mapping(&new.custom_fields_mapping),
         ..platforms::blank(descriptor.platform, new.auth_type, &new.settings, base_url)

@@ -203,6 +203,7 @@ pub fn connect(ring: &KeyRing, row: &Integration) -> Result<Arc<Driver>, Failure
                     credentials: false,
                     settings: &Map::new(),
                     base_url: false,
+                    webhook_secret: false,
                     egress: None,
                 };
                 // What the adapter itself said was cleaned of secrets, and goes first.

@@ -88,6 +88,7 @@ fn recheck(
         || change.credentials.is_some()
         || change.settings.is_some()
         || change.base_url.is_some()
+        || change.webhook_secret.is_some()
         || change.plain.api_version.is_some();
     if !rebuilds {
         return refuse_faults(faults).map(|()| Vec::new());
@@ -105,6 +106,7 @@ fn recheck(
         credentials: change.credentials.is_some(),
         settings: &settings,
         base_url: change.base_url.is_some(),
+        webhook_secret: change.webhook_secret.is_some(),
         egress: Some(egress),
     };
     let Some(credentials) = &change.credentials else {
@@ -164,6 +166,9 @@ fn as_stored(
         } else {
             next.settings.insert(name.clone(), value.clone());
         }
+    }
+    if let Some(secret) = &change.webhook_secret {
+        next.webhook_secret_sealed.clone_from(secret);
     }
     if let Some(base_url) = &change.base_url {
         next.base_url.clone_from(base_url);

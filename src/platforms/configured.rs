@@ -32,6 +32,8 @@ pub struct Given<'a> {
     pub settings: &'a Map<String, Value>,
     /// Whether `base_url` is.
     pub base_url: bool,
+    /// Whether the webhook secret is, or is taken away.
+    pub webhook_secret: bool,
     /// The rules by which its addresses are called; `None`: what is not given is not judged by
     /// them.
     pub egress: Option<&'a EgressPolicy>,
@@ -154,6 +156,7 @@ pub fn faults(
         }
     }
     setting_faults(descriptor, row, credentials, given, &mut found);
+    secret_faults(descriptor, row, credentials, given, &mut found);
     url_faults(descriptor, row, credentials, given, &mut found);
     if mode.is_some() {
         adapter_faults(descriptor, row, credentials, &mut found);
@@ -286,6 +289,34 @@ fn setting_faults(
     word(ON_AUTH_FAILURE, parks, "must be fail or park", found);
     let repeats = |text: &str| OnUnknown::parse(text).is_some();
     word(ON_UNKNOWN, repeats, "must be fail or retry", found);
+}
+
+/// Settings that are worth nothing without a secret. One that is stored is judged where the secrets
+/// change.
+fn secret_faults(
+    descriptor: &Descriptor,
+    row: &Integration,
+    credentials: &Map<String, Value>,
+    given: &Given<'_>,
+    found: &mut Found,
+) {
+    let secrets = descriptor.credentials_of(row.auth_type).filter(|m| !m.open);
+    let has_secret = row.webhook_secret_sealed.is_some()
+        || secrets
+            .into_iter()
+            .any(|m| is_filled(credentials.get(m.name)));
+    if has_secret {
+        return;
+    }
+    let changes = given.credentials || given.webhook_secret;
+    for member in descriptor.settings.iter().filter(|m| m.needs_secret) {
+        let is_given = changes || given.settings.contains_key(member.name);
+        if is_given && is_filled(row.settings.get(member.name)) {
+            let fault = "needs a secret of the integration, and there is none: give a \
+                         webhook_secret in the same command, or leave this setting out";
+            found.add(format!("settings.{}", member.name), fault);
+        }
+    }
 }
 
 fn url_faults(

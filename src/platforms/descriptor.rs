@@ -25,6 +25,9 @@ pub struct Member {
     /// Whether anybody may see it, though it is among the credentials: an address, a user's name,
     /// an id. Everything else there is a secret, and taken out of whatever the platform says.
     pub open: bool,
+    /// Whether it is worth something only together with a secret of the integration's: one of the
+    /// credentials, or the webhook secret.
+    pub needs_secret: bool,
     /// What a value has to look like where a person gives one.
     pub shape: Shape,
 }
@@ -63,6 +66,7 @@ impl Member {
             help,
             is_destination: false,
             open: false,
+            needs_secret: false,
             shape: Shape::Plain,
         }
     }
@@ -91,6 +95,15 @@ impl Member {
     pub const fn destination(mut self) -> Self {
         self.is_destination = true;
         self
+    }
+
+    /// The same for one that is refused where the integration has no secret at all.
+    #[must_use]
+    pub const fn needing_secret(self) -> Self {
+        Self {
+            needs_secret: true,
+            ..self
+        }
     }
 
     /// The same with values of another shape than [`Shape::Plain`].

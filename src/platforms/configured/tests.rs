@@ -10,6 +10,7 @@ fn all(settings: &Map<String, Value>) -> Given<'_> {
         credentials: true,
         settings,
         base_url: true,
+        webhook_secret: true,
         egress: None,
     }
 }
@@ -464,6 +465,7 @@ fn what_is_stored_is_judged_by_the_adapter_alone() {
         credentials: false,
         settings: &Map::new(),
         base_url: false,
+        webhook_secret: false,
         egress: None,
     };
     let jira = descriptor(Platform::Jira);
@@ -607,4 +609,40 @@ fn a_token_that_is_too_short_to_be_one_is_refused() {
         found["credentials.api_token"].contains("too short"),
         "{found:?}"
     );
+}
+
+#[test]
+fn what_needs_a_secret_is_refused_without_any_where_it_or_the_secrets_are_given() {
+    let email = descriptor(Platform::Email);
+    let settings = object(json!({
+        "smtp_host": "smtp.example.com", "from_address": "support@example.com",
+        "to": ["ops@example.net"], "reply_domain": "in.example.com",
+    }));
+    let none = Map::new();
+    let whole = all(&settings);
+    let about = |credentials, webhook_secret| Given {
+        credentials,
+        webhook_secret,
+        ..all(&none)
+    };
+    let found = |auth_type, credentials: Value, secret: Option<&str>, given: &Given<'_>| {
+        let row = Integration {
+            webhook_secret_sealed: secret.map(str::to_owned),
+            ..blank(Platform::Email, auth_type, &settings, None)
+        };
+        faults(email, &row, &object(credentials), given)
+    };
+    let login = || json!({ "username": "bot", "password": "pass-w0rd" });
+
+    for given in [&whole, &about(true, false), &about(false, true)] {
+        let found = found(AuthType::Custom, json!({}), None, given);
+        let (field, fault) = found.first_key_value().unwrap();
+        assert_eq!((found.len(), field.as_str()), (1, "settings.reply_domain"));
+        assert!(fault.contains("webhook_secret"), "{fault}");
+    }
+    assert!(found(AuthType::Custom, json!({}), Some("tw1.x"), &whole).is_empty());
+    assert!(found(AuthType::Basic, login(), None, &whole).is_empty());
+    // A row that is older than the rule can be changed in something else.
+    let other = about(false, false);
+    assert!(found(AuthType::Custom, json!({}), None, &other).is_empty());
 }

@@ -165,7 +165,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             "reply_domain",
             "domain of the addresses that answers go to, e.g. in.example.com: \
              ticket+….…@in.example.com",
-        ),
+        )
+        .needing_secret(),
         Member::optional(
             "oauth_provider",
             "google or microsoft (required with oauth2)",

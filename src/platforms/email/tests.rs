@@ -455,6 +455,7 @@ fn every_fault_of_the_settings_is_told_with_its_field_at_once() {
             credentials: true,
             settings: &settings,
             base_url: true,
+            webhook_secret: true,
             egress: None,
         };
         faults(&DESCRIPTOR, &row, &credentials, &given)

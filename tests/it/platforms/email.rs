@@ -311,6 +311,48 @@ async fn read_by_python(mails: Vec<LedgerIssue>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_for_answers_needs_a_secret_which_may_come_with_it_and_not_go_before_it() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let domain = json!({ "reply_domain": "in.example.com" });
+    let mut relay = integration(&world, "relay", &domain);
+    relay["auth_type"] = json!("custom");
+    relay["credentials"] = json!({});
+    let refused = async |command: &str, data: Value| {
+        let command = world.publish(command, data).await;
+        let event = world.fails(command, "validation_failed").await;
+        let fields = event["data"]["error"]["fields"].as_object().unwrap();
+        assert_eq!(fields.len(), 1, "{event:#}");
+        let fault = fields["settings.reply_domain"].as_str().unwrap();
+        assert!(fault.contains("webhook_secret"), "{fault}");
+    };
+    let updated = async |data: Value| {
+        let update = world.publish("integration.update", data).await;
+        world.succeeds(update).await;
+    };
+
+    refused("integration.create", relay.clone()).await;
+    relay["settings"]["reply_domain"] = Value::Null;
+    let create = world.publish("integration.create", relay.clone()).await;
+    let id = world.succeeds(create).await["data"]["result"]["integration_id"].clone();
+    let change = json!({ "integration_id": id, "settings": domain });
+    refused("integration.update", change.clone()).await;
+    let mut with_secret = change;
+    with_secret["webhook_secret"] = json!("whsec_0123456789");
+    updated(with_secret).await;
+    let bare = json!({ "integration_id": id, "webhook_secret": null });
+    refused("integration.update", bare.clone()).await;
+    updated(json!({ "integration_id": id, "settings": { "reply_domain": null } })).await;
+    updated(bare).await;
+    relay["name"] = json!("Another");
+    relay["settings"]["reply_domain"] = json!("in.example.com");
+    relay["webhook_secret"] = json!("whsec_0123456789");
+    let create = world.publish("integration.create", relay).await;
+    world.succeeds(create).await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_is_left_out_and_told_unless_all_are() {
     let world = World::new().await;
     let worker = world.worker().await;
