@@ -1,13 +1,14 @@
 //! Well-known clients of the platforms use the sandbox as their makers' users use the platforms:
 //! what it lacks, or takes and should not, shows here.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::support::{http_get, http_json};
+use crate::support::{Authority, World, http_get, http_json, services};
 
 /// The program's own sandbox, as people start it. Killed when dropped.
 struct Sandbox {
@@ -53,6 +54,46 @@ impl Sandbox {
 }
 
 impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A mail server of the package `aiosmtpd`. Killed when dropped.
+struct MailServer {
+    child: Child,
+    said: BufReader<ChildStdout>,
+    port: u64,
+}
+
+impl MailServer {
+    fn start(folder: &Path, certificate: &Path, key: &Path) -> Self {
+        let mut child = Command::new(folder.join("bin/python"))
+            .arg(root().join("tests/foreign/mail_server.py"))
+            .args([certificate, key])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        let listens: Value = serde_json::from_str(&line).unwrap();
+        let port = listens["port"].as_u64().unwrap();
+        Self { child, said, port }
+    }
+
+    /// What it took, at its end.
+    fn took(mut self) -> Vec<Value> {
+        drop(self.child.stdin.take());
+        let mut took = String::new();
+        self.said.read_to_string(&mut took).unwrap();
+        serde_json::from_str(&took).unwrap()
+    }
+}
+
+impl Drop for MailServer {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -372,4 +413,124 @@ async fn the_python_package_py_trello_makes_a_card_with_a_comment_and_a_file() {
         ],
     });
     assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_package_aiosmtpd_takes_the_mails_of_a_ticket() {
+    let Some(folder) = installed("python", "requirements.txt") else {
+        return;
+    };
+    let (database, amqp) = services();
+    let world = World::bare(&database, &amqp).await;
+    let (certificate, key) = (world.marker("server.pem"), world.marker("key.pem"));
+    let (authority, trusted) = (Authority::new(), world.marker("authority.pem"));
+    authority.write_server(&certificate, &key);
+    authority.write(&trusted);
+    world.set("SSL_CERT_FILE", trusted.to_str().unwrap());
+    let server = MailServer::start(&folder, &certificate, &key);
+    let worker = world.worker().await;
+    let integration = |password: &str| {
+        json!({
+            "name": "Mail", "platform_name": "email", "auth_type": "basic",
+            "credentials": { "username": "bot", "password": password },
+            "settings": { "smtp_host": "127.0.0.1", "smtp_port": server.port,
+                "security": "starttls", "from_address": "support@example.com",
+                "from_name": "Störfall", "to": ["unknown@example.net", "ops@example.net"] },
+        })
+    };
+
+    let wrong = world
+        .publish("integration.create", integration("wrong"))
+        .await;
+    let wrong = world.succeeds(wrong).await["data"]["result"]["integration_id"].clone();
+    let test = json!({ "integration_id": wrong, "test_types": ["authentication"] });
+    let test = world.publish("integration.test", test).await;
+    let tested = world.succeeds(test).await["data"]["result"].clone();
+    assert_eq!(tested["success"], false, "{tested:#}");
+    assert!(
+        tested.to_string().contains("authentication_failed"),
+        "{tested:#}"
+    );
+    let id = world.integration_of(integration("pässwörd")).await;
+    let ticket = Uuid::new_v4();
+    let (title, long) = ("Drucker brennt 🔥 ".repeat(9), "x".repeat(2_000));
+    let (small, big) = ("aGVsbG8=", "aGVs".repeat(40_000));
+    let text = format!("Look:\n\n.\n\n..two\n\nFrom here – {long}");
+    let mut commands = Vec::new();
+    for (command, data) in [
+        (
+            "ticket.create",
+            json!({ "ticket_id": ticket, "integration_id": id, "title": title,
+            "description": text }),
+        ),
+        (
+            "ticket.comment",
+            json!({ "ticket_id": ticket, "body": "Seen **here**" }),
+        ),
+        (
+            "ticket.attach",
+            json!({ "ticket_id": ticket,
+            "attachments": [{ "name": "Prüfbericht \"1\".txt", "content_base64": small }] }),
+        ),
+    ] {
+        commands.push(world.publish(command, data).await);
+    }
+    let made = world.succeeds(commands[0]).await;
+    for command in &commands {
+        world.succeeds(*command).await;
+    }
+    // The server says how much it takes; nothing is sent of what is more.
+    let data = json!({ "ticket_id": ticket,
+        "attachments": [{ "name": "big.txt", "content_base64": big }] });
+    let attach = world.publish("ticket.attach", data).await;
+    world.fails(attach, "validation_failed").await;
+    drop(worker);
+
+    let details = &made["data"]["result"]["integration_result"]["details"];
+    let refused = json!([{ "address": "unknown@example.net", "code": 550, "enhanced": "5.1.1" }]);
+    assert_eq!(details["refused"], refused, "{made:#}");
+    assert_eq!(details["accepted"], "2.0.0 Ok: queued as 1");
+    let took = server.took();
+    let [first, second, third] = &took[..] else {
+        panic!("{took:#?}");
+    };
+    let root = format!("<tkt-{ticket}@example.com>");
+    for mail in &took {
+        assert_eq!(mail["defects"], json!([]), "{mail:#}");
+        assert_eq!((&mail["tls"], &mail["bare"]), (&json!(true), &json!(false)));
+        assert!(mail["longest"].as_u64().unwrap() <= 998, "{mail:#}");
+        assert_eq!(mail["ascii"], true);
+        assert_eq!(mail["from"], "support@example.com");
+        assert_eq!(mail["to"], json!(["ops@example.net"]));
+        assert_eq!(mail["sender"], "Störfall <support@example.com>");
+        assert_eq!(mail["automatic"], "auto-generated");
+    }
+    assert_eq!(
+        (&first["id"], &first["answers"]),
+        (&json!(root), &Value::Null)
+    );
+    let subject = first["subject"].as_str().unwrap();
+    assert!(subject.starts_with(title.trim()), "{subject}");
+    let plain = first["plain"].as_str().unwrap().replace("\r\n", "\n");
+    assert!(plain.ends_with(&format!("\n\n{text}\n")), "{plain}");
+    for (answer, command) in [(second, commands[1]), (third, commands[2])] {
+        let name = format!("<cmd-{command}");
+        assert!(
+            answer["id"].as_str().unwrap().starts_with(&name),
+            "{answer:#}"
+        );
+        assert_eq!(
+            (&answer["answers"], &answer["references"]),
+            (&json!(root), &json!(root))
+        );
+        assert_eq!(answer["subject"], format!("Re: {subject}"));
+    }
+    assert!(
+        second["html"]
+            .as_str()
+            .unwrap()
+            .contains("<strong>here</strong>")
+    );
+    assert_eq!(third["files"], json!([["Prüfbericht \"1\".txt", "hello"]]));
+    assert_eq!(third["types"][0], "multipart/mixed");
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 /// What PostgreSQL's clients send before the handshake.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// A certificate authority and a certificate of it for `localhost`.
+/// A certificate authority and certificates of it for this machine.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -35,10 +35,22 @@ impl Authority {
         std::fs::write(path, self.issuer.pem()).unwrap();
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
+    /// Writes a certificate of its own and the key to it, for a server of another program.
+    pub(crate) fn write_server(&self, certificate: &Path, key: &Path) {
+        let (own, secret) = self.server();
+        std::fs::write(certificate, own.pem()).unwrap();
+        std::fs::write(key, secret.serialize_pem()).unwrap();
+    }
+
+    fn server(&self) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+        let params = CertificateParams::new(names).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        let (certificate, key) = self.server();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
