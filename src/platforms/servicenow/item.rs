@@ -226,7 +226,10 @@ impl ServiceNow {
         Ok(())
     }
 
-    async fn find_close_code(&self, context: &CallContext<'_>) -> Result<String, AdapterError> {
+    pub(super) async fn find_close_code(
+        &self,
+        context: &CallContext<'_>,
+    ) -> Result<String, AdapterError> {
         let setting = "settings.close_code";
         if let Some(word) = &self.close_code {
             return self.chosen(context, "close_code", word, setting).await;

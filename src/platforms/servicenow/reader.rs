@@ -180,6 +180,7 @@ impl ServiceNow {
         let myself = self.myself(context).await?;
         let mut details = myself.details();
         let has_choices = !self.choices(context).await?.0.is_empty();
+        let close_code = self.lacks_close_code(context).await?;
         for (name, is_so, otherwise) in [
             (
                 "choices",
@@ -196,6 +197,12 @@ impl ServiceNow {
             let said = if is_so { "as it should be" } else { otherwise };
             details.insert(name.into(), said.into());
         }
+        let said = close_code.as_deref().unwrap_or("as it should be");
+        details.insert("close_code".into(), said.into());
+        let report = |text: &str, details: Map<String, Value>| match &close_code {
+            Some(fault) => CheckReport::new(&format!("{text}; but {fault}"), details),
+            None => CheckReport::new(text, details),
+        };
         let query = format!(
             "user=javascript:gs.getUserID()^role.nameIN{}",
             ROLES.join(",")
@@ -212,7 +219,7 @@ impl ServiceNow {
             let text = "incidents can be read; which roles the account has is unknown, \
                         as it may not read them";
             details.insert("roles".into(), "unknown".into());
-            return Ok(CheckReport::new(text, details));
+            return Ok(report(text, details));
         };
         let roles = rows.iter().filter_map(|row| row.says("role.name"));
         let roles: Vec<&str> = roles.filter(|role| ROLES.contains(role)).collect();
@@ -223,10 +230,22 @@ impl ServiceNow {
             return Err(AdapterError::new(ErrorClass::Permission, text));
         }
         details.insert("roles".into(), json!(roles));
-        Ok(CheckReport::new(
-            "the account may read and write incidents",
-            details,
-        ))
+        Ok(report("the account may read and write incidents", details))
+    }
+
+    /// Why no status can resolve or close an incident, where that is so: the instance has several
+    /// resolution codes and none is chosen, or one that it lacks.
+    async fn lacks_close_code(
+        &self,
+        context: &CallContext<'_>,
+    ) -> Result<Option<String>, AdapterError> {
+        match self.find_close_code(context).await {
+            Ok(_) => Ok(None),
+            Err(error) if matches!(error.class, ErrorClass::Validation { .. }) => Ok(Some(
+                format!("no status resolves or closes an incident: {}", error.public),
+            )),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes an incident that says of itself that it is a test, and removes it, or cancels it where

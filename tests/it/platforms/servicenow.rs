@@ -293,6 +293,37 @@ async fn what_an_acl_drops_in_silence_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_test_says_where_no_status_could_resolve_for_want_of_a_code() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let tested = async |name: &str, settings: Value| {
+        let site = format!("servicenow/{name}");
+        let id = instance(&world, &site, settings).await;
+        let data = json!({ "integration_id": id, "test_types": ["permissions"] });
+        let test = world.publish("integration.test", data).await;
+        let event = world.succeeds(test).await;
+        assert_eq!(event["data"]["result"]["success"], true, "{event:#}");
+        event["data"]["result"].to_string()
+    };
+
+    let several = tested("several", json!({})).await;
+    let lacks = tested("lacks", json!({ "close_code": "Done" })).await;
+    let set = tested("set", json!({ "close_code": "Workaround provided" })).await;
+    let only = json!({ "choices": { "close_code": [["done", "Done"]] } });
+    world.sandbox.configure("servicenow/only", only).unwrap();
+    let only = tested("only", json!({})).await;
+
+    for (said, names) in [(&several, "Workaround provided"), (&lacks, "Done")] {
+        let warning = "but no status resolves or closes an incident: settings.close_code";
+        assert!(said.contains(warning) && said.contains(names), "{said}");
+    }
+    for said in [set, only] {
+        assert!(!said.contains("no status resolves"), "{said}");
+    }
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_names_our_fields_and_a_choice_is_asked_for_again_when_it_is_refused() {
     let world = World::new().await;
     let worker = world.worker().await;
