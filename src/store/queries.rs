@@ -12,6 +12,7 @@ use crate::domain::{
     CommandId, ErrorCode, Failure, Hold, IntegrationId, OrganizationId, Platform, TicketId, Wait,
     WaitReason,
 };
+use crate::telemetry::failpoint;
 
 /// A command for people.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -540,7 +541,9 @@ impl Store {
             if found.is_none() {
                 return Ok(false);
             }
+            failpoint("after_doubt").await;
             run_again(&transaction, &[id.uuid()], WaitReason::Resolved).await?;
+            failpoint("before_decided").await;
             limited(transaction.commit()).await?;
             Ok(true)
         }
@@ -643,6 +646,7 @@ impl Store {
                 )
                 .await?;
             }
+            failpoint("before_decided").await;
             limited(transaction.commit()).await?;
             Ok(true)
         }

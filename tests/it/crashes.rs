@@ -2,10 +2,13 @@
 //! command can be in; the next one brings everything to one effect at the platform and one final
 //! outcome.
 
+use std::os::unix::process::ExitStatusExt as _;
+
 use serde_json::json;
+use ticketwire::sandbox::{Fault, FaultKind};
 use uuid::Uuid;
 
-use crate::support::{World, wait_for};
+use crate::support::{World, output, wait_for};
 
 /// What is under way when the worker dies.
 #[derive(Clone, Copy, PartialEq)]
@@ -191,3 +194,76 @@ matrix!(
     after_publish,
     draining,
 );
+
+/// `command resolve` settles a doubt and has the command run again, or ends it: who dies in
+/// between has done neither, so that the same can be said once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_dies_while_resolving_has_decided_nothing() {
+    const DENIED: &[&str] = &["--did-not-happen"];
+    const HAPPENED: &[&str] = &["--happened", "SUP-77"];
+    let world = World::new().await;
+    let worker = world.worker().await;
+    // Of the two states that can be resolved: one is looked up again and again …
+    world.fault(json!({ "kind": "status", "status": 503, "operation": "search", "times": 0 }));
+    let mut doubted = Vec::new();
+    for title in ["Denied", "Happened"] {
+        world.fault(json!({ "kind": "reset_before_store", "operation": "create_issue" }));
+        let (command, _) = world.create(title).await;
+        world.event(command, "deferred").await;
+        doubted.push(command);
+    }
+    // … the other has failed, as nothing can be looked up at its platform.
+    let site = "slack/resolved";
+    let url = format!("{}/services/T0/B0/s3cr3tpath", world.sandbox.url(site));
+    let data = json!({ "name": "Hook", "platform_name": "slack", "auth_type": "custom",
+        "credentials": { "webhook_url": url } });
+    let hook = world.integration_of(data).await;
+    let mut failed = Vec::new();
+    for title in ["Denied", "Happened"] {
+        let never = Fault::new(FaultKind::ResetBeforeStore);
+        world.sandbox.inject(site, never).unwrap();
+        let (command, _) = world.create_at(hook, title).await;
+        world.fails(command, "outcome_unknown").await;
+        failed.push(command);
+    }
+    assert!(worker.stop().await.success());
+
+    let row = "SELECT to_jsonb(c)::text || (SELECT string_agg(to_jsonb(a)::text, '' \
+               ORDER BY run, attempt) FROM command_attempts a WHERE a.command_id = c.id) \
+               FROM commands c WHERE id = $1";
+    for (command, said, points) in [
+        (doubted[0], DENIED, &["after_doubt", "before_decided"][..]),
+        (failed[0], DENIED, &["after_doubt", "before_decided"]),
+        (doubted[1], HAPPENED, &["before_decided"]),
+        (failed[1], HAPPENED, &["before_decided"]),
+    ] {
+        let before = world.text(row, &[&command]).await.unwrap();
+        let id = command.to_string();
+        let resolve = [&["command", "resolve", id.as_str()], said].concat();
+        for point in points {
+            let marker = world.marker(&format!("{point}-{id}"));
+            let mut environment = world.environment();
+            let fail_point = format!("{point}@{}", marker.display());
+            environment.insert("TICKETWIRE_FAILPOINT".into(), fail_point);
+            let died = output(&environment, &resolve);
+            assert_eq!(died.status.signal(), Some(9), "{point} {said:?}: {died:?}");
+            let after = world.text(row, &[&command]).await.unwrap();
+            assert_eq!(after, before, "{point} {said:?}");
+        }
+        world.cli(&resolve);
+        if said == DENIED {
+            // As somebody might who does not trust it: it is under way, or is so once more.
+            world.cli(&["command", "retry", &id]);
+        }
+    }
+    world.clear_faults();
+
+    let worker = world.worker().await;
+    for command in doubted.iter().chain(&failed) {
+        world.event(*command, "succeeded").await;
+    }
+    world.quiet().await;
+    assert_eq!(world.jira().issues.len(), 1, "the denied one, made once");
+    assert_eq!(world.sandbox.ledger(site).issues.len(), 1);
+    assert!(worker.stop().await.success());
+}
