@@ -27,9 +27,10 @@ enum Fate {
 
 const CLIENT_CERTIFICATES: &str =
     "is not supported: TLS is by the server's certificate alone; log in with a password";
+const NO_REVOCATION: &str = "is not supported: leave it out, revocation lists are not looked at";
 const NO_FILES: &str = "is not read: put user and password into the URL";
 
-const PARAMETERS: [(&str, Fate); 20] = [
+const PARAMETERS: [(&str, Fate); 24] = [
     ("client_encoding", Fate::LeftOut),
     ("fallback_application_name", Fate::LeftOut),
     ("gssencmode", Fate::LeftOut),
@@ -40,13 +41,14 @@ const PARAMETERS: [(&str, Fate); 20] = [
     ("sslcompression", Fate::LeftOut),
     ("sslsni", Fate::LeftOut),
     ("ssl_min_protocol_version", Fate::LeftOut),
+    ("ssl_max_protocol_version", Fate::LeftOut),
+    ("min_protocol_version", Fate::LeftOut),
+    ("max_protocol_version", Fate::LeftOut),
     ("sslcert", Fate::Refused(CLIENT_CERTIFICATES)),
     ("sslkey", Fate::Refused(CLIENT_CERTIFICATES)),
     ("sslpassword", Fate::Refused(CLIENT_CERTIFICATES)),
-    (
-        "sslcrl",
-        Fate::Refused("is not supported: leave it out, revocation lists are not looked at"),
-    ),
+    ("sslcrl", Fate::Refused(NO_REVOCATION)),
+    ("sslcrldir", Fate::Refused(NO_REVOCATION)),
     ("passfile", Fate::Refused(NO_FILES)),
     ("service", Fate::Refused(NO_FILES)),
     ("servicefile", Fate::Refused(NO_FILES)),
@@ -118,6 +120,7 @@ impl Reading {
             match self.parameter(name, &decoded(value))? {
                 Kept::AsItIs => kept.push(pair.to_owned()),
                 Kept::As(value) => kept.push(format!("{name}={value}")),
+                Kept::Under(name) => kept.push(format!("{name}={value}")),
                 Kept::Not => {}
             }
         }
@@ -140,6 +143,7 @@ impl Reading {
             match self.parameter(name, &value)? {
                 Kept::AsItIs => kept.push_str(&format!("{name}={given} ")),
                 Kept::As(value) => kept.push_str(&format!("{name}={value} ")),
+                Kept::Under(name) => kept.push_str(&format!("{name}={given} ")),
                 Kept::Not => {}
             }
             rest = behind.trim_start();
@@ -160,6 +164,15 @@ impl Reading {
                         .into(),
                 );
             }
+            // The driver asks whether a server takes writes, which a standby does not.
+            ("target_session_attrs", "primary") => return Ok(Kept::As("read-write")),
+            ("target_session_attrs", "standby" | "prefer-standby") => {
+                return Err(
+                    "has target_session_attrs of a standby, which takes no writes: say read-write"
+                        .into(),
+                );
+            }
+            ("keepalives_count", _) => return Ok(Kept::Under("keepalives_retries")),
             ("sslrootcert", "" | "system") => return Ok(Kept::Not),
             ("sslrootcert", path) => {
                 self.root_certificates = Some(path.into());
@@ -188,6 +201,8 @@ fn decoded(value: &str) -> String {
 enum Kept {
     AsItIs,
     As(&'static str),
+    /// By another name.
+    Under(&'static str),
     Not,
 }
 
@@ -253,7 +268,21 @@ mod tests {
                 "postgres://h/db?sslmode=prefer",
                 None,
             ),
-            ("postgres://h/db?sslsni=1", "postgres://h/db", None),
+            (
+                "postgres://h/db?sslsni=1&ssl_max_protocol_version=TLSv1.3",
+                "postgres://h/db",
+                None,
+            ),
+            (
+                "postgres://h/db?keepalives_count=3&target_session_attrs=primary",
+                "postgres://h/db?keepalives_retries=3&target_session_attrs=read-write",
+                None,
+            ),
+            (
+                "host=h keepalives_count=3",
+                "host=h keepalives_retries=3 ",
+                None,
+            ),
         ] {
             let read = DatabaseUrl::parse(text).unwrap();
             assert_eq!(read.driver.expose_secret(), driver);
@@ -269,6 +298,11 @@ mod tests {
             ("postgres://u:hunter2@h/db?sslmode=hunter2", "verify-full"),
             ("postgres://u:hunter2@h/db?sslcert=hunter2", "sslcert"),
             ("postgres://u:hunter2@h/db?passfile=x", "passfile"),
+            ("postgres://u:hunter2@h/db?sslcrldir=x", "sslcrldir"),
+            (
+                "postgres://u:hunter2@h/db?target_session_attrs=standby",
+                "say read-write",
+            ),
             ("host=h password=hunter2 service=x", "service"),
         ] {
             let fault = DatabaseUrl::parse(text).err().unwrap();

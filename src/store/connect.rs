@@ -171,7 +171,8 @@ impl Way {
             // Where a pool connects; otherwise it is known by now.
             self.keeps_sessions().await?;
             let sql = session.sql(&self.options);
-            Ok::<(), StoreError>(client.batch_execute(&sql).await?)
+            let set = client.batch_execute(&sql).await;
+            set.map_err(|error| StoreError::from(error).of_a_session())
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, prepared).await {
             Ok(prepared) => prepared,

@@ -97,6 +97,15 @@ impl StoreError {
         }
     }
 
+    /// The same where a session was set up: there are no data that could be at fault, but what the
+    /// URL sets.
+    pub(super) fn of_a_session(self) -> Self {
+        match self {
+            Self::Refused(error) => Self::Unserved(error),
+            other => other,
+        }
+    }
+
     /// Why there is no connection, where that is known.
     #[must_use]
     pub fn outage(&self) -> Option<Outage> {
@@ -191,6 +200,7 @@ fn remedy(error: &tokio_postgres::Error) -> &'static str {
                 ignore_startup_parameters)";
     }
     if message.contains("configuration parameter")
+        || message.contains("value for parameter")
         || message.contains("set parameter")
         || message.contains("parameter \"") && message.contains("cannot be")
     {
@@ -230,7 +240,7 @@ impl From<deadpool_postgres::PoolError> for StoreError {
         match error {
             deadpool_postgres::PoolError::Backend(error) => Self::from(error),
             deadpool_postgres::PoolError::PostCreateHook(HookError::Backend(error)) => {
-                Self::from(error)
+                Self::from(error).of_a_session()
             }
             deadpool_postgres::PoolError::PostCreateHook(HookError::Message(text))
                 if text == SESSIONLESS =>

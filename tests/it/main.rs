@@ -22,6 +22,7 @@ mod configured;
 mod conformance;
 mod crashes;
 mod database_faults;
+mod databases;
 mod destinations;
 mod doctor;
 mod erase;
