@@ -292,7 +292,11 @@ impl Story<'_> {
         let event: Value = serde_json::from_str(&answer).map_err(failed)?;
         let outcome = event["data"]["outcome"].as_str().unwrap_or_default();
         let text = format!("   {command_type} {} {outcome}", part.platform);
-        output::line(if self.context.json { &answer } else { &text })?;
+        if self.context.json {
+            output::json_text(&answer)?;
+        } else {
+            output::line(&text)?;
+        }
         if outcome == "succeeded" {
             return Ok(event);
         }
@@ -373,7 +377,12 @@ impl Story<'_> {
                     return true;
                 }
                 let text = format!("   ← {key}  {}", detail(&event));
-                if output::line(if self.context.json { body } else { &text }).is_err() {
+                let shown = if self.context.json {
+                    output::json_text(body)
+                } else {
+                    output::line(&text)
+                };
+                if shown.is_err() {
                     return false;
                 }
                 if event["data"]["outcome"] != "deferred" {

@@ -49,13 +49,13 @@ impl Events {
             if !matches(&self.filter, key) {
                 return true;
             }
-            let text = if context.json {
-                body.to_owned()
-            } else {
-                summary(key, body)
-            };
             left = left.saturating_sub(1);
-            output::line(&text).is_ok() && left > 0
+            let shown = if context.json {
+                output::json_text(body)
+            } else {
+                output::line(&summary(key, body))
+            };
+            shown.is_ok() && left > 0
         });
         reading.await.map_err(failed)
     }

@@ -445,7 +445,9 @@ async fn test(
     let outcome = integrations::run_checks(adapter, &checks, || {
         let deadline = Instant::now() + attempt_timeout;
         let strangers = platforms::strangers(row.platform);
-        CallContext::new(&client, deadline, &Free, &tokens, strangers).mailing(&mail)
+        CallContext::new(&client, deadline, &Free, &tokens, strangers)
+            .remembering(connected.memory())
+            .mailing(&mail)
     })
     .await;
     let now = chrono::Utc::now();

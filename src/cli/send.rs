@@ -127,7 +127,7 @@ impl Send {
         let event: Value = serde_json::from_str(&answer).map_err(failed)?;
         let has_succeeded = event["data"]["outcome"] == "succeeded";
         if context.json {
-            output::line(&event.to_string())?;
+            output::json(&event)?;
         } else if self.quiet {
             output::line(&id.to_string())?;
         } else if has_succeeded {

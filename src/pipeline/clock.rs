@@ -1,5 +1,5 @@
-//! How far the database's clock ([`crate::telemetry::clock`]) is from this machine's. It is measured
-//! when the lease is acquired and each time that it is renewed.
+//! How far the database's clock ([`crate::telemetry::clock`]) is from this machine's. It is
+//! measured when the lease is acquired and each time that it is renewed.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -16,6 +16,7 @@ use crate::domain::{Failure, Integration, OrganizationId};
 use crate::pipeline::clock;
 use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::retry::after;
+use crate::platforms::memory::Memory;
 use crate::platforms::{
     AccessToken, AdapterError, CallContext, Driver, ErrorClass, Response, TokenFlow, TokenSource,
     WriteTurns, learn,
@@ -107,6 +108,12 @@ impl TokensOfOne {
     /// As of [`crate::integrations::connect`].
     pub fn adapter(&self) -> Result<&Arc<Driver>, Failure> {
         self.connected.adapter.as_ref().map_err(Failure::clone)
+    }
+
+    /// What is learned of the platform.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.connected.memory
     }
 
     /// Its tokens.

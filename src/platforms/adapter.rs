@@ -312,6 +312,12 @@ pub trait Adapter: Send + Sync {
         None
     }
 
+    /// Whether a check shows at the platform, as nothing can be asked there without being posted:
+    /// then none is made on the schedule.
+    fn posts_when_checked(&self) -> bool {
+        false
+    }
+
     /// How operations of this kind are kept from happening twice in this mode.
     fn protection(&self, kind: OperationKind) -> Protection;
 

@@ -295,6 +295,43 @@ async fn a_file_of_a_create_whose_answer_is_lost_is_not_attached_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_doubt_whose_storage_is_away_is_looked_for_at_a_pace() {
+    let world = World::new().await;
+    world.set("TICKETWIRE__RETRY__SCHEDULE", r#"["100ms","100ms"]"#);
+    let worker = world.worker().await;
+    let (create, ticket) = world.create("With a file").await;
+    world.succeeds(create).await;
+    let files = FileServer::start().await;
+    world.fault(json!({ "kind": "reset_after_store", "operation": "attach_file", "times": 1 }));
+    let file = json!([{ "name": "a", "url": files.url("/a") }]);
+    let attach = world
+        .publish(
+            "ticket.attach",
+            json!({ "ticket_id": ticket, "attachments": file }),
+        )
+        .await;
+    world.state(attach, "deferred").await;
+    drop(files);
+
+    // More often than the schedule has steps, and a second apart at least.
+    let late = "SELECT count(*) FROM command_attempts \
+                WHERE message LIKE '%cannot be looked up now%'";
+    wait_for("look-ups that cannot be made", async || {
+        (world.count(late).await >= 4).then_some(())
+    })
+    .await;
+    let hasty = "SELECT count(*) FROM command_attempts \
+                 WHERE message LIKE '%cannot be looked up now%' \
+                 AND retry_at < started_at + interval '900 milliseconds'";
+    assert_eq!(world.count(hasty).await, 0);
+    let code = "SELECT error_code FROM commands WHERE id = $1";
+    let code = world.text(code, &[&attach]).await;
+    assert_eq!(code.as_deref(), Some("outcome_unknown"));
+    assert_eq!(world.jira().issues[0].attachments.len(), 1);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_that_is_on_no_platform_has_nowhere_to_put_a_file() {
     let world = World::new().await;
     let worker = world.worker().await;

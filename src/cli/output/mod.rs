@@ -34,11 +34,15 @@ pub struct Closed;
 /// # Errors
 /// [`Closed`] when nobody reads any more.
 pub fn json(value: &Value) -> Result<(), Closed> {
-    let text = value.to_string();
-    // Whoever reads it on a terminal is steered no more than by a table; a program reads the same.
-    let escaped = |c: char| format!("\\u{:04x}", u32::from(c));
-    let made = replaced(&text, escaped);
-    write_line(&made)
+    json_text(&value.to_string())
+}
+
+/// Writes one JSON document that is there as a text.
+///
+/// # Errors
+/// [`Closed`] when nobody reads any more.
+pub fn json_text(text: &str) -> Result<(), Closed> {
+    write_line(&escaped(text))
 }
 
 /// Writes to stderr, where people look and programs do not, as [`shown`].
@@ -57,6 +61,12 @@ pub fn progress(text: &str) {
 /// text have several lines.
 fn shown(text: &str) -> Cow<'_, str> {
     replaced(text, |c| c.escape_unicode().to_string())
+}
+
+/// JSON that steers a terminal no more than a table does; a program reads the same. All that
+/// steers stands within its strings.
+fn escaped(json: &str) -> Cow<'_, str> {
+    replaced(json, |c| format!("\\u{:04x}", u32::from(c)))
 }
 
 /// The text with what steers a terminal written in another way.
@@ -99,6 +109,13 @@ mod tests {
         assert_eq!(
             made,
             "N\\u{1b}]0;pwn\\u{7}\\u{1b}[31mRED\\u{1b}[2J\\u{d} ⏎ ok  FAKE\\u{202e}evil\\u{9b}31m"
+        );
+        // And JSON stays JSON.
+        let json = Value::from(name).to_string();
+        assert!(!escaped(&json).contains('\u{202e}'));
+        assert_eq!(
+            serde_json::from_str::<Value>(&escaped(&json)).unwrap(),
+            name
         );
         // Words of any script stay as they are.
         let plain = "Störung 障害 ✅\tא";

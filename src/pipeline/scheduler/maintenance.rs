@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::contract::CommandType;
 use crate::domain::{CommandId, IntegrationId, LifeEvent};
 use crate::integrations::Checks;
+use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::admin::run_checks;
 use crate::pipeline::lane::check_lane;
@@ -91,7 +92,12 @@ async fn check(core: &Arc<Core>, id: IntegrationId) {
             return;
         }
     };
-    if let Some(handle) = handle {
+    let posts = |handle: &Arc<ConnectedIntegration>| {
+        let adapter = handle.adapter.as_ref();
+        adapter.is_ok_and(|adapter| adapter.posts_when_checked())
+    };
+    // What can only be asked by posting is not asked every few minutes.
+    if let Some(handle) = handle.filter(|handle| !posts(handle)) {
         let error = match &handle.adapter {
             Ok(adapter) => {
                 let kinds = vec![TestKind::Connection, TestKind::Authentication];

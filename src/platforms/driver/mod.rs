@@ -444,6 +444,12 @@ impl Driver {
         self.adapter.token_flow().map(|_| self as &dyn TokenFlow)
     }
 
+    /// Whether a check shows at the platform.
+    #[must_use]
+    pub fn posts_when_checked(&self) -> bool {
+        self.adapter.posts_when_checked()
+    }
+
     /// How operations of this kind are kept from happening twice.
     #[must_use]
     pub fn protection(&self, kind: OperationKind) -> Protection {

@@ -231,6 +231,10 @@ impl Adapter for Teams {
         }
     }
 
+    fn posts_when_checked(&self) -> bool {
+        matches!(self.way, Way::Flow(_))
+    }
+
     fn reader(&self) -> Option<&dyn Reader> {
         self.graph().map(|graph| graph as &dyn Reader)
     }

@@ -72,6 +72,10 @@ async fn every_way_in_is_tested_on_the_command_line_as_by_a_worker() {
         })
     };
     let usual = join_all(names.iter().map(|name| run(name, &[]))).await;
+    // One card answers all that was asked of a flow.
+    let flow = rows.iter().find(|row| row.name == "teams-flow").unwrap();
+    let ledger = world.sandbox.ledger(&flow.site("byhand"));
+    assert_eq!(ledger.count("flow").received, 1);
     let creates = ["--tests", "create_ticket"];
     let creates = join_all(names.iter().map(|name| run(name, &creates))).await;
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::canaries::{Behaviour, Mode, oauth, plain_canary};
 use crate::conformance::{Act, Guard, Row, SECRET, Steps, log_ins, on};
-use crate::support::{World, http_as};
+use crate::support::{World, http_as, wait_for};
 
 const TEAM: &str = "00000000-0000-0000-0000-000000000001";
 const CHANNEL: &str = "19:support@thread.tacv2";
@@ -522,6 +522,27 @@ async fn a_test_posts_one_card_by_a_flow_and_by_graph_a_message_that_it_takes_aw
     // To become active, the integration was tested: by one card, whatever was asked.
     let _by_flow = flow(&world, "teams/flowtest", json!({})).await;
     assert_eq!(world.sandbox.ledger("teams/flowtest").issues.len(), 1);
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_is_not_asked_on_the_schedule_as_it_would_post() {
+    let world = World::new().await;
+    world.set("TICKETWIRE__HEALTH__INTERVAL", "1s");
+    let worker = world.worker().await;
+    // To become active it was tested, by one card.
+    let _by_flow = flow(&world, "teams/quiet", json!({})).await;
+    let cards = || world.sandbox.ledger("teams/quiet").count("flow").received;
+    assert_eq!(cards(), 1);
+
+    // Another integration is checked a few times: so would this one have been.
+    let before = world.jira().count("myself").received;
+    wait_for("a few health checks", async || {
+        (world.jira().count("myself").received >= before + 3).then_some(())
+    })
+    .await;
+
+    assert_eq!(cards(), 1);
     drop(worker);
 }
 

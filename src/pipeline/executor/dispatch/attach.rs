@@ -174,6 +174,12 @@ impl Run<'_> {
                     outcomes.push((name, FileOutcome::Refused(error.failure().finally())));
                     continue;
                 }
+                // Without the file nothing can be looked for, so the doubt stays. As an attempt it
+                // would come back at once when the schedule is used up.
+                Err(error) if self.job.doubt_since.is_some() => {
+                    let conclusion = self.stays_in_doubt(&error.public).into();
+                    return Attached::Concluded(Box::new(conclusion));
+                }
                 Err(error) => return Attached::Stopped(outcomes, error, Culprit::Source),
             };
             let operation = Operation::Attach {
