@@ -16,7 +16,7 @@ fn markdown(facts: &Descriptor) -> String {
     for mode in facts.modes {
         lines.push(format!("**`{}`**: {}.", mode.auth_type, mode.name));
         lines.push(String::new());
-        lines.extend(of_mode(mode).into_iter().map(|line| format!("- {line}")));
+        lines.extend(of_mode(mode).iter().flat_map(|text| item(text)));
         lines.push(String::new());
     }
     lines.push("| member | | |".into());
@@ -31,12 +31,8 @@ fn markdown(facts: &Descriptor) -> String {
         )
     }));
     lines.push(String::new());
-    lines.extend(
-        facts
-            .limits
-            .iter()
-            .map(|limit| format!("- {}", literal(limit))),
-    );
+    let limits = facts.limits.iter().map(|limit| literal(limit));
+    lines.extend(limits.flat_map(|limit| item(&limit)));
     lines.join("\n")
 }
 
@@ -63,6 +59,25 @@ fn of_mode(mode: &Mode) -> Vec<String> {
             .map(|text| format!("Not: {}.", literal(text))),
     );
     lines.push(format!("A lost answer: {}.", literal(mode.protection)));
+    lines
+}
+
+/// Columns of a line of the documentation.
+const WIDTH: usize = 100;
+
+/// An item of a list, on as many lines as it takes.
+fn item(text: &str) -> Vec<String> {
+    let mut lines = vec!["-".to_owned()];
+    for word in text.split(' ') {
+        let fits = |line: &String| line.chars().count() + 1 + word.chars().count() <= WIDTH;
+        match lines.last_mut().filter(|line| fits(line)) {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(format!("  {word}")),
+        }
+    }
     lines
 }
 
