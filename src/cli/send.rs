@@ -211,7 +211,7 @@ impl Send {
         }
         if self.dry_run {
             return Err(Failed::Operation(format!(
-                "nothing was published: no worker reads the queue {queue}, so that nobody would \
+                "nothing was published: no worker reads the queue {queue}, so nobody would \
                  answer a dry run; start one by `ticketwire run`"
             )));
         }
