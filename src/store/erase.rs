@@ -59,6 +59,15 @@ const OF_BOTH: &[(&str, &str)] = &[
          OR position($1::uuid::text IN lower(payload)) > 0",
     ),
     ("commands", "DELETE FROM commands WHERE {of}"),
+    ("ticket_comments", "DELETE FROM ticket_comments WHERE {of}"),
+    (
+        "ticket_externals",
+        "DELETE FROM ticket_externals WHERE {of}",
+    ),
+    (
+        "inbound_changes",
+        "DELETE FROM inbound_changes WHERE {of_changes}",
+    ),
     ("tickets", "DELETE FROM tickets WHERE {of_tickets}"),
 ];
 
@@ -91,6 +100,16 @@ const OF_ORGANIZATION: &[(&str, &str)] = &[
     (
         "integration_sync",
         "DELETE FROM integration_sync WHERE integration_id IN (SELECT id FROM integrations \
+         WHERE organization_id = $1)",
+    ),
+    (
+        "integration_facts",
+        "DELETE FROM integration_facts WHERE integration_id IN (SELECT id FROM integrations \
+         WHERE organization_id = $1)",
+    ),
+    (
+        "integration_webhooks",
+        "DELETE FROM integration_webhooks WHERE integration_id IN (SELECT id FROM integrations \
          WHERE organization_id = $1)",
     ),
     (
@@ -133,11 +152,14 @@ impl Store {
                 .isolation_level(IsolationLevel::RepeatableRead);
             let transaction = limited(builder.start()).await?;
             limited(transaction.batch_execute("SET LOCAL statement_timeout = 0")).await?;
-            let (id, of, of_tickets) = match subject {
-                Subject::Organization(id) => {
-                    (id.uuid(), "organization_id = $1", "organization_id = $1")
-                }
-                Subject::Ticket(id) => (id.uuid(), "ticket_id = $1", "id = $1"),
+            let (id, of, of_tickets, of_changes) = match subject {
+                Subject::Organization(id) => (
+                    id.uuid(),
+                    "organization_id = $1",
+                    "organization_id = $1",
+                    "integration_id IN (SELECT id FROM integrations WHERE organization_id = $1)",
+                ),
+                Subject::Ticket(id) => (id.uuid(), "ticket_id = $1", "id = $1", "ticket_id = $1"),
             };
             let mut erased = Erased::default();
             // No limit of our own from here on: a large organization takes its time.
@@ -154,7 +176,10 @@ impl Store {
                 erased.elsewhere.push(row.get(0));
             }
             for (table, sql) in OF_BOTH {
-                let sql = sql.replace("{of_tickets}", of_tickets).replace("{of}", of);
+                let sql = sql
+                    .replace("{of_tickets}", of_tickets)
+                    .replace("{of_changes}", of_changes)
+                    .replace("{of}", of);
                 add(&mut erased, table, transaction.execute(&sql, &[&id]).await?);
             }
             if let Subject::Organization(_) = subject {

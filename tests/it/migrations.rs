@@ -132,6 +132,7 @@ async fn a_dry_run_changes_nothing_and_a_rollback_of_data_wants_a_word() {
             { "version": 8, "name": "shared_limits" },
             { "version": 9, "name": "field_words" },
             { "version": 10, "name": "grants_and_sync" },
+            { "version": 11, "name": "inbound" },
         ])
     );
     remove(&url).await;

@@ -335,7 +335,9 @@ async fn sending_says_what_came_of_it_or_what_is_known_when_nothing_came() {
     }
     // An hour less the three seconds, or with jitter more than that.
     assert!(
-        [" (in 59m", " (in 1h"].iter().any(|next| err.contains(next)),
+        [" (in 59m", " (in 1h"]
+            .iter()
+            .any(|next| err.contains(next)),
         "{err}"
     );
     drop(worker);

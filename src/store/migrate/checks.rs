@@ -302,6 +302,37 @@ pub(super) const GRANTS_AND_SYNC: Losses = Losses {
     ],
 };
 
+/// Of what platforms tell by themselves.
+pub(super) const INBOUND: Losses = Losses {
+    guarded: &[
+        "integrations",
+        "integration_webhooks",
+        "ticket_comments",
+        "workers",
+    ],
+    checks: &[
+        WORKERS,
+        loss(
+            "webhooks are registered whose secrets nobody will know any more",
+            "SELECT format('%s: %s at %s', integration_id, state, left(url, 120)) \
+             FROM integration_webhooks WHERE state <> 'gone' ORDER BY 1",
+            "remove them at their platforms first (`ticketwire integration webhook ID --remove`)",
+        ),
+        loss(
+            "comments that came from platforms are lost",
+            "SELECT format('%s of ticket %s', external_comment_id, ticket_id) \
+             FROM ticket_comments WHERE origin = 'theirs' AND body IS NOT NULL ORDER BY 1 LIMIT 20",
+            "copy the table `ticket_comments` if they are wanted",
+        ),
+        loss(
+            "webhook secrets that were replaced are still good, and will not be",
+            "SELECT format('%s, until %s', id, webhook_secret_previous_until) \
+             FROM integrations WHERE webhook_secret_previous_until > now() ORDER BY 1",
+            "wait until then, or give the platform the new secret",
+        ),
+    ],
+};
+
 /// A running worker is of its own schema, whichever that is.
 const WORKERS: Check = never(
     "workers are running",

@@ -1,0 +1,11 @@
+DROP TYPE settle_external;
+DELETE FROM integration_schedule WHERE task = 'webhook';
+ALTER TABLE integration_schedule DROP CONSTRAINT integration_schedule_task_check;
+ALTER TABLE integration_schedule ADD CONSTRAINT integration_schedule_task_check CHECK (task IN ('health', 'sync'));
+DROP TABLE ticket_comments;
+DROP TABLE ticket_externals;
+DROP TABLE inbound_changes;
+DROP TABLE integration_webhooks;
+DROP TABLE integration_facts;
+ALTER TABLE integrations DROP COLUMN webhook_secret_previous_until;
+ALTER TABLE integrations DROP COLUMN webhook_secret_previous_encrypted;
