@@ -16,7 +16,8 @@ use crate::platforms::{
 /// Comes once, while a webhook is made, and is given back.
 const SECRET: &str = "x-hook-secret";
 
-static HOOKS: Hooks = Hooks::new(&[Scheme::body_hex("x-hook-signature", "")]);
+pub(super) static HOOKS: Hooks =
+    Hooks::new(&[Scheme::body_hex("x-hook-signature", "")]).shaking(shake);
 
 #[derive(Deserialize)]
 struct Delivery {
@@ -137,21 +138,22 @@ impl Event {
     }
 }
 
+/// Events that are not followed are answered, and no more.
+fn shake(hit: &Hit<'_>, _: &[SecretString]) -> Option<Handshake> {
+    if let Some(secret) = hit.header(SECRET).filter(|secret| !secret.is_empty()) {
+        return Some(Handshake::Learn {
+            secret: secret.to_owned().into(),
+            echo: Some(SECRET),
+            reply: Reply::OK,
+        });
+    }
+    let events = hit.value()?.get("events").and_then(Value::as_array)?;
+    events.is_empty().then_some(Handshake::Heartbeat)
+}
+
 impl Inbound for Asana {
     fn hooks(&self) -> &'static Hooks {
         &HOOKS
-    }
-
-    fn shake(&self, hit: &Hit<'_>, _: &[SecretString]) -> Option<Handshake> {
-        if let Some(secret) = hit.header(SECRET).filter(|secret| !secret.is_empty()) {
-            return Some(Handshake::Learn {
-                secret: secret.to_owned().into(),
-                echo: Some(SECRET),
-                reply: Reply::OK,
-            });
-        }
-        let events = hit.value()?.get("events").and_then(Value::as_array)?;
-        events.is_empty().then_some(Handshake::Heartbeat)
     }
 
     fn normalise(&self, hit: &Hit<'_>) -> Result<Vec<Change>, AdapterError> {

@@ -19,12 +19,14 @@ const DELIVERY_MAX: usize = 4 << 20;
 
 static SCHEMES: [Scheme; 1] = [Scheme::body_hex("x-hub-signature-256", "sha256=")];
 
-static HOOKS: Hooks = Hooks {
+pub(super) static HOOKS: Hooks = Hooks {
     methods: &[Method::POST],
     keep: &[DELIVERY, EVENT, "x-github-hook-id"],
     schemes: &SCHEMES,
     body_max: DELIVERY_MAX,
     taken: Reply::OK,
+    shake,
+    secrets: &[],
 };
 
 #[derive(Deserialize)]
@@ -97,14 +99,15 @@ impl GitHub {
     }
 }
 
+/// Events that are not followed are answered, and no more.
+fn shake(hit: &Hit<'_>, _: &[secrecy::SecretString]) -> Option<Handshake> {
+    let is_ours = matches!(hit.header(EVENT), Some("issues" | "issue_comment"));
+    (!is_ours).then_some(Handshake::Heartbeat)
+}
+
 impl Inbound for GitHub {
     fn hooks(&self) -> &'static Hooks {
         &HOOKS
-    }
-
-    fn shake(&self, hit: &Hit<'_>, _: &[secrecy::SecretString]) -> Option<Handshake> {
-        let is_ours = matches!(hit.header(EVENT), Some("issues" | "issue_comment"));
-        (!is_ours).then_some(Handshake::Heartbeat)
     }
 
     fn normalise(&self, hit: &Hit<'_>) -> Result<Vec<Change>, AdapterError> {

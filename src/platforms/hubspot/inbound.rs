@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::HubSpot;
 use super::words::{self, CONTENT, NOTE_BODY, OWNER, PRIORITY, STAGE, SUBJECT};
 use crate::platforms::inbound::{
-    Coded, Hit, Hooks, Key, Mac, Piece, Reply, Scheme, Stamp, Unit, Value as Proof, When,
+    Coded, Hit, Hooks, Key, Mac, Piece, Reply, Scheme, SecretMember, Stamp, Unit, Value as Proof,
+    When,
 };
 use crate::platforms::text::Marker;
 use crate::platforms::{
@@ -30,7 +31,7 @@ const NOTE: &str = "0-46";
 
 /// Version 3, and where its header is missing version 1, by which legacy private apps sign
 /// ("Request validation"). Version 2 is of workflows, which are another product.
-static HOOKS: Hooks = Hooks {
+pub(super) static HOOKS: Hooks = Hooks {
     methods: &[Method::POST],
     keep: &[],
     schemes: &[
@@ -64,6 +65,8 @@ static HOOKS: Hooks = Hooks {
     ],
     body_max: DELIVERY_MAX,
     taken: Reply::OK,
+    shake: |_, _| None,
+    secrets: &[SecretMember::new("client_secret")],
 };
 
 /// One event. Ids are numbers.

@@ -9,9 +9,12 @@ use reqwest::Method;
 use secrecy::SecretString;
 
 use super::{AdapterError, Change};
+use crate::domain::AuthType;
 
 pub use hit::Hit;
-pub use signature::{Coded, Key, Mac, Piece, Rejected, Scheme, Stamp, Unit, Value, When, verify};
+pub use signature::{
+    Coded, Key, Mac, Piece, Rejected, Scheme, Stamp, Unit, Value, When, scheme_of, verify,
+};
 
 /// Bytes of a delivery, where a platform does not need more.
 pub const BODY_MAX: usize = 1 << 20;
@@ -31,6 +34,37 @@ pub struct Hooks {
     pub body_max: usize,
     /// What is answered to one that was taken.
     pub taken: Reply,
+    /// What kind of question one is, where it tells of no change. The secrets are those that would
+    /// be tried for its signature, the newest first.
+    pub shake: Shake,
+    /// Members of the credentials by which deliveries are proved, besides the webhook secret.
+    pub secrets: &'static [SecretMember],
+}
+
+/// For [`Hooks::shake`].
+pub type Shake = fn(&Hit<'_>, &[SecretString]) -> Option<Handshake>;
+
+/// A member of the credentials by which deliveries are proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretMember {
+    /// Its name.
+    pub name: &'static str,
+    /// Of which way to authenticate; `None`: of all.
+    pub auth_type: Option<AuthType>,
+    /// The member that says until when it is good (RFC 3339); `None`: always.
+    pub until: Option<&'static str>,
+}
+
+impl SecretMember {
+    /// A member that is good always, however the integration authenticates.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            auth_type: None,
+            until: None,
+        }
+    }
 }
 
 impl Hooks {
@@ -43,16 +77,49 @@ impl Hooks {
             schemes,
             body_max: BODY_MAX,
             taken: Reply::OK,
+            shake: |_, _| None,
+            secrets: &[],
         }
     }
-}
 
-impl Hooks {
     /// The same, of which these headers are kept.
     #[must_use]
     pub const fn keep(mut self, names: &'static [&'static str]) -> Self {
         self.keep = names;
         self
+    }
+
+    /// The same, of which some are questions.
+    #[must_use]
+    pub const fn shaking(mut self, shake: Shake) -> Self {
+        self.shake = shake;
+        self
+    }
+
+    /// The same, which these members of the credentials prove, too.
+    #[must_use]
+    pub const fn proved_by(mut self, secrets: &'static [SecretMember]) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// Whether they come so.
+    #[must_use]
+    pub fn takes(&self, method: &Method) -> bool {
+        self.methods.contains(method)
+    }
+
+    /// Names of the headers of a delivery that go with it, in small letters: those that say what it
+    /// is, and those of the proof that the scheme looks at. A header that is itself a secret, or
+    /// that would be good for another delivery, is none of them.
+    #[must_use]
+    pub fn kept(&self, scheme: Option<&Scheme>) -> Vec<&'static str> {
+        let mut names = vec!["content-type"];
+        names.extend(self.keep);
+        names.extend(scheme.into_iter().flat_map(Scheme::headers));
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 }
 
@@ -122,10 +189,9 @@ pub trait Inbound: Send + Sync {
     /// How its deliveries come, and how they are proved.
     fn hooks(&self) -> &'static Hooks;
 
-    /// What kind of question a delivery is, where it tells of no change. `secrets` are those that
-    /// would be tried for its signature, the newest first.
-    fn shake(&self, _: &Hit<'_>, _secrets: &[SecretString]) -> Option<Handshake> {
-        None
+    /// What kind of question a delivery is ([`Hooks::shake`]).
+    fn shake(&self, hit: &Hit<'_>, secrets: &[SecretString]) -> Option<Handshake> {
+        (self.hooks().shake)(hit, secrets)
     }
 
     /// What a delivery says: several changes of one body, none of one that is not ours to follow.

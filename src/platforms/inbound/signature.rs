@@ -238,10 +238,7 @@ pub fn verify(
     secrets: &[SecretString],
     now: DateTime<Utc>,
 ) -> Result<(), Rejected> {
-    let scheme = schemes
-        .iter()
-        .find(|scheme| scheme.when.fits(hit, auth_type, secrets));
-    let scheme = scheme.ok_or(Rejected::Unsigned)?;
+    let scheme = scheme_of(schemes, hit, auth_type, secrets).ok_or(Rejected::Unsigned)?;
     let proofs = scheme.value.proofs(hit).ok_or(Rejected::Unsigned)?;
     if secrets.is_empty() {
         return Err(Rejected::NoSecret);
@@ -267,6 +264,18 @@ pub fn verify(
         Some(stamp) if !stamp.is_fresh(hit, now) => Err(Rejected::Stale),
         Some(_) | None => Ok(()),
     }
+}
+
+/// The scheme that decides over a delivery: the first that is for it.
+#[must_use]
+pub fn scheme_of<'s>(
+    schemes: &'s [Scheme],
+    hit: &Hit<'_>,
+    auth_type: AuthType,
+    secrets: &[SecretString],
+) -> Option<&'s Scheme> {
+    let fits = |scheme: &&Scheme| scheme.when.fits(hit, auth_type, secrets);
+    schemes.iter().find(fits)
 }
 
 impl When {
@@ -332,6 +341,31 @@ impl Value {
 }
 
 impl Scheme {
+    /// The headers that a proof is in and over, without one that is a secret itself or a token that
+    /// would be good for another delivery.
+    pub(super) fn headers(&self) -> Vec<&'static str> {
+        let proves_itself = matches!(self.mac, Mac::Same | Mac::JwtHs256);
+        let of_value = match self.value {
+            Value::Header(name, _) | Value::List(name, _) if !proves_itself => Some(name),
+            Value::Header(..) | Value::List(..) | Value::Field(_) | Value::Each(..) => None,
+        };
+        let of_when = match self.when {
+            When::HeaderHas(name, _) => Some(name),
+            // Its value is the proof, or nobody looks at it.
+            When::Header(_) | When::HeaderStarts(..) | When::Always => None,
+            When::Auth(_) | When::Field(_) | When::Secret(_) => None,
+        };
+        let of_pieces = self.over.iter().filter_map(|piece| match piece {
+            Piece::Header(name) => Some(*name),
+            Piece::Body | Piece::Text(_) | Piece::Method | Piece::Url | Piece::UrlDecoded => None,
+            Piece::Field(_) | Piece::SortedForm => None,
+        });
+        let stamp = self.time.map(|stamp| stamp.at);
+        let of_stamp = stamp.filter(|at| !at.starts_with('/'));
+        let found = of_value.into_iter().chain(of_when);
+        found.chain(of_pieces).chain(of_stamp).collect()
+    }
+
     fn is_proof(
         &self,
         proof: &str,

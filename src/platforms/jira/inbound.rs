@@ -10,7 +10,9 @@ use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::inbound::{Coded, Hit, Hooks, Inbound, Key, Mac, Scheme, Value as Proof, When};
+use super::super::inbound::{
+    Coded, Hit, Hooks, Inbound, Key, Mac, Scheme, SecretMember, Value as Proof, When,
+};
 use super::super::{
     Actor, AdapterError, Change, ChangeKind, ExternalComment, Facts, Holder, ItemRef, Moment, Needs,
 };
@@ -36,7 +38,12 @@ static SCHEMES: [Scheme; 3] = [
     Scheme::basic(),
 ];
 
-static HOOKS: Hooks = Hooks::new(&SCHEMES).keep(&[ID, "x-atlassian-webhook-flow"]);
+pub(super) static HOOKS: Hooks = Hooks::new(&SCHEMES)
+    .keep(&[ID, "x-atlassian-webhook-flow"])
+    .proved_by(&[SecretMember {
+        auth_type: Some(AuthType::Oauth2),
+        ..SecretMember::new("client_secret")
+    }]);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -25,7 +25,7 @@ const DELIVERY: &str = "x-sn-delivery";
 const TIMESTAMP: &str = "x-sn-timestamp";
 const SIGNATURE: &str = "x-sn-signature";
 
-static HOOKS: Hooks = Hooks {
+pub(super) static HOOKS: Hooks = Hooks {
     methods: &[Method::POST],
     keep: &[DELIVERY, TIMESTAMP],
     schemes: &[
@@ -46,6 +46,8 @@ static HOOKS: Hooks = Hooks {
     ],
     body_max: BODY_MAX,
     taken: Reply::OK,
+    shake: |_, _| None,
+    secrets: &[],
 };
 
 /// Deliveries of business rules.

@@ -201,6 +201,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: words::SYS_ID,
     text_max: Some(16_000),
     version_fault: any_version,
+    hooks: Some(&inbound::HOOKS),
     limits: &[
         "title 160 characters, description and comment 4,000; tags go into a work note of the \
          create",

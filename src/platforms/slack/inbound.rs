@@ -40,7 +40,9 @@ static SCHEMES: [Scheme; 1] = [Scheme {
     }),
 }];
 
-static HOOKS: Hooks = Hooks::new(&SCHEMES).keep(&["x-slack-retry-num", "x-slack-retry-reason"]);
+pub(super) static HOOKS: Hooks = Hooks::new(&SCHEMES)
+    .keep(&["x-slack-retry-num", "x-slack-retry-reason"])
+    .shaking(shake);
 
 #[derive(Deserialize)]
 struct Delivery {
@@ -53,21 +55,22 @@ struct Delivery {
     event: Value,
 }
 
+/// Events that are not followed are answered, and no more.
+fn shake(hit: &Hit<'_>, _: &[SecretString]) -> Option<Handshake> {
+    let delivery: Delivery = hit.json().ok()?;
+    match delivery.kind.as_str() {
+        "event_callback" => None,
+        "url_verification" => {
+            let reply = Reply::json(&json!({ "challenge": delivery.challenge }));
+            Some(Handshake::Verified(reply))
+        }
+        _ => Some(Handshake::Heartbeat),
+    }
+}
+
 impl Inbound for Slack {
     fn hooks(&self) -> &'static Hooks {
         &HOOKS
-    }
-
-    fn shake(&self, hit: &Hit<'_>, _: &[SecretString]) -> Option<Handshake> {
-        let delivery: Delivery = hit.json().ok()?;
-        match delivery.kind.as_str() {
-            "event_callback" => None,
-            "url_verification" => {
-                let reply = Reply::json(&json!({ "challenge": delivery.challenge }));
-                Some(Handshake::Verified(reply))
-            }
-            _ => Some(Handshake::Heartbeat),
-        }
     }
 
     fn normalise(&self, hit: &Hit<'_>) -> Result<Vec<Change>, AdapterError> {

@@ -13,7 +13,8 @@ use secrecy::SecretString;
 use super::reader::{author, change_id};
 use super::{Sms, item, words};
 use crate::platforms::inbound::{
-    BODY_MAX, Coded, Handshake, Hit, Hooks, Inbound, Key, Mac, Piece, Reply, Scheme, Value, When,
+    BODY_MAX, Coded, Handshake, Hit, Hooks, Inbound, Key, Mac, Piece, Reply, Scheme, SecretMember,
+    Value, When,
 };
 use crate::platforms::{
     AdapterError, Change, ChangeKind, ErrorClass, ExternalComment, ExternalFile, ItemRef, Moment,
@@ -53,7 +54,7 @@ static SCHEMES: [Scheme; 3] = [
 
 static METHODS: [Method; 2] = [Method::POST, Method::GET];
 
-static HOOKS: Hooks = Hooks {
+pub(super) static HOOKS: Hooks = Hooks {
     methods: &METHODS,
     keep: &[SIGNED_BY, "i-twilio-idempotency-token"],
     schemes: &SCHEMES,
@@ -64,6 +65,8 @@ static HOOKS: Hooks = Hooks {
         media_type: Some("text/xml"),
         body: Cow::Borrowed("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response></Response>"),
     },
+    shake,
+    secrets: &[SecretMember::new("auth_token")],
 };
 
 /// The parameters of a delivery: of a form, or of the query.
@@ -117,16 +120,16 @@ impl Delivery {
     }
 }
 
+/// What became of a message is told to nobody, unless it says that a ticket's is there.
+fn shake(hit: &Hit<'_>, _: &[SecretString]) -> Option<Handshake> {
+    let delivery = Delivery::of(hit);
+    let tells = delivery.is_answer() || mark(hit).is_some();
+    (!tells).then_some(Handshake::Heartbeat)
+}
+
 impl Inbound for Sms {
     fn hooks(&self) -> &'static Hooks {
         &HOOKS
-    }
-
-    /// What became of a message is told to nobody, unless it says that a ticket's is there.
-    fn shake(&self, hit: &Hit<'_>, _: &[SecretString]) -> Option<Handshake> {
-        let delivery = Delivery::of(hit);
-        let tells = delivery.is_answer() || mark(hit).is_some();
-        (!tells).then_some(Handshake::Heartbeat)
     }
 
     fn normalise(&self, hit: &Hit<'_>) -> Result<Vec<Change>, AdapterError> {

@@ -50,7 +50,7 @@ static SCHEMES: [Scheme; 2] = [
 ];
 
 /// The answer to an outgoing webhook is shown in the thread. Graph takes any success.
-static HOOKS: Hooks = Hooks {
+pub(super) static HOOKS: Hooks = Hooks {
     methods: &[Method::POST],
     keep: &[],
     schemes: &SCHEMES,
@@ -60,6 +60,8 @@ static HOOKS: Hooks = Hooks {
         media_type: Some("application/json"),
         body: Cow::Borrowed(r#"{"type":"message","text":"Noted."}"#),
     },
+    shake,
+    secrets: &[],
 };
 
 /// What somebody said who mentioned the outgoing webhook.
@@ -101,16 +103,16 @@ struct Notification {
     resource_data: Value,
 }
 
+/// Graph asks for its token in plain text while a subscription is made.
+fn shake(hit: &Hit<'_>, _: &[SecretString]) -> Option<Handshake> {
+    let token = hit.query("validationToken")?;
+    let fits = !token.is_empty() && token.len() <= TOKEN_MAX;
+    fits.then(|| Handshake::Open(Reply::text(token)))
+}
+
 impl Inbound for Teams {
     fn hooks(&self) -> &'static Hooks {
         &HOOKS
-    }
-
-    /// Graph asks for its token in plain text while a subscription is made.
-    fn shake(&self, hit: &Hit<'_>, _: &[SecretString]) -> Option<Handshake> {
-        let token = hit.query("validationToken")?;
-        let fits = !token.is_empty() && token.len() <= TOKEN_MAX;
-        fits.then(|| Handshake::Open(Reply::text(token)))
     }
 
     fn normalise(&self, hit: &Hit<'_>) -> Result<Vec<Change>, AdapterError> {

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 
 use super::Webhook;
 use crate::platforms::inbound::{
-    Coded, Hit, Hooks, Inbound, Key, Mac, Piece, Scheme, Stamp, Unit, Value as Proof, When,
+    Coded, Hit, Hooks, Inbound, Key, Mac, Piece, Scheme, SecretMember, Stamp, Unit, Value as Proof,
+    When,
 };
 use crate::platforms::{
     Actor, AdapterError, Change, ChangeKind, ExternalComment, Facts, Holder, ItemRef, Moment,
@@ -70,12 +71,20 @@ static SCHEMES: [Scheme; 3] = [
     SIGNED,
 ];
 
-static HOOKS: Hooks = Hooks::new(&SCHEMES).keep(&[
-    "webhook-id",
-    "webhook-timestamp",
-    "svix-id",
-    "svix-timestamp",
-]);
+pub(super) static HOOKS: Hooks = Hooks::new(&SCHEMES)
+    .keep(&[
+        "webhook-id",
+        "webhook-timestamp",
+        "svix-id",
+        "svix-timestamp",
+    ])
+    .proved_by(&[
+        SecretMember::new("signing_secret"),
+        SecretMember {
+            until: Some("previous_valid_until"),
+            ..SecretMember::new("previous_signing_secret")
+        },
+    ]);
 
 #[derive(Deserialize)]
 struct Delivery {

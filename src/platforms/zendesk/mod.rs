@@ -272,6 +272,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: item::TICKET_ID,
     text_max: Some(60_000),
     version_fault: any_version,
+    hooks: Some(&inbound::HOOKS),
     limits: &[
         "comment 64 KB, 5,000 comments a ticket",
         "30 updates of a ticket in 10 minutes; 100 updates a minute an account",

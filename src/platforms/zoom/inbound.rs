@@ -44,7 +44,9 @@ static SCHEMES: [Scheme; 1] = [Scheme {
     }),
 }];
 
-static HOOKS: Hooks = Hooks::new(&SCHEMES).keep(&["x-zm-request-id"]);
+pub(super) static HOOKS: Hooks = Hooks::new(&SCHEMES)
+    .keep(&["x-zm-request-id"])
+    .shaking(shake);
 
 #[derive(Deserialize)]
 struct Delivery {
@@ -108,29 +110,29 @@ impl Did {
     }
 }
 
+/// The proof that we listen is asked for at set-up and every 72 hours. Events that are not
+/// followed are answered, or Zoom would send them again.
+fn shake(hit: &Hit<'_>, secrets: &[SecretString]) -> Option<Handshake> {
+    let delivery: Delivery = hit.json().ok()?;
+    if delivery.event == "endpoint.url_validation" {
+        // What nobody signed gets no proof: whoever asks could have texts of his own signed.
+        let Some(secret) = signed_with(hit, secrets) else {
+            return Some(Handshake::Heartbeat);
+        };
+        let plain = delivery.payload.plain_token;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
+        let proof = hex::encode(hmac::sign(&key, plain.as_bytes()));
+        let reply = json!({ "plainToken": plain, "encryptedToken": proof });
+        return Some(Handshake::Verified(Reply::json(&reply)));
+    }
+    Did::of(&delivery.event)
+        .is_none()
+        .then_some(Handshake::Heartbeat)
+}
+
 impl Inbound for Zoom {
     fn hooks(&self) -> &'static Hooks {
         &HOOKS
-    }
-
-    /// The proof that we listen is asked for at set-up and every 72 hours. Events that are not
-    /// followed are answered, or Zoom would send them again.
-    fn shake(&self, hit: &Hit<'_>, secrets: &[SecretString]) -> Option<Handshake> {
-        let delivery: Delivery = hit.json().ok()?;
-        if delivery.event == "endpoint.url_validation" {
-            // What nobody signed gets no proof: whoever asks could have texts of his own signed.
-            let Some(secret) = signed_with(hit, secrets) else {
-                return Some(Handshake::Heartbeat);
-            };
-            let plain = delivery.payload.plain_token;
-            let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-            let proof = hex::encode(hmac::sign(&key, plain.as_bytes()));
-            let reply = json!({ "plainToken": plain, "encryptedToken": proof });
-            return Some(Handshake::Verified(Reply::json(&reply)));
-        }
-        Did::of(&delivery.event)
-            .is_none()
-            .then_some(Handshake::Heartbeat)
     }
 
     fn normalise(&self, hit: &Hit<'_>) -> Result<Vec<Change>, AdapterError> {
