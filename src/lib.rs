@@ -18,6 +18,7 @@
 //! | [`platforms`] | the adapters and the one HTTP client; knows neither Postgres nor RabbitMQ |
 //! | [`analysis`] | from free text to a ticket's fields: the rules, and a chat endpoint |
 //! | [`integrations`] | what can be done to an integration: create, update, test, lifecycle |
+//! | [`inbound`] | the way back: the listener of platforms' webhooks |
 //! | [`pipeline`] | a command's life: intake, claim, dispatch, settle, relay, schedule |
 //! | [`sandbox`] | stateful fake platforms over real HTTP |
 //! | [`ops`] | health, metrics |
@@ -32,6 +33,7 @@ pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod domain;
+pub mod inbound;
 pub mod integrations;
 pub mod ops;
 pub mod pipeline;

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use secrecy::SecretString;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::listed;
 use crate::domain::{AuthType, ErrorCode, Failure, Integration, IntegrationId, OrganizationId};
 use crate::platforms::{self, Descriptor, Driver, ErrorClass, Given};
-use crate::secrets::{Binding, Credentials, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER};
+use crate::secrets::{
+    Binding, Credentials, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER, opened_text,
+};
 
 /// Columns of the database that seals are bound to.
 const CREDENTIALS: &str = "credentials_encrypted";
@@ -135,15 +136,6 @@ pub fn seal_webhook_secret(
         .map_err(|error| Failure::new(ErrorCode::CredentialsUnreadable, error.to_string()))
 }
 
-/// What is sealed is JSON, as that of the credentials; an older application may have sealed the
-/// bare text.
-fn webhook_secret_of(opened: &[u8]) -> Option<String> {
-    match serde_json::from_slice(opened) {
-        Ok(Value::String(text)) => Some(text),
-        Ok(_) | Err(_) => std::str::from_utf8(opened).ok().map(str::to_owned),
-    }
-}
-
 /// Opens an integration's credentials. The secret of its inbound webhook comes with them where it
 /// can be read: nothing is sent with it, but the platform knows it.
 ///
@@ -162,7 +154,7 @@ pub fn open_credentials(ring: &KeyRing, integration: &Integration) -> Result<Cre
         .as_ref()
         .and_then(|sealed| {
             let opened = ring.open(&binding(WEBHOOK_SECRET), sealed).ok()?;
-            webhook_secret_of(&opened).map(SecretString::from)
+            opened_text(&opened)
         });
     let Some(sealed) = &integration.credentials_sealed else {
         return Ok(Credentials::default().with_webhook_secret(webhook_secret));
@@ -222,22 +214,4 @@ pub fn connect(ring: &KeyRing, row: &Integration) -> Result<Arc<Driver>, Failure
             _ => failure,
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_secret_of_a_webhook_is_known_without_the_quotes_it_is_sealed_with() {
-        for (sealed, known) in [
-            (r#""whs-\"5ecret""#, r#"whs-"5ecret"#),
-            ("whs-5ecret", "whs-5ecret"),
-            ("12345678", "12345678"),
-            ("{\"a\":1}", "{\"a\":1}"),
-        ] {
-            assert_eq!(webhook_secret_of(sealed.as_bytes()).as_deref(), Some(known));
-        }
-        assert_eq!(webhook_secret_of(&[0xff]), None);
-    }
 }

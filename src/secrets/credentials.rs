@@ -93,6 +93,17 @@ impl Credentials {
     }
 }
 
+/// An opened text. What is sealed is JSON, as that of the credentials; an older application may
+/// have sealed the bare text.
+#[must_use]
+pub fn opened_text(opened: &[u8]) -> Option<SecretString> {
+    let text = match serde_json::from_slice(opened) {
+        Ok(Value::String(text)) => text,
+        Ok(_) | Err(_) => std::str::from_utf8(opened).ok()?.to_owned(),
+    };
+    Some(text.into())
+}
+
 /// Whether a JSON value, known to be sound, is a number.
 fn is_number(raw: &str) -> bool {
     raw.starts_with(|c: char| c == '-' || c.is_ascii_digit())
@@ -107,7 +118,23 @@ impl fmt::Debug for Credentials {
 
 #[cfg(test)]
 mod tests {
-    use super::Credentials;
+    use secrecy::ExposeSecret as _;
+
+    use super::{Credentials, opened_text};
+
+    #[test]
+    fn the_secret_of_a_webhook_is_known_without_the_quotes_it_is_sealed_with() {
+        for (sealed, known) in [
+            (r#""whs-\"5ecret""#, r#"whs-"5ecret"#),
+            ("whs-5ecret", "whs-5ecret"),
+            ("12345678", "12345678"),
+            ("{\"a\":1}", "{\"a\":1}"),
+        ] {
+            let text = opened_text(sealed.as_bytes()).unwrap();
+            assert_eq!(text.expose_secret(), known);
+        }
+        assert!(opened_text(&[0xff]).is_none());
+    }
 
     #[test]
     fn numbers_keep_their_digits() {

@@ -97,6 +97,7 @@ struct Key {
     id: String,
     cipher: XChaCha20Poly1305,
     hashing: Hmac<Sha256>,
+    listening: Hmac<Sha256>,
 }
 
 /// The keys, in the order of `secrets.keys`, and the legacy application's, which only open.
@@ -146,16 +147,18 @@ impl KeyRing {
             }
             let cipher =
                 XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| wrong("is no key"))?;
-            // A subkey of its own, so that hashing says nothing about sealing.
-            let mut derive =
-                Hmac::<Sha256>::new_from_slice(&bytes).map_err(|_| wrong("is no key"))?;
-            derive.update(b"ticketwire keyed hash");
-            let hashing = Hmac::<Sha256>::new_from_slice(&derive.finalize().into_bytes())
-                .map_err(|_| wrong("is no key"))?;
+            // Subkeys of their own, so that hashing says nothing about sealing.
+            let subkey = |label: &[u8]| {
+                let derive = Hmac::<Sha256>::new_from_slice(&bytes).ok()?;
+                let derived = derive.chain_update(label).finalize().into_bytes();
+                Hmac::<Sha256>::new_from_slice(&derived).ok()
+            };
+            let no_key = || wrong("is no key");
             keys.push(Key {
                 id: id.to_owned(),
                 cipher,
-                hashing,
+                hashing: subkey(b"ticketwire keyed hash").ok_or_else(no_key)?,
+                listening: subkey(b"ticketwire listener").ok_or_else(no_key)?,
             });
         }
         Ok(Self {
@@ -318,6 +321,29 @@ impl KeyRing {
         let hash = |key: &Key| key.hashing.clone().chain_update(data).finalize();
         let hashes = self.keys.iter().map(hash);
         hashes.map(|hash| hash.into_bytes().into()).collect()
+    }
+
+    /// A proof, by the first key, that this text is the listener's: the key's id and an
+    /// HMAC-SHA256 in hexadecimal. `None` where there is no key.
+    #[must_use]
+    pub fn vouch(&self, text: &[u8]) -> Option<String> {
+        let key = self.keys.first()?;
+        let proof = key.listening.clone().chain_update(text).finalize();
+        Some(format!("{}:{}", key.id, hex::encode(proof.into_bytes())))
+    }
+
+    /// Whether a proof is one of this text, by any of the keys; compared in constant time.
+    #[must_use]
+    pub fn is_vouched(&self, text: &[u8], proof: &str) -> bool {
+        let Some((id, proof)) = proof.split_once(':') else {
+            return false;
+        };
+        let key = self.keys.iter().find(|key| key.id == id);
+        let (Some(key), Ok(proof)) = (key, hex::decode(proof)) else {
+            return false;
+        };
+        let made = key.listening.clone().chain_update(text);
+        made.verify_slice(&proof).is_ok()
     }
 }
 

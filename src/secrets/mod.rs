@@ -9,7 +9,7 @@ mod mask;
 mod python;
 mod redact;
 
-pub use credentials::Credentials;
+pub use credentials::{Credentials, opened_text};
 pub use keyring::{Binding, KeyRing, OpenError, OpenedBy, SealError, generate};
 pub use legacy::LegacyKey;
 pub use mask::{is_secret_member, mask, mask_members, mask_text};

@@ -393,6 +393,15 @@ pub(super) async fn update(
             "settings = (COALESCE(settings, '{{}}') || ${merged}::jsonb) - ${gone}::text[]"
         ));
     }
+    match &write.webhook_secret_sealed {
+        // The one that was there stays good for what is under way. The seal goes with it.
+        Some(Some(_)) => sets.push(keeping_the_old_secret()),
+        Some(None) => sets.push(
+            "webhook_secret_previous_encrypted = NULL, webhook_secret_previous_until = NULL"
+                .to_owned(),
+        ),
+        None => {}
+    }
     if write.credentials_sealed.is_some() {
         // Tokens of the old credentials are good for nothing.
         let sql = "DELETE FROM integration_tokens WHERE integration_id = $1";
@@ -407,6 +416,19 @@ pub(super) async fn update(
         .map(|value| &**value as &(dyn ToSql + Sync))
         .collect();
     client.execute(sql.as_str(), &params).await.map(|_| ())
+}
+
+/// Hours that a webhook secret is good for after it was replaced.
+const SECRET_OVERLAP: u32 = 24;
+
+/// An assignment that keeps the webhook secret which is replaced, where there is one.
+fn keeping_the_old_secret() -> String {
+    format!(
+        "webhook_secret_previous_encrypted = \
+         COALESCE(NULLIF(webhook_secret_encrypted, ''), webhook_secret_previous_encrypted), \
+         webhook_secret_previous_until = CASE WHEN webhook_secret_encrypted <> '' \
+         THEN now() + interval '{SECRET_OVERLAP} hours' ELSE webhook_secret_previous_until END"
+    )
 }
 
 /// Inserts an integration and, where it is missing, its organization, inside the caller's

@@ -11,6 +11,7 @@ mod enqueue;
 mod erase;
 mod error;
 mod holds;
+mod hook_entries;
 mod indexes;
 mod integrations;
 mod lifecycle;
@@ -50,6 +51,7 @@ pub use effect::LedgerChange;
 pub use enqueue::{ArrivalOrder, Capacities, Enqueue, Enqueued, NewCommand, Phase2, Repeat};
 pub use erase::{Erased, Subject};
 pub use error::{StoreError, chain};
+pub use hook_entries::{HookEntry, SealedPair, SealedSecrets};
 pub use integrations::{
     IntegrationChange, IntegrationPage, IntegrationWrite, LoadedIntegration, NewIntegration,
 };
