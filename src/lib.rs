@@ -21,6 +21,7 @@
 //! | [`inbound`] | the way back: the listener of platforms' webhooks |
 //! | [`pipeline`] | a command's life: intake, claim, dispatch, settle, relay, schedule |
 //! | [`sandbox`] | stateful fake platforms over real HTTP |
+//! | [`listening`] | connections from outside, limited |
 //! | [`ops`] | health, metrics |
 //! | [`start`] | what a worker looks at when it starts |
 //! | [`app`] | the composition root of `ticketwire run` |
@@ -35,6 +36,7 @@ pub mod contract;
 pub mod domain;
 pub mod inbound;
 pub mod integrations;
+pub mod listening;
 pub mod ops;
 pub mod pipeline;
 pub mod platforms;
