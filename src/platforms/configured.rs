@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::descriptor::ACCEPT_UNSIGNED;
 use super::misplaced::{address_fault, is_secret_name};
 use super::{
     BaseUrl, Descriptor, EgressPolicy, ErrorClass, Member, Mode, ON_AUTH_FAILURE, ON_UNKNOWN,
@@ -289,6 +290,13 @@ fn setting_faults(
     word(ON_AUTH_FAILURE, parks, "must be fail or park", found);
     let repeats = |text: &str| OnUnknown::parse(text).is_some();
     word(ON_UNKNOWN, repeats, "must be fail or retry", found);
+    let unsigned = row.settings.get(ACCEPT_UNSIGNED);
+    if unsigned.is_some_and(|value| !value.is_boolean()) {
+        found.add(
+            format!("settings.{ACCEPT_UNSIGNED}"),
+            "must be true or false",
+        );
+    }
 }
 
 /// Settings that are worth nothing without a secret. One that is stored is judged where the secrets

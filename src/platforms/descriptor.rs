@@ -282,18 +282,20 @@ pub const ON_AUTH_FAILURE: &str = "on_auth_failure";
 /// happening twice, fails (`fail`, the default), or is sent once more (`retry`).
 pub const ON_UNKNOWN: &str = "on_unknown";
 
+/// Whether deliveries that nothing proves are taken, where there is no secret.
+pub(super) const ACCEPT_UNSIGNED: &str = "accept_unsigned";
+
 /// Settings of every platform that this version acts on.
-const COMMON: [&str; 2] = [ON_AUTH_FAILURE, ON_UNKNOWN];
+const COMMON: [&str; 3] = [ON_AUTH_FAILURE, ON_UNKNOWN, ACCEPT_UNSIGNED];
 
 /// Settings that the contract has for every platform, and that this version does not act on. They
 /// are taken, and the answer says that they do nothing yet.
-const PROMISED: [&str; 12] = [
+const PROMISED: [&str; 11] = [
     "status_map",
     "priority_map",
     "category_map",
     "users",
     "internal_comments",
-    "accept_unsigned",
     "import_unknown",
     "sync_description",
     "on_external_delete",
