@@ -12,10 +12,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::supervisor::{Loop, Stage, Supervisor};
-use crate::broker::{Consumer, LinkState, Publisher, PublisherQueue, Topology};
+use crate::broker::{Consumer, Link, LinkState, Publisher, PublisherQueue, Topology};
 use crate::config::Config;
 use crate::contract::CommandType;
 use crate::domain::Platform;
+use crate::inbound;
 use crate::ops;
 use crate::pipeline::{
     self, Core, CoreParts, DoneQueue, Lease, LeaseError, Relay, RelayQueue, isolation,
@@ -69,10 +70,12 @@ pub enum AppError {
     Store(#[from] StoreError),
     /// A listener.
     #[error(
-        "http.listen: cannot listen on {address}: {source}; choose another address or an empty \
-         one to turn it off"
+        "{setting}: cannot listen on {address}: {source}; choose another address or an empty one \
+         to turn it off"
     )]
     Listen {
+        /// By which setting.
+        setting: &'static str,
         /// Where.
         address: std::net::SocketAddr,
         /// Why not.
@@ -110,6 +113,9 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
         tracing::warn!("{fault}");
     }
     let parts = Parts::prepare(&config)?;
+    let mut loops = Supervisor::default();
+    // Before the database is reached: what comes meanwhile is asked to come again.
+    let webhooks = start_webhooks(&config, &parts, &mut loops).await?;
     if !await_schema(&config, &stop).await? {
         return Ok(());
     }
@@ -133,7 +139,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     let child = options
         .isolated
         .map(|(program, arguments)| isolation::Isolation::new(program, arguments));
-    let mut worker = Worker::start(config, parts, held, child).await?;
+    let mut worker = Worker::start(config, parts, held, child, (loops, webhooks)).await?;
     // The losing branch may be dropped: both only watch.
     tokio::select! {
         () = stop.cancelled() => {}
@@ -142,6 +148,49 @@ pub async fn run(config: Config, options: RunOptions) -> Result<(), AppError> {
     }
     worker.stop().await;
     Ok(())
+}
+
+/// Listens for platforms' deliveries, where that is wanted, over a connection to the broker of its
+/// own: the events' is set up anew for reasons that are none here.
+async fn start_webhooks(
+    config: &Arc<Config>,
+    parts: &Parts,
+    loops: &mut Supervisor,
+) -> Result<Option<Link>, AppError> {
+    let Some(address) = config.http.webhook_listen else {
+        return Ok(None);
+    };
+    let bound = bind("http.webhook_listen", address).await?;
+    let topology = Topology::new(&config.amqp.prefix);
+    let link: Link = Arc::new(LinkState::default());
+    let (store, ring) = (parts.store.clone(), Arc::clone(&parts.ring));
+    let (listener, queue) =
+        inbound::Listener::new(&config.http, store, ring, &topology, Arc::clone(&link));
+    let (publisher, publisher_queue) = Publisher::new();
+    loops.start(Loop::Webhooks, |end| {
+        listener.serve(bound, queue, publisher, end)
+    });
+    let (config, own_link) = (Arc::clone(config), Arc::clone(&link));
+    loops.start(Loop::WebhookPublisher, |end| async move {
+        // The worker's id is not known yet, unless it is given.
+        let id = config.worker.id.as_deref().unwrap_or("worker");
+        let name = format!("ticketwire {id} webhooks");
+        let url = &config.amqp.url;
+        Publisher::run(publisher_queue, url, &name, &topology, &own_link, end).await;
+    });
+    Ok(Some(link))
+}
+
+async fn bind(
+    setting: &'static str,
+    address: std::net::SocketAddr,
+) -> Result<tokio::net::TcpListener, AppError> {
+    let bound = tokio::net::TcpListener::bind(address).await;
+    bound.map_err(|source| AppError::Listen {
+        setting,
+        address,
+        source,
+    })
 }
 
 /// Has the metrics show outcomes before there is one.
@@ -172,6 +221,7 @@ impl Worker {
         parts: Parts,
         (lease, me, hold): (Arc<Lease>, Incarnation, pipeline::Hold),
         child: Option<isolation::Isolation>,
+        (loops, webhooks): (Supervisor, Option<Link>),
     ) -> Result<Self, AppError> {
         let store = parts.store;
         let topology = Topology::new(&config.amqp.prefix);
@@ -189,6 +239,7 @@ impl Worker {
         let links = ops::Links {
             consuming: Arc::new(LinkState::default()),
             publishing: Arc::new(LinkState::default()),
+            webhooks,
         };
         let status = Arc::new(ops::Status::new(
             store.clone(),
@@ -198,14 +249,11 @@ impl Worker {
         ));
         let listener = match config.http.listen {
             None => None,
-            Some(address) => {
-                let bound = tokio::net::TcpListener::bind(address).await;
-                Some(bound.map_err(|source| AppError::Listen { address, source })?)
-            }
+            Some(address) => Some(bind("http.listen", address).await?),
         };
         let (publisher, publisher_queue) = Publisher::new();
         let (intake, wanted) = watch::channel(true);
-        let consumer = Consumer::new(config.amqp.max_message_bytes);
+        let consumer = Consumer::new(Arc::clone(&config));
         let mut worker = Self {
             config,
             store,
@@ -216,7 +264,7 @@ impl Worker {
             publisher,
             consumer: Arc::new(consumer),
             intake,
-            loops: Supervisor::default(),
+            loops,
         };
         worker.start_outward(listener, publisher_queue, relay_queue);
         worker.start_inner(done_queue, child);
@@ -310,6 +358,8 @@ impl Worker {
     async fn stop(mut self) {
         tracing::info!(commands = self.core.held_count(), "draining");
         self.status.drain();
+        // First, while the rest is there to answer by.
+        self.loops.end(Stage::Listen).await;
         if self.intake.send(false).is_err() {
             tracing::debug!("the intake had ended already");
         }

@@ -20,12 +20,16 @@ pub(super) enum Loop {
     Relay,
     Publisher,
     Http,
+    Webhooks,
+    WebhookPublisher,
     LeaseKeeper,
 }
 
 /// The stages of the stop, in their order: the loops of each feed those of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
+    /// What takes in deliveries of platforms.
+    Listen,
     /// What brings commands and events from elsewhere.
     Supply,
     /// What writes the results of commands.
@@ -47,9 +51,10 @@ impl Loop {
             | Self::DeadLetters
             | Self::Scheduler
             | Self::OutboxPoller => Stage::Supply,
+            Self::Webhooks => Stage::Listen,
             Self::Settler => Stage::Settle,
             Self::Relay => Stage::Relay,
-            Self::Publisher | Self::Http => Stage::Publish,
+            Self::Publisher | Self::Http | Self::WebhookPublisher => Stage::Publish,
             Self::LeaseKeeper => Stage::Lease,
         }
     }
@@ -66,6 +71,8 @@ impl Loop {
             Self::Relay => "the relay",
             Self::Publisher => "the publisher",
             Self::Http => "the HTTP server",
+            Self::Webhooks => "the webhook listener",
+            Self::WebhookPublisher => "the publisher of webhooks",
             Self::LeaseKeeper => "the lease keeper",
         }
     }

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{BrokerError, CONFIRM_TIMEOUT, Link, SETUP_TIMEOUT, Topology, connect, pause, within};
+use crate::config::Config;
 
 /// Which queue a delivery came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -210,8 +211,8 @@ impl Delivery {
 #[derive(Debug)]
 pub struct Consumer {
     shared: Arc<Shared>,
-    /// Larger bodies are let go of on receipt.
-    body_bytes_max: usize,
+    /// Larger bodies than it allows are let go of on receipt.
+    config: Arc<Config>,
 }
 
 #[derive(Debug, Default)]
@@ -232,10 +233,10 @@ struct Acknowledged {
 impl Consumer {
     /// Starts nothing yet: [`Consumer::run`] is the supervisor, to be owned by the caller.
     #[must_use]
-    pub fn new(body_bytes_max: usize) -> Self {
+    pub fn new(config: Arc<Config>) -> Self {
         Self {
             shared: Arc::new(Shared::default()),
-            body_bytes_max,
+            config,
         }
     }
 
@@ -394,7 +395,7 @@ impl Consumer {
                 intake.clone(),
                 ended.clone(),
                 shared,
-                self.body_bytes_max,
+                Arc::clone(&self.config),
             ));
         }
         let result = tokio::select! {
@@ -482,7 +483,7 @@ async fn read(
     mut intake: watch::Receiver<bool>,
     ended: CancellationToken,
     shared: Arc<Shared>,
-    body_bytes_max: usize,
+    config: Arc<Config>,
 ) -> BrokerError {
     let mut waiting = VecDeque::new();
     loop {
@@ -490,13 +491,16 @@ async fn read(
             // Taken from the client's buffer at once, also while nothing is handed on: there,
             // bodies are as large as they came.
             next = stream.next() => match next {
-                Some(Ok(mut raw)) => waiting.push_back(Delivery {
-                    source,
-                    generation,
-                    tag: raw.delivery_tag,
-                    oversize: shrunk(&mut raw.data, body_bytes_max),
-                    raw,
-                }),
+                Some(Ok(mut raw)) => {
+                    let bytes_max = config.message_bytes_max(raw.routing_key.as_str());
+                    waiting.push_back(Delivery {
+                        source,
+                        generation,
+                        tag: raw.delivery_tag,
+                        oversize: shrunk(&mut raw.data, bytes_max),
+                        raw,
+                    });
+                }
                 Some(Err(error)) => return BrokerError::Amqp(error),
                 None => return BrokerError::Lost(
                     format!("the broker ended the consumer of {queue}")),

@@ -140,6 +140,7 @@ fn config_of(context: &Context) -> Result<Config, Failed> {
         .map_err(|_| Failed::Operation("no loopback network".into()))?;
     config.amqp.prefix = format!("ticketwire-demo-{}", std::process::id());
     config.http.listen = None;
+    config.http.webhook_listen = None;
     config.egress.allow.push(loopback);
     config.egress.allow_http = true;
     config.dispatch.settle_after = Some(SETTLE_AFTER);

@@ -118,7 +118,26 @@ pub struct Http {
     pub token: Option<SecretString>,
     /// The only listener meant for the internet. Default `127.0.0.1:8001`; empty turns it off.
     pub webhook_listen: Option<SocketAddr>,
+    /// The address by which platforms reach `webhook_listen`, path included; part of the signature
+    /// at some platforms. Default none.
+    pub webhook_public_url: Option<Url>,
+    /// Networks of the proxies in front of `webhook_listen`, whose `X-Forwarded-For` is believed.
+    /// Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Larger deliveries are refused. Bytes, default 1 MiB.
+    pub webhook_max_bytes: usize,
+    /// Bodies of deliveries in memory at a time. Bytes, default 32 MiB.
+    pub webhook_memory: usize,
+    /// Longest a delivery waits for its answer. Default 2.5 s.
+    pub webhook_timeout: Duration,
+    /// Deliveries a second of an integration, and ten times as many at once. Default 100.
+    pub webhook_rate: u32,
+    /// How long integrations are known without the database. Default 24 h.
+    pub webhook_cache: Duration,
 }
+
+/// What a delivery's message has beside its body.
+const DELIVERY_EXTRA: usize = 64 << 10;
 
 /// Keys.
 #[derive(Debug, Clone)]
@@ -317,7 +336,7 @@ impl std::error::Error for ConfigError {}
 
 /// Every key with its built-in default, as it would be written; `docs/configuration.md` is tested
 /// against it.
-pub const KEYS: [(&str, &str); 39] = [
+pub const KEYS: [(&str, &str); 46] = [
     (
         "database.url",
         "postgres://postgres@127.0.0.1:5432/ticketwire",
@@ -333,6 +352,13 @@ pub const KEYS: [(&str, &str); 39] = [
     ("http.listen", "127.0.0.1:8000"),
     ("http.token", ""),
     ("http.webhook_listen", "127.0.0.1:8001"),
+    ("http.webhook_public_url", ""),
+    ("http.trusted_proxies", "[]"),
+    ("http.webhook_max_bytes", "1048576"),
+    ("http.webhook_memory", "32MiB"),
+    ("http.webhook_timeout", "2500ms"),
+    ("http.webhook_rate", "100"),
+    ("http.webhook_cache", "24h"),
     ("secrets.keys", "[]"),
     ("secrets.legacy_encryption_key", ""),
     ("secrets.legacy_jwt_secret", ""),
@@ -366,6 +392,17 @@ pub const KEYS: [(&str, &str); 39] = [
 ];
 
 impl Config {
+    /// Bytes of a message with this routing key: the body of a webhook is base64 in its own.
+    #[must_use]
+    pub fn message_bytes_max(&self, routing_key: &str) -> usize {
+        if routing_key.starts_with("webhook.") {
+            let delivery = self.http.webhook_max_bytes / 3 * 4 + DELIVERY_EXTRA;
+            delivery.max(self.amqp.max_message_bytes)
+        } else {
+            self.amqp.max_message_bytes
+        }
+    }
+
     /// Loads, merges and validates.
     ///
     /// # Errors

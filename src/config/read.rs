@@ -271,6 +271,19 @@ impl Reader {
         parsed
     }
 
+    /// A number of bytes, with a unit or not.
+    fn bytes(&mut self, key: &str, range: std::ops::RangeInclusive<usize>) -> usize {
+        let parsed = parse_bytes(&self.text(key)).filter(|bytes| range.contains(bytes));
+        parsed.unwrap_or_else(|| {
+            let (from, to) = range.clone().into_inner();
+            let fault = format!(
+                "must be a number of bytes from {from} to {to}, e.g. 33554432 or \"32MiB\""
+            );
+            self.fault(key, fault);
+            from
+        })
+    }
+
     pub(super) fn boolean(&mut self, key: &str) -> bool {
         match self.text(key).as_str() {
             "true" => true,
@@ -372,6 +385,14 @@ impl Reader {
                 listen: self.listen("http.listen"),
                 token: self.secret("http.token"),
                 webhook_listen: self.listen("http.webhook_listen"),
+                webhook_public_url: self.endpoint("http.webhook_public_url"),
+                trusted_proxies: self.networks("http.trusted_proxies"),
+                webhook_max_bytes: self.number("http.webhook_max_bytes", 1024..=(8 << 20)),
+                webhook_memory: self.bytes("http.webhook_memory", 1024..=(1 << 30)),
+                webhook_timeout: self.duration("http.webhook_timeout"),
+                webhook_rate: u32::try_from(self.number("http.webhook_rate", 1..=100_000))
+                    .unwrap_or(100),
+                webhook_cache: self.duration("http.webhook_cache"),
             },
             secrets: Secrets {
                 keys: self
@@ -383,7 +404,7 @@ impl Reader {
                 legacy_jwt_secret: self.secret("secrets.legacy_jwt_secret"),
             },
             egress: Egress {
-                allow: self.networks(),
+                allow: self.networks("egress.allow"),
                 allow_http: self.boolean("egress.allow_http"),
                 proxy: self.proxy("egress.proxy"),
             },
@@ -458,13 +479,13 @@ impl Reader {
         parsed
     }
 
-    pub(super) fn networks(&mut self) -> Vec<IpNet> {
+    pub(super) fn networks(&mut self, key: &str) -> Vec<IpNet> {
         let mut networks = Vec::new();
-        for text in self.list("egress.allow") {
+        for text in self.list(key) {
             match text.parse() {
                 Ok(network) => networks.push(network),
                 Err(_) => self.fault(
-                    "egress.allow",
+                    key,
                     format!("{text:?} is no network, e.g. 10.0.0.0/8 or fd00::/8"),
                 ),
             }
@@ -556,9 +577,25 @@ impl Reader {
         }
     }
 
+    fn webhook_relations(&mut self, http: &Http) {
+        if http.webhook_memory < http.webhook_max_bytes {
+            self.fault(
+                "http.webhook_memory",
+                "must be at least http.webhook_max_bytes, or the largest could never be read",
+            );
+        }
+        if http.webhook_timeout > Duration::from_secs(30) {
+            self.fault(
+                "http.webhook_timeout",
+                "must be at most \"30s\": no platform waits longer",
+            );
+        }
+    }
+
     /// What must hold between settings.
     pub(super) fn relations(&mut self, config: &Config) {
         self.ai_relations(config);
+        self.webhook_relations(&config.http);
         let dispatch = &config.dispatch;
         if dispatch.attempt_timeout <= dispatch.request_timeout {
             self.fault(
@@ -628,6 +665,22 @@ fn file_fault(error: &config::ConfigError) -> String {
         (Some((_, place)), None) => format!("is not valid TOML at {place}"),
         (None, _) => "is not valid TOML".to_owned(),
     }
+}
+
+pub(super) fn parse_bytes(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(factor)
 }
 
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {

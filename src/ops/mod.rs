@@ -28,13 +28,15 @@ const PING_MAX: Duration = Duration::from_secs(2);
 /// of them would.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
 
-/// The two connections to the broker.
+/// The connections to the broker.
 #[derive(Clone)]
 pub struct Links {
     /// Deliveries come over it.
     pub consuming: Link,
     /// Events go over it.
     pub publishing: Link,
+    /// Deliveries of platforms go over it; `None`: nobody listens for them.
+    pub webhooks: Option<Link>,
 }
 
 /// What the health pages report.
@@ -115,6 +117,7 @@ async fn health(State(status): State<Arc<Status>>) -> Response {
                 "ok": broker,
                 "consuming": link(&status.links.consuming),
                 "publishing": link(&status.links.publishing),
+                "webhooks": status.links.webhooks.as_ref().map(link),
             },
             "lease": { "ok": lease },
             "draining": status.draining.load(Ordering::Acquire),
@@ -174,6 +177,9 @@ async fn prometheus(State(status): State<Arc<Status>>) -> Response {
         status.links.publishing.is_up(),
         status.links.publishing.generation(),
     );
+    if let Some(link) = &status.links.webhooks {
+        metrics::broker_link("webhooks", link.is_up(), link.generation());
+    }
     (
         [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
         metrics::render(),

@@ -150,6 +150,16 @@ impl Store {
         keep_if_sound(client, result)
     }
 
+    /// What the database's clock shows, for [`Self::hook_entries_changed`].
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn hook_entries_clock(&self) -> Result<DateTime<Utc>, StoreError> {
+        let client = self.get().await?;
+        let result = limited(client.query_one("SELECT now()", &[])).await;
+        keep_if_sound(client, result.map(|row| row.get(0)))
+    }
+
     /// Keeps the secret that a platform gave for a registration that waits for one, where there is
     /// one whose time is not over: once each. False: there is none.
     ///

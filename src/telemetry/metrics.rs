@@ -85,6 +85,24 @@ fn describe() {
     describe_gauge!(DATABASE_UP, "Whether the database answers within 2 s");
     describe_gauge!(LINK_UP, "Whether a connection to the broker stands");
     describe_gauge!(LINK_GENERATION, "How often it was made");
+    describe_counter!(
+        WEBHOOKS,
+        "Deliveries of platforms, by platform and what became of them"
+    );
+    describe_histogram!(
+        WEBHOOK_ANSWER,
+        Unit::Seconds,
+        "From a delivery's request line to its answer"
+    );
+    describe_gauge!(
+        WEBHOOK_BYTES,
+        Unit::Bytes,
+        "Bodies of deliveries in memory, as long as they said they are"
+    );
+    describe_gauge!(
+        WEBHOOK_ENTRIES,
+        "Integrations whose deliveries are known without the database, by state"
+    );
     for state in ["running", "due", "later", "waiting", "outbox"] {
         backlog(state, 0);
     }
@@ -113,6 +131,10 @@ const CLOCK_SKEW: &str = "ticketwire_clock_skew_seconds";
 const DATABASE_UP: &str = "ticketwire_database_up";
 const LINK_UP: &str = "ticketwire_broker_connection_up";
 const LINK_GENERATION: &str = "ticketwire_broker_connection_generation";
+const WEBHOOKS: &str = "ticketwire_webhooks_total";
+const WEBHOOK_ANSWER: &str = "ticketwire_webhook_answer_seconds";
+const WEBHOOK_BYTES: &str = "ticketwire_webhook_bytes_in_hand";
+const WEBHOOK_ENTRIES: &str = "ticketwire_webhook_entries";
 
 /// Commands at admission: `enqueued`, `repeat`, `rejected`, `read`.
 pub fn received(outcome: &'static str, count: usize) {
@@ -219,4 +241,41 @@ pub fn broker_link(role: &'static str, up: bool, generation: u64) {
     gauge!(LINK_UP, "role" => role).set(f64::from(u8::from(up)));
     gauge!(LINK_GENERATION, "role" => role)
         .set(f64::from(u32::try_from(generation).unwrap_or(u32::MAX)));
+}
+
+/// A platform's delivery: what became of it, and how long its answer took.
+pub fn webhook(platform: &'static str, verdict: &'static str, took: Duration) {
+    counter!(WEBHOOKS, "platform_name" => platform, "verdict" => verdict).increment(1);
+    histogram!(WEBHOOK_ANSWER).record(took.as_secs_f64());
+}
+
+/// Counts zero of each verdict over a platform's deliveries.
+pub fn register_webhooks(platform: &'static str, verdicts: &[&'static str]) {
+    for verdict in verdicts {
+        counter!(WEBHOOKS, "platform_name" => platform, "verdict" => *verdict).absolute(0);
+    }
+}
+
+/// A body in memory, until it is dropped.
+#[must_use]
+pub fn webhook_bytes(bytes: usize) -> WebhookBytes {
+    let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
+    gauge!(WEBHOOK_BYTES).increment(bytes);
+    WebhookBytes(bytes)
+}
+
+/// See [`webhook_bytes`].
+#[derive(Debug)]
+pub struct WebhookBytes(f64);
+
+impl Drop for WebhookBytes {
+    fn drop(&mut self) {
+        gauge!(WEBHOOK_BYTES).decrement(self.0);
+    }
+}
+
+/// Integrations whose deliveries are known without the database.
+pub fn webhook_entries(state: &'static str, count: usize) {
+    gauge!(WEBHOOK_ENTRIES, "state" => state)
+        .set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::broker::{Consumer, Delivery};
-use crate::config::Amqp;
+use crate::config::Config;
 use crate::contract::{Rejection, attribute_of, rejected_event, structured};
 use crate::domain::CommandId;
 use crate::pipeline::clock;
@@ -64,12 +64,12 @@ pub(in crate::pipeline) async fn dead_letter(
 pub(in crate::pipeline) fn of_delivery(
     rejection: &Rejection,
     delivery: &Delivery,
-    amqp: &Amqp,
+    config: &Config,
 ) -> DeadLetter {
-    let prefix = &amqp.prefix;
+    let prefix = &config.amqp.prefix;
     let attributes = delivery.named_headers(attribute_of);
     let raw = raw_of(delivery, &attributes);
-    let body = structured(&raw, amqp.max_message_bytes);
+    let body = structured(&raw, config.message_bytes_max(delivery.routing_key()));
     let reason = rejection.failure.code.as_str();
     DeadLetter {
         reason: reason.to_owned(),
@@ -103,7 +103,7 @@ pub async fn run_dead_letters(
     while deliveries.recv_many(&mut batch, 100).await > 0 {
         let letters: Vec<DeadLetter> = batch
             .iter()
-            .map(|delivery| broker_dead_letter(delivery, &core.config.amqp))
+            .map(|delivery| broker_dead_letter(delivery, &core.config))
             .collect();
         until_durable(&core, || core.store.insert_dead_letters(&letters)).await;
         consumer.ack(&batch);
@@ -111,8 +111,8 @@ pub async fn run_dead_letters(
     }
 }
 
-fn broker_dead_letter(delivery: &Delivery, amqp: &Amqp) -> DeadLetter {
-    let prefix = &amqp.prefix;
+fn broker_dead_letter(delivery: &Delivery, config: &Config) -> DeadLetter {
+    let prefix = &config.amqp.prefix;
     // A producer may have written that header itself.
     let name = |text: String| kept::name(&text, prefix);
     let death = delivery.death();
@@ -137,7 +137,7 @@ fn broker_dead_letter(delivery: &Delivery, amqp: &Amqp) -> DeadLetter {
     };
     let attributes = delivery.named_headers(attribute_of);
     let raw = raw_of(delivery, &attributes);
-    let body = structured(&raw, amqp.max_message_bytes);
+    let body = structured(&raw, config.message_bytes_max(delivery.routing_key()));
     let parsed: Option<Value> = serde_json::from_slice(&body).ok();
     let uuid = |name: &str| {
         parsed

@@ -156,10 +156,7 @@ async fn admit(
             .filter_map(|(rejection, index)| Some((rejection, deliveries.get(*index)?)));
         let letters: Vec<_> = letters
             .map(|(rejection, delivery)| {
-                (
-                    rejection,
-                    of_delivery(rejection, delivery, &core.config.amqp),
-                )
+                (rejection, of_delivery(rejection, delivery, &core.config))
             })
             .collect();
         until_durable(core, || dead_letter(core, &letters)).await;

@@ -48,7 +48,8 @@ impl Arrival {
             own_prefix: &amqp.prefix,
             allowed: core.config.producers.reply_to(),
         };
-        let parsed = Envelope::parse(&raw, amqp.max_message_bytes, &replies).and_then(|envelope| {
+        let bytes_max = core.config.message_bytes_max(delivery.routing_key());
+        let parsed = Envelope::parse(&raw, bytes_max, &replies).and_then(|envelope| {
             let (organization, kind) = (envelope.organization_id.uuid(), envelope.command_type);
             match core
                 .config

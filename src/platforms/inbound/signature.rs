@@ -341,12 +341,25 @@ impl Value {
 }
 
 impl Scheme {
+    /// Whether the address is signed, too.
+    #[must_use]
+    pub fn is_over_url(&self) -> bool {
+        let is_url = |piece: &Piece| matches!(piece, Piece::Url | Piece::UrlDecoded);
+        self.over.iter().any(is_url)
+    }
+
+    /// Whether the proof is a secret itself, or a token that would be good for another delivery: it
+    /// goes no further.
+    #[must_use]
+    pub const fn is_secret_itself(&self) -> bool {
+        matches!(self.mac, Mac::Same | Mac::JwtHs256)
+    }
+
     /// The headers that a proof is in and over, without one that is a secret itself or a token that
     /// would be good for another delivery.
     pub(super) fn headers(&self) -> Vec<&'static str> {
-        let proves_itself = matches!(self.mac, Mac::Same | Mac::JwtHs256);
         let of_value = match self.value {
-            Value::Header(name, _) | Value::List(name, _) if !proves_itself => Some(name),
+            Value::Header(name, _) | Value::List(name, _) if !self.is_secret_itself() => Some(name),
             Value::Header(..) | Value::List(..) | Value::Field(_) | Value::Each(..) => None,
         };
         let of_when = match self.when {

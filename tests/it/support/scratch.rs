@@ -26,6 +26,8 @@ impl Scratch {
         let environment = BTreeMap::from([
             ("DATABASE_URL".to_owned(), url.clone()),
             ("AMQP_URL".to_owned(), amqp),
+            // Two workers of a machine cannot listen in one place.
+            ("TICKETWIRE__HTTP__WEBHOOK_LISTEN".to_owned(), String::new()),
         ]);
         Self { url, environment }
     }
