@@ -61,4 +61,5 @@ mod tidy;
 mod tls;
 mod tokens;
 mod usage;
+mod webhooks;
 mod workers;

@@ -1,0 +1,73 @@
+//! A secret is exchanged for another, and no delivery is lost.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{SLACK_EVENT, listening, slack, slack_post};
+use crate::support::{World, wait_for};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_secret_is_good_at_once_and_the_old_one_for_a_day() {
+    let world = World::new().await;
+    let hook = slack().secret("first-secret").insert(&world).await;
+    let (_worker, address) = listening(&world, &[]).await;
+    let status = async |secret: &str| {
+        slack_post(hook, secret, SLACK_EVENT)
+            .send(address)
+            .await
+            .status
+    };
+    let update = async |secret: Value| {
+        let data = json!({ "integration_id": hook, "webhook_secret": secret });
+        let update = world.publish("integration.update", data).await;
+        world.succeeds(update).await;
+    };
+    assert_eq!(status("first-secret").await, 200);
+
+    for (old, new) in [
+        ("first-secret", "second-secret"),
+        ("second-secret", "third-secret"),
+    ] {
+        // What is known of it is older than a second, as it usually is.
+        wait_for("what is known to age", async || {
+            (known_for(&world, hook).await > 1.5).then_some(())
+        })
+        .await;
+        update(json!(new)).await;
+        assert_eq!(status(new).await, 200, "{new} at once");
+        assert_eq!(status(old).await, 200, "{old} for a while");
+    }
+    assert_eq!(
+        status("first-secret").await,
+        401,
+        "the one before the last is gone"
+    );
+    let until = "SELECT (webhook_secret_previous_until - now()) BETWEEN interval '23 hours' \
+                 AND interval '24 hours' FROM integrations WHERE id = $1";
+    let is_a_day: bool = world.query(until, &[&hook]).await[0].get(0);
+    assert!(is_a_day);
+
+    let over = "UPDATE integrations SET webhook_secret_previous_until = now(), \
+                updated_at = now() WHERE id = $1";
+    world.query(over, &[&hook]).await;
+    wait_for("the old secret to end", async || {
+        (status("second-secret").await == 401).then_some(())
+    })
+    .await;
+    assert_eq!(status("third-secret").await, 200);
+
+    update(Value::Null).await;
+    wait_for("no secret to be left", async || {
+        (status("third-secret").await == 401).then_some(())
+    })
+    .await;
+    let row = world.integration_row(hook).await;
+    assert_eq!(row["webhook_secret_previous_encrypted"], Value::Null);
+}
+
+/// Seconds since it was changed.
+async fn known_for(world: &World, hook: Uuid) -> f64 {
+    let sql = "SELECT extract(epoch FROM clock_timestamp() - updated_at)::float8 \
+               FROM integrations WHERE id = $1";
+    world.query(sql, &[&hook]).await[0].get(0)
+}
