@@ -271,9 +271,7 @@ impl Listener {
         *platform = entry.platform;
         // A platform that tells nothing by itself has no address here: e-mail, until mail that
         // comes in is taken.
-        let hooks = entry
-            .platform
-            .and_then(|one| platforms::descriptor(one).hooks);
+        let hooks = entry.platform.and_then(platforms::hooks);
         let hooks = hooks.ok_or(Verdict::Unknown)?;
         if entry.is_enabled {
             Ok((entry, hooks))

@@ -86,9 +86,7 @@ impl SealedSecrets {
         now: DateTime<Utc>,
         opened: &mut Opened,
     ) {
-        let members = platforms::descriptor(platform)
-            .hooks
-            .map(|hooks| hooks.secrets);
+        let members = platforms::hooks(platform).map(|hooks| hooks.secrets);
         let members = members.unwrap_or_default().iter();
         let of_mode = |of: &Option<AuthType>| of.is_none_or(|of| of == auth_type);
         let mut members = members.filter(|one| of_mode(&one.auth_type)).peekable();

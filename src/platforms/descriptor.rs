@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::inbound::Hooks;
 use super::rate::RateHeaders;
 use super::{OperationKind, Strangers};
 use crate::domain::{
@@ -224,8 +223,6 @@ pub struct Descriptor {
     /// What is wrong with a version of its interface (`api_version`) for such a credential; `None`:
     /// nothing, or versions are not taken.
     pub version_fault: fn(AuthType, &str) -> Option<&'static str>,
-    /// How its deliveries come and are proved; `None`: it tells nothing by itself.
-    pub hooks: Option<&'static Hooks>,
     /// Limits a person should know.
     pub limits: &'static [&'static str],
 }

@@ -61,6 +61,8 @@ use std::sync::Arc;
 use crate::domain::{Integration, Platform};
 use crate::secrets::Credentials;
 
+use self::inbound::Hooks;
+
 pub use adapter::{
     Adapter, CheckReport, Finishing, Known, KnownItem, PartlyDone, Plan, PlatformField, Prepared,
     Protection, Reader, Unfinished,
@@ -99,20 +101,27 @@ pub use texts::off_runtime;
 /// How an adapter is built from an integration and its opened credentials.
 type Connect = fn(&Integration, &Credentials) -> Result<Box<dyn Adapter>, AdapterError>;
 
-/// A platform's facts, and how its adapter is built.
-fn entry(platform: Platform) -> (&'static Descriptor, Connect) {
+/// A platform's facts, how its adapter is built, and how its deliveries come; `None`: it tells
+/// nothing by itself.
+type Entry = (&'static Descriptor, Connect, Option<&'static Hooks>);
+
+fn entry(platform: Platform) -> Entry {
     macro_rules! of {
-        ($module:ident :: $adapter:ident) => {{
+        ($module:ident :: $adapter:ident, $hooks:expr) => {{
             let connect: Connect = |integration, credentials| {
                 let adapter = $module::$adapter::connect(integration, credentials)?;
                 Ok(Box::new(adapter))
             };
-            (&$module::DESCRIPTOR, connect)
+            (&$module::DESCRIPTOR, connect, $hooks)
         }};
+        ($module:ident :: $adapter:ident) => {
+            of!($module::$adapter, Some(&$module::HOOKS))
+        };
     }
     match platform {
         Platform::Asana => of!(asana::Asana),
-        Platform::Email => of!(email::Email),
+        // Mail that comes in is not taken yet.
+        Platform::Email => of!(email::Email, None),
         Platform::Freshdesk => of!(freshdesk::Freshdesk),
         Platform::Github => of!(github::GitHub),
         Platform::Hubspot => of!(hubspot::HubSpot),
@@ -127,6 +136,13 @@ fn entry(platform: Platform) -> (&'static Descriptor, Connect) {
         Platform::Zendesk => of!(zendesk::Zendesk),
         Platform::Zoom => of!(zoom::Zoom),
     }
+}
+
+/// How a platform's deliveries come and are proved; `None`: it tells nothing by itself. Known
+/// without an adapter, which needs opened credentials.
+#[must_use]
+pub fn hooks(platform: Platform) -> Option<&'static Hooks> {
+    entry(platform).2
 }
 
 /// A platform's facts.
@@ -175,6 +191,6 @@ fn adapter_of(
         let name = &integration.platform_name;
         AdapterError::unsupported(format!("{name:?} is not a platform"))
     })?;
-    let (_, connect) = entry(platform);
+    let (_, connect, _) = entry(platform);
     connect(integration, credentials)
 }

@@ -201,7 +201,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: TASK_GID,
     text_max: Some(60_000),
     version_fault: any_version,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "150 requests a minute a token in free workspaces, 1,500 in paid ones; what is refused \
             counts too",

@@ -16,7 +16,7 @@ use crate::platforms::{
 /// Comes once, while a webhook is made, and is given back.
 const SECRET: &str = "x-hook-secret";
 
-pub(super) static HOOKS: Hooks =
+pub(in crate::platforms) static HOOKS: Hooks =
     Hooks::new(&[Scheme::body_hex("x-hook-signature", "")]).shaking(shake);
 
 #[derive(Deserialize)]

@@ -42,6 +42,7 @@ use crate::platforms::{
 use crate::secrets::Credentials;
 
 pub use self::facts::DESCRIPTOR;
+pub(super) use self::inbound::HOOKS;
 
 /// Life of an access token where the grant does not say ("OAuth": one hour).
 const TOKEN_LIFE: Duration = Duration::from_secs(3_600);

@@ -217,8 +217,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: MESSAGE_ID,
     text_max: Some(TEXT_MAX),
     version_fault: any_version,
-    // Mail that comes in is not taken yet.
-    hooks: None,
     limits: &[
         "most servers take 10 to 35 MB a message, a third of it for the encoding; of ours 12 \
          MiB. A file of over 7 MB that has a url is linked to",

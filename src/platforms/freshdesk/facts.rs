@@ -228,7 +228,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: TICKET_ID,
     text_max: Some(60_000),
     version_fault: any_version,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "subject 255 characters, tag 32 characters, files 20 MB a ticket or comment",
         "requests a minute of the whole account by plan: 50 trial, 200 Growth, 400 Pro, \

@@ -12,7 +12,7 @@ use crate::platforms::{
     AdapterError, Change, ChangeKind, ErrorClass, Inbound, ItemRef, Moment, Needs,
 };
 
-pub(super) static HOOKS: Hooks = Hooks::new(&[
+pub(in crate::platforms) static HOOKS: Hooks = Hooks::new(&[
     Scheme::secret("x-webhook-secret"),
     // Whatever the user is called: the password is the secret.
     Scheme {

@@ -39,6 +39,7 @@ use crate::platforms::{
 use crate::secrets::Credentials;
 
 pub use self::facts::DESCRIPTOR;
+pub(super) use self::inbound::HOOKS;
 
 /// What a person's page of a ticket is below (unconfirmed, used everywhere).
 const PAGES: [&str; 2] = ["a", "tickets"];

@@ -19,7 +19,7 @@ const DELIVERY_MAX: usize = 4 << 20;
 
 static SCHEMES: [Scheme; 1] = [Scheme::body_hex("x-hub-signature-256", "sha256=")];
 
-pub(super) static HOOKS: Hooks = Hooks {
+pub(in crate::platforms) static HOOKS: Hooks = Hooks {
     methods: &[Method::POST],
     keep: &[DELIVERY, EVENT, "x-github-hook-id"],
     schemes: &SCHEMES,

@@ -19,6 +19,8 @@ mod reader;
 mod state;
 mod steps;
 
+pub(super) use self::inbound::HOOKS;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -378,7 +380,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     },
     text_max: Some(TEXT_MAX),
     version_fault: any_version,
-    hooks: Some(&inbound::HOOKS),
     limits: &[
         "title 256 characters; description and comment 65,536; label 50; 10 assignees",
         "5,000 requests an hour a token, 80 contents a minute and 500 an hour; 900 points a \

@@ -329,7 +329,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: "ticket_id",
     text_max: Some(60_000),
     version_fault: any_version,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "100 requests in 10 s (190 from Professional on, 110 by OAuth); 250,000 a day (625,000 \
             Professional, 1,000,000 Enterprise)",

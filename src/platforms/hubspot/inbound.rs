@@ -31,7 +31,7 @@ const NOTE: &str = "0-46";
 
 /// Version 3, and where its header is missing version 1, by which legacy private apps sign
 /// ("Request validation"). Version 2 is of workflows, which are another product.
-pub(super) static HOOKS: Hooks = Hooks {
+pub(in crate::platforms) static HOOKS: Hooks = Hooks {
     methods: &[Method::POST],
     keep: &[],
     schemes: &[

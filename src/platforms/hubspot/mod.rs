@@ -41,6 +41,7 @@ use crate::platforms::{
 use crate::secrets::Credentials;
 
 pub use self::facts::DESCRIPTOR;
+pub(super) use self::inbound::HOOKS;
 
 /// Life of an access token where the grant does not say (OAuth guide: `expires_in` is 1800).
 const TOKEN_LIFE: Duration = Duration::from_secs(1_800);

@@ -339,7 +339,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     },
     text_max: Some(TEXT_MAX),
     version_fault,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "summary 255 characters; description and comment 32,000 (Jira takes 32,767)",
         "POST 100/s and PUT 50/s a tenant and endpoint; 20 writes in 2 s on one issue",

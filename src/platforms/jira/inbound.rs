@@ -38,7 +38,7 @@ static SCHEMES: [Scheme; 3] = [
     Scheme::basic(),
 ];
 
-pub(super) static HOOKS: Hooks = Hooks::new(&SCHEMES)
+pub(in crate::platforms) static HOOKS: Hooks = Hooks::new(&SCHEMES)
     .keep(&[ID, "x-atlassian-webhook-flow"])
     .proved_by(&[SecretMember {
         auth_type: Some(AuthType::Oauth2),

@@ -48,6 +48,7 @@ use facts::Version;
 use item::address;
 use status::{meaning, summary_details};
 
+pub(super) use self::inbound::HOOKS;
 pub use facts::DESCRIPTOR;
 
 /// One Jira integration.

@@ -291,7 +291,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: CASE_ID,
     text_max: Some(DESCRIPTION_MAX),
     version_fault: any_version,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "title 255 characters, description 32,000 characters, comment 4,000 bytes, file 2 GB",
         "requests a day by edition: Developer 15,000, Enterprise 100,000 and 1,000 a licence",

@@ -22,7 +22,7 @@ use crate::platforms::{
 const SIGNATURE: &str = "x-webhook-signature";
 const SIGNED_AT: &str = "x-webhook-timestamp";
 
-pub(super) static HOOKS: Hooks = Hooks::new(&[
+pub(in crate::platforms) static HOOKS: Hooks = Hooks::new(&[
     Scheme {
         when: When::Header(SIGNATURE),
         value: Proof::Header(SIGNATURE, "sha256="),

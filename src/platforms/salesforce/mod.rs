@@ -57,6 +57,7 @@ use crate::platforms::{
 use crate::secrets::Credentials;
 
 pub use self::facts::DESCRIPTOR;
+pub(super) use self::inbound::HOOKS;
 
 /// Life of an access token, whose answer does not say it: the session's time-out, two hours of
 /// inactivity where nobody changed it (unconfirmed). One that ended before is renewed when it is

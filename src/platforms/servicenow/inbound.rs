@@ -25,7 +25,7 @@ const DELIVERY: &str = "x-sn-delivery";
 const TIMESTAMP: &str = "x-sn-timestamp";
 const SIGNATURE: &str = "x-sn-signature";
 
-pub(super) static HOOKS: Hooks = Hooks {
+pub(in crate::platforms) static HOOKS: Hooks = Hooks {
     methods: &[Method::POST],
     keep: &[DELIVERY, TIMESTAMP],
     schemes: &[

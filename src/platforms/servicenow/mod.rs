@@ -23,6 +23,8 @@ mod rows;
 mod tests;
 mod words;
 
+pub(super) use self::inbound::HOOKS;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -201,7 +203,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: words::SYS_ID,
     text_max: Some(16_000),
     version_fault: any_version,
-    hooks: Some(&inbound::HOOKS),
     limits: &[
         "title 160 characters, description and comment 4,000; tags go into a work note of the \
          create",

@@ -129,7 +129,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: "ts",
     text_max: Some(16_000),
     version_fault: any_version,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "about 1 message a second and channel; update and look-up 50 a minute",
         "description and comment 9,000 characters; of a longer title 150 are the heading, and \

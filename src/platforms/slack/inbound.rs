@@ -40,7 +40,7 @@ static SCHEMES: [Scheme; 1] = [Scheme {
     }),
 }];
 
-pub(super) static HOOKS: Hooks = Hooks::new(&SCHEMES)
+pub(in crate::platforms) static HOOKS: Hooks = Hooks::new(&SCHEMES)
     .keep(&["x-slack-retry-num", "x-slack-retry-reason"])
     .shaking(shake);
 

@@ -44,6 +44,7 @@ use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
 
 pub use self::facts::DESCRIPTOR;
+pub(super) use self::inbound::HOOKS;
 
 /// One Slack integration.
 pub struct Slack {

@@ -128,7 +128,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: "ref",
     text_max: Some(TEXT_MAX),
     version_fault: any_version,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "a message is one line of at most settings.max_segments segments (160 characters of \
          GSM-7, 70 with any other character; 153 and 67 each where there are several); \

@@ -54,7 +54,7 @@ static SCHEMES: [Scheme; 3] = [
 
 static METHODS: [Method; 2] = [Method::POST, Method::GET];
 
-pub(super) static HOOKS: Hooks = Hooks {
+pub(in crate::platforms) static HOOKS: Hooks = Hooks {
     methods: &METHODS,
     keep: &[SIGNED_BY, "i-twilio-idempotency-token"],
     schemes: &SCHEMES,

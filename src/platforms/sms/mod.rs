@@ -43,6 +43,7 @@ use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
 
 pub use self::facts::DESCRIPTOR;
+pub(super) use self::inbound::HOOKS;
 
 /// One account, one sender and one recipient.
 pub struct Sms {

@@ -303,7 +303,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: MESSAGE_ID,
     text_max: Some(TEXT_MAX),
     version_fault: any_version,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "4 requests a second and channel; by Graph 2 new messages a second and 3,000 a day; by a \
          flow 60 in 30 seconds, 100 an hour, and what its owner's plan allows a day",

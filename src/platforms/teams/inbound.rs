@@ -50,7 +50,7 @@ static SCHEMES: [Scheme; 2] = [
 ];
 
 /// The answer to an outgoing webhook is shown in the thread. Graph takes any success.
-pub(super) static HOOKS: Hooks = Hooks {
+pub(in crate::platforms) static HOOKS: Hooks = Hooks {
     methods: &[Method::POST],
     keep: &[],
     schemes: &SCHEMES,

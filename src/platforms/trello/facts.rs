@@ -213,7 +213,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: CARD_ID,
     text_max: Some(16_384),
     version_fault: any_version,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "100 requests in 10 s a token, 300 a key; members 100 in 15 minutes",
         "a name, a description, a comment 16,384 characters each",

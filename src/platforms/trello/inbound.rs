@@ -14,7 +14,7 @@ use crate::platforms::{
 };
 
 /// HMAC-SHA1 of the body and the address that was registered, by the secret of the app.
-pub(super) static HOOKS: Hooks = Hooks::new(&[Scheme {
+pub(in crate::platforms) static HOOKS: Hooks = Hooks::new(&[Scheme {
     when: When::Header("x-trello-webhook"),
     value: Proof::Header("x-trello-webhook", ""),
     mac: Mac::HmacSha1,

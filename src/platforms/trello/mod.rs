@@ -45,6 +45,7 @@ use crate::platforms::{
 use crate::secrets::Credentials;
 
 pub use self::facts::DESCRIPTOR;
+pub(super) use self::inbound::HOOKS;
 
 /// When to look for what may have been made: the actions show it at once, but the request may
 /// still be under way.

@@ -124,7 +124,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: "id",
     text_max: None,
     version_fault: any_version,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "payloads of over 20 kB are against the specification's advice",
         "410 disables the integration",

@@ -71,7 +71,7 @@ static SCHEMES: [Scheme; 3] = [
     SIGNED,
 ];
 
-pub(super) static HOOKS: Hooks = Hooks::new(&SCHEMES)
+pub(in crate::platforms) static HOOKS: Hooks = Hooks::new(&SCHEMES)
     .keep(&[
         "webhook-id",
         "webhook-timestamp",

@@ -34,6 +34,7 @@ use crate::secrets::Credentials;
 use crate::telemetry::clock;
 
 pub use self::facts::DESCRIPTOR;
+pub(super) use self::inbound::HOOKS;
 
 /// One endpoint.
 pub struct Webhook {

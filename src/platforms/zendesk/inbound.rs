@@ -36,7 +36,7 @@ const RESTORED: &str = "undeleted";
 /// Kinds of events that change a comment (unconfirmed what they say of it).
 const COMMENT_CHANGED: [&str; 2] = ["comment_made_private", "comment_redacted"];
 
-pub(super) static HOOKS: Hooks = Hooks {
+pub(in crate::platforms) static HOOKS: Hooks = Hooks {
     methods: &[Method::POST],
     keep: &[INVOCATION, "x-zendesk-webhook-id", "x-zendesk-account-id"],
     schemes: &[Scheme {

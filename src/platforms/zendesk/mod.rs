@@ -19,6 +19,8 @@ mod reader;
 mod tests;
 mod words;
 
+pub(super) use self::inbound::HOOKS;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -272,7 +274,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: item::TICKET_ID,
     text_max: Some(60_000),
     version_fault: any_version,
-    hooks: Some(&inbound::HOOKS),
     limits: &[
         "comment 64 KB, 5,000 comments a ticket",
         "30 updates of a ticket in 10 minutes; 100 updates a minute an account",

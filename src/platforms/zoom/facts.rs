@@ -140,7 +140,6 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     stable_ref: "key",
     text_max: Some(READ_MAX),
     version_fault: any_version,
-    hooks: Some(&super::inbound::HOOKS),
     limits: &[
         "a message has 1,024 characters: title, facts and link stay, the description is cut",
         "a message that was changed has no bold text and no links any more, only their addresses",

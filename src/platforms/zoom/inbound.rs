@@ -44,7 +44,7 @@ static SCHEMES: [Scheme; 1] = [Scheme {
     }),
 }];
 
-pub(super) static HOOKS: Hooks = Hooks::new(&SCHEMES)
+pub(in crate::platforms) static HOOKS: Hooks = Hooks::new(&SCHEMES)
     .keep(&["x-zm-request-id"])
     .shaking(shake);
 

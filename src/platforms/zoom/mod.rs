@@ -45,6 +45,7 @@ use crate::domain::{AuthType, Integration, Platform, TicketView};
 use crate::secrets::Credentials;
 
 pub use self::facts::DESCRIPTOR;
+pub(super) use self::inbound::HOOKS;
 
 /// One channel, and the user who posts in it.
 pub struct Zoom {

@@ -4,6 +4,7 @@
 mod handshakes;
 mod limits;
 mod matrix;
+mod modes;
 mod outages;
 mod rotation;
 mod signing;
@@ -329,17 +330,16 @@ impl Published {
 
 /// The verdicts over deliveries for an integration, in their order, as the log has them.
 fn verdicts(worker: &Worker, integration: Uuid) -> Vec<String> {
-    let log = worker.log();
     let id = integration.to_string();
+    let log = worker.log();
     let lines = log
         .lines()
-        .filter(|line| line.contains("a platform's delivery") && line.contains(&id));
-    let lines = lines.filter(|line| !line.contains("was not taken"));
-    let verdict = |line: &str| {
-        let (_, rest) = line.split_once("verdict=")?;
-        Some(rest.split(' ').next()?.trim_matches('"').to_owned())
-    };
-    lines.filter_map(verdict).collect()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let its = lines.filter(|line| {
+        line["message"] == "a platform's delivery" && line["integration"] == id.as_str()
+    });
+    its.map(|line| line["verdict"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// A Slack integration, and deliveries of it.
