@@ -128,17 +128,9 @@ impl Entries {
         })
     }
 
-    /// The same, read anew: `None` where it is not older than `age`, or the database does not
-    /// answer. A secret may have been exchanged a moment ago.
-    pub(super) async fn newer(
-        self: &Arc<Self>,
-        id: IntegrationId,
-        age: Duration,
-    ) -> Option<Arc<HookEntry>> {
+    /// The same, read anew; `None` where the database does not answer in time.
+    pub(super) async fn newer(self: &Arc<Self>, id: IntegrationId) -> Option<Arc<HookEntry>> {
         let read_at = self.lock().entries.get(&id)?.read_at;
-        if read_at.elapsed() < age {
-            return None;
-        }
         let looked = tokio::time::timeout(LOOK_UP_MAX, self.look_up(id)).await;
         let known = self.lock();
         let entry = known

@@ -51,9 +51,9 @@ const SUSPECT_BYTES: usize = 64 << 10;
 const UNSIGNED: (u32, u32) = (10, 10);
 /// Deliveries at once of an integration, in seconds of its rate.
 const BURST: u32 = 10;
-/// How old what is known of an integration may be where a proof is wrong: its secret may have been
-/// exchanged a moment ago.
-const NEWER: Duration = Duration::from_secs(1);
+/// How often, a second and at once, an integration is read anew because a proof is wrong: its secret
+/// may have been exchanged a moment ago.
+const ANEW: (u32, u32) = (1, 5);
 /// How often it is noted which registrations are heard of.
 const SEEN_EVERY: Duration = Duration::from_secs(15);
 /// Integrations of one such note.
@@ -69,6 +69,7 @@ pub struct Listener {
     memory: Semaphore,
     unknown: Buckets<IpAddr>,
     forged: Buckets<(IpAddr, IntegrationId)>,
+    anew: Buckets<IntegrationId>,
     unsigned: Buckets<IntegrationId>,
     taken: Buckets<IntegrationId>,
     told: Told,
@@ -101,6 +102,7 @@ impl Listener {
             memory: Semaphore::new(settings.webhook_memory),
             unknown: Buckets::new(UNKNOWN.0, UNKNOWN.1),
             forged: Buckets::new(FORGED.0, FORGED.1),
+            anew: Buckets::new(ANEW.0, ANEW.1),
             unsigned: Buckets::new(UNSIGNED.0, UNSIGNED.1),
             taken: Buckets::new(rate, rate.saturating_mul(BURST)),
             told: Told::default(),
@@ -296,7 +298,8 @@ impl Listener {
         );
         if may_be_new
             && !is_suspect
-            && let Some(newer) = self.entries.newer(entry.id, NEWER).await
+            && self.anew.take(&entry.id, Instant::now())
+            && let Some(newer) = self.entries.newer(entry.id).await
         {
             entry = newer;
             judged = self.judged(&entry, hooks, delivery);
