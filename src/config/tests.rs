@@ -275,3 +275,50 @@ fn an_endpoint_for_analysis_needs_a_model_and_sound_surroundings() {
         ["ai.timeout"]
     );
 }
+
+#[test]
+fn the_listener_of_webhooks_has_bounds_that_fit_together() {
+    let keys = |env: &[(&str, &str)]| -> Vec<String> {
+        let faults = load(env).err().map(|error| error.faults);
+        let faults = faults.into_iter().flatten();
+        faults.map(|fault| fault.key).collect()
+    };
+    let memory = "TICKETWIRE__HTTP__WEBHOOK_MEMORY";
+    let longest = "TICKETWIRE__HTTP__WEBHOOK_MAX_BYTES";
+
+    let config = load(&[]).unwrap();
+    assert_eq!(config.http.webhook_memory, 32 << 20);
+    // A body of base64 and its envelope.
+    assert!(config.message_bytes_max("webhook.received") > (1 << 20) / 3 * 4);
+    assert_eq!(config.message_bytes_max("ticket.create"), 1 << 20);
+    for (text, bytes) in [
+        ("2097152", 2 << 20),
+        ("2048KiB", 2 << 20),
+        ("1 GiB", 1 << 30),
+    ] {
+        assert_eq!(
+            load(&[(memory, text)]).unwrap().http.webhook_memory,
+            bytes,
+            "{text}"
+        );
+    }
+    for text in ["", "32 MB", "-1", "2GiB", "many"] {
+        assert_eq!(keys(&[(memory, text)]), ["http.webhook_memory"], "{text}");
+    }
+    assert_eq!(
+        keys(&[(memory, "1MiB"), (longest, "2097152")]),
+        ["http.webhook_memory"]
+    );
+    assert_eq!(
+        keys(&[("TICKETWIRE__HTTP__WEBHOOK_TIMEOUT", "1m")]),
+        ["http.webhook_timeout"]
+    );
+    let public = "TICKETWIRE__HTTP__WEBHOOK_PUBLIC_URL";
+    assert_eq!(
+        keys(&[(public, "hooks.example.org")]),
+        ["http.webhook_public_url"]
+    );
+    assert!(keys(&[(public, "https://hooks.example.org/base")]).is_empty());
+    let proxies = "TICKETWIRE__HTTP__TRUSTED_PROXIES";
+    assert_eq!(keys(&[(proxies, "10.0.0.1/99")]), ["http.trusted_proxies"]);
+}
