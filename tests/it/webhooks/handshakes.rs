@@ -87,7 +87,7 @@ async fn graph_s_token_comes_back_as_plain_text_and_nobody_else_s() {
         Some("text/plain; charset=utf-8")
     );
     assert_eq!(answered.header("x-content-type-options"), Some("nosniff"));
-    assert_eq!(ask(hook, &"x".repeat(5_000)).await.status, 401);
+    assert_eq!(ask(hook, &"x".repeat(9_000)).await.status, 401);
     assert_eq!(ask(other, "x").await.status, 401);
     assert_eq!(verdicts(&worker, hook), ["handshake", "unsigned"]);
 }

@@ -19,9 +19,9 @@ async fn without_the_broker_deliveries_are_asked_to_come_again() {
 
     for silent in [false, true] {
         if silent {
-            proxy.freeze(true)
+            proxy.freeze(true);
         } else {
-            proxy.shut()
+            proxy.shut();
         }
         let asked = Instant::now();
         let answered = send().await;
@@ -41,9 +41,9 @@ async fn without_the_broker_deliveries_are_asked_to_come_again() {
             401
         );
         if silent {
-            proxy.freeze(false)
+            proxy.freeze(false);
         } else {
-            proxy.open()
+            proxy.open();
         }
         wait_for("deliveries to be taken again", async || {
             (send().await.status == 200).then_some(())
