@@ -239,7 +239,12 @@ impl Entries {
     pub(super) async fn run(&self, stop: CancellationToken) {
         let mut state = Refreshing::default();
         loop {
-            match self.refresh(&mut state).await {
+            let refreshed = tokio::select! {
+                refreshed = self.refresh(&mut state) => refreshed,
+                // A database that says nothing holds no stop up.
+                () = stop.cancelled() => return,
+            };
+            match refreshed {
                 Ok(()) => {
                     if state.failing {
                         tracing::info!("webhooks: the database answers again");

@@ -56,6 +56,8 @@ const BURST: u32 = 10;
 const ANEW: (u32, u32) = (1, 5);
 /// How often it is noted which registrations are heard of.
 const SEEN_EVERY: Duration = Duration::from_secs(15);
+/// Longest one such note takes.
+const SEEN_WRITE_MAX: Duration = Duration::from_secs(2);
 /// Integrations of one such note.
 const SEEN_MAX: usize = 1_000;
 
@@ -432,13 +434,17 @@ impl Listener {
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.drain().collect()
             };
-            if !ids.is_empty()
-                && let Err(error) = self.store.note_hooks_seen(&ids).await
-            {
-                tracing::debug!(
-                    error = chain(&error),
-                    "it was not noted which webhooks came"
-                );
+            if !ids.is_empty() {
+                let noted = self.store.note_hooks_seen(&ids);
+                // A database that says nothing holds no stop up.
+                match tokio::time::timeout(SEEN_WRITE_MAX, noted).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        let error = chain(&error);
+                        tracing::debug!(error, "it was not noted which webhooks came");
+                    }
+                    Err(_) => tracing::debug!("it was not noted in time which webhooks came"),
+                }
             }
             if is_end {
                 return;
