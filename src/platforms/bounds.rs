@@ -259,7 +259,9 @@ fn actor(actor: Actor) -> Actor {
 /// A text without what PostgreSQL does not take, at most so many characters.
 fn text(text: &str, characters_max: usize) -> String {
     let head = super::text::head(text, characters_max);
-    let mut kept: String = head
+    // The line ends of Windows, and of forms that browsers send, are line ends.
+    let lines = head.replace("\r\n", "\n").replace('\r', "\n");
+    let mut kept: String = lines
         .chars()
         .map(|c| match c {
             '\n' | '\t' => c,
