@@ -242,6 +242,9 @@ pub struct Retention {
     pub commands: Option<Duration>,
     /// Dead letters. Default 90 days; `None` keeps them.
     pub dead_letters: Option<Duration>,
+    /// Ids of changes that platforms told: so long one that is told again is a repeat. Default 7
+    /// days; `None` keeps them.
+    pub inbound: Option<Duration>,
 }
 
 /// Where settings come from; the caller reads the environment.
@@ -336,7 +339,7 @@ impl std::error::Error for ConfigError {}
 
 /// Every key with its built-in default, as it would be written; `docs/configuration.md` is tested
 /// against it.
-pub const KEYS: [(&str, &str); 46] = [
+pub const KEYS: [(&str, &str); 47] = [
     (
         "database.url",
         "postgres://postgres@127.0.0.1:5432/ticketwire",
@@ -387,6 +390,7 @@ pub const KEYS: [(&str, &str); 46] = [
     ("ai.timeout", "20s"),
     ("retention.commands", "720h"),
     ("retention.dead_letters", "2160h"),
+    ("retention.inbound", "168h"),
     ("log.format", ""),
     ("log.filter", ""),
 ];

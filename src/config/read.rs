@@ -444,6 +444,7 @@ impl Reader {
             retention: Retention {
                 commands: self.optional_duration("retention.commands"),
                 dead_letters: self.optional_duration("retention.dead_letters"),
+                inbound: self.optional_duration("retention.inbound"),
             },
             log: Log {
                 format: self.log_format(),

@@ -23,6 +23,12 @@ const COMMANDS: &str = "WITH gone AS (DELETE FROM commands WHERE ctid >= $1::tex
                         WHERE command_id = gone.id) \
                         SELECT count(*) FROM gone";
 
+/// Changes that platforms told, on a run of pages: by then none of them is sent again.
+const INBOUND: &str = "WITH gone AS (DELETE FROM inbound_changes WHERE ctid >= $1::text::tid \
+                       AND ctid < $2::text::tid \
+                       AND seen_at < now() - $3::float8 * interval '1 second' RETURNING id) \
+                       SELECT count(*) FROM gone";
+
 const DEAD_LETTERS: &str = "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters \
                             WHERE received_at < now() - $1::float8 * interval '1 second' \
                             ORDER BY received_at LIMIT $2)";
@@ -50,6 +56,31 @@ impl Store {
         pages: i64,
         age: Duration,
     ) -> Result<Option<Swept>, StoreError> {
+        self.purge(("commands", COMMANDS), from_page, pages, age)
+            .await
+    }
+
+    /// The same of the changes that platforms told more than `age` ago.
+    ///
+    /// # Errors
+    /// As the connection's.
+    pub async fn purge_inbound(
+        &self,
+        from_page: i64,
+        pages: i64,
+        age: Duration,
+    ) -> Result<Option<Swept>, StoreError> {
+        self.purge(("inbound_changes", INBOUND), from_page, pages, age)
+            .await
+    }
+
+    async fn purge(
+        &self,
+        (table, sql): (&str, &str),
+        from_page: i64,
+        pages: i64,
+        age: Duration,
+    ) -> Result<Option<Swept>, StoreError> {
         let mut client = self.get().await?;
         let result = async {
             let transaction = limited(client.transaction()).await?;
@@ -57,15 +88,16 @@ impl Store {
             if !alone {
                 return Ok(None);
             }
-            let size =
-                "SELECT pg_relation_size('commands') / current_setting('block_size')::bigint";
-            let total: i64 = limited(transaction.query_one(size, &[])).await?.get(0);
+            let size = "SELECT pg_relation_size($1::text::regclass) \
+                        / current_setting('block_size')::bigint";
+            let total: i64 = limited(transaction.query_one(size, &[&table]))
+                .await?
+                .get(0);
             let end = from_page + pages;
             let place = |page: i64| format!("({page},0)");
-            let row = limited(transaction.query_one(
-                COMMANDS,
-                &[&place(from_page), &place(end), &age.as_secs_f64()],
-            ))
+            let row = limited(
+                transaction.query_one(sql, &[&place(from_page), &place(end), &age.as_secs_f64()]),
+            )
             .await?;
             limited(transaction.commit()).await?;
             Ok(Some(Swept {

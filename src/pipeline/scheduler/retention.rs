@@ -15,19 +15,42 @@ const PAGES: std::ops::RangeInclusive<i64> = 128..=2_000;
 /// Dead letters of a step.
 const DEAD_LETTERS: i64 = 500;
 
-/// Where the walk is.
+/// Where the walks are.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Retention {
+    commands: Walk,
+    inbound: Walk,
+    last: Instant,
+}
+
+/// A walk over the pages of a table.
+#[derive(Debug, Default)]
+struct Walk {
     page: i64,
     pages: i64,
-    last: Instant,
+}
+
+impl Walk {
+    /// Pages of the next step.
+    fn step(&self) -> i64 {
+        (self.pages / STEPS).clamp(*PAGES.start(), *PAGES.end())
+    }
+
+    /// Goes on behind a step; `None`: another process is at it.
+    fn go_on(&mut self, table: &'static str, swept: Option<Swept>) {
+        if let Some(swept) = swept {
+            metrics::removed(table, u64::try_from(swept.removed).unwrap_or(0));
+            self.page = swept.next_page;
+            self.pages = swept.pages;
+        }
+    }
 }
 
 impl Retention {
     pub(in crate::pipeline) fn new() -> Self {
         Self {
-            page: 0,
-            pages: 0,
+            commands: Walk::default(),
+            inbound: Walk::default(),
             last: Instant::now(),
         }
     }
@@ -41,23 +64,19 @@ impl Retention {
             return Ok(());
         }
         self.last = Instant::now();
-        let settings = &core.config.retention;
+        let (settings, store) = (&core.config.retention, &core.store);
         if let Some(age) = settings.commands {
-            let pages = (self.pages / STEPS).clamp(*PAGES.start(), *PAGES.end());
-            let purged = core.store.purge_commands(self.page, pages, age).await?;
-            if let Some(Swept {
-                removed,
-                next_page,
-                pages,
-            }) = purged
-            {
-                metrics::removed("commands", u64::try_from(removed).unwrap_or(0));
-                self.page = next_page;
-                self.pages = pages;
-            }
+            let (page, pages) = (self.commands.page, self.commands.step());
+            let swept = store.purge_commands(page, pages, age).await?;
+            self.commands.go_on("commands", swept);
+        }
+        if let Some(age) = settings.inbound {
+            let (page, pages) = (self.inbound.page, self.inbound.step());
+            let swept = store.purge_inbound(page, pages, age).await?;
+            self.inbound.go_on("inbound_changes", swept);
         }
         if let Some(age) = settings.dead_letters {
-            let removed = core.store.purge_dead_letters(age, DEAD_LETTERS).await?;
+            let removed = store.purge_dead_letters(age, DEAD_LETTERS).await?;
             metrics::removed("dead_letters", removed);
         }
         Ok(())
