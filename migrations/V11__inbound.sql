@@ -41,6 +41,7 @@ CREATE TABLE inbound_changes (
   id             uuid PRIMARY KEY,
   integration_id uuid NOT NULL,
   ticket_id      uuid,
+  command_id     uuid,
   verdict        text NOT NULL,
   seen_at        timestamptz NOT NULL DEFAULT now()
 );
@@ -91,6 +92,6 @@ ALTER TABLE integration_schedule ADD CONSTRAINT integration_schedule_task_check
 
 -- What settling a command writes of its item, beside `settle_command`; see V7 for why it is a type.
 CREATE TYPE settle_external AS (
-  command_id uuid, ticket_id uuid, organization uuid, integration uuid, external_id text, stable_id text, base text,
-  comment_id text, public boolean, body_digest bytea
+  command_id uuid, fencing_token integer, ticket_id uuid, organization uuid, integration uuid, external_id text,
+  stable_id text, base text, comment_id text, public boolean, body_digest bytea
 );

@@ -16,6 +16,7 @@ use super::ticket::{
     self, TicketAiCreate, TicketAssign, TicketAttach, TicketComment, TicketCreate, TicketSetStatus,
     TicketUpdate,
 };
+use super::webhook::{self, WebhookReceived};
 use super::{Attachment, CommandType, Faults, Fields, TicketSearch};
 use crate::domain::{CommandId, IntegrationId, TicketId};
 
@@ -28,6 +29,8 @@ pub enum Command {
     Admin(AdminCommand),
     /// Changes nothing, is not deduplicated and answers to whoever asked.
     Read(ReadCommand),
+    /// `webhook.received`: changes tickets' rows as their platform tells, and never a platform.
+    Inbound(Box<WebhookReceived>),
     /// A type of the contract that is not carried out yet.
     Unsupported(CommandType),
 }
@@ -155,7 +158,7 @@ impl Command {
             CommandType::IntegrationList => ReadCommand::Integrations(query::list(f)).into(),
             CommandType::IntegrationRoute => ReadCommand::Route(Box::new(query::route(f))).into(),
             CommandType::IntegrationFields => ReadCommand::Fields(query::fields(f)).into(),
-            CommandType::WebhookReceived => Self::Unsupported(command_type),
+            CommandType::WebhookReceived => Self::Inbound(Box::new(webhook::received(f))),
         }
     }
 
@@ -193,6 +196,7 @@ impl Command {
                 | ReadCommand::Ticket(_)
                 | ReadCommand::Search(_) => None,
             },
+            Self::Inbound(hook) => Some(hook.integration_id),
             Self::Unsupported(_) => None,
         }
     }
@@ -215,7 +219,7 @@ impl Command {
             }),
             Self::Read(ReadCommand::Route(query)) => query.ticket_id,
             Self::Read(ReadCommand::Ticket(ticket)) => Some(*ticket),
-            Self::Admin(_) | Self::Read(_) | Self::Unsupported(_) => None,
+            Self::Admin(_) | Self::Read(_) | Self::Inbound(_) | Self::Unsupported(_) => None,
         }
     }
 
@@ -226,7 +230,11 @@ impl Command {
             Self::Ticket(TicketCommand::Create(create)) => &create.attachments,
             Self::Ticket(TicketCommand::AiCreate(create)) => &create.attachments,
             Self::Ticket(TicketCommand::Attach(attach)) => &attach.attachments,
-            Self::Ticket(_) | Self::Admin(_) | Self::Read(_) | Self::Unsupported(_) => &[],
+            Self::Ticket(_)
+            | Self::Admin(_)
+            | Self::Read(_)
+            | Self::Inbound(_)
+            | Self::Unsupported(_) => &[],
         }
     }
 
@@ -244,7 +252,7 @@ impl Command {
     pub const fn is_read(&self) -> bool {
         match self {
             Self::Read(_) => true,
-            Self::Ticket(_) | Self::Admin(_) | Self::Unsupported(_) => false,
+            Self::Ticket(_) | Self::Admin(_) | Self::Inbound(_) | Self::Unsupported(_) => false,
         }
     }
 }

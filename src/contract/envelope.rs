@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::content::{self, RawMessage};
 use super::fields::{TIME, kind, time_of};
+use super::webhook::LISTENER_SEAL;
 use super::{Command, CommandType, Faults, Fields, numbers};
 use crate::domain::{CommandId, ErrorCode, Failure, MASK, OrganizationId, nearest, shown};
 
@@ -309,11 +310,19 @@ impl Attributes {
         f.form("time", TIME, time_of);
         let dry_run = read_dry_run(&mut f);
         check_data_type(&mut f);
+        let seal = f.text(LISTENER_SEAL, 1, 512);
+        let mut data = read_data(&mut f);
+        // The ledger keeps a command's data, and a delivery's seal is good for as long as that.
+        if let (Some(seal), Some(data), Some(CommandType::WebhookReceived)) =
+            (seal, &mut data, command_type.known())
+        {
+            data.insert(LISTENER_SEAL.to_owned(), Value::String(seal));
+        }
         Self {
             command_type,
             expires_at,
             dry_run,
-            data: read_data(&mut f),
+            data,
         }
     }
 }

@@ -21,6 +21,7 @@ mod readers;
 pub mod schema;
 mod ticket;
 mod ticket_search;
+mod webhook;
 
 pub use crate::domain::CommandType;
 pub use attachments::{Attachment, AttachmentSource};
@@ -43,3 +44,4 @@ pub use ticket::{
     TicketUpdate,
 };
 pub use ticket_search::{Position, TicketFilter, TicketSearch, TicketSort};
+pub use webhook::{Headers, WebhookReceived};

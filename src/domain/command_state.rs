@@ -66,6 +66,10 @@ super::wire_enum! {
         DatabaseUnavailable = "database_unavailable",
         /// The integration changed after the command read it.
         IntegrationChanged = "integration_changed",
+        /// What came back from the platform concerns what we are writing there right now.
+        OwnWrite = "own_write",
+        /// What came back from the platform is read there again, as its order is not certain.
+        ReadAgain = "read_again",
         /// The worker that held it stopped in good order.
         WorkerStopped = "worker_stopped",
         /// The process that ran it died.
@@ -142,6 +146,10 @@ impl std::fmt::Display for Wait {
             WaitReason::DatabaseUnavailable => f.write_str("the database is not reachable"),
             WaitReason::IntegrationChanged => {
                 f.write_str("the integration changed after the command read it")
+            }
+            WaitReason::OwnWrite => f.write_str("our own write of the same ticket is under way"),
+            WaitReason::ReadAgain => {
+                f.write_str("the item is read again, as it changed at about the same time")
             }
             WaitReason::WorkerStopped => f.write_str("the worker that held it stopped"),
             WaitReason::WorkerDied => f.write_str("the process that ran it died"),

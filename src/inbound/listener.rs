@@ -51,8 +51,8 @@ const SUSPECT_BYTES: usize = 64 << 10;
 const UNSIGNED: (u32, u32) = (10, 10);
 /// Deliveries at once of an integration, in seconds of its rate.
 const BURST: u32 = 10;
-/// How often, a second and at once, an integration is read anew because a proof is wrong: its secret
-/// may have been exchanged a moment ago.
+/// How often, a second and at once, an integration is read anew because a proof is wrong: its
+/// secret may have been exchanged a moment ago.
 const ANEW: (u32, u32) = (1, 5);
 /// How often it is noted which registrations are heard of.
 const SEEN_EVERY: Duration = Duration::from_secs(15);

@@ -20,6 +20,9 @@ pub(in crate::pipeline) struct ConnectedIntegration {
     pub(in crate::pipeline) version: i64,
     pub(in crate::pipeline) row: Integration,
     pub(in crate::pipeline) is_deleted: bool,
+    /// Whether we are told what happens on its platform, so that what we write there is kept to be
+    /// compared with that.
+    pub(in crate::pipeline) is_told: bool,
     /// About the bytes of what its tenant wrote.
     weight: usize,
     /// The adapter, or why there is none.
@@ -153,8 +156,10 @@ impl Integrations {
             version,
             integration,
             is_deleted,
-            ..
+            is_told,
+            shown: _,
         } = loaded;
+        let is_told = is_told || proves_by_itself(&integration);
         let before = {
             let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
             handles.before(integration.id)
@@ -168,11 +173,14 @@ impl Integrations {
                 weight: weight_of(&integration),
                 row: integration,
                 is_deleted,
+                is_told,
                 adapter: before.adapter.clone(),
                 memory: Arc::clone(&before.memory),
             };
         }
-        ConnectedIntegration::open(&self.ring, version, integration, is_deleted)
+        let mut opened = ConnectedIntegration::open(&self.ring, version, integration, is_deleted);
+        opened.is_told = is_told;
+        opened
     }
 }
 
@@ -184,6 +192,7 @@ impl ConnectedIntegration {
             adapter: integrations::connect(ring, &row),
             row,
             is_deleted,
+            is_told: false,
             memory: Arc::default(),
         }
     }
@@ -192,6 +201,15 @@ impl ConnectedIntegration {
     pub(in crate::pipeline) fn once(ring: &KeyRing, loaded: LoadedIntegration) -> Self {
         Self::open(ring, loaded.version, loaded.integration, loaded.is_deleted)
     }
+}
+
+/// Whether its deliveries are taken without a webhook secret: by a member of the credentials, or
+/// without any proof.
+fn proves_by_itself(row: &Integration) -> bool {
+    let secrets = row.platform.and_then(crate::platforms::hooks);
+    let mut secrets = secrets.map_or(&[][..], |hooks| hooks.secrets).iter();
+    secrets.any(|one| one.auth_type.is_none_or(|of| of == row.auth_type))
+        || row.settings.get("accept_unsigned") == Some(&true.into())
 }
 
 /// Whether two rows make the same adapter. Every member is named, so that a new one is thought

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::domain::{CommandId, IntegrationId, OrganizationId};
 use crate::pipeline::connections::Integrations;
-use crate::pipeline::disposition::Completed;
+use crate::pipeline::disposition::{Completed, Settler};
 use crate::pipeline::executor::lanes::Lanes;
 use crate::pipeline::lease::Lease;
 use crate::pipeline::relay::Relay;
@@ -85,7 +85,8 @@ pub struct Core {
     waking: AtomicBool,
     /// Two for the settlements of tickets' commands, one for those that change something of ours:
     /// such a change is a transaction of its own, and a flood of them must not hold up the others.
-    done: [mpsc::Sender<Completed>; 3],
+    /// The last is for what comes from platforms, in batches of its own.
+    done: [mpsc::Sender<Completed>; 4],
 }
 
 impl Core {
@@ -94,6 +95,7 @@ impl Core {
     pub fn new(parts: CoreParts) -> (Arc<Self>, DoneQueue) {
         let ((one, first), (two, second)) = (mpsc::channel(1024), mpsc::channel(1024));
         let (admin, third) = mpsc::channel(1024);
+        let (inbound, fourth) = mpsc::channel(1024);
         let lanes = Arc::new(Lanes::new(
             parts.config.dispatch.max_in_flight_per_integration,
             parts.config.dispatch.queue_per_integration,
@@ -123,9 +125,9 @@ impl Core {
             due: Notify::new(),
             capacity_freed: Notify::new(),
             waking: AtomicBool::new(false),
-            done: [one, two, admin],
+            done: [one, two, admin, inbound],
         };
-        (Arc::new(core), DoneQueue([first, second, third]))
+        (Arc::new(core), DoneQueue([first, second, third, fourth]))
     }
 
     /// Whether nothing is in this process's hands.
@@ -252,19 +254,16 @@ impl Core {
     /// the same one: the rows that count its usage and its failures are hot, and two transactions
     /// would wait for each other there.
     pub(in crate::pipeline) async fn finish(&self, completed: Completed) {
-        let integration = completed.settlement().integration_id.map_or(0, |id| {
-            id.uuid()
-                .as_bytes()
-                .iter()
-                .fold(0u8, |sum, byte| sum ^ byte)
-        });
-        let [one, two, admin] = &self.done;
-        let settler = if completed.has_change() {
-            admin
-        } else if integration.count_ones().is_multiple_of(2) {
-            one
-        } else {
-            two
+        let fold = |id: IntegrationId| {
+            let id = id.uuid();
+            id.as_bytes().iter().fold(0u8, |sum, byte| sum ^ byte)
+        };
+        let [one, two, admin, inbound] = &self.done;
+        let settler = match completed.settler() {
+            Settler::WithChange => admin,
+            Settler::Inbound => inbound,
+            Settler::Plain(id) if id.map_or(0, fold).count_ones().is_multiple_of(2) => one,
+            Settler::Plain(_) => two,
         };
         if settler.send(completed).await.is_err() {
             // Only after the settler has ended, which is after the drain: the row stays leased to
@@ -320,4 +319,4 @@ impl Core {
 }
 
 /// What the settler works off.
-pub struct DoneQueue(pub(in crate::pipeline) [mpsc::Receiver<Completed>; 3]);
+pub struct DoneQueue(pub(in crate::pipeline) [mpsc::Receiver<Completed>; 4]);

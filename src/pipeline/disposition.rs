@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::domain::{CommandState, Failure, IntegrationId, Wait, WaitReason};
 use crate::pipeline::clock;
+use crate::pipeline::inbound::{InboundRun, ReadChange};
 use crate::pipeline::job::Job;
 use crate::pipeline::retry::Next;
 use crate::platforms::Receipt;
@@ -61,6 +62,9 @@ pub(in crate::pipeline) enum Conclusion {
         /// Where the change was decided on something that has changed since.
         if_stale: Box<Disposition>,
     },
+    /// It depends on rows that are locked first: what came from a platform, and whether nothing
+    /// proved whose it is.
+    Inbound(Vec<ReadChange>, bool),
 }
 
 impl From<Disposition> for Conclusion {
@@ -85,6 +89,19 @@ pub(in crate::pipeline) enum Completion {
         /// Where the change was decided on something that has changed since.
         if_stale: Box<Settlement>,
     },
+    /// What came from a platform: decided, and settled, beside the rows that it is about.
+    Inbound(Box<InboundRun>),
+}
+
+/// Which settler writes what a command came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) enum Settler {
+    /// One of those for batches of settlements, by the integration.
+    Plain(Option<IntegrationId>),
+    /// The one for changes of our own tables.
+    WithChange,
+    /// The one for what came from platforms.
+    Inbound,
 }
 
 /// A completed command on its way to be settled, and what is learned of its integration.
@@ -96,14 +113,13 @@ pub(in crate::pipeline) struct Completed {
 }
 
 impl Completed {
-    pub(in crate::pipeline) const fn settlement(&self) -> &Settlement {
+    /// The settler that it goes to.
+    pub(in crate::pipeline) fn settler(&self) -> Settler {
         match &self.completion {
-            Completion::Plain(settlement) | Completion::WithChange { settlement, .. } => settlement,
+            Completion::Plain(settlement) => Settler::Plain(settlement.integration_id),
+            Completion::WithChange { .. } => Settler::WithChange,
+            Completion::Inbound(_) => Settler::Inbound,
         }
-    }
-
-    pub(in crate::pipeline) const fn has_change(&self) -> bool {
-        matches!(self.completion, Completion::WithChange { .. })
     }
 }
 
@@ -150,6 +166,7 @@ pub(in crate::pipeline) fn untouched(job: &Job, state: CommandState) -> Settleme
         events: Vec::new(),
         ticket_insert: None,
         ticket_change: None,
+        external: None,
         forgets_files: false,
         report: None,
     }

@@ -13,7 +13,7 @@ use crate::pipeline::progress::Progress;
 use crate::store::{AnalysisColumns, StoredTicket};
 
 /// A command that this process runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::pipeline) struct Job {
     pub(in crate::pipeline) id: CommandId,
     pub(in crate::pipeline) command_type: StoredType,
@@ -46,6 +46,8 @@ pub(in crate::pipeline) struct Job {
     pub(in crate::pipeline) progress: Progress,
     /// Whether it comes back for a slot that was reserved for it.
     pub(in crate::pipeline) has_rate_slot: bool,
+    /// Whether what came from a platform is read there again before it is decided on.
+    pub(in crate::pipeline) reads_again: bool,
 }
 
 impl Job {

@@ -26,6 +26,21 @@ pub(in crate::pipeline) fn check_lane(
     Uuid::new_v5(&integration.uuid(), &name)
 }
 
+/// The lane of what an integration's platform tells by itself: it waits neither behind what goes
+/// out to that platform nor for its circuit. Of an organization that names another's integration,
+/// one of its own, as in [`check_lane`].
+pub(in crate::pipeline) fn inbound_lane(
+    organization: OrganizationId,
+    integration: IntegrationId,
+) -> Uuid {
+    let name = [
+        b"ticketwire inbound lane ",
+        organization.uuid().as_bytes().as_slice(),
+    ]
+    .concat();
+    Uuid::new_v5(&integration.uuid(), &name)
+}
+
 /// The lane that a command's type decides; `None`: its integration's.
 pub(in crate::pipeline) fn lane_of_type(
     command_type: CommandType,
@@ -37,6 +52,9 @@ pub(in crate::pipeline) fn lane_of_type(
             Some(integration) => check_lane(organization, integration),
             None => admin_lane(organization),
         }),
+        CommandType::WebhookReceived => {
+            integration.map(|integration| inbound_lane(organization, integration))
+        }
         CommandType::IntegrationCreate
         | CommandType::IntegrationUpdate
         | CommandType::IntegrationDelete
@@ -55,7 +73,6 @@ pub(in crate::pipeline) fn lane_of_type(
         | CommandType::IntegrationGet
         | CommandType::IntegrationList
         | CommandType::IntegrationRoute
-        | CommandType::IntegrationFields
-        | CommandType::WebhookReceived => None,
+        | CommandType::IntegrationFields => None,
     }
 }

@@ -24,6 +24,7 @@ mod connections;
 mod context;
 mod disposition;
 mod executor;
+mod inbound;
 mod intake;
 mod job;
 mod lane;

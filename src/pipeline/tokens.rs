@@ -253,7 +253,10 @@ impl TokenCache<'_> {
         let refresh = current
             .and_then(|current| current.refresh_sealed.as_deref())
             .and_then(|sealed| self.open(handle, "refresh_sealed", sealed));
-        let response = context.send(flow.request(refresh.as_ref())?).await?;
+        let response = context
+            .granting()
+            .send(flow.request(refresh.as_ref())?)
+            .await?;
         let grant = flow.read(&response)?;
         let seal = |column, secret: &SecretString| {
             let sealed = self.all.ring.seal(

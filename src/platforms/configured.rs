@@ -13,8 +13,8 @@ use url::Url;
 use super::descriptor::ACCEPT_UNSIGNED;
 use super::misplaced::{address_fault, is_secret_name};
 use super::{
-    BaseUrl, Descriptor, EgressPolicy, ErrorClass, Member, Mode, ON_AUTH_FAILURE, ON_UNKNOWN,
-    Shape, connect,
+    BaseUrl, CONFLICT, Descriptor, EgressPolicy, ErrorClass, IMPORT_UNKNOWN, LOOP_GUARD, Member,
+    Mode, ON_AUTH_FAILURE, ON_EXTERNAL_DELETE, ON_UNKNOWN, SYNC_DESCRIPTION, Shape, connect,
 };
 use crate::domain::{Integration, MASK, OnUnknown, Platform, nearest, shown};
 use crate::secrets::{Credentials, SHORTEST};
@@ -290,12 +290,20 @@ fn setting_faults(
     word(ON_AUTH_FAILURE, parks, "must be fail or park", found);
     let repeats = |text: &str| OnUnknown::parse(text).is_some();
     word(ON_UNKNOWN, repeats, "must be fail or retry", found);
-    let unsigned = row.settings.get(ACCEPT_UNSIGNED);
-    if unsigned.is_some_and(|value| !value.is_boolean()) {
-        found.add(
-            format!("settings.{ACCEPT_UNSIGNED}"),
-            "must be true or false",
-        );
+    let keeps = |text: &str| matches!(text, "keep" | "close");
+    word(ON_EXTERNAL_DELETE, keeps, "must be keep or close", found);
+    let wins = |text: &str| matches!(text, "newest" | "ours");
+    word(CONFLICT, wins, "must be newest or ours", found);
+    for (name, takes, fits) in [
+        (ACCEPT_UNSIGNED, "must be true or false", false),
+        (SYNC_DESCRIPTION, "must be true or false", false),
+        (LOOP_GUARD, "must be true or false", false),
+        (IMPORT_UNKNOWN, "must be true, false or \"all\"", true),
+    ] {
+        let is_it = |value: &Value| value.is_boolean() || (fits && value == "all");
+        if row.settings.get(name).is_some_and(|value| !is_it(value)) {
+            found.add(format!("settings.{name}"), takes);
+        }
     }
 }
 

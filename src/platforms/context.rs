@@ -116,6 +116,8 @@ pub struct CallContext<'a> {
     /// Who may write when.
     turns: Option<&'a dyn WriteTurns>,
     asked: AskedToWait,
+    /// Whether nothing may be changed by it.
+    reads_only: bool,
 }
 
 /// What the answers of an attempt asked for. Clones share it.
@@ -184,6 +186,7 @@ impl<'a> CallContext<'a> {
             rate: None,
             turns: None,
             asked: AskedToWait::default(),
+            reads_only: false,
         }
     }
 
@@ -237,6 +240,27 @@ impl<'a> CallContext<'a> {
             rate: self.rate,
             turns: self.turns,
             asked: self.asked.clone(),
+            reads_only: self.reads_only,
+        }
+    }
+
+    /// The same way, by which nothing is changed: every request that is not a read is refused
+    /// before it is sent. What comes in from a platform goes by it, so that it can never go out
+    /// again.
+    #[must_use]
+    pub fn only_reading(self) -> Self {
+        Self {
+            reads_only: true,
+            ..self
+        }
+    }
+
+    /// The same way, for the request of an access token: that changes nothing of what people see.
+    #[must_use]
+    pub fn granting(&self) -> CallContext<'_> {
+        CallContext {
+            reads_only: false,
+            ..self.until(self.deadline)
         }
     }
 }
@@ -308,6 +332,18 @@ impl CallContext<'_> {
     pub(super) fn turns(&self) -> Option<(&dyn WriteTurns, Duration)> {
         let apart = self.rate?.writes_apart;
         Some((self.turns?, apart)).filter(|_| !apart.is_zero())
+    }
+
+    /// Refuses what would change something, on a way that only reads.
+    ///
+    /// # Errors
+    /// Class internal: who asks for it has a fault.
+    pub(super) fn check_effect(&self, is_read: bool) -> Result<(), AdapterError> {
+        if is_read || !self.reads_only {
+            return Ok(());
+        }
+        let text = "what comes in from a platform may not change it; nothing was sent";
+        Err(AdapterError::new(ErrorClass::Internal, text))
     }
 
     /// Waits for a turn to write. The first write of an attempt waits for half of the time that is

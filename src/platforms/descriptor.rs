@@ -279,25 +279,50 @@ pub const ON_AUTH_FAILURE: &str = "on_auth_failure";
 /// happening twice, fails (`fail`, the default), or is sent once more (`retry`).
 pub const ON_UNKNOWN: &str = "on_unknown";
 
-/// Whether deliveries that nothing proves are taken, where there is no secret.
+/// A setting every platform has: whether deliveries that nothing proves are taken, where there is
+/// no secret (default false).
 pub(super) const ACCEPT_UNSIGNED: &str = "accept_unsigned";
 
+/// A setting every platform has: whether the description that comes back is written into the
+/// ticket (default false): it may have lost something on its way there and back.
+pub const SYNC_DESCRIPTION: &str = "sync_description";
+
+/// A setting every platform has: whether a ticket is made of an item that nobody knew (default
+/// false); `"all"`: also of one that another installation of Ticketwire made.
+pub const IMPORT_UNKNOWN: &str = "import_unknown";
+
+/// A setting every platform has: what becomes of a ticket whose item is deleted there: `keep` (the
+/// default) or `close`.
+pub const ON_EXTERNAL_DELETE: &str = "on_external_delete";
+
+/// A setting every platform has: what becomes of a command where somebody has changed the same on
+/// the platform after it was given: it fails (`newest`, the default), or is sent (`ours`).
+pub const CONFLICT: &str = "conflict";
+
+/// A setting every platform has: whether a comment that came from the platform is kept from being
+/// sent back there (default true).
+pub const LOOP_GUARD: &str = "loop_guard";
+
 /// Settings of every platform that this version acts on.
-const COMMON: [&str; 3] = [ON_AUTH_FAILURE, ON_UNKNOWN, ACCEPT_UNSIGNED];
+const COMMON: [&str; 8] = [
+    ACCEPT_UNSIGNED,
+    ON_AUTH_FAILURE,
+    ON_UNKNOWN,
+    SYNC_DESCRIPTION,
+    IMPORT_UNKNOWN,
+    ON_EXTERNAL_DELETE,
+    CONFLICT,
+    LOOP_GUARD,
+];
 
 /// Settings that the contract has for every platform, and that this version does not act on. They
 /// are taken, and the answer says that they do nothing yet.
-const PROMISED: [&str; 11] = [
+const PROMISED: [&str; 6] = [
     "status_map",
     "priority_map",
     "category_map",
     "users",
     "internal_comments",
-    "import_unknown",
-    "sync_description",
-    "on_external_delete",
-    "conflict",
-    "loop_guard",
     "push_deletes",
 ];
 

@@ -77,8 +77,9 @@ pub use context::{
     WriteTurns,
 };
 pub use descriptor::{
-    BaseUrl, CustomFields, Deletes, Descriptor, Exception, Member, Mode, ON_AUTH_FAILURE,
-    ON_UNKNOWN, Shape, any_version, blank, mapping_faults, moved,
+    BaseUrl, CONFLICT, CustomFields, Deletes, Descriptor, Exception, IMPORT_UNKNOWN, LOOP_GUARD,
+    Member, Mode, ON_AUTH_FAILURE, ON_EXTERNAL_DELETE, ON_UNKNOWN, SYNC_DESCRIPTION, Shape,
+    any_version, blank, mapping_faults, moved,
 };
 pub use driver::Driver;
 pub use egress::EgressPolicy;

@@ -25,6 +25,8 @@ pub struct LoadedIntegration {
     pub integration: Integration,
     /// Whether it was deleted.
     pub is_deleted: bool,
+    /// Whether we are told what happens on its platform: it is synced, or has webhooks.
+    pub is_told: bool,
     /// The rest, for people; nothing sealed in it.
     pub shown: Value,
 }
@@ -111,6 +113,8 @@ row! {
         last_error_message: Option<&'a str> = "i.last_error_message",
         monitoring_enabled: bool = "i.monitoring_enabled",
         last_activation_at: Option<DateTime<Utc>> = "i.last_activation_at",
+        has_webhooks: bool = "EXISTS (SELECT FROM integration_webhooks w \
+                              WHERE w.integration_id = i.id AND w.state <> 'gone')",
     }
 }
 
@@ -543,10 +547,13 @@ fn read(row: &Row) -> LoadedIntegration {
     let version = row.version;
     let is_deleted = row.is_deleted;
     let shown = shown(&row);
+    let has_secret = row.webhook_secret.is_some_and(|secret| !secret.is_empty());
+    let is_told = row.sync_enabled || row.has_webhooks || has_secret;
     LoadedIntegration {
         version,
         integration: integration(row),
         is_deleted,
+        is_told,
         shown,
     }
 }

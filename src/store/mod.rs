@@ -12,6 +12,7 @@ mod erase;
 mod error;
 mod holds;
 mod hook_entries;
+mod inbound;
 mod indexes;
 mod integrations;
 mod lifecycle;
@@ -52,6 +53,10 @@ pub use enqueue::{ArrivalOrder, Capacities, Enqueue, Enqueued, NewCommand, Phase
 pub use erase::{Erased, Subject};
 pub use error::{StoreError, chain};
 pub use hook_entries::{HookEntry, SealedPair, SealedSecrets};
+pub use inbound::{
+    AskedChange, BusyWriter, CommentRow, Decided, ExternalRow, Found, ImportRow, Item,
+    KnownComment, LockedTicket, RowChange,
+};
 pub use integrations::{
     IntegrationChange, IntegrationPage, IntegrationWrite, LoadedIntegration, NewIntegration,
 };
@@ -62,8 +67,8 @@ pub use queries::{AttemptRow, CommandFilter, CommandRow, Retryable};
 pub use retention::Swept;
 pub use schedule::{Child, Task};
 pub use settle::{
-    AnalysisColumns, AttemptRecord, EventRecord, Followed, Reply, Report, Settled, SettledBatch,
-    Settlement, TicketChange, TicketInsert, UsageTally,
+    AnalysisColumns, AttemptRecord, EventRecord, ExternalRecord, Followed, Reply, Report, Settled,
+    SettledBatch, Settlement, TicketChange, TicketInsert, UsageTally,
 };
 pub use sync::{BoundTicket, SyncRecord, SyncedTicket};
 pub use ticket_search::{Searched, TicketPage};

@@ -29,6 +29,7 @@ mod erase;
 mod faults;
 mod foreign;
 mod forgotten;
+mod inbound;
 mod keys;
 mod kill_loop;
 mod legacy;

@@ -248,7 +248,14 @@ fn answer(command: CommandType) -> Value {
             object([("candidates", list.clone()), ("rejected", list)], false)
         }
         CommandType::IntegrationFields => object([("fields", list)], false),
-        CommandType::WebhookReceived => json!({ "type": "object" }),
+        CommandType::WebhookReceived => object(
+            [
+                "changes", "applied", "told", "echoes", "repeats", "old", "unknown", "imported",
+                "ignored",
+            ]
+            .map(|name| (name, json!({ "type": "integer" }))),
+            false,
+        ),
     }
 }
 

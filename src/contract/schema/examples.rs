@@ -86,8 +86,8 @@ fn data(command_type: CommandType) -> Value {
             json!({ "integration_id": INTEGRATION, "search": "priority" })
         }
         CommandType::WebhookReceived => json!({
-            "integration_id": INTEGRATION, "headers": {}, "body": "",
-            "received_at": "2026-01-31T12:00:00Z",
+            "integration_id": INTEGRATION, "headers": { "x-github-event": "issues" },
+            "body": "e30=", "received_at": "2026-01-31T12:00:00Z",
         }),
     }
 }

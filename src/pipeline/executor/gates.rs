@@ -108,6 +108,21 @@ fn before_all(job: &Job, now: DateTime<Utc>) -> Option<GateDecision> {
     }
 }
 
+/// Why what came from a platform is not read: what is asked before anything else says so.
+pub(in crate::pipeline) fn inbound(job: &Job) -> Option<Failure> {
+    match before_all(job, job.received_at) {
+        Some(GateDecision::Refuse(failure)) => Some(failure),
+        Some(
+            GateDecision::Call(..)
+            | GateDecision::Local
+            | GateDecision::Route
+            | GateDecision::Later(..)
+            | GateDecision::Wait(_),
+        )
+        | None => None,
+    }
+}
+
 /// Whether a text is worth an analysis: not, where its ticket could go nowhere. What the analysis
 /// finds passes the gates of a create after it.
 pub(in crate::pipeline) fn analysis(

@@ -22,6 +22,8 @@ use crate::store::Capacities;
 const LOCAL_LANE_CAPACITY: i32 = 1024;
 /// Platform calls of one integration's management commands at once, and reads of it besides.
 const ADMIN_IN_FLIGHT_MAX: usize = 4;
+/// Deliveries of one integration's platform at once.
+const INBOUND_IN_FLIGHT_MAX: usize = 16;
 /// Reads of one integration's platform at once.
 const READS_PER_INTEGRATION: usize = 4;
 
@@ -112,6 +114,7 @@ impl Lanes {
             let lane = lanes.entry(id).or_default();
             let in_flight_max = match &*job.command {
                 Command::Admin(_) => self.in_flight_max.min(ADMIN_IN_FLIGHT_MAX),
+                Command::Inbound(_) => self.in_flight_max.min(INBOUND_IN_FLIGHT_MAX),
                 Command::Ticket(_) | Command::Read(_) | Command::Unsupported(_) => {
                     self.in_flight_max
                 }

@@ -48,6 +48,7 @@ impl Job {
             analysis: None,
             progress: Progress::default(),
             has_rate_slot: false,
+            reads_again: false,
         }
     }
 
@@ -99,6 +100,10 @@ impl Job {
             analysis: None,
             progress: Progress::stored(claimed.prepared.as_deref()),
             has_rate_slot: claimed.wait_reason == Some(WaitReason::RateLimitPerHour),
+            reads_again: matches!(
+                claimed.wait_reason,
+                Some(WaitReason::OwnWrite | WaitReason::ReadAgain)
+            ),
         };
         (job, failure)
     }
@@ -113,9 +118,11 @@ impl Job {
                 [create.assigned_to_id, create.created_by_id]
             }
             Command::Ticket(TicketCommand::Assign(assign)) => [assign.assigned_to_id, None],
-            Command::Ticket(_) | Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => {
-                [None, None]
-            }
+            Command::Ticket(_)
+            | Command::Admin(_)
+            | Command::Read(_)
+            | Command::Inbound(_)
+            | Command::Unsupported(_) => [None, None],
         }
         .into_iter()
         .flatten()
@@ -127,7 +134,9 @@ impl Job {
 pub(in crate::pipeline) const fn needs_ticket(command: &Command) -> bool {
     match command {
         Command::Ticket(_) => true,
-        Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => false,
+        Command::Admin(_) | Command::Read(_) | Command::Inbound(_) | Command::Unsupported(_) => {
+            false
+        }
     }
 }
 

@@ -8,17 +8,19 @@ use uuid::Uuid;
 
 use crate::broker::Delivery;
 use crate::contract::{
-    AdminCommand, Command, Envelope, RawMessage, Rejection, Replies, attribute_of,
+    AdminCommand, Command, Envelope, Headers, RawMessage, Rejection, Replies, WebhookReceived,
+    attribute_of,
 };
 use crate::domain::IntegrationId;
+use crate::inbound::seal::{Delivered, is_sealed};
 use crate::pipeline::context::Core;
 use crate::pipeline::lane::lane_of_type;
 use crate::platforms;
-use crate::secrets::{Binding, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER, mask, mask_members};
+use crate::secrets::{Binding, KeyRing, NOT_STORED_MEMBER, SEALED_MEMBER, mask_members};
 use crate::store::NewCommand;
 
-/// Members of `webhook.received` in which a platform's tokens and signatures stand.
-const HOOK_MEMBERS: [&str; 3] = ["headers", "body", "query"];
+/// What the sealed headers of a delivery are bound to.
+pub(in crate::pipeline) const HOOK_HEADERS: &str = "headers";
 
 /// A delivery, parsed once.
 pub(in crate::pipeline) struct Arrival {
@@ -161,7 +163,11 @@ fn secret_of(envelope: &Envelope) -> Option<IntegrationId> {
             Some(envelope.id.created_integration())
         }
         Command::Admin(AdminCommand::UpdateIntegration(update)) => Some(update.integration_id),
-        Command::Admin(_) | Command::Ticket(_) | Command::Read(_) | Command::Unsupported(_) => None,
+        Command::Admin(_)
+        | Command::Ticket(_)
+        | Command::Read(_)
+        | Command::Inbound(_)
+        | Command::Unsupported(_) => None,
     }
 }
 
@@ -202,16 +208,36 @@ fn seal_one(ring: &KeyRing, envelope: &Envelope, data: &str) -> (Option<String>,
         Value::Object(map).to_string()
     };
     match &envelope.command {
+        // What the listener sealed holds no secret any more. What a producer passes on may, in a
+        // header, and is verified by it when it runs.
+        Command::Inbound(hook) if !is_vouched(ring, hook) => {
+            let plain: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
+            let headers = plain
+                .get("headers")
+                .map(Value::to_string)
+                .unwrap_or_default();
+            let binding = Binding {
+                organization: envelope.organization_id,
+                integration: hook.integration_id,
+                column: HOOK_HEADERS,
+            };
+            let stored = without(&|map| {
+                let kept = match ring.seal(&binding, headers.as_bytes()) {
+                    Ok(sealed) => json!({ SEALED_MEMBER: sealed }),
+                    // Without a key nothing can be verified by them.
+                    Err(_) => json!({}),
+                };
+                map.insert("headers".to_owned(), kept);
+            });
+            let open = without(&|map| drop(map.remove("headers")));
+            let keyed = keyed_hashes(ring, &headers);
+            let digests = keyed.iter().map(|hash| digest_of(&(open.clone() + hash)));
+            (Some(stored), digests.collect())
+        }
+        Command::Inbound(_) => (None, vec![digest_of(data)]),
         // It fails, so its secrets are not needed any more; they are not kept.
         Command::Unsupported(_) => {
-            let masked = without(&|map| {
-                mask_members(map);
-                for member in HOOK_MEMBERS {
-                    if let Some(value) = map.get_mut(member) {
-                        *value = mask(value);
-                    }
-                }
-            });
+            let masked = without(&|map| mask_members(map));
             let keyed = keyed_hashes(ring, data);
             let digests = keyed.iter().map(|hash| digest_of(&(masked.clone() + hash)));
             (Some(masked.clone()), digests.collect())
@@ -223,6 +249,22 @@ fn seal_one(ring: &KeyRing, envelope: &Envelope, data: &str) -> (Option<String>,
         }
         Command::Ticket(_) | Command::Admin(_) | Command::Read(_) => (None, vec![digest_of(data)]),
     }
+}
+
+/// Whether our own listener has verified a delivery.
+fn is_vouched(ring: &KeyRing, hook: &WebhookReceived) -> bool {
+    let (Some(seal), Headers::Open(headers)) = (&hook.seal, &hook.headers) else {
+        return false;
+    };
+    let delivered = Delivered {
+        integration: hook.integration_id,
+        received_at: &hook.received_at,
+        method: &hook.method,
+        query: hook.query.as_deref(),
+        headers,
+        body: &hook.body,
+    };
+    is_sealed(ring, &delivered, seal)
 }
 
 /// A text's keyed hash under each key.

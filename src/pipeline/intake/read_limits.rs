@@ -55,6 +55,7 @@ impl Kind {
             )
             | Command::Ticket(_)
             | Command::Admin(_)
+            | Command::Inbound(_)
             | Command::Unsupported(_) => Self::Ledger,
         }
     }
@@ -193,6 +194,7 @@ impl Reads {
                 Command::Read(_)
                 | Command::Ticket(_)
                 | Command::Admin(_)
+                | Command::Inbound(_)
                 | Command::Unsupported(_) => Ok(None),
             };
             let entered = slot.and_then(|slot| {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::contract::{
     AdminCommand, Command, Envelope, Event, EventData, IntegrationFields, IntegrationList, Outcome,
-    ReadCommand, RouteQuery, TicketCommand, TicketSearch,
+    ReadCommand, RouteQuery, TicketCommand, TicketSearch, WebhookReceived,
 };
 use crate::domain::routing::Traits;
 use crate::domain::{ErrorCode, Failure, Integration, OrganizationId, TicketId};
@@ -19,6 +19,7 @@ use crate::pipeline::executor::dispatch;
 use crate::pipeline::executor::gates::{self, GateDecision};
 use crate::pipeline::executor::prepare;
 use crate::pipeline::executor::routing::Routing;
+use crate::pipeline::inbound;
 use crate::pipeline::job::{Job, Organization};
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{CallContext, DedupKey, EgressPolicy, Operation, file};
@@ -144,7 +145,7 @@ async fn read(
 ) -> Result<Answer, StoreError> {
     let asked = match &envelope.command {
         Command::Read(asked) => asked,
-        Command::Ticket(_) | Command::Admin(_) | Command::Unsupported(_) => {
+        Command::Ticket(_) | Command::Admin(_) | Command::Inbound(_) | Command::Unsupported(_) => {
             let text = format!(
                 "this version of Ticketwire does not carry out {} yet",
                 envelope.command_type
@@ -400,11 +401,49 @@ async fn rehearse_change(core: &Core, envelope: &Envelope) -> Result<Answer, Sto
                 },
             )
         }
-        Command::Admin(_) | Command::Ticket(_) | Command::Read(_) | Command::Unsupported(_) => {
+        Command::Admin(_)
+        | Command::Ticket(_)
+        | Command::Read(_)
+        | Command::Inbound(_)
+        | Command::Unsupported(_) => {
             return Ok(Ok(Value::Null));
         }
     };
     Ok(planned.map(|planned| planned.result["warnings"].clone()))
+}
+
+/// What a command would have been enqueued as.
+fn unstored(envelope: &Envelope) -> Enqueued {
+    Enqueued {
+        id: envelope.id,
+        running: true,
+        integration_id: envelope.command.integration_id(),
+        integration_version: None,
+        received_at: clock::now(),
+        organization_known: true,
+        organization_enabled: true,
+        waits: false,
+    }
+}
+
+/// What a delivery of a platform would do.
+async fn rehearse_delivery(
+    core: &Arc<Core>,
+    envelope: &Envelope,
+    hook: &WebhookReceived,
+    row: &mut Option<Integration>,
+) -> Result<Answer, StoreError> {
+    if let Some(failure) = tenant_fault(core, envelope.organization_id).await? {
+        return Ok(Err(failure));
+    }
+    let mut job = Job::enqueued(envelope.clone(), &unstored(envelope));
+    let found = core.integrations.get(&[(hook.integration_id, -1)]).await?;
+    let own = found.into_values().next().filter(|handle| {
+        !handle.is_deleted && handle.row.organization_id == Some(envelope.organization_id)
+    });
+    *row = own.as_ref().map(|handle| handle.row.clone());
+    job.integration = own;
+    inbound::rehearse(core, job, hook, clock::now()).await
 }
 
 /// Validates, resolves, gates, and shows the request that would be sent.
@@ -413,6 +452,9 @@ async fn dry_run(
     envelope: &Envelope,
     row: &mut Option<Integration>,
 ) -> Result<Answer, StoreError> {
+    if let Command::Inbound(hook) = &envelope.command {
+        return rehearse_delivery(core, envelope, hook, row).await;
+    }
     if !matches!(envelope.command, Command::Ticket(_)) {
         return Ok(rehearse_change(core, envelope).await?.map(|warnings| {
             let message = "the command is valid; nothing was done";
@@ -423,16 +465,7 @@ async fn dry_run(
             answer
         }));
     }
-    let enqueued = Enqueued {
-        id: envelope.id,
-        running: true,
-        integration_id: envelope.command.integration_id(),
-        integration_version: None,
-        received_at: clock::now(),
-        organization_known: true,
-        organization_enabled: true,
-        waits: false,
-    };
+    let enqueued = unstored(envelope);
     let rehearsed = dispatch::rehearse(&envelope.command);
     let mut job = Job::enqueued(envelope.clone(), &enqueued);
     let analysis = rehearsed.map(|(command, analysis)| {

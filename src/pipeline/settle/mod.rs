@@ -2,6 +2,7 @@
 //! gathers.
 
 pub(super) mod circuits;
+mod inbound;
 mod salvage;
 
 use std::collections::HashMap;
@@ -31,12 +32,13 @@ const NOT_YET: &str = "could not settle yet";
 /// PostgreSQL works on a single core while the others wait for it (docs/performance.md). What
 /// changes something of ours has a third.
 pub async fn run_settle(core: Arc<Core>, queue: DoneQueue, stop: CancellationToken) {
-    let [first, second, admin] = queue.0;
+    let [first, second, admin, inbound] = queue.0;
     // On the heap: they are big.
     tokio::join!(
         Box::pin(settle_from(&core, first, &stop)),
         Box::pin(settle_from(&core, second, &stop)),
-        settle_from(&core, admin, &stop)
+        settle_from(&core, admin, &stop),
+        Box::pin(inbound::settle_from(&core, inbound, &stop))
     );
 }
 
@@ -62,6 +64,8 @@ async fn settle_from(core: &Arc<Core>, mut queue: Receiver<Completed>, stop: &Ca
             } = completed;
             match completion {
                 Completion::Plain(settlement) => plain.add(settlement, usage, circuit),
+                // It has a queue of its own.
+                Completion::Inbound(run) => inbound::settle(core, vec![*run]).await,
                 Completion::WithChange {
                     settlement,
                     change,

@@ -18,13 +18,14 @@ use serde_json::{Value, json};
 
 use super::guard::{Redact, redactor, secrets, without};
 use super::http::redact::{Learned, Redaction, cleaned, learn, redacting};
+use super::inbound::Hit;
 use super::rate::RateHeaders;
 use super::texts::{OffRuntime, Texts, off_runtime, speaks};
 use super::{
-    Adapter, AdapterError, CallContext, ChangePage, CheckReport, Deletes, ErrorClass, ExternalItem,
-    Facts, ItemRef, Known, KnownItem, Mode, Operation, OperationKind, Plan, PlatformField,
-    Prepared, Protection, Reader, Receipt, Request, Response, SyncFrom, TestKind, TicketFacts,
-    TokenFlow, TokenGrant, Unfinished, bounds, descriptor,
+    Adapter, AdapterError, CallContext, Change, ChangePage, CheckReport, Deletes, ErrorClass,
+    ExternalItem, Facts, ItemRef, Known, KnownItem, Mode, Operation, OperationKind, Plan,
+    PlatformField, Prepared, Protection, Reader, Receipt, Request, Response, SyncFrom, TestKind,
+    TicketFacts, TokenFlow, TokenGrant, Unfinished, bounds, descriptor,
 };
 use crate::domain::{Integration, TicketView};
 use crate::secrets::{Credentials, Reach, Redactors};
@@ -313,6 +314,36 @@ impl Driver {
             let why = self.mode.and_then(|mode| mode.cannot_read);
             AdapterError::unsupported(why.unwrap_or("nothing can be read back from this platform"))
         })
+    }
+
+    /// Whether items can be read back.
+    #[must_use]
+    pub fn can_read(&self) -> bool {
+        self.adapter.reader().is_some()
+    }
+
+    /// What a delivery of the platform's says. Changes without an id that could be one are left
+    /// out.
+    ///
+    /// # Errors
+    /// Class validation, where the delivery is not what the platform sends; class unsupported,
+    /// where its deliveries are not read.
+    pub fn changes_told(&self, hit: &Hit<'_>) -> Result<Vec<Change>, AdapterError> {
+        let redaction = self.redaction();
+        let Some(inbound) = self.adapter.inbound() else {
+            let text = "this version reads no webhooks of this platform";
+            return Err(AdapterError::unsupported(text));
+        };
+        match inbound.normalise(hit) {
+            Ok(mut changes) => {
+                changes.redact(&redaction);
+                Ok(changes.into_iter().filter_map(bounds::change).collect())
+            }
+            Err(mut error) => {
+                error.redact(&redaction);
+                Err(bounds::error(error))
+            }
+        }
     }
 
     /// The way to the platform, whose answers tell what is left of its budgets.

@@ -207,6 +207,8 @@ impl CallContext<'_> {
         token: Option<&AccessToken>,
     ) -> Result<Response, TryError<Again>> {
         let fail = |error| TryError::Final(Again::Error(error));
+        self.check_effect(request.effect == Effect::Read)
+            .map_err(fail)?;
         let client = self.client.of(request).map_err(fail)?;
         if let Some(turns) = self.turns().filter(|_| request.effect != Effect::Read) {
             // Of one platform alone: every attempt would keep room for it.

@@ -1,15 +1,27 @@
 //! A delivery as it came.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::platforms::{AdapterError, ErrorClass};
+
+/// A method and headers as they stand in a message.
+#[must_use]
+pub fn wire(method: &str, headers: &BTreeMap<String, String>) -> (Method, HeaderMap) {
+    let pairs = headers.iter().filter_map(|(name, value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    });
+    let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::POST);
+    (method, pairs.collect())
+}
 
 /// A delivery as it came.
 #[derive(Debug)]

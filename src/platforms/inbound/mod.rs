@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use super::{AdapterError, Change};
 use crate::domain::AuthType;
 
-pub use hit::Hit;
+pub use hit::{Hit, wire};
 pub use signature::{
     Coded, Key, Mac, Piece, Rejected, Scheme, Stamp, Unit, Value, When, scheme_of, verify,
 };

@@ -44,6 +44,7 @@ impl MailClient {
         if mail.to.is_empty() {
             return Err(AdapterError::field("settings.to", "names nobody"));
         }
+        context.check_effect(false)?;
         let mut session = self.ready(context, &mail.server).await?;
         let accepted = session.transact(mail, context.permit).await?;
         session.quit().await;

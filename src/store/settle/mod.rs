@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use self::following::Following;
 pub use self::following::{Followed, Reply};
-use self::rows::{ChangeRow, SettleRows};
+use self::rows::{ChangeRow, ItemRow, SettleRows};
 use super::effect::{self, LedgerChange, Made};
 use super::{OutboxRow, Store, StoreError, keep_if_sound, limited};
 use crate::contract::{IntegrationResult, Outcome};
@@ -68,6 +68,9 @@ pub struct Settlement {
     pub ticket_insert: Option<Box<TicketInsert>>,
     /// What it changes of the ticket's row.
     pub ticket_change: Option<Box<TicketChange>>,
+    /// What is known of the ticket's item, where what comes back from its platform is compared with
+    /// it.
+    pub external: Option<Box<ExternalRecord>>,
     /// Whether its files are forgotten: it has succeeded, and nothing reads them any more.
     pub forgets_files: bool,
     /// What is counted once it is committed; `None` where nothing came out.
@@ -224,6 +227,21 @@ pub struct TicketChange {
     pub integration_result: Option<IntegrationResult>,
 }
 
+/// What a command has just made of its ticket's item.
+#[derive(Debug, Clone)]
+pub struct ExternalRecord {
+    /// What people call it.
+    pub external_id: String,
+    /// The id that survives a change of that.
+    pub stable_id: Option<String>,
+    /// The fields that were written, as `ticket_externals.base` has them.
+    pub base: Map<String, Value>,
+    /// A comment that was made: its id there, and whether the customer sees it.
+    pub comment: Option<(String, Option<bool>)>,
+    /// The digest of its text.
+    pub comment_digest: Option<Vec<u8>>,
+}
+
 /// A settlement that took effect.
 #[derive(Debug, Clone)]
 pub struct Settled {
@@ -321,6 +339,27 @@ impl Store {
     }
 }
 
+/// What is known of the items that commands have just written, and the comments that they made.
+const ITEMS: &str = "WITH item AS (SELECT u.*, c.type FROM unnest($1::settle_external[]) AS u \
+                     JOIN commands c ON c.id = u.command_id \
+                     AND c.fencing_token = u.fencing_token AND c.owner IS NULL), \
+                     noted AS (INSERT INTO ticket_externals AS x (ticket_id, organization_id, \
+                     integration_id, external_id, stable_id, base, written_at) \
+                     SELECT ticket_id, organization, integration, external_id, stable_id, \
+                     base::jsonb, clock_timestamp() FROM item ORDER BY ticket_id \
+                     ON CONFLICT (ticket_id) DO UPDATE SET \
+                     integration_id = EXCLUDED.integration_id, \
+                     external_id = EXCLUDED.external_id, \
+                     stable_id = COALESCE(EXCLUDED.stable_id, x.stable_id), \
+                     base = x.base || EXCLUDED.base, written_at = EXCLUDED.written_at) \
+                     INSERT INTO ticket_comments AS c (integration_id, external_comment_id, \
+                     ticket_id, organization_id, origin, command_id, public, body_digest, \
+                     created_at) \
+                     SELECT integration, comment_id, ticket_id, organization, 'ours', command_id, \
+                     public, body_digest, now() FROM item WHERE comment_id IS NOT NULL \
+                     ON CONFLICT (integration_id, external_comment_id) DO UPDATE SET \
+                     origin = 'ours', command_id = EXCLUDED.command_id";
+
 const SETTLE: &str = include_str!("../sql/settle.sql");
 
 /// The same for batches of nothing but first tries ([`Settlement::is_first_try`]): without the
@@ -370,6 +409,30 @@ async fn settle_one(
     Ok(Some((settled, followed)))
 }
 
+/// Inside a transaction: a batch whose effect is written besides, and what follows from it.
+pub(super) async fn settle_within(
+    client: &deadpool_postgres::Object,
+    (owner, worker): (Uuid, &str),
+    batch: &[Settlement],
+) -> Result<(SettledBatch, Followed), tokio_postgres::Error> {
+    if batch.is_empty() {
+        return Ok(Default::default());
+    }
+    let batch_id = Uuid::now_v7();
+    let rows = SettleRows::of(batch, &[]);
+    let settle = client.prepare_cached(SETTLE).await?;
+    let settled = client
+        .query(&settle, &rows.params(&owner, &worker, &batch_id, &false))
+        .await?;
+    let followed = Following::of(batch).run(client, owner).await?;
+    let settled = SettledBatch {
+        settled: settled.iter().map(read_settled).collect(),
+        batch: batch_id,
+        extra: Vec::new(),
+    };
+    Ok((settled, followed))
+}
+
 fn read_settled(row: &tokio_postgres::Row) -> Settled {
     Settled {
         id: CommandId::new(row.get(0)),
@@ -386,6 +449,12 @@ async fn settle_batch(
     first: bool,
     committed: &mut Option<impl AsyncFnOnce(SettledBatch)>,
 ) -> Result<Followed, StoreError> {
+    let items: Vec<ItemRow<'_>> = batch.iter().filter_map(ItemRow::of).collect();
+    // Few integrations are told what happens on their platform.
+    let item = match items.is_empty() {
+        true => None,
+        false => Some(client.prepare_cached(ITEMS).await?),
+    };
     let (settle, change, _) = futures_util::try_join!(
         client.prepare_cached(if first { &FIRST_TRIES } else { SETTLE }),
         client.prepare_cached(include_str!("../sql/tickets_change.sql")),
@@ -403,19 +472,26 @@ async fn settle_batch(
     };
     // Most batches change no ticket: their one statement is a transaction by itself.
     let transaction = limited(async {
-        if changes.is_empty() {
+        if changes.is_empty() && items.is_empty() {
             return client.query(&settle, params).await;
         }
-        let change_params: Params<'_, 1> = [&changes];
-        let (begin, settled, changed, commit) = futures_util::join!(
+        let (change_params, item_params): (Params<'_, 1>, Params<'_, 1>) = ([&changes], [&items]);
+        let (begin, settled, changed, noted, commit) = futures_util::join!(
             client.batch_execute("BEGIN"),
             client.query(&settle, params),
             client.execute(&change, &change_params),
+            async {
+                match &item {
+                    Some(item) => client.execute(item, &item_params).await,
+                    None => Ok(0),
+                }
+            },
             client.batch_execute("COMMIT"),
         );
         begin?;
         let settled = settled?;
         changed?;
+        noted?;
         commit?;
         Ok(settled)
     });
@@ -449,7 +525,8 @@ async fn settle_batch(
     };
     let (settled, followed) = futures_util::join!(settling, following);
     if let Err(error) = settled {
-        if !changes.is_empty() && (error.is_refusal() || matches!(error, StoreError::Contention(_)))
+        if !(changes.is_empty() && items.is_empty())
+            && (error.is_refusal() || matches!(error, StoreError::Contention(_)))
         {
             // COMMIT of a failed transaction has rolled it back; a failed BEGIN has left none.
             limited(client.batch_execute("ROLLBACK")).await?;

@@ -250,6 +250,43 @@ impl<'a> InsertRow<'a> {
     }
 }
 
+/// What is known of the item that a command has written.
+#[derive(Debug, ToSql)]
+#[postgres(name = "settle_external")]
+pub(super) struct ItemRow<'a> {
+    command_id: Uuid,
+    fencing_token: i32,
+    ticket_id: Uuid,
+    organization: Uuid,
+    integration: Uuid,
+    external_id: &'a str,
+    stable_id: Option<&'a str>,
+    base: String,
+    comment_id: Option<&'a str>,
+    public: Option<bool>,
+    body_digest: Option<&'a [u8]>,
+}
+
+impl<'a> ItemRow<'a> {
+    pub(super) fn of(s: &'a Settlement) -> Option<Self> {
+        let item = s.external.as_deref()?;
+        let comment = item.comment.as_ref();
+        Some(Self {
+            command_id: s.id.uuid(),
+            fencing_token: s.fencing_token,
+            ticket_id: s.ticket_id?.uuid(),
+            organization: s.organization_id.uuid(),
+            integration: s.integration_id?.uuid(),
+            external_id: &item.external_id,
+            stable_id: item.stable_id.as_deref(),
+            base: plain(&item.base),
+            comment_id: comment.map(|(id, _)| id.as_str()),
+            public: comment.and_then(|(_, public)| *public),
+            body_digest: item.comment_digest.as_deref(),
+        })
+    }
+}
+
 /// A change of a ticket's row, for `sql/tickets_change.sql`.
 #[derive(Debug, ToSql)]
 #[postgres(name = "change_ticket")]

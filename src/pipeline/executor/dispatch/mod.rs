@@ -7,6 +7,7 @@ mod children;
 mod finish;
 mod look_up;
 mod outcome;
+mod overtaken;
 mod progress;
 mod settlement;
 
@@ -21,6 +22,7 @@ use serde_json::Map;
 pub(in crate::pipeline) use self::analyse::rehearse;
 use self::look_up::{LookedUp, unknown_for_good};
 use self::outcome::exhausted;
+pub(in crate::pipeline) use self::settlement::settlement_of;
 use crate::contract::{Command, TicketCommand, TicketCreate};
 use crate::domain::routing::Traits;
 use crate::domain::{
@@ -34,12 +36,13 @@ use crate::pipeline::disposition::{Completed, Conclusion, Disposition};
 use crate::pipeline::executor::admin;
 use crate::pipeline::executor::gates::{self, GateDecision};
 use crate::pipeline::executor::routing::Routing;
+use crate::pipeline::inbound;
 use crate::pipeline::job::Job;
 use crate::pipeline::retry::{self, Next, after};
 use crate::pipeline::tokens::TokenCache;
 use crate::platforms::{
-    AdapterError, AskedToWait, CallContext, DedupKey, Driver, ErrorClass, Operation, Protection,
-    Receipt, Scope, strangers,
+    AdapterError, AskedToWait, CallContext, DedupKey, Driver, ErrorClass, Facts, Operation,
+    Protection, Receipt, Scope, strangers,
 };
 use crate::store::{CircuitTally, LedgerChange, StateChange, UsageTally};
 use crate::telemetry::failpoint;
@@ -96,6 +99,9 @@ struct Run<'a> {
     files: Option<Vec<serde_json::Value>>,
     /// What the platform's answers asked for.
     asked: AskedToWait,
+    /// What it has set on the platform, in the platform's words, where that is compared with what
+    /// comes back from there.
+    wrote: Option<Facts>,
     /// What this attempt did before it failed.
     partly: Option<Box<Receipt>>,
 }
@@ -113,6 +119,7 @@ impl<'a> Run<'a> {
             usage: None,
             files: None,
             asked: AskedToWait::default(),
+            wrote: None,
             partly: None,
         }
     }
@@ -126,6 +133,7 @@ impl<'a> Run<'a> {
                 let failure = Failure::new(ErrorCode::UnsupportedOperation, text);
                 return self.refused(failure).into();
             }
+            Command::Inbound(_) => return Box::pin(self.conduct_inbound()).await,
             // On the heap, as all that is rare: every attempt would keep room for it.
             Command::Admin(_) | Command::Read(_) => return Box::pin(self.conduct_admin()).await,
             Command::Ticket(_) => {}
@@ -229,9 +237,11 @@ impl<'a> Run<'a> {
         }
         let files: &[crate::contract::Attachment] = match &*command {
             Command::Ticket(TicketCommand::Create(create)) => &create.attachments,
-            Command::Ticket(_) | Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => {
-                &[]
-            }
+            Command::Ticket(_)
+            | Command::Admin(_)
+            | Command::Read(_)
+            | Command::Inbound(_)
+            | Command::Unsupported(_) => &[],
         };
         let ticket = self.ticket_view();
         let mark = mark(&self.job);
@@ -246,6 +256,7 @@ impl<'a> Run<'a> {
         if self.job.doubt_since.is_some() {
             match Box::pin(self.look_up(adapter, &operation)).await {
                 LookedUp::Adopt(mut receipt) => {
+                    self.note_written(adapter, &operation, &receipt);
                     self.finish(adapter, &operation, files, &mut receipt).await;
                     return self.succeeded(Some(*receipt)).into();
                 }
@@ -258,6 +269,9 @@ impl<'a> Run<'a> {
                 return self.succeeded(Some(receipt)).into();
             }
             return Box::pin(self.exhausted_after_look_up()).await.into();
+        }
+        if let Some(conclusion) = self.overtaken(adapter, &operation).await {
+            return conclusion;
         }
         if let Some((next, failure)) = self.reserve_slot().await {
             return Disposition::Retry { next, failure }.into();
@@ -272,6 +286,7 @@ impl<'a> Run<'a> {
         self.tally(&result);
         match result {
             Ok(mut receipt) => {
+                self.note_written(adapter, &operation, &receipt);
                 self.finish(adapter, &operation, files, &mut receipt).await;
                 self.note_budget();
                 self.succeeded(Some(receipt)).into()
@@ -286,6 +301,13 @@ impl<'a> Run<'a> {
                 self.partly = error.done.clone();
                 self.failed_attempt(&self.protection(adapter, &operation), &error)
             }
+        }
+    }
+
+    /// Keeps what was written, where we are told what happens on the platform.
+    fn note_written(&mut self, adapter: &Driver, operation: &Operation<'_>, receipt: &Receipt) {
+        if self.handle.as_ref().is_some_and(|handle| handle.is_told) {
+            self.wrote = Some(adapter.wrote(operation, receipt));
         }
     }
 
@@ -484,6 +506,21 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What follows where a command that is not about one ticket is not done.
+    fn not_done(&mut self, refusal: admin::Refusal) -> Disposition {
+        match refusal {
+            admin::Refusal::For(failure) => self.failed(failure),
+            admin::Refusal::Later(failure, hint) if failure.code == ErrorCode::RateLimited => {
+                self.rate_limited(failure, hint, None)
+            }
+            admin::Refusal::Later(failure, hint) => self.after_failure(&failure, hint, None),
+            admin::Refusal::Waits(next) => Disposition::Requeue {
+                next,
+                state: CommandState::Deferred,
+            },
+        }
+    }
+
     async fn conduct_admin(&mut self) -> Conclusion {
         let own = admin::run(self.core, &self.job, self.started_at).await;
         self.handle = own.handle;
@@ -493,15 +530,7 @@ impl<'a> Run<'a> {
                 result,
                 receipt: None,
             },
-            Err(admin::Refusal::For(failure)) => self.failed(failure),
-            Err(admin::Refusal::Later(failure, hint)) if failure.code == ErrorCode::RateLimited => {
-                self.rate_limited(failure, hint, None)
-            }
-            Err(admin::Refusal::Later(failure, hint)) => self.after_failure(&failure, hint, None),
-            Err(admin::Refusal::Waits(next)) => Disposition::Requeue {
-                next,
-                state: CommandState::Deferred,
-            },
+            Err(refusal) => self.not_done(refusal),
         };
         let Some(change) = own.effect else {
             return disposition.into();
@@ -515,6 +544,32 @@ impl<'a> Run<'a> {
                 next: Next::in_(Duration::ZERO, WaitReason::IntegrationChanged),
                 state: CommandState::Deferred,
             }),
+        }
+    }
+
+    /// What came from a platform: it is read here, and decided where the rows are locked.
+    async fn conduct_inbound(&mut self) -> Conclusion {
+        let command = Arc::clone(&self.job.command);
+        let Command::Inbound(hook) = &*command else {
+            return self
+                .refused(Failure::new(ErrorCode::Internal, "it is no delivery"))
+                .into();
+        };
+        if let Some(refusal) = gates::inbound(&self.job) {
+            return self.refused(refusal).into();
+        }
+        match inbound::read(self.core, &self.job, hook, self.started_at).await {
+            Ok(read) => {
+                self.handle = Some(read.handle);
+                self.asked = read.asked;
+                self.note_budget();
+                Conclusion::Inbound(read.changes, read.unsigned)
+            }
+            Err(refusal) => {
+                self.handle = gates::owned(&self.job).ok();
+                self.spent = matches!(refusal, admin::Refusal::Later(..));
+                self.not_done(refusal).into()
+            }
         }
     }
 
@@ -572,8 +627,11 @@ impl<'a> Run<'a> {
                 view.assigned_to = person(assign.assigned_to_id);
             }
             Command::Ticket(TicketCommand::Delete(_)) => view.status = TicketStatus::Closed,
-            Command::Ticket(_) | Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => {
-            }
+            Command::Ticket(_)
+            | Command::Admin(_)
+            | Command::Read(_)
+            | Command::Inbound(_)
+            | Command::Unsupported(_) => {}
         }
         // The platform knows its own names of departments.
         let theirs = view
@@ -647,9 +705,11 @@ impl<'a> Run<'a> {
 pub(in crate::pipeline) fn traits_of_job(job: &Job) -> Traits {
     match &*job.command {
         Command::Ticket(TicketCommand::Create(create)) => traits_of(create),
-        Command::Ticket(_) | Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => {
-            Traits::default()
-        }
+        Command::Ticket(_)
+        | Command::Admin(_)
+        | Command::Read(_)
+        | Command::Inbound(_)
+        | Command::Unsupported(_) => Traits::default(),
     }
 }
 
@@ -709,6 +769,7 @@ pub(in crate::pipeline) fn operation<'b>(
         Command::Ticket(TicketCommand::AiCreate(_) | TicketCommand::Attach(_))
         | Command::Admin(_)
         | Command::Read(_)
+        | Command::Inbound(_)
         | Command::Unsupported(_) => {
             return Err(Failure::new(
                 ErrorCode::Internal,

@@ -79,7 +79,10 @@ impl Run<'_> {
                         adapter.protection_of(&operation) != Protection::Native
                     })
             }
-            Command::Admin(_) | Command::Read(_) | Command::Unsupported(_) => false,
+            Command::Admin(_)
+            | Command::Read(_)
+            | Command::Inbound(_)
+            | Command::Unsupported(_) => false,
         }
     }
 

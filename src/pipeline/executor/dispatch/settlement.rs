@@ -1,20 +1,41 @@
 //! The settlement of a disposition: what is written of the command, its attempt, its events and its
 //! ticket. All of that follows from the disposition here and nowhere else.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::{ANNOUNCED_WAIT, Run};
 use crate::contract::{Command, Event, EventData, IntegrationResult, Outcome, TicketCommand};
 use crate::domain::{CommandState, Failure, Wait, WaitReason};
 use crate::pipeline::clock;
+use crate::pipeline::context::Core;
 use crate::pipeline::disposition::{Completed, Completion, Conclusion, Disposition, untouched};
+use crate::pipeline::inbound::{InboundRun, base_of, digest};
 use crate::pipeline::job::Job;
 use crate::pipeline::retry::{Next, after};
-use crate::platforms::Receipt;
-use crate::store::{AttemptRecord, EventRecord, Report, Settlement, TicketChange, TicketInsert};
+use crate::platforms::{Moment, Receipt};
+use crate::store::{
+    AttemptRecord, EventRecord, ExternalRecord, Report, Settlement, TicketChange, TicketInsert,
+};
 
 /// How often a command that waits for its ticket is looked at.
 const TICKET_LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The settlement of a delivery, once it is decided.
+pub(in crate::pipeline) fn settlement_of(
+    core: &Arc<Core>,
+    run: &InboundRun,
+    disposition: &Disposition,
+) -> Settlement {
+    let settled = Run {
+        started: run.started,
+        started_at: run.started_at,
+        handle: Some(Arc::clone(&run.handle)),
+        ..Run::new(core, run.job.clone())
+    };
+    settled.settlement(disposition)
+}
 
 impl Run<'_> {
     /// What is written of the command that was run.
@@ -32,12 +53,28 @@ impl Run<'_> {
                 if_refused: Box::new(self.settlement(&if_refused)),
                 if_stale: Box::new(self.settlement(&if_stale)),
             },
+            Conclusion::Inbound(changes, unsigned) => match self.handle.clone() {
+                Some(handle) => Completion::Inbound(Box::new(InboundRun {
+                    job: self.job.clone(),
+                    started: self.started,
+                    started_at: self.started_at,
+                    handle,
+                    changes,
+                    unsigned,
+                })),
+                // Whose delivery it is was found before its changes were.
+                None => Completion::Plain(self.settlement(&Disposition::Succeeded {
+                    result: json!({ "changes": 0 }),
+                    receipt: None,
+                })),
+            },
         };
         let id = self.handle.as_ref().map(|handle| handle.row.id);
+        let (usage, circuit) = (id.zip(self.usage.take()), id.zip(self.circuit.take()));
         Completed {
             completion,
-            usage: id.zip(self.usage.take()),
-            circuit: id.zip(self.circuit.take()),
+            usage,
+            circuit,
         }
     }
 
@@ -75,7 +112,7 @@ impl Run<'_> {
     /// The command goes back without a result: no attempt, no event, nothing counted.
     fn put_back(&self, state: CommandState) -> Settlement {
         Settlement {
-            integration_id: self.handle.as_ref().map(|handle| handle.row.id),
+            integration_id: self.resolved(),
             attempt: self.job.attempt + i32::from(self.spent),
             ran: self.spent,
             attempt_record: self.attempt_record(Outcome::Deferred, None),
@@ -116,15 +153,60 @@ impl Run<'_> {
             // An end is beyond doubt.
             doubt_since: self.job.doubt_since.filter(|_| !outcome.is_final()),
             ran: self.spent || outcome.is_final(),
-            integration_id: self.handle.as_ref().map(|handle| handle.row.id),
+            integration_id: self.resolved(),
             attempt_record: self.attempt_record(outcome, failure),
             events,
             ticket_insert: self.ticket_insert(outcome, receipt),
             ticket_change: is_success.then(|| self.ticket_change(receipt)).flatten(),
+            external: receipt
+                .filter(|_| is_success)
+                .and_then(|(receipt, result)| self.external(receipt, result)),
             forgets_files: is_success && !self.job.command.attachments().is_empty(),
             report: Some(self.report(outcome)),
             ..untouched(&self.job, state)
         }
+    }
+
+    /// What is known of the item now, where what comes back from its platform is compared with it.
+    fn external(
+        &self,
+        receipt: &Receipt,
+        result: &IntegrationResult,
+    ) -> Option<Box<ExternalRecord>> {
+        let (wrote, handle) = (self.wrote.as_ref()?, self.handle.as_ref()?);
+        let stored = self.job.ticket.as_deref().map(|ticket| &ticket.view);
+        let adapter = handle.adapter.as_ref().ok()?;
+        let stable = |map: &Map<String, Value>| {
+            let id = map.get(adapter.stable_ref())?;
+            Some(id.as_str().map_or_else(|| id.to_string(), str::to_owned))
+        };
+        let known = || stored.and_then(|view| stable(&view.external_ref));
+        // Without a moment of the platform's, ours bounds it: sent after the start, answered now.
+        let at = receipt.written.unwrap_or(Moment {
+            low: self.started_at - chrono::TimeDelta::seconds(5),
+            high: clock::now() + chrono::TimeDelta::seconds(5),
+        });
+        let comment = match &*self.job.command {
+            Command::Ticket(TicketCommand::Comment(comment)) => Some(comment),
+            _ => None,
+        };
+        Some(Box::new(ExternalRecord {
+            external_id: result.external_ticket_id.clone()?,
+            stable_id: stable(&receipt.external_ref).or_else(known),
+            base: base_of(wrote, at),
+            comment: receipt
+                .external_comment_id
+                .clone()
+                .map(|id| (id, comment.map(|comment| comment.public))),
+            comment_digest: comment.and_then(|comment| hex::decode(digest(&comment.body)).ok()),
+        }))
+    }
+
+    /// The integration that the command goes to. What comes from one stays in the lane that it has.
+    fn resolved(&self) -> Option<crate::domain::IntegrationId> {
+        let handle = self.handle.as_ref()?;
+        let comes_in = matches!(&*self.job.command, Command::Inbound(_));
+        (!comes_in).then_some(handle.row.id)
     }
 
     fn report(&self, outcome: Outcome) -> Report {
@@ -307,6 +389,7 @@ impl Run<'_> {
             Command::Ticket(TicketCommand::Create(_) | TicketCommand::AiCreate(_))
             | Command::Admin(_)
             | Command::Read(_)
+            | Command::Inbound(_)
             | Command::Unsupported(_) => return None,
         }
         Some(Box::new(change))
@@ -357,6 +440,7 @@ pub(super) fn result_of(job: &Job, receipt: Option<&Receipt>) -> Value {
         )
         | Command::Admin(_)
         | Command::Read(_)
+        | Command::Inbound(_)
         | Command::Unsupported(_) => {
             json!({ "ticket_id": job.ticket_id, "integration_result": platform })
         }
