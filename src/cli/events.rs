@@ -83,12 +83,53 @@ pub(super) fn detail(event: &Value) -> String {
         data["result"]["integration_result"]["external_ticket_id"].as_str(),
     ) {
         (Value::Null, Some(external)) => external.to_owned(),
-        (Value::Null, None) => String::new(),
+        (Value::Null, None) => by_itself(event),
         (error, _) => format!("{}: {}", text(&error["code"]), text(&error["message"])),
     };
     let retry = data["retry_at"].as_str();
     let retry = retry.map_or_else(String::new, |at| format!(" (again at {at})"));
     format!("{detail}{retry}")
+}
+
+/// The same of an event that is no command's outcome, or that of a delivery.
+fn by_itself(event: &Value) -> String {
+    let data = &event["data"];
+    let plain = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let kind = event["type"].as_str().unwrap_or_default();
+    if kind.starts_with("webhook.received") {
+        let counts = data["result"].as_object().into_iter().flatten();
+        let counted = counts.filter(|(name, count)| *name != "changes" && count.as_u64() > Some(0));
+        let counted: Vec<String> = counted.map(|(name, n)| format!("{n} {name}")).collect();
+        return counted.join(", ");
+    }
+    if kind.starts_with("ticket.external") {
+        let item = plain(&data["external_ticket_id"]);
+        if let Some(said) = data["comment"]["body"].as_str() {
+            let said: Vec<&str> = said.split_whitespace().collect();
+            let head: String = said.join(" ").chars().take(60).collect();
+            return format!("{item}  {}: {head}", plain(&data["comment"]["action"]));
+        }
+        let changes = data["changes"].as_array().into_iter().flatten();
+        let changes: Vec<String> = changes
+            .map(|one| {
+                let (before, after) = (plain(&one["before"]), plain(&one["after"]));
+                format!("{} {before} → {after}", plain(&one["field"]))
+            })
+            .collect();
+        return format!("{item}  {}", changes.join(", "));
+    }
+    for name in ["status", "health_check_status"] {
+        if let (Some(old), Some(new)) = (data[format!("old_{name}")].as_str(), data[name].as_str())
+        {
+            let reason = data["reason"].as_str().or_else(|| data["error"].as_str());
+            let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+            return format!("{old} → {new}{reason}");
+        }
+    }
+    String::new()
 }
 
 /// Whether a routing key matches a topic pattern, as RabbitMQ matches it.

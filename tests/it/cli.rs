@@ -427,6 +427,13 @@ async fn the_demo_shows_the_main_job_and_exits_0() {
     let err = String::from_utf8_lossy(&shown.stderr);
     assert_eq!(shown.status.code(), Some(0), "{out}\n{err}");
     assert!(out.contains("3 tickets, 3 items, 1 comment"), "{out}");
+    for part in [
+        "ticket.external.commented.jira",
+        "ticket.external.updated.jira",
+        "The ticket is resolved and has the answer",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
     // The story stands alone; what the worker logged is where it says.
     assert_eq!(err, "");
     let log = out

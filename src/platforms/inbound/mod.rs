@@ -13,7 +13,8 @@ use crate::domain::AuthType;
 
 pub use hit::{Hit, wire};
 pub use signature::{
-    Coded, Key, Mac, Piece, Rejected, Scheme, Stamp, Unit, Value, When, scheme_of, verify,
+    Coded, Key, Mac, Piece, Rejected, Scheme, Stamp, Unit, Value, When, scheme_of, signed_hex,
+    verify,
 };
 
 /// Bytes of a delivery, where a platform does not need more.

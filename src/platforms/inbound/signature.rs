@@ -478,6 +478,13 @@ impl Mac {
     }
 }
 
+/// HMAC-SHA256 of a body under a secret, in hexadecimal: as many platforms sign.
+#[must_use]
+pub fn signed_hex(secret: &str, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    hex::encode(hmac::sign(&key, body))
+}
+
 /// Whether a JSON Web Token is signed with this key by HS256, and its times are now's.
 fn is_token(token: &str, key: &[u8], now: DateTime<Utc>) -> bool {
     /// Clocks differ by this much.

@@ -1,5 +1,7 @@
 //! `ticketwire demo`
 
+mod back;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -140,7 +142,7 @@ fn config_of(context: &Context) -> Result<Config, Failed> {
         .map_err(|_| Failed::Operation("no loopback network".into()))?;
     config.amqp.prefix = format!("ticketwire-demo-{}", std::process::id());
     config.http.listen = None;
-    config.http.webhook_listen = None;
+    config.http.webhook_listen = Some(back::free_address()?);
     config.egress.allow.push(loopback);
     config.egress.allow_http = true;
     config.dispatch.settle_after = Some(SETTLE_AFTER);
@@ -242,6 +244,13 @@ impl Story<'_> {
             let heading = ["PLATFORM", "ITEM", "TITLE", "COMMENTS", "LINK"];
             output::table(&self.context.layout, &heading, &rows)?;
         }
+        if let ([part], [integration], Some(listener)) =
+            (&*parts, &*integrations, config.http.webhook_listen)
+            && part.platform == Platform::Jira
+            && let Some(key) = back::first_key(&sent, &events)
+        {
+            self.comes_back(integration, &key, listener).await?;
+        }
         let comments = counted(parts.len(), "comment");
         self.say(&format!(
             "\nDone: {}, {}, {comments}, nothing lost, nothing doubled.",
@@ -270,9 +279,9 @@ impl Story<'_> {
 
     /// Makes and tests an integration.
     async fn integrate(&self, part: &Part) -> Result<Value, Failed> {
-        let created = self
-            .ask(part, "integration.create", &part.example.data)
-            .await?;
+        let mut data = part.example.data.clone();
+        data["webhook_secret"] = back::SECRET.into();
+        let created = self.ask(part, "integration.create", &data).await?;
         let integration = created["data"]["result"]["integration_id"].clone();
         let data = json!({ "integration_id": integration });
         self.ask(part, "integration.test", &data).await?;
