@@ -34,8 +34,8 @@ impl Story<'_> {
         listener: SocketAddr,
     ) -> Result<(), Failed> {
         self.say(
-            "\n4. The way back: in Jira, somebody answers on the first issue and resolves it. Jira\n\
-             \x20  tells of both by its webhooks, and of the answer twice.",
+            "\n4. The way back: in Jira, somebody answers on the first issue and resolves it.\n\
+             \x20  Jira tells of both by its webhooks, and of the answer twice.",
         )?;
         let issue = format!("/jira/{SITE}/rest/api/3/issue/{key}");
         let text = json!({ "type": "doc", "version": 1, "content": [{ "type": "paragraph",

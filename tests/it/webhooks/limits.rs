@@ -179,8 +179,9 @@ async fn who_guesses_ids_is_held_up_and_nobody_else_of_his_address() {
         found.contains(&429).then_some(())
     })
     .await;
-    // Nobody is believed who is no proxy of ours.
-    assert_eq!(guess("192.0.2.2").await, 429);
+    // Nobody is believed who is no proxy of ours: another address would have fifty of its own.
+    let other = join_all((0..30).map(|_| guess("192.0.2.2"))).await;
+    assert!(other.contains(&429), "{other:?}");
     assert_eq!(
         slack_post(hook, "s", SLACK_EVENT)
             .send(address)
