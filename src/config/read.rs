@@ -579,7 +579,9 @@ impl Reader {
     }
 
     fn webhook_relations(&mut self, http: &Http) {
-        if http.webhook_memory < http.webhook_max_bytes {
+        let is_read = |key| self.faults.iter().all(|fault| fault.key != key);
+        let is_read = is_read("http.webhook_memory") && is_read("http.webhook_max_bytes");
+        if is_read && http.webhook_memory < http.webhook_max_bytes {
             self.fault(
                 "http.webhook_memory",
                 "must be at least http.webhook_max_bytes, or the largest could never be read",

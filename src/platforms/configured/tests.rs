@@ -480,7 +480,7 @@ fn what_is_stored_is_judged_by_the_adapter_alone() {
 
 #[test]
 fn a_secret_too_short_to_be_masked_and_a_setting_without_effect_are_warned_of() {
-    let settings = object(json!({ "project_key": "SUP", "loop_guard": true }));
+    let settings = object(json!({ "project_key": "SUP", "push_deletes": true }));
     let row = blank(
         Platform::Jira,
         AuthType::Basic,
@@ -496,7 +496,7 @@ fn a_secret_too_short_to_be_masked_and_a_setting_without_effect_are_warned_of() 
     let short = of("h1dd3");
     assert_eq!(short.len(), 2, "{short:?}");
     assert!(short[0].starts_with("credentials.password "), "{short:?}");
-    assert!(short[1].starts_with("settings.loop_guard "), "{short:?}");
+    assert!(short[1].starts_with("settings.push_deletes "), "{short:?}");
     assert!(!format!("{short:?}").contains("h1dd3"));
     assert_eq!(of("h1dd3n").len(), 1);
 }

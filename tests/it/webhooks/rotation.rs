@@ -61,3 +61,30 @@ async fn a_new_secret_is_good_at_once_and_the_old_one_for_a_day() {
     let row = world.integration_row(hook).await;
     assert_eq!(row["webhook_secret_previous_encrypted"], Value::Null);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_producers_does_not_keep_the_listener_out() {
+    let world = World::new().await;
+    let mut row = slack().secret("the-secret-of-the-app");
+    row.credentials = Some(json!({ "bot_token": "xoxb-1" }));
+    row.settings = json!({ "channel": "C0123ABCD" });
+    let hook = row.insert(&world).await;
+    let rules = r#"["somebody * ticket.*"]"#;
+    let (_worker, address) = listening(&world, &[("TICKETWIRE__PRODUCERS__ALLOW", rules)]).await;
+
+    let post = slack_post(hook, "the-secret-of-the-app", SLACK_EVENT);
+    assert_eq!(post.send(address).await.status, 200);
+
+    let taken = "SELECT state FROM commands WHERE type = 'webhook.received'";
+    wait_for("the delivery to be carried out", async || {
+        (world.text(taken, &[]).await.as_deref() == Some("succeeded")).then_some(())
+    })
+    .await;
+    // Nobody else gets in by it.
+    let data = json!({ "integration_id": hook, "headers": {}, "body": "e30=",
+        "received_at": "2026-01-31T12:00:00Z", "listenerseal": "one:00" });
+    let other = world.publish("webhook.received", data).await;
+    let event = world.event(other, "rejected").await;
+    let fields = &event["data"]["error"]["fields"];
+    assert!(fields["user_id"].is_string(), "{event:#}");
+}
