@@ -253,7 +253,10 @@ impl Survey {
                         name: value.name.clone(),
                         is_deleted: value.is_deleted,
                         sealed_with: KeyRing::key_of(&sealed).map(str::to_owned),
-                        column,
+                        column: match value.column {
+                            SealedColumn::CommandData => column,
+                            known => known.name(),
+                        },
                         command: (value.column == SealedColumn::CommandData).then_some(value.row),
                         error,
                     };
@@ -278,7 +281,7 @@ struct Part {
 /// command's data.
 fn sealed_parts(value: &SealedValue) -> Vec<(&'static str, String)> {
     if value.column != SealedColumn::CommandData {
-        return vec![(value.column.name(), value.stored.clone())];
+        return vec![(value.column.bound_to(), value.stored.clone())];
     }
     let data: Map<String, Value> = serde_json::from_str(&value.stored).unwrap_or_default();
     let credentials = data.get("credentials").and_then(|c| c.get(SEALED_MEMBER));
@@ -296,7 +299,12 @@ fn sealed_parts(value: &SealedValue) -> Vec<(&'static str, String)> {
 /// Tokens are bare texts.
 const fn holds_json(column: SealedColumn) -> bool {
     match column {
-        SealedColumn::Credentials | SealedColumn::WebhookSecret | SealedColumn::CommandData => true,
+        SealedColumn::Credentials
+        | SealedColumn::WebhookSecret
+        | SealedColumn::PreviousWebhookSecret
+        | SealedColumn::HookSecret
+        | SealedColumn::PreviousHookSecret
+        | SealedColumn::CommandData => true,
         SealedColumn::AccessToken | SealedColumn::RefreshToken => false,
     }
 }
@@ -323,7 +331,7 @@ impl Rotation<'_> {
     async fn run(&mut self, client: &Client) -> Result<u64, StoreError> {
         let mut left = 0;
         for column in SealedColumn::ALL {
-            // Tokens and commands are ours alone: the legacy application has no use for them.
+            // The rest is ours alone: the legacy application has no use for it.
             let is_legacys = matches!(
                 column,
                 SealedColumn::Credentials | SealedColumn::WebhookSecret

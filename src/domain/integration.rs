@@ -47,6 +47,38 @@ wire_enum! {
     }
 }
 
+wire_enum! {
+    /// How a webhook that is registered with a platform was when it was last looked at.
+    WebhookState {
+        /// The platform may give its secret right now.
+        Awaiting = "awaiting",
+        /// It delivers.
+        Active = "active",
+        /// Its deliveries fail, or nobody knows whether it is registered.
+        Failing = "failing",
+        /// It was switched off.
+        Disabled = "disabled",
+        /// The platform has it no longer.
+        Gone = "gone",
+    }
+}
+
+wire_enum! {
+    /// What can be done to an integration's webhook.
+    WebhookAction {
+        /// There is one with the right address; it is made where there is none.
+        Register = "register",
+        /// Looks how it does, and lets it live longer where that is due.
+        Check = "check",
+        /// Makes a new one with a secret of its own, then removes the old.
+        Rotate = "rotate",
+        /// Removes it.
+        Remove = "remove",
+        /// Has deliveries that failed sent again.
+        Redeliver = "redeliver",
+    }
+}
+
 /// One integration as it stands in the database. Credentials are still sealed here.
 #[derive(Debug, Clone)]
 pub struct Integration {

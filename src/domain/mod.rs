@@ -23,7 +23,9 @@ pub use error::{ErrorCode, Failure};
 pub use hold::{Hold, HoldReason, LaneState, maintenance_until};
 pub use ids::{CommandId, IntegrationId, OrganizationId, TicketId};
 pub use ink::{has_ink, is_blank};
-pub use integration::{AuthType, HealthStatus, Integration, IntegrationStatus, OnUnknown};
+pub use integration::{
+    AuthType, HealthStatus, Integration, IntegrationStatus, OnUnknown, WebhookAction, WebhookState,
+};
 pub use lifecycle::{LifeEvent, LifeState, Transition};
 pub use nearest::{nearest, squeezed};
 pub use platform::{IntegrationCategory, Platform};

@@ -33,6 +33,7 @@ mod tickets;
 mod tokens;
 mod turns;
 mod wake;
+pub mod webhooks;
 mod words;
 mod workers;
 
@@ -76,6 +77,7 @@ pub use tickets::StoredTicket;
 pub use tokens::{StoredTokens, TokenLease};
 pub use tokio_postgres::Client;
 pub use wake::{Wake, connect_hearing};
+pub use webhooks::{ConfirmedWebhook, NewWebhook, StoredWebhook};
 pub use words::Words;
 pub use workers::Incarnation;
 

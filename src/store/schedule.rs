@@ -16,6 +16,8 @@ pub enum Task {
     Health,
     /// Its sync.
     Sync,
+    /// A look at its webhooks.
+    Webhook,
 }
 
 impl Task {
@@ -23,6 +25,7 @@ impl Task {
         match self {
             Self::Health => "health",
             Self::Sync => "sync",
+            Self::Webhook => "webhook",
         }
     }
 }
@@ -31,14 +34,14 @@ impl Store {
     /// Takes tasks that are due, at most `limit`, and sets them due again after their interval,
     /// with a tenth of it as jitter either way; nobody else takes one of them for `lease`. Those of
     /// integrations that are not to be looked at are forgotten, those of new ones begin somewhere
-    /// within their first interval.
+    /// within their first interval, looks at webhooks at once.
     ///
     /// # Errors
     /// As the connection's.
     pub async fn claim_tasks(
         &self,
         task: Task,
-        health_interval: Duration,
+        interval: Duration,
         lease: Duration,
         limit: i64,
     ) -> Result<Vec<(IntegrationId, DateTime<Utc>)>, StoreError> {
@@ -54,13 +57,23 @@ impl Store {
                  WHERE i.enabled AND NOT i.is_deleted AND i.sync_enabled AND i.status = 'active' \
                  AND $1::float8 IS NOT NULL"
             }
+            Task::Webhook => {
+                "SELECT i.id, $1::float8 AS every FROM integrations i WHERE i.enabled \
+                 AND NOT i.is_deleted AND EXISTS (SELECT FROM integration_webhooks w \
+                 WHERE w.integration_id = i.id)"
+            }
+        };
+        // What is on while it should tell of changes is looked at at once.
+        let first = match task {
+            Task::Health | Task::Sync => "random()",
+            Task::Webhook => "0.0",
         };
         let join = format!(
             "WITH wanted AS ({wanted}), \
              gone AS (DELETE FROM integration_schedule s WHERE s.task = $2 \
                       AND NOT EXISTS (SELECT FROM wanted w WHERE w.id = s.integration_id)) \
              INSERT INTO integration_schedule (integration_id, task, due_at) \
-             SELECT id, $2, now() + random() * every * interval '1 second' FROM wanted \
+             SELECT id, $2, now() + {first} * every * interval '1 second' FROM wanted \
              ON CONFLICT DO NOTHING"
         );
         let take = format!(
@@ -79,16 +92,10 @@ impl Store {
         let client = self.get().await?;
         let name = task.as_str();
         let result = async {
-            limited(client.execute(join.as_str(), &[&health_interval.as_secs_f64(), &name]))
-                .await?;
+            limited(client.execute(join.as_str(), &[&interval.as_secs_f64(), &name])).await?;
             let rows = limited(client.query(
                 take.as_str(),
-                &[
-                    &health_interval.as_secs_f64(),
-                    &name,
-                    &lease.as_secs_f64(),
-                    &limit,
-                ],
+                &[&interval.as_secs_f64(), &name, &lease.as_secs_f64(), &limit],
             ))
             .await?;
             Ok(rows

@@ -15,6 +15,12 @@ pub enum SealedColumn {
     Credentials,
     /// `integrations.webhook_secret_encrypted`.
     WebhookSecret,
+    /// `integrations.webhook_secret_previous_encrypted`.
+    PreviousWebhookSecret,
+    /// `integration_webhooks.secret_sealed`.
+    HookSecret,
+    /// `integration_webhooks.previous_sealed`.
+    PreviousHookSecret,
     /// `integration_tokens.access_sealed`.
     AccessToken,
     /// `integration_tokens.refresh_sealed`.
@@ -26,29 +32,49 @@ pub enum SealedColumn {
 
 impl SealedColumn {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Credentials,
         Self::WebhookSecret,
+        Self::PreviousWebhookSecret,
+        Self::HookSecret,
+        Self::PreviousHookSecret,
         Self::AccessToken,
         Self::RefreshToken,
         Self::CommandData,
     ];
 
-    /// The column's name, which a sealed value is bound to; of a command's data, its members are.
+    /// The column's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Credentials => "credentials_encrypted",
             Self::WebhookSecret => "webhook_secret_encrypted",
+            Self::PreviousWebhookSecret => "webhook_secret_previous_encrypted",
+            Self::HookSecret => "secret_sealed",
+            Self::PreviousHookSecret => "previous_sealed",
             Self::AccessToken => "access_sealed",
             Self::RefreshToken => "refresh_sealed",
             Self::CommandData => "data",
         }
     }
 
+    /// The column that its values are bound to: a secret that was replaced moves to another as it
+    /// is. Of a command's data, its members are bound each to its own.
+    #[must_use]
+    pub const fn bound_to(self) -> &'static str {
+        match self {
+            Self::WebhookSecret | Self::PreviousWebhookSecret => "webhook_secret_encrypted",
+            Self::HookSecret | Self::PreviousHookSecret => "secret_sealed",
+            Self::Credentials | Self::AccessToken | Self::RefreshToken | Self::CommandData => {
+                self.name()
+            }
+        }
+    }
+
     const fn table(self) -> &'static str {
         match self {
-            Self::Credentials | Self::WebhookSecret => "integrations",
+            Self::Credentials | Self::WebhookSecret | Self::PreviousWebhookSecret => "integrations",
+            Self::HookSecret | Self::PreviousHookSecret => "integration_webhooks",
             Self::AccessToken | Self::RefreshToken => "integration_tokens",
             Self::CommandData => "commands",
         }
@@ -56,7 +82,12 @@ impl SealedColumn {
 
     const fn key(self) -> &'static str {
         match self {
-            Self::Credentials | Self::WebhookSecret | Self::CommandData => "id",
+            Self::Credentials
+            | Self::WebhookSecret
+            | Self::PreviousWebhookSecret
+            | Self::HookSecret
+            | Self::PreviousHookSecret
+            | Self::CommandData => "id",
             Self::AccessToken | Self::RefreshToken => "integration_id",
         }
     }
@@ -87,7 +118,10 @@ pub struct SealedValue {
 /// As the connection's.
 pub async fn count_sealed(client: &Client) -> Result<u64, StoreError> {
     const SQL: &str = "SELECT (SELECT count(NULLIF(credentials_encrypted, '')) + \
-                       count(NULLIF(webhook_secret_encrypted, '')) FROM integrations) + \
+                       count(NULLIF(webhook_secret_encrypted, '')) + \
+                       count(NULLIF(webhook_secret_previous_encrypted, '')) FROM integrations) + \
+                       (SELECT count(secret_sealed) + count(previous_sealed) \
+                       FROM integration_webhooks) + \
                        (SELECT count(access_sealed) + count(refresh_sealed) \
                        FROM integration_tokens) + \
                        (SELECT count(*) FROM commands WHERE type IN ('integration.create', \
@@ -109,7 +143,14 @@ pub async fn sealed_values(
 ) -> Result<Vec<SealedValue>, StoreError> {
     let name = column.name();
     let sql = match column {
-        SealedColumn::Credentials | SealedColumn::WebhookSecret => format!(
+        SealedColumn::HookSecret | SealedColumn::PreviousHookSecret => format!(
+            "SELECT w.id, w.{name}, i.organization_id, i.name, i.is_deleted, w.integration_id \
+             FROM integration_webhooks w JOIN integrations i ON i.id = w.integration_id \
+             WHERE w.{name} <> '' AND ($1::uuid IS NULL OR w.id > $1) ORDER BY w.id LIMIT $2"
+        ),
+        SealedColumn::Credentials
+        | SealedColumn::WebhookSecret
+        | SealedColumn::PreviousWebhookSecret => format!(
             "SELECT id, {name}, organization_id, name, is_deleted FROM integrations \
              WHERE {name} <> '' AND ($1::uuid IS NULL OR id > $1) ORDER BY id LIMIT $2"
         ),
@@ -142,8 +183,12 @@ pub async fn sealed_values(
                         || CommandId::new(id).created_integration(),
                         IntegrationId::new,
                     ),
+                    SealedColumn::HookSecret | SealedColumn::PreviousHookSecret => {
+                        IntegrationId::new(row.get(5))
+                    }
                     SealedColumn::Credentials
                     | SealedColumn::WebhookSecret
+                    | SealedColumn::PreviousWebhookSecret
                     | SealedColumn::AccessToken
                     | SealedColumn::RefreshToken => IntegrationId::new(id),
                 },

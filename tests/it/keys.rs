@@ -186,6 +186,8 @@ async fn credentials_of_three_legacy_keys_are_sealed_anew_and_given_back() {
             "is_enabled",
             "settings",
             "parked_at",
+            "webhook_secret_previous_encrypted",
+            "webhook_secret_previous_until",
             "integration_category",
             "platform_name",
             "enabled",
