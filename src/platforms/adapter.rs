@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
 use super::change::{ChangePage, ExternalItem, Facts, ItemRef, SyncFrom, TicketFacts};
-use super::inbound::Inbound;
+use super::inbound::{Inbound, Registrar};
 use super::{
     AdapterError, CallContext, Operation, OperationKind, Planned, Receipt, Response, TestKind,
     TokenFlow,
@@ -288,6 +288,11 @@ pub trait Adapter: Send + Sync {
 
     /// What it tells by itself; `None` where it does not.
     fn inbound(&self) -> Option<&dyn Inbound> {
+        None
+    }
+
+    /// How the platform is told where to send what it tells; `None` where a person has to do it.
+    fn registrar(&self) -> Option<&dyn Registrar> {
         None
     }
 

@@ -71,6 +71,15 @@ impl Api {
         self
     }
 
+    /// The same at another address: a platform has several interfaces.
+    #[must_use]
+    pub fn at(&self, base: Url) -> Self {
+        Self {
+            base: Base::Url(base),
+            ..self.clone()
+        }
+    }
+
     /// Where it is.
     #[must_use]
     pub const fn base(&self) -> &Base {

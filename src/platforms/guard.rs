@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::http::redact::{Redaction, secret_parts};
+use super::inbound::{HookHealth, Redelivered, Registered};
 use super::{
     Actor, AdapterError, Change, ChangeKind, ChangePage, CheckReport, ErrorClass, ExternalComment,
     ExternalFile, ExternalItem, Facts, Holder, ItemRef, Needs, PlatformField, Receipt, Unfinished,
@@ -280,6 +281,46 @@ impl Redact for ExternalFile {
         content_type.redact(redaction);
         url.redact(redaction);
     }
+}
+
+impl Redact for Registered {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            external_id,
+            resource,
+            // It is what the caller keeps, and cannot be printed.
+            secret: _,
+            expires_at: _,
+        } = self;
+        external_id.redact(redaction);
+        resource.redact(redaction);
+    }
+}
+
+impl Redact for HookHealth {
+    fn redact(&mut self, redaction: &Redaction) {
+        let Self {
+            state: _,
+            problem,
+            url,
+            expires_at: _,
+        } = self;
+        problem.redact(redaction);
+        url.redact(redaction);
+    }
+}
+
+/// Two numbers, a moment, nothing: there is no text in them.
+impl Redact for Redelivered {
+    fn redact(&mut self, _: &Redaction) {}
+}
+
+impl Redact for chrono::DateTime<chrono::Utc> {
+    fn redact(&mut self, _: &Redaction) {}
+}
+
+impl Redact for () {
+    fn redact(&mut self, _: &Redaction) {}
 }
 
 impl Redact for ExternalItem {

@@ -11,6 +11,7 @@
 //! Everything else sets something.
 
 mod facts;
+mod hooks;
 mod inbound;
 mod item;
 mod reader;
@@ -29,6 +30,7 @@ use crate::domain::{
     AuthType, Integration, Platform, Priority, TicketCategory, TicketStatus, TicketView,
 };
 use crate::platforms::api::Api;
+use crate::platforms::inbound::Registrar;
 use crate::platforms::mapping::{FieldMap, Mapping};
 use crate::platforms::members::{Members, url};
 use crate::platforms::path::below;
@@ -219,6 +221,10 @@ impl Adapter for Asana {
     }
 
     fn inbound(&self) -> Option<&dyn Inbound> {
+        Some(self)
+    }
+
+    fn registrar(&self) -> Option<&dyn Registrar> {
         Some(self)
     }
 

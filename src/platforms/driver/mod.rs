@@ -2,6 +2,7 @@
 //! runs the steps of an operation, bounds what comes back, and takes secrets out of it. An adapter
 //! needs no line for any of that.
 
+mod hooks;
 mod written;
 
 use std::collections::BTreeMap;

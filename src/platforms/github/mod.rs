@@ -12,6 +12,7 @@
 //! type without a word. Every answer is compared with what was sent, and the receipt says what was
 //! dropped.
 
+mod hooks;
 mod inbound;
 mod item;
 mod labels;
@@ -35,6 +36,7 @@ use self::labels::Labels;
 use self::state::State;
 use super::api::Api;
 use super::classify::{ErrorTable, Fields, Means, Rule, Shape as Body, rule};
+use super::inbound::Registrar;
 use super::mapping::FieldMap;
 use super::members::{Members, judged, url};
 use super::path::below;
@@ -844,6 +846,10 @@ impl Adapter for GitHub {
     }
 
     fn inbound(&self) -> Option<&dyn Inbound> {
+        Some(self)
+    }
+
+    fn registrar(&self) -> Option<&dyn Registrar> {
         Some(self)
     }
 

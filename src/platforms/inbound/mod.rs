@@ -3,7 +3,9 @@
 //! a change, is not the platforms' business.
 
 mod hit;
+mod registrar;
 mod signature;
+mod steps;
 
 use reqwest::Method;
 use secrecy::SecretString;
@@ -12,10 +14,14 @@ use super::{AdapterError, Change};
 use crate::domain::AuthType;
 
 pub use hit::{Hit, wire};
+pub use registrar::{
+    HookHealth, Redelivered, Registered, Registrar, SecretSource, Wanted, or_gone,
+};
 pub use signature::{
     Coded, Key, Mac, Piece, Rejected, Scheme, Stamp, Unit, Value, When, scheme_of, signed_hex,
     verify,
 };
+pub use steps::steps;
 
 /// Bytes of a delivery, where a platform does not need more.
 pub const BODY_MAX: usize = 1 << 20;

@@ -21,6 +21,7 @@ mod connect;
 mod custom;
 mod facts;
 mod file;
+mod hooks;
 mod inbound;
 mod item;
 mod meta;
@@ -35,6 +36,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::api::Api;
+use super::inbound::Registrar;
 use super::mapping::{FieldMap, Mapping};
 use super::tokens::OauthFlow;
 use super::users::Users;
@@ -225,6 +227,10 @@ impl Adapter for Jira {
     }
 
     fn inbound(&self) -> Option<&dyn Inbound> {
+        Some(self)
+    }
+
+    fn registrar(&self) -> Option<&dyn Registrar> {
         Some(self)
     }
 

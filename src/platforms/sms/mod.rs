@@ -20,8 +20,10 @@
 //! | `item` | the request of an operation, its answer, and the look-up |
 //! | `reader` | messages read back, and the checks |
 //! | `inbound` | what Twilio tells by itself |
+//! | `hooks` | where it tells it |
 
 mod facts;
+mod hooks;
 mod inbound;
 mod item;
 mod reader;
@@ -34,6 +36,7 @@ use serde_json::Value;
 
 use self::facts::{API, ERRORS, LOOK_UPS, SEGMENTS, number, segments_of, sid};
 use super::api::Api;
+use super::inbound::Registrar;
 use super::members::{Members, url};
 use super::{
     Adapter, AdapterError, Auth, CallContext, CheckReport, Facts, Inbound, Known, Operation,
@@ -180,6 +183,14 @@ impl Adapter for Sms {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(self)
+    }
+
+    /// What comes to a messaging service is set up in its page.
+    fn registrar(&self) -> Option<&dyn Registrar> {
+        match &self.sender {
+            Sender::Number(_) => Some(self),
+            Sender::Service(_) => None,
+        }
     }
 
     /// A title that was cut does not say what it is. Nobody changes the rest there.

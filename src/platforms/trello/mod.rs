@@ -12,6 +12,7 @@
 
 mod board;
 mod facts;
+mod hooks;
 mod inbound;
 mod item;
 mod reader;
@@ -33,6 +34,7 @@ use crate::domain::{
     AuthType, Integration, Platform, Priority, TicketCategory, TicketStatus, TicketView,
 };
 use crate::platforms::api::Api;
+use crate::platforms::inbound::Registrar;
 use crate::platforms::mapping::{FieldMap, Mapping};
 use crate::platforms::members::{Members, url};
 use crate::platforms::path::below;
@@ -208,6 +210,10 @@ impl Adapter for Trello {
     }
 
     fn inbound(&self) -> Option<&dyn Inbound> {
+        Some(self)
+    }
+
+    fn registrar(&self) -> Option<&dyn Registrar> {
         Some(self)
     }
 

@@ -12,6 +12,7 @@
 //! the ticket (`PUT`) that no key protects: they carry the command's marker in the metadata of
 //! their audit, where neither agents nor requesters see it. Everything else sets something.
 
+mod hooks;
 mod inbound;
 mod item;
 mod reader;
@@ -34,6 +35,7 @@ use crate::domain::{
 };
 use crate::platforms::api::Api;
 use crate::platforms::classify::{ErrorTable, Fields, Means, Rule, Shape, rule};
+use crate::platforms::inbound::Registrar;
 use crate::platforms::mapping::{FieldMap, Mapping};
 use crate::platforms::members::{Members, judged, url};
 use crate::platforms::path::below;
@@ -559,6 +561,10 @@ impl Adapter for Zendesk {
 
     fn inbound(&self) -> Option<&dyn Inbound> {
         Some(&inbound::EVENTS)
+    }
+
+    fn registrar(&self) -> Option<&dyn Registrar> {
+        Some(self)
     }
 
     fn ours(&self, facts: &Facts) -> TicketFacts {
