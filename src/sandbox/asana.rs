@@ -10,10 +10,13 @@
 //! | moves | `addTask` of a section leaves `modified_at` as it was |
 //! | custom fields | those of the setting; what is none of the project, no choice or of another kind is refused |
 //! | tags | a name may be had twice; `tags` of a task are set by `addTag` and `removeTag` after it is made |
+//! | webhooks | of the project; made only if the address gives back its secret; `webhooks` sets who may and how they fare |
 //! | people | `known+NAME@example.test` is a user of the workspace; anybody else is refused as assignee |
 //!
-//! Not modelled: other projects, subtasks, search, batches, events, webhooks, portfolios. 50,000
-//! tasks and 128 MiB a site; 1,000 stories and files a task.
+//! Not modelled: other projects, subtasks, search, batches, events, what webhooks deliver,
+//! portfolios. 50,000 tasks and 128 MiB a site; 1,000 stories and files a task.
+
+mod hooks;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -27,10 +30,11 @@ use super::kit::paging::By;
 use super::kit::rate::Reset;
 use super::kit::shelf::{moment, weigh_map};
 use super::kit::{
-    self, Budget, Common, CredentialSource, Entry, Hit, Item, RateHeaders, Refusal, Route, Shelf,
-    Tabled, route, view,
+    self, Budget, Common, CredentialSource, Entry, Hit, HookRules, Item, RateHeaders, Refusal,
+    Route, Shelf, Tabled, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
+use super::outgoing::Question;
 
 /// Who the token's owner is.
 const ME: &str = "1100000000000099";
@@ -90,6 +94,7 @@ pub(super) struct Settings {
     /// Users besides those known by name.
     people: Vec<Person>,
     known_people: bool,
+    webhooks: HookRules,
 }
 
 impl Default for Settings {
@@ -100,6 +105,7 @@ impl Default for Settings {
             credentials: Vec::new(),
             budget: None,
             access_token_seconds: 3_600,
+            webhooks: HookRules::default(),
             workspace: "1100000000000001".into(),
             project: "1200000000000001".into(),
             archived: false,
@@ -215,6 +221,8 @@ pub(super) struct Asana {
     /// Gid and name, in order of creation.
     tags: Vec<(String, String)>,
     next_gid: u64,
+    /// Webhooks that were made.
+    hooks_made: usize,
 }
 
 impl Default for Asana {
@@ -224,6 +232,7 @@ impl Default for Asana {
             tasks: Shelf::new(50_000, 128 << 20, 1_500_000_000_000_001),
             tags: vec![("1600000000000001".into(), "vip".into())],
             next_gid: 1_700_000_000_000_000,
+            hooks_made: 0,
         }
     }
 }
@@ -271,6 +280,10 @@ impl Tabled for Asana {
         view("GET", "/api/1.0/stories/*", "get_story", Self::get_story),
         view("GET", "/api/1.0/attachments", "list_files", Self::list_files),
         route("POST", "/api/1.0/attachments", "attach", Self::attach),
+        route("POST", "/api/1.0/webhooks", "create_hook", Self::create_hook),
+        view("GET", "/api/1.0/webhooks", "list_hooks", Self::list_hooks),
+        view("GET", "/api/1.0/webhooks/*", "get_hook", Self::get_hook),
+        route("DELETE", "/api/1.0/webhooks/*", "delete_hook", Self::delete_hook),
     ];
     const CREDENTIALS: &'static [CredentialSource] = &[CredentialSource::Bearer];
     const RATE: Option<RateHeaders> = Some(RateHeaders {
@@ -287,6 +300,10 @@ impl Tabled for Asana {
 
     fn common_mut(&mut self) -> &mut Common<Settings> {
         &mut self.common
+    }
+
+    fn question(&self, call: &Call) -> Option<Question> {
+        self.handshake(call)
     }
 
     fn refuse(&self, refusal: &Refusal, _: &Call, _: DateTime<Utc>) -> Answer {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::mime::{self, FormPart};
+use super::outgoing::Heard;
 
 /// One request, read whole.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Call {
     pub(super) parts: Vec<FormPart>,
     /// URL of the site, without a trailing slash.
     pub(super) base: String,
+    /// What somebody else said whom the platform asked first.
+    pub(super) heard: Heard,
 }
 
 impl Call {
@@ -65,6 +68,7 @@ impl Call {
             form,
             parts,
             base,
+            heard: Heard::default(),
         }
     }
 

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::ledger::LedgerIssue;
+use super::ledger::{LedgerHook, LedgerIssue};
+use super::outgoing::Question;
 
 /// One site of one platform. Called under the site's lock, so it is synchronous and quick.
 pub(super) trait Fake: Send {
@@ -26,6 +27,17 @@ pub(super) trait Fake: Send {
 
     /// What the platform says to one whose credential it does not know, or no longer.
     fn stranger(&self, call: &Call, now: DateTime<Utc>) -> Answer;
+
+    /// What it asks of somebody else before it answers this request; it finds what was said in
+    /// [`Call::heard`].
+    fn question(&self, _: &Call) -> Option<Question> {
+        None
+    }
+
+    /// Webhooks that are registered with it.
+    fn hooks(&self) -> Vec<LedgerHook> {
+        Vec::new()
+    }
 
     /// Merges members into the settings.
     ///

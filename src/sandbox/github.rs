@@ -10,10 +10,13 @@
 //! | pull requests | `POST …/pulls` makes one; it is listed among the issues |
 //! | listings | `per_page` up to 100, `Link`; `since` is inclusive; times have whole seconds |
 //! | secondary limits | with `writes_apart_ms`, a write sooner than that after the one before is a 403; others are faults |
+//! | webhooks | of the repository; one an address; `webhooks` sets who may, how the last delivery fared, what was lost |
 //! | files | `PUT …/contents/**`; a link in a comment counts as a file of its issue in the ledger |
 //!
 //! Not modelled: reactions, milestones, locking by the API, issue fields of organizations (they are
 //! kept as they come), search, GraphQL. 100 000 issues and 256 MiB a site.
+
+mod hooks;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -31,8 +34,8 @@ use super::kit::paging::By;
 use super::kit::rate::Reset;
 use super::kit::shelf::moment;
 use super::kit::{
-    self, Budget, Common, CredentialSource, Entry, Hit, Item, RateHeaders, Refusal, Route, Shelf,
-    Tabled, jwt, magic, route, view,
+    self, Budget, Common, CredentialSource, Entry, Hit, HookRules, Item, RateHeaders, Refusal,
+    Route, Shelf, Tabled, jwt, magic, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
@@ -85,6 +88,7 @@ pub(super) struct Settings {
     branches: Vec<String>,
     /// `owner/name` that the repository had before.
     renamed_from: String,
+    webhooks: HookRules,
 }
 
 impl Default for Settings {
@@ -108,6 +112,7 @@ impl Default for Settings {
             people: list(&["ada", "octocat"]),
             branches: list(&["main", "attachments"]),
             renamed_from: String::new(),
+            webhooks: HookRules::default(),
         }
     }
 }
@@ -790,6 +795,12 @@ impl Tabled for GitHub {
         view("GET", "/repos/*/*/issue-types", "issue_types", Self::issue_types),
         route("PUT", "/repos/*/*/contents/**", "put_contents", Self::put_contents),
         view("GET", "/repos/*/*/contents/**", "get_contents", Self::get_contents),
+        route("POST", "/repos/*/*/hooks", "create_hook", Self::create_hook),
+        view("GET", "/repos/*/*/hooks", "list_hooks", Self::list_hooks),
+        view("GET", "/repos/*/*/hooks/*", "get_hook", Self::get_hook),
+        route("DELETE", "/repos/*/*/hooks/*", "delete_hook", Self::delete_hook),
+        view("GET", "/repos/*/*/hooks/*/deliveries", "list_deliveries", Self::list_deliveries),
+        route("POST", "/repos/*/*/hooks/*/deliveries/*/attempts", "redeliver", Self::redeliver),
     ];
     // Both words are taken ("Authenticating to the REST API"); `@octokit/rest` says `token`.
     const CREDENTIALS: &'static [CredentialSource] = &[

@@ -22,6 +22,26 @@ pub struct Ledger {
     pub recent: VecDeque<CallRecord>,
     /// Faults that have not been used up.
     pub faults_pending: usize,
+    /// Webhooks that are registered.
+    #[serde(default)]
+    pub hooks: Vec<LedgerHook>,
+}
+
+/// A webhook that is registered with a site. Its secret is here so that a test can compare it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerHook {
+    /// The platform's own id.
+    pub id: String,
+    /// Where it delivers to.
+    pub url: String,
+    /// What its deliveries are signed with.
+    pub secret: Option<String>,
+    /// What it is about: a project, a filter.
+    pub about: String,
+    /// What it tells of, in the platform's words.
+    pub events: Vec<String>,
+    /// Whether it is switched on.
+    pub active: bool,
 }
 
 impl Ledger {

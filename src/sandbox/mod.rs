@@ -34,6 +34,7 @@ mod jira;
 mod kit;
 mod ledger;
 mod mime;
+mod outgoing;
 mod salesforce;
 mod servicenow;
 mod site;
@@ -71,7 +72,9 @@ use site::Site;
 
 pub use example::Example;
 pub use fault::{DelayAt, Fault, FaultKind};
-pub use ledger::{CallCount, CallRecord, Ledger, LedgerComment, LedgerFile, LedgerIssue};
+pub use ledger::{
+    CallCount, CallRecord, Ledger, LedgerComment, LedgerFile, LedgerHook, LedgerIssue,
+};
 
 /// Sites kept; a further one is refused.
 const SITES_MAX: usize = 10_000;

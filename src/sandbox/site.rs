@@ -22,6 +22,7 @@ use super::connection::Connection;
 use super::fake::Fake;
 use super::fault::{DelayAt, Fault, FaultBook, FaultKind};
 use super::ledger::{CallBook, CallRecord, Ledger};
+use super::outgoing;
 
 /// A slow body comes in so many pieces.
 const SLOW_PIECES: u32 = 10;
@@ -99,6 +100,7 @@ impl Site {
                 .collect(),
             recent: inner.calls.recent.clone(),
             faults_pending: inner.faults.pending().len(),
+            hooks: inner.fake.hooks(),
         }
     }
 
@@ -161,11 +163,15 @@ impl Site {
     /// takes effect even if its caller has died meanwhile, as it would at the real platform.
     pub(super) async fn serve(
         self: Arc<Self>,
-        call: Call,
+        mut call: Call,
         connection: Connection,
         stopping: CancellationToken,
         tasks: &TaskTracker,
     ) -> Response {
+        let question = self.lock().fake.question(&call);
+        if let Some(question) = question {
+            call.heard = outgoing::ask(&question).await;
+        }
         let (operation, fault, cleared) = {
             let mut inner = self.lock();
             let operation = inner.fake.operation(&call);

@@ -14,6 +14,8 @@
 //!
 //! Limits: 50,000 messages and 64 MiB a site.
 
+mod hooks;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -25,11 +27,13 @@ use super::call::Call;
 use super::kit::paging::By;
 use super::kit::shelf::indexed_until;
 use super::kit::{
-    self, Budget, Caller, Common, CredentialSource, Entry, Hit, Item, RateHeaders, Refusal, Route,
-    Shelf, Tabled, checks, route, view,
+    self, Budget, Caller, Common, CredentialSource, Entry, Hit, HookRules, Item, RateHeaders,
+    Refusal, Route, Shelf, Tabled, checks, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
+/// The id of the account's number.
+const NUMBER_SID: &str = "PN00000000000000000000000000000001";
 /// Characters of a body.
 const BODY_MAX: usize = 1_600;
 /// Media of a message.
@@ -82,6 +86,7 @@ pub(super) struct Settings {
     queue_max: Option<usize>,
     redacts: bool,
     list_lag_ms: u64,
+    webhooks: HookRules,
 }
 
 impl Default for Settings {
@@ -99,6 +104,7 @@ impl Default for Settings {
             queue_max: None,
             redacts: false,
             list_lag_ms: 0,
+            webhooks: HookRules::default(),
         }
     }
 }
@@ -224,6 +230,10 @@ impl Tabled for Twilio {
         route("DELETE", "/2010-04-01/Accounts/*/Messages/*", "delete_message", Self::delete),
         view("GET", "/2010-04-01/Accounts/*/IncomingPhoneNumbers.json", "list_numbers",
             Self::numbers),
+        view("GET", "/2010-04-01/Accounts/*/IncomingPhoneNumbers/*", "get_number",
+            Self::get_number),
+        route("POST", "/2010-04-01/Accounts/*/IncomingPhoneNumbers/*", "set_number",
+            Self::set_number),
         route("POST", "/phone", "answer", Self::answered).open(),
     ];
     const CREDENTIALS: &'static [CredentialSource] = &[CredentialSource::Basic];
@@ -366,18 +376,20 @@ impl Twilio {
         let wanted = hit.call.param("PhoneNumber");
         let numbers = self.common.settings.numbers.iter();
         let numbers = numbers.filter(|one| wanted.is_none_or(|wanted| one.phone_number == wanted));
-        let shown: Vec<Value> = numbers
-            .map(|one| {
-                json!({
-                    "sid": "PN00000000000000000000000000000001", "phone_number": one.phone_number,
-                    "friendly_name": format!("Number {}", one.phone_number),
-                    "capabilities": { "sms": one.sms, "mms": one.mms, "voice": true, "fax": false },
-                })
-            })
-            .collect();
+        let shown: Vec<Value> = numbers.map(|one| self.number_shown(one)).collect();
         let page = json!({ "incoming_phone_numbers": shown, "page": 0, "page_size": 50,
             "next_page_uri": null });
         Answer::json(200, page)
+    }
+
+    fn number_shown(&self, one: &Number) -> Value {
+        let hook = self.common.hooks.find(NUMBER_SID);
+        json!({
+            "sid": NUMBER_SID, "phone_number": one.phone_number,
+            "friendly_name": format!("Number {}", one.phone_number),
+            "capabilities": { "sms": one.sms, "mms": one.mms, "voice": true, "fax": false },
+            "sms_url": hook.map_or("", |hook| hook.url.as_str()), "sms_method": "POST",
+        })
     }
 
     /// Why a message is not taken.

@@ -14,6 +14,8 @@
 //!
 //! Limits: 50,000 tickets and 128 MiB a site, 1,000 files that wait for a comment.
 
+mod hooks;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -29,8 +31,8 @@ use super::kit::paging::By;
 use super::kit::rate::Reset;
 use super::kit::shelf::{indexed_until, moment};
 use super::kit::{
-    self, Budget, Common, Credential, CredentialSource, Entry, Hit, Item, Meter, RateHeaders,
-    Refusal, Route, Shelf, Tabled, checks, route, view,
+    self, Budget, Common, Credential, CredentialSource, Entry, Hit, HookRules, Item, Meter,
+    RateHeaders, Refusal, Route, Shelf, Tabled, checks, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
 
@@ -91,6 +93,7 @@ pub(super) struct Settings {
     /// The search and the export show a change only so long after it.
     search_lag_ms: u64,
     export_lag_ms: u64,
+    webhooks: HookRules,
 }
 
 impl Default for Settings {
@@ -102,6 +105,7 @@ impl Default for Settings {
                 requests: 30,
                 seconds: 600,
             }),
+            webhooks: HookRules::default(),
             role: "admin".into(),
             scope: "read write".into(),
             access_token_seconds: 1_800,
@@ -289,6 +293,12 @@ impl Tabled for Zendesk {
         route("DELETE", "/api/v2/tickets/*", "delete_ticket", Self::delete),
         route("PUT", "/api/v2/tickets/*/tags", "add_tags", Self::add_tags),
         route("DELETE", "/api/v2/tickets/*/tags", "remove_tags", Self::remove_tags),
+        route("POST", "/api/v2/webhooks", "create_hook", Self::create_hook),
+        view("GET", "/api/v2/webhooks", "list_hooks", Self::list_hooks),
+        view("GET", "/api/v2/webhooks/*", "get_hook", Self::get_hook),
+        view("GET", "/api/v2/webhooks/*/signing_secret", "hook_secret", Self::hook_secret),
+        view("GET", "/api/v2/webhooks/*/invocations", "invocations", Self::invocations),
+        route("DELETE", "/api/v2/webhooks/*", "delete_hook", Self::delete_hook),
     ];
     const CREDENTIALS: &'static [CredentialSource] =
         &[CredentialSource::Basic, CredentialSource::Bearer];

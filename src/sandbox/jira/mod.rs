@@ -9,6 +9,7 @@
 //! | projects | every key of capitals, digits, `_` from two characters, but `NOPE` |
 //! | people | the list `users`, and `known+NAME@example.test` = account `sandbox:NAME` |
 //! | workflow | To Do → In Progress → Done (resolution required), and Cancelled (resolution optional); without screens (`transition_screens`) a comment in a transition is dropped |
+//! | webhooks | an administrator's, and at most five of an OAuth app, at one address; `webhooks` sets who may and how they fare |
 //! | strangers | 401; with `answers_strangers` an empty list or 404, and a header that tells |
 //! | search | finds an issue `search_lag_ms` after its creation; later edits show at once |
 //!
@@ -18,6 +19,7 @@
 mod adf;
 mod auth;
 mod fields;
+mod hooks;
 mod read;
 mod search;
 mod settings;
@@ -96,6 +98,16 @@ impl Tabled for Jira {
         view("POST", "/rest/api/2|3|latest/search/jql", "search", Self::search_by_token),
         view("GET", "/rest/api/2|3|latest/search", "search", Self::search_by_number),
         view("POST", "/rest/api/2|3|latest/search", "search", Self::search_by_number),
+        route("POST", "/rest/webhooks/1.0/webhook", "create_hook", Self::create_hook),
+        view("GET", "/rest/webhooks/1.0/webhook", "list_hooks", Self::list_hooks),
+        view("GET", "/rest/webhooks/1.0/webhook/*", "get_hook", Self::get_hook),
+        route("DELETE", "/rest/webhooks/1.0/webhook/*", "delete_hook", Self::delete_hook),
+        route("POST", "/rest/api/2|3|latest/webhook", "register_hooks", Self::register_hooks),
+        view("GET", "/rest/api/2|3|latest/webhook", "registered_hooks", Self::registered_hooks),
+        view("GET", "/rest/api/2|3|latest/webhook/failed", "failed_hooks", Self::failed_hooks),
+        route("PUT", "/rest/api/2|3|latest/webhook/refresh", "refresh_hooks",
+            Self::refresh_hooks),
+        route("DELETE", "/rest/api/2|3|latest/webhook", "drop_hooks", Self::drop_hooks),
     ];
     const CREDENTIALS: &'static [CredentialSource] =
         &[CredentialSource::Basic, CredentialSource::Bearer];

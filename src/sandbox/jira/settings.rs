@@ -51,6 +51,8 @@ pub(in crate::sandbox) struct Settings {
     pub(super) access_token_seconds: i64,
     /// Custom fields.
     pub(super) custom_fields: Vec<CustomField>,
+    /// Who may register webhooks, and how they fare.
+    pub(super) webhooks: kit::HookRules,
 }
 
 impl Default for Settings {
@@ -81,6 +83,7 @@ impl Default for Settings {
             credentials: Vec::new(),
             lacks_permissions: Vec::new(),
             access_token_seconds: 3600,
+            webhooks: kit::HookRules::default(),
             custom_fields: vec![
                 field("customfield_10010", "Customer", FieldKind::Text, &[]),
                 field("customfield_10011", "Steps", FieldKind::Textarea, &[]),

@@ -26,6 +26,7 @@
 //! | [`checks`], [`magic`] | credentials in all places; secrets and people known everywhere |
 //! | [`paging`] | offset, number, cursor, `Link` |
 //! | [`rate`] | budgets and their headers |
+//! | [`hooks`] | webhooks that are registered, and what can be set of them |
 //!
 //! Magic names, the same at all platforms: a secret that ends with `wrong` is refused, one that
 //! ends with `forbidden` may look and not write; `known+NAME@example.test` is a person
@@ -35,6 +36,7 @@ pub(crate) mod checks;
 #[cfg(test)]
 mod example;
 pub(crate) mod grants;
+pub(crate) mod hooks;
 pub(crate) mod jwt;
 pub(crate) mod magic;
 pub(crate) mod paging;
@@ -50,10 +52,12 @@ use serde_json::{Map, Value};
 use super::answer::Answer;
 use super::call::Call;
 use super::fake::{Fake, merged};
-use super::ledger::LedgerIssue;
+use super::ledger::{LedgerHook, LedgerIssue};
+use super::outgoing::Question;
 
 pub(crate) use checks::{Caller, Credential, CredentialSource, Refusal};
 pub(crate) use grants::Grants;
+pub(crate) use hooks::{HookRules, Hooks};
 pub(crate) use rate::{Budget, Meter, RateHeaders};
 pub(crate) use route::{Access, Hit, Route, route, view};
 pub(crate) use shelf::{Entry, Item, Shelf};
@@ -78,6 +82,7 @@ pub(crate) trait Settings: Serialize + DeserializeOwned + Send {
 pub(crate) struct Common<S> {
     pub(crate) settings: S,
     pub(crate) grants: Grants,
+    pub(crate) hooks: Hooks,
     meter: Meter,
 }
 
@@ -135,6 +140,11 @@ pub(crate) trait Tabled: Send + Sized + 'static {
         None
     }
 
+    /// What it asks of somebody else before it answers this request.
+    fn question(&self, _: &Call) -> Option<Question> {
+        None
+    }
+
     /// What every answer to a known caller has, be it a refusal or not.
     fn finish(&self, _: &Hit<'_>, answer: Answer) -> Answer {
         answer
@@ -182,6 +192,14 @@ impl<T: Tabled> Fake for T {
 
     fn stranger(&self, call: &Call, now: DateTime<Utc>) -> Answer {
         self.stranger_answer(call, now)
+    }
+
+    fn question(&self, call: &Call) -> Option<Question> {
+        Tabled::question(self, call)
+    }
+
+    fn hooks(&self) -> Vec<LedgerHook> {
+        self.common().hooks.all().to_vec()
     }
 
     fn configure(&mut self, changes: Map<String, Value>) -> Result<(), String> {

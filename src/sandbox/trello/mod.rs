@@ -11,10 +11,12 @@
 //! | batch | ten routes that read, each of which counts as a request |
 //! | people | the members of the setting; no e-mail address is shown |
 //!
-//! Not modelled: other boards, checklists, search, stickers, webhooks, and what only `fields` of
-//! nested objects would show. 50,000 cards and 128 MiB a site; 1,000 files and actions a card.
+//! Not modelled: other boards, checklists, search, stickers, what webhooks deliver, and what only
+//! `fields` of nested objects would show. 50,000 cards and 128 MiB a site; 1,000 files and actions
+//! a card.
 
 mod asked;
+mod hooks;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,7 @@ use super::kit::{
     Tabled, route, view,
 };
 use super::ledger::{LedgerComment, LedgerFile, LedgerIssue};
+use super::outgoing::Question;
 use asked::{
     NOT_FOUND, error, flag, forbidden, given, ids, invalid, listing, missing, shown, signed, text,
     when,
@@ -185,6 +188,10 @@ impl Tabled for Trello {
         view("GET", "/1/cards/*/attachments", "list_files", Self::list_files),
         route("POST", "/1/cards/*/attachments", "attach", Self::attach),
         route("GET", "/1/batch", "batch", Self::batch).reads(),
+        route("POST", "/1/webhooks", "create_hook", Self::create_hook),
+        view("GET", "/1/tokens/*/webhooks", "list_hooks", Self::list_hooks),
+        view("GET", "/1/webhooks/*", "get_hook", Self::get_hook),
+        route("DELETE", "/1/webhooks/*", "delete_hook", Self::delete_hook),
     ];
     const CREDENTIALS: &'static [CredentialSource] = &[];
     const RATE: Option<RateHeaders> = Some(RateHeaders {
@@ -222,6 +229,10 @@ impl Tabled for Trello {
                 secret,
             }),
         }
+    }
+
+    fn question(&self, call: &Call) -> Option<Question> {
+        Self::asks_address(call)
     }
 
     fn refuse(&self, refusal: &Refusal, call: &Call, _: DateTime<Utc>) -> Answer {

@@ -31,6 +31,8 @@ pub(in crate::sandbox) struct Settings {
     pub(super) texts: bool,
     /// An automation of the board moves each card back to its first list.
     pub(super) returns: bool,
+    /// How webhooks fare.
+    pub(super) webhooks: kit::HookRules,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             labels_max: 1_000,
             texts: true,
             returns: false,
+            webhooks: kit::HookRules::default(),
         }
     }
 }
