@@ -35,7 +35,7 @@ const DEAD_LETTERS_QUEUED: usize = 100;
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
 /// The commands that call a platform.
-const WATCHED_TYPES: [&str; 10] = [
+const WATCHED_TYPES: [&str; 11] = [
     CommandType::TicketCreate.as_str(),
     CommandType::TicketAiCreate.as_str(),
     CommandType::TicketUpdate.as_str(),
@@ -46,6 +46,7 @@ const WATCHED_TYPES: [&str; 10] = [
     CommandType::TicketDelete.as_str(),
     CommandType::IntegrationTest.as_str(),
     CommandType::IntegrationSync.as_str(),
+    CommandType::IntegrationWebhook.as_str(),
 ];
 
 /// Idle connections kept for each host. Many integrations may share one (a vendor's gateway), each

@@ -1,12 +1,13 @@
 //! `ticketwire integration`
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod line;
+mod webhook;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use self::line::Line;
 use super::output::{self, Cell, column};
 use super::send::read_data;
 use super::{Context, Failed, failed, ids};
@@ -15,11 +16,7 @@ use crate::contract::{
 };
 use crate::domain::{ErrorCode, Failure, IntegrationId, OrganizationId};
 use crate::integrations::{self, Checks, Planned, Requester};
-use crate::pipeline::TokensOfOne;
-use crate::platforms::mail::MailClient;
-use crate::platforms::{
-    self, AdapterError, CallContext, EgressPolicy, HttpClient, SendPermit, TestKind,
-};
+use crate::platforms::{EgressPolicy, TestKind};
 use crate::store::{LoadedIntegration, Named, Store};
 
 /// Why an integration changed, where nobody said more.
@@ -114,6 +111,15 @@ enum Action {
         #[arg(long, value_delimiter = ',', default_values = IntegrationTest::USUAL)]
         tests: Vec<String>,
     },
+    /// What is registered with the platform, so that it tells of changes; or what a person does
+    /// for it
+    Webhook {
+        /// Its id, the beginning of it, or its name
+        #[arg(value_name = "ID|NAME")]
+        id: String,
+        #[command(flatten)]
+        what: webhook::What,
+    },
 }
 
 impl Integration {
@@ -177,6 +183,7 @@ impl Integration {
                 changed(context, row.id.uuid(), "deleted")
             }
             Action::Test { id, tests } => test(context, &store, &id, &tests).await,
+            Action::Webhook { id, what } => what.execute(context, &store, &id).await,
         }
     }
 }
@@ -404,15 +411,6 @@ async fn set_enabled(
     )
 }
 
-/// A tool holds no lease and needs none: what it sends is not a command's.
-struct Free;
-
-impl SendPermit for Free {
-    fn check(&self, _request_timeout: Duration) -> Result<(), AdapterError> {
-        Ok(())
-    }
-}
-
 async fn test(
     context: &Context,
     store: &Store,
@@ -426,30 +424,11 @@ async fn test(
     }
     let checks = Checks::of(tests);
     let loaded = named(store, text).await?;
-    let config = &context.config;
-    let attempt_timeout = config.dispatch.attempt_timeout;
-    let connected =
-        TokensOfOne::new(store, Arc::new(context.ring()?), loaded, attempt_timeout).await;
+    let line = Line::new(context)?;
+    let connected = line.connect(store, loaded).await;
     let (row, tokens) = (connected.row(), connected.source());
     let adapter = connected.adapter().map_err(refused)?;
-    let egress = EgressPolicy::from(&config.egress);
-    let mail =
-        MailClient::new(egress.clone(), config.dispatch.request_timeout, &[]).map_err(failed)?;
-    let client = HttpClient::through(
-        config.egress.proxy.as_ref(),
-        egress,
-        config.dispatch.request_timeout,
-        4,
-    )
-    .map_err(failed)?;
-    let outcome = integrations::run_checks(adapter, &checks, || {
-        let deadline = Instant::now() + attempt_timeout;
-        let strangers = platforms::strangers(row.platform);
-        CallContext::new(&client, deadline, &Free, &tokens, strangers)
-            .remembering(connected.memory())
-            .mailing(&mail)
-    })
-    .await;
+    let outcome = integrations::run_checks(adapter, &checks, || line.to(&connected, &tokens)).await;
     let now = chrono::Utc::now();
     let planned = integrations::test(row, &outcome, true, BY_HAND, now);
     store.apply_now(&planned.change).await.map_err(failed)?;

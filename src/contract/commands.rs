@@ -8,6 +8,7 @@ use super::bulk::{self, TicketBulkUpdate};
 use super::fields::schema_of;
 use super::integration::{
     self, IntegrationCreate, IntegrationSetEnabled, IntegrationSync, IntegrationTest,
+    IntegrationWebhook,
 };
 use super::integration_update::{self, IntegrationUpdate};
 use super::query::{self, IntegrationFields, IntegrationList, RouteQuery};
@@ -71,6 +72,8 @@ pub enum AdminCommand {
     TestIntegration(IntegrationTest),
     /// `integration.sync`
     SyncIntegration(IntegrationSync),
+    /// `integration.webhook`
+    Webhook(IntegrationWebhook),
     /// `ticket.bulk_update`
     BulkUpdate(Box<TicketBulkUpdate>),
 }
@@ -150,6 +153,9 @@ impl Command {
             CommandType::IntegrationSync => {
                 AdminCommand::SyncIntegration(integration::sync(f)).into()
             }
+            CommandType::IntegrationWebhook => {
+                AdminCommand::Webhook(integration::webhook(f)).into()
+            }
             CommandType::TicketGet => ReadCommand::Ticket(ticket_id(f)).into(),
             CommandType::TicketSearch => {
                 ReadCommand::Search(Box::new(TicketSearch::parse(f))).into()
@@ -186,6 +192,7 @@ impl Command {
                 AdminCommand::SetEnabled(set) => Some(set.integration_id),
                 AdminCommand::TestIntegration(test) => Some(test.integration_id),
                 AdminCommand::SyncIntegration(sync) => Some(sync.integration_id),
+                AdminCommand::Webhook(webhook) => Some(webhook.integration_id),
                 AdminCommand::CreateIntegration(_) | AdminCommand::BulkUpdate(_) => None,
             },
             Self::Read(command) => match command {

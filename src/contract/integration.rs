@@ -8,7 +8,8 @@ use super::Fields;
 use super::fields::Extent;
 use super::readers::{NOTE_MAX, base_url, clock, integration_id, labels, routing_rules};
 use crate::domain::{
-    AuthType, IntegrationCategory, IntegrationId, Platform, Priority, TicketCategory, shown,
+    AuthType, IntegrationCategory, IntegrationId, Platform, Priority, TicketCategory,
+    WebhookAction, shown,
 };
 
 /// `integration.create`. Credentials are sealed before anything of it is stored.
@@ -106,6 +107,15 @@ pub struct IntegrationSync {
     pub outbound: bool,
     /// Look only: nothing is written.
     pub dry_run: bool,
+}
+
+/// `integration.webhook`
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntegrationWebhook {
+    /// Which.
+    pub integration_id: IntegrationId,
+    /// What is to be done.
+    pub action: WebhookAction,
 }
 
 /// `integration.test`
@@ -218,6 +228,14 @@ pub(super) fn sync(f: &mut Fields<'_>) -> IntegrationSync {
         full: sync_type == Some("full"),
         outbound: direction.is_some_and(|direction| direction != "inbound"),
         dry_run: f.boolean("dry_run", false),
+    }
+}
+
+pub(super) fn webhook(f: &mut Fields<'_>) -> IntegrationWebhook {
+    IntegrationWebhook {
+        integration_id: integration_id(f),
+        // Without one the command is refused, whatever stands here.
+        action: f.required_choice("action").unwrap_or(WebhookAction::Check),
     }
 }
 

@@ -33,7 +33,9 @@ pub use event::{
     Event, EventData, IntegrationResult, Outcome, rejected_event, routing_key, turned_into_failure,
 };
 pub use fields::{Faults, Fields};
-pub use integration::{IntegrationCreate, IntegrationSetEnabled, IntegrationSync, IntegrationTest};
+pub use integration::{
+    IntegrationCreate, IntegrationSetEnabled, IntegrationSync, IntegrationTest, IntegrationWebhook,
+};
 pub use integration_update::{IntegrationUpdate, PlainChanges};
 pub use json::json_text;
 pub use notice::{Notice, Subject, notice, transition_notices};

@@ -26,6 +26,7 @@ wire_enum! {
         IntegrationSync = "integration.sync",
         IntegrationRoute = "integration.route",
         IntegrationFields = "integration.fields",
+        IntegrationWebhook = "integration.webhook",
         WebhookReceived = "webhook.received",
     }
 }

@@ -3,13 +3,15 @@
 //!
 //! A use case decides and writes nothing. It is given the row as it is, and returns a [`Planned`]:
 //! what is to be written, and what is answered. So a command can write it in the transaction that
-//! settles it, and a person at once.
+//! settles it, and a person at once. [`Webhooks`] alone writes by itself: what it notes has to be
+//! there before the platform is asked, and while the platform is waited for.
 //!
 //! - [`create()`] makes one.
 //! - [`update()`] changes what is mentioned.
 //! - [`set_enabled`] and [`delete`] turn it on, off, and away.
 //! - [`run_checks`] asks the platform, and [`test()`] says what the answers make of the
 //!   integration.
+//! - [`Webhooks`] registers, checks and removes its webhook at the platform.
 //! - [`open_credentials`] opens what is stored, and [`connect`] builds its adapter.
 //!
 //! `integration.sync` is not among them: it is a command's alone, with pages, retries and a budget.
@@ -19,6 +21,7 @@ mod credentials;
 mod state;
 mod test;
 mod update;
+mod webhook;
 
 use std::collections::BTreeMap;
 
@@ -33,6 +36,7 @@ pub use self::credentials::{connect, open_credentials, seal_webhook_secret};
 pub use self::state::{delete, set_enabled};
 pub use self::test::{Checked, Checks, TestOutcome, run_checks, test};
 pub use self::update::update;
+pub use self::webhook::{WebhookOutcome, WebhookRefusal, Webhooks, webhook_address};
 
 /// What a use case came to.
 #[derive(Debug)]

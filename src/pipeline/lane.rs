@@ -48,7 +48,9 @@ pub(in crate::pipeline) fn lane_of_type(
     integration: Option<IntegrationId>,
 ) -> Option<Uuid> {
     match command_type {
-        CommandType::IntegrationTest | CommandType::IntegrationSync => Some(match integration {
+        CommandType::IntegrationTest
+        | CommandType::IntegrationSync
+        | CommandType::IntegrationWebhook => Some(match integration {
             Some(integration) => check_lane(organization, integration),
             None => admin_lane(organization),
         }),

@@ -116,8 +116,8 @@ impl TokensOfOne {
         &self.connected.memory
     }
 
-    /// Its tokens.
-    pub fn source(&self) -> impl TokenSource + '_ {
+    /// Its tokens, and its turns to write.
+    pub fn source(&self) -> impl TokenSource + WriteTurns + '_ {
         TokenCache::new(&self.tokens, Some(&self.connected))
     }
 }

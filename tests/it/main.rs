@@ -48,6 +48,7 @@ mod pooler;
 mod producers;
 mod proxy;
 mod receipts;
+mod registration;
 mod retention;
 mod routing;
 mod sandbox_smtp;

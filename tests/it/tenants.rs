@@ -256,6 +256,10 @@ async fn another_organizations_integration_is_answered_as_one_that_does_not_exis
             ),
             ("integration.test", json!({ "integration_id": integration })),
             ("integration.sync", json!({ "integration_id": integration })),
+            (
+                "integration.webhook",
+                json!({ "integration_id": integration, "action": "check" }),
+            ),
         ]
     };
     for ((kind, foreign), (_, absent)) in of(world.integration).into_iter().zip(of(nothing)) {

@@ -109,6 +109,7 @@ async fn look(context: &Context, work: &mut Option<Work>) -> Vec<Finding> {
     findings.extend(workers(&client).await);
     findings.extend(circuits(&client).await);
     findings.extend(super::integrations::examine(&client).await);
+    findings.extend(super::webhooks::examine(context, &client).await);
     match recent::lately(&client).await {
         Ok(lately) => findings.extend(of_lately(lately.as_ref())),
         Err(error) => findings.push(Finding::unanswered("failures", &error)),

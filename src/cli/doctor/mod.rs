@@ -4,6 +4,7 @@ mod integrations;
 mod ledger;
 mod rabbit;
 mod recent;
+mod webhooks;
 mod workers;
 
 use clap::Args;

@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 use super::super::{CommandType, Outcome};
 use crate::domain::{
     ErrorCode, HealthStatus, IntegrationCategory, IntegrationStatus, LifeEvent, Platform, Priority,
-    TicketStatus,
+    TicketStatus, WebhookState,
 };
 
 /// Events that are no command's outcome.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 13] = [
     "ticket.external.created",
     "ticket.external.updated",
     "ticket.external.commented",
@@ -20,6 +20,8 @@ const OTHERS: [&str; 11] = [
     "integration.failures.warning",
     "integration.circuit.opened",
     "integration.circuit.closed",
+    "integration.webhook.failing",
+    "integration.webhook.restored",
     "integration.rate_limit.reached",
     "integration.rate_limit.reset",
 ];
@@ -244,6 +246,15 @@ fn answer(command: CommandType) -> Value {
             ],
             false,
         ),
+        CommandType::IntegrationWebhook => object(
+            [
+                ("action", text.clone()),
+                ("by_interface", json!({ "type": "boolean" })),
+                ("webhooks", list),
+                ("instructions", json!({ "type": ["string", "null"] })),
+            ],
+            false,
+        ),
         CommandType::IntegrationRoute => {
             object([("candidates", list.clone()), ("rejected", list)], false)
         }
@@ -315,6 +326,14 @@ fn about_integration(event_type: &str) -> Value {
             ("state", json!({ "type": "string" })),
             ("failure_threshold", json!({ "type": "integer" })),
             ("open_for_ms", json!({ "type": "integer" })),
+        ]),
+        "integration.webhook.failing" | "integration.webhook.restored" => members.extend([
+            ("webhook_id", uuid()),
+            ("external_id", text()),
+            ("url", json!({ "type": "string" })),
+            ("old_state", words(WebhookState::ALL)),
+            ("state", words(WebhookState::ALL)),
+            ("reason", text()),
         ]),
         "integration.rate_limit.reached" | "integration.rate_limit.reset" => members.extend([
             ("state", words(&["reached", "reset"])),

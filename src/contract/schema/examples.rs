@@ -79,6 +79,9 @@ fn data(command_type: CommandType) -> Value {
                 "permissions"] })
         }
         CommandType::IntegrationSync => json!({ "integration_id": INTEGRATION, "dry_run": true }),
+        CommandType::IntegrationWebhook => {
+            json!({ "integration_id": INTEGRATION, "action": "register" })
+        }
         CommandType::IntegrationRoute => {
             json!({ "ticket": { "title": "Invoice is wrong", "category": "billing" } })
         }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::webhooks;
 use crate::contract::CommandType;
 use crate::domain::{CommandId, IntegrationId, LifeEvent};
 use crate::integrations::Checks;
@@ -66,6 +67,20 @@ impl Maintenance {
                     let core = Arc::clone(core);
                     self.checks.spawn(async move { check(&core, id).await });
                 }
+            }
+        }
+        let free = CHECKS_MAX.saturating_sub(self.checks.len());
+        if free > 0 {
+            let limit = i64::try_from(free).unwrap_or(1);
+            let every = webhooks::EVERY;
+            for (id, _) in core
+                .store
+                .claim_tasks(Task::Webhook, every, lease, limit)
+                .await?
+            {
+                let core = Arc::clone(core);
+                self.checks
+                    .spawn(async move { webhooks::look(&core, id).await });
             }
         }
         for (id, due_at) in core.store.claim_tasks(Task::Sync, lease, lease, 50).await? {

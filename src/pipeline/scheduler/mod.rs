@@ -5,6 +5,7 @@
 pub mod isolation;
 mod maintenance;
 mod retention;
+mod webhooks;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 mod bulk;
 mod sync;
 mod test;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::platforms::EgressPolicy;
 use crate::store::LedgerChange;
 
 pub(in crate::pipeline) use self::test::run_checks;
+pub(in crate::pipeline) use self::webhook::see_to_webhooks;
 
 /// Why it is not done.
 pub(in crate::pipeline) enum Refusal {
@@ -137,6 +139,7 @@ async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<AdminOutc
         }
         AdminCommand::TestIntegration(what) => test::run(core, job, what, now).await,
         AdminCommand::SyncIntegration(what) => sync::run(core, job, what).await,
+        AdminCommand::Webhook(what) => webhook::run(core, job, what).await,
         AdminCommand::BulkUpdate(update) => bulk::run(core, job, update).await,
     }
 }
