@@ -98,6 +98,11 @@ const OF_ORGANIZATION: &[(&str, &str)] = &[
          WHERE organization_id = $1)",
     ),
     (
+        "integration_sync_seen",
+        "DELETE FROM integration_sync_seen WHERE run IN (SELECT run FROM integration_sync \
+         WHERE integration_id IN (SELECT id FROM integrations WHERE organization_id = $1))",
+    ),
+    (
         "integration_sync",
         "DELETE FROM integration_sync WHERE integration_id IN (SELECT id FROM integrations \
          WHERE organization_id = $1)",

@@ -326,6 +326,8 @@ pub(super) async fn delete(
                        parked_at = NULL, updated_at = now() WHERE id = $1 AND NOT is_deleted \
                        RETURNING id), \
                        idle AS (DELETE FROM integration_schedule WHERE integration_id = $1), \
+                       seen AS (DELETE FROM integration_sync_seen WHERE run IN (SELECT run \
+                       FROM integration_sync WHERE integration_id = $1)), \
                        synced AS (DELETE FROM integration_sync WHERE integration_id = $1), \
                        tokens AS (DELETE FROM integration_tokens WHERE integration_id = $1) \
                        UPDATE commands c SET due_at = now(), retry_at = now() FROM gone \

@@ -133,6 +133,7 @@ async fn a_dry_run_changes_nothing_and_a_rollback_of_data_wants_a_word() {
             { "version": 9, "name": "field_words" },
             { "version": 10, "name": "grants_and_sync" },
             { "version": 11, "name": "inbound" },
+            { "version": 12, "name": "sync_seen" },
         ])
     );
     remove(&url).await;

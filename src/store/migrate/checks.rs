@@ -333,6 +333,20 @@ pub(super) const INBOUND: Losses = Losses {
     ],
 };
 
+/// Of what a sync in steps keeps: the next run begins where the last one ended.
+pub(super) const SYNC_SEEN: Losses = Losses {
+    guarded: &["integration_sync", "workers"],
+    checks: &[
+        WORKERS,
+        loss(
+            "syncs are under way that would begin anew",
+            "SELECT format('%s: %s pages', integration_id, pages) \
+             FROM integration_sync WHERE run IS NOT NULL ORDER BY 1",
+            "nothing has to be kept: what a sync sees again changes nothing",
+        ),
+    ],
+};
+
 /// A running worker is of its own schema, whichever that is.
 const WORKERS: Check = never(
     "workers are running",

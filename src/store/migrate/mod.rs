@@ -61,7 +61,7 @@ macro_rules! step {
     };
 }
 
-static STEPS: [Step; 11] = [
+static STEPS: [Step; 12] = [
     step!(1, "legacy_shape", checks::LEGACY_SHAPE),
     step!(2, "integration_refactor", checks::REFACTOR),
     step!(3, "ledger", checks::LEDGER),
@@ -73,6 +73,7 @@ static STEPS: [Step; 11] = [
     step!(9, "field_words", checks::FIELD_WORDS),
     step!(10, "grants_and_sync", checks::GRANTS_AND_SYNC),
     step!(11, "inbound", checks::INBOUND),
+    step!(12, "sync_seen", checks::SYNC_SEEN),
 ];
 
 /// The version that adopts the legacy tables or makes them, and its text.
