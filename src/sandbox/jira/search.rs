@@ -11,6 +11,7 @@ use super::super::kit::Hit;
 use super::super::kit::paging::{cursor, page, start_of};
 use super::super::kit::shelf::indexed_until;
 use super::read::{self, Selection};
+use super::settings::Lie;
 use super::store::Filed;
 use super::{Jira, bad_json, error, fields};
 
@@ -102,7 +103,19 @@ impl Jira {
             PAGE_MAX
         };
         let limit = number(body, "maxResults", 50).clamp(1, most);
-        let part = page(issues.iter().copied(), start, limit);
+        let lie = self.common.settings.search_lies;
+        let (shown_from, limit) = match lie {
+            None | Some(Lie::Circle) => (start, limit),
+            Some(Lie::Same) => (0, limit),
+            Some(Lie::Stale) => (start % 2 * limit, limit),
+            Some(Lie::Empty) => (0, 0),
+        };
+        let part = page(issues.iter().copied(), shown_from, limit);
+        let next = match lie {
+            None => part.next(),
+            Some(Lie::Circle) => Some(part.next().unwrap_or(0)),
+            Some(Lie::Same | Lie::Stale | Lie::Empty) => Some(start + 1),
+        };
         let shown: Vec<_> = part
             .items
             .iter()
@@ -115,8 +128,8 @@ impl Jira {
                 }
             })
             .collect();
-        let mut body = json!({"issues": shown, "isLast": part.next().is_none()});
-        if let Some(next) = part.next() {
+        let mut body = json!({"issues": shown, "isLast": next.is_none()});
+        if let Some(next) = next {
             body["nextPageToken"] = cursor(next, jql).into();
         }
         Answer::json(200, body)

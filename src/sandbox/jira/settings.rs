@@ -12,6 +12,8 @@ pub(in crate::sandbox) struct Settings {
     /// Search finds an issue only so long after its creation. Everything read by id or key is
     /// current.
     pub(super) search_lag_ms: u64,
+    /// How the pages of a search lie, where they do: a listing of them never ends.
+    pub(super) search_lies: Option<Lie>,
     /// Fields a create must set beside project, type and summary.
     pub(super) required_fields: Vec<String>,
     /// Fields that the create and edit screens lack.
@@ -66,6 +68,7 @@ impl Default for Settings {
         let strings = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
         Self {
             search_lag_ms: 0,
+            search_lies: None,
             required_fields: Vec::new(),
             fields_not_on_screen: Vec::new(),
             priorities: strings(&["Highest", "High", "Medium", "Low", "Lowest"]),
@@ -104,6 +107,20 @@ impl Default for Settings {
             ],
         }
     }
+}
+
+/// How the pages of a search lie. A token leads on from each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Lie {
+    /// From the last to the first.
+    Circle,
+    /// Each is the first.
+    Same,
+    /// They are the first and the second in turn.
+    Stale,
+    /// Nothing is on them.
+    Empty,
 }
 
 /// Which of Jira's deployments a site is.
