@@ -2,7 +2,7 @@
 //! the channels. And the checks.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -20,6 +20,8 @@ use crate::platforms::{
     Reader, Request, Response, SyncFrom, TestKind,
 };
 
+/// A time of ours is by another clock than Slack's: a listing begins so much earlier.
+const CLOCKS: TimeDelta = TimeDelta::minutes(2);
 /// Channels of a page; it must be under 1,000 (docs.slack.dev, `conversations.list`).
 const CHANNELS: &str = "999";
 /// Bytes of such a page that are read.
@@ -66,7 +68,7 @@ impl Reader for Bot {
     ) -> Result<ChangePage, AdapterError> {
         let me = self.identity(context).await?;
         let mark = from.mark.filter(|mark| is_time(mark));
-        let since = from.since.map(written);
+        let since = from.since.map(|since| written(since - CLOCKS));
         let oldest = mark.map(str::to_owned).or(since).unwrap_or_default();
         let request = self.listing(None, &oldest, from.page.unwrap_or_default())?;
         let answer = context.send(request).await?;
