@@ -52,6 +52,8 @@ pub struct Config {
     pub dispatch: Dispatch,
     /// When a platform is left alone.
     pub circuit: Circuit,
+    /// Reading what changed on platforms.
+    pub sync: Syncing,
     /// Who makes tickets of free text.
     pub ai: Ai,
     /// Looking after integrations.
@@ -218,6 +220,14 @@ pub struct Circuit {
     pub open_for: Duration,
 }
 
+/// Reading what changed on platforms (`integration.sync`).
+#[derive(Debug, Clone)]
+pub struct Syncing {
+    /// The part of a platform's budget that a sync may use, of what is left of it: from 0 to 1.
+    /// Default 0.5.
+    pub budget: f64,
+}
+
 /// Who makes tickets of free text (`ticket.ai_create`).
 #[derive(Debug, Clone)]
 pub struct Ai {
@@ -339,7 +349,7 @@ impl std::error::Error for ConfigError {}
 
 /// Every key with its built-in default, as it would be written; `docs/configuration.md` is tested
 /// against it.
-pub const KEYS: [(&str, &str); 47] = [
+pub const KEYS: [(&str, &str); 48] = [
     (
         "database.url",
         "postgres://postgres@127.0.0.1:5432/ticketwire",
@@ -384,6 +394,7 @@ pub const KEYS: [(&str, &str); 47] = [
     ("producers.reply_to", "[]"),
     ("circuit.failure_threshold", "5"),
     ("circuit.open_for", "30s"),
+    ("sync.budget", "0.5"),
     ("ai.base_url", ""),
     ("ai.model", ""),
     ("ai.api_key", ""),

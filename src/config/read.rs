@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{
     Ai, Amqp, Circuit, Config, ConfigError, Database, DatabaseUrl, Dispatch, Egress, Fault, Health,
-    Http, KEYS, Log, Producers, Proxy, Retention, Retry, Secrets, Worker,
+    Http, KEYS, Log, Producers, Proxy, Retention, Retry, Secrets, Syncing, Worker,
 };
 use crate::domain::shown;
 use crate::secrets::KeyRing;
@@ -119,7 +119,7 @@ impl Reader {
             .collect();
         let known = if near.is_empty() {
             "the sections are database, amqp, worker, http, secrets, egress, retry, dispatch, \
-             circuit, ai, health, producers, retention, log"
+             circuit, sync, ai, health, producers, retention, log"
                 .to_owned()
         } else {
             format!("known are {}", near.join(", "))
@@ -239,6 +239,18 @@ impl Reader {
                     ),
                 );
                 usize::try_from(*range.start()).unwrap_or(1)
+            }
+        }
+    }
+
+    /// A part of 1.
+    pub(super) fn share(&mut self, key: &str) -> f64 {
+        let parsed: Option<f64> = self.text(key).trim().parse().ok();
+        match parsed.filter(|share| *share > 0.0 && *share <= 1.0) {
+            Some(share) => share,
+            None => {
+                self.fault(key, "must be a number over 0 and up to 1, e.g. \"0.5\"");
+                1.0
             }
         }
     }
@@ -434,6 +446,9 @@ impl Reader {
                 )
                 .unwrap_or(5),
                 open_for: self.duration("circuit.open_for"),
+            },
+            sync: Syncing {
+                budget: self.share("sync.budget"),
             },
             ai: Ai {
                 base_url: self.endpoint("ai.base_url"),

@@ -157,6 +157,16 @@ impl Integration {
         said.and_then(OnUnknown::parse).unwrap_or(OnUnknown::Fail)
     }
 
+    /// Whether a ticket is closed whose item was deleted on the platform
+    /// (`settings.on_external_delete`, default keep).
+    #[must_use]
+    pub fn closes_deleted(&self) -> bool {
+        self.settings
+            .get("on_external_delete")
+            .and_then(Value::as_str)
+            == Some("close")
+    }
+
     /// Whether a refused credential is waited for, rather than failing its commands.
     #[must_use]
     pub fn parks(&self) -> bool {

@@ -13,7 +13,7 @@ use url::Url;
 use super::http::redact;
 use super::mail::MailClient;
 use super::memory::Memory;
-use super::rate::{Pause, RateHeaders};
+use super::rate::{BudgetLeft, Pause, RateHeaders};
 use super::scope::Scope;
 use super::{AdapterError, ErrorClass, HttpClient, Request, Response, Strangers};
 
@@ -128,6 +128,7 @@ pub struct AskedToWait(Arc<Asked>);
 struct Asked {
     millis: AtomicU64,
     budget: Mutex<Option<Pause>>,
+    left: Mutex<Option<BudgetLeft>>,
     /// Whether a turn to write was taken.
     has_written: AtomicBool,
 }
@@ -148,6 +149,12 @@ impl AskedToWait {
     #[must_use]
     pub fn budget(&self) -> Option<Pause> {
         *self.0.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the last answer that said so left of the integration's budget.
+    #[must_use]
+    pub fn left(&self) -> Option<BudgetLeft> {
+        *self.0.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, wait: Option<Duration>) {
@@ -320,11 +327,16 @@ impl CallContext<'_> {
     /// Notes what an answer says of the platform's budgets. One that was refused for a budget says
     /// so as an error.
     pub(super) fn note_budget(&self, answer: &Response) {
-        if let Some(rate) = self.rate
-            && answer.is_success()
-            && let Some(pause) = rate.pause(answer, false, clock::now())
-        {
+        let Some(rate) = self.rate.filter(|_| answer.is_success()) else {
+            return;
+        };
+        let now = clock::now();
+        if let Some(pause) = rate.pause(answer, false, now) {
             self.asked.note_budget(pause);
+        }
+        if let Some(left) = rate.left(answer, now) {
+            let known = &self.asked.0.left;
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
         }
     }
 

@@ -95,6 +95,7 @@ pub use members::Members;
 pub use misplaced::{hide_misplaced, is_setting};
 pub use operation::{DedupKey, Operation, OperationKind, TestKind};
 pub use planned::Planned;
+pub use rate::BudgetLeft;
 pub use receipt::Receipt;
 pub use scope::Scope;
 pub use texts::off_runtime;

@@ -68,6 +68,17 @@ pub struct Pause {
     pub said_by: Option<&'static str>,
 }
 
+/// How much of a budget an answer says is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetLeft {
+    /// The header that says so.
+    pub said_by: &'static str,
+    /// How many requests.
+    pub left: u64,
+    /// In what time the budget begins anew.
+    pub resets_in: Duration,
+}
+
 impl Pause {
     /// The moment that it ends.
     #[must_use]
@@ -127,6 +138,36 @@ impl RateHeaders {
         })
     }
 
+    /// What an answer says is left of the integration's budget, the one with least; `None` where it
+    /// does not say.
+    #[must_use]
+    pub fn left(&self, answer: &Response, now: DateTime<Utc>) -> Option<BudgetLeft> {
+        let theirs = answer.header("date").and_then(http_date).unwrap_or(now);
+        let quotas = self.quotas.iter();
+        let of_all = quotas.filter(|quota| quota.scope == Scope::Integration);
+        of_all
+            .filter_map(|quota| {
+                let (said_by, left) = match quota.left {
+                    Left::In(header) => (header, answer.header(header)?.trim().parse().ok()?),
+                    Left::UsedOf(header, name) => {
+                        let (used, total) = used_of(answer.header(header)?, name)?;
+                        (header, total.saturating_sub(used))
+                    }
+                    // Budgets of single endpoints.
+                    Left::PairsOf(_) | Left::Unsaid => return None,
+                };
+                let reset = quota
+                    .reset
+                    .and_then(|(header, form)| form.read(answer.header(header)?, theirs));
+                Some(BudgetLeft {
+                    said_by,
+                    left,
+                    resets_in: reset.unwrap_or(self.none_said).min(PAUSE_MAX),
+                })
+            })
+            .min_by_key(|budget| budget.left)
+    }
+
     fn reason(&self, answer: &Response) -> Option<Scope> {
         let found = self.reasons.iter().find(|(header, word, _)| {
             let said = answer.header(header).map(str::to_ascii_lowercase);
@@ -160,9 +201,7 @@ impl RateHeaders {
                 })
             }
             Left::UsedOf(header, name) => {
-                let (used, total) = pair(answer.header(header)?, name)?.split_once('/')?;
-                let digits: String = total.chars().take_while(char::is_ascii_digit).collect();
-                let (used, total): (u64, u64) = (used.parse().ok()?, digits.parse().ok()?);
+                let (used, total) = used_of(answer.header(header)?, name)?;
                 (used >= total).then(|| pause(header, self.none_said))
             }
             Left::PairsOf(prefix) => answer
@@ -183,6 +222,13 @@ impl RateHeaders {
                 .map(|(by, wait)| pause(by, wait)),
         }
     }
+}
+
+/// The numbers of `name=used/total` among pairs.
+fn used_of(said: &str, name: &str) -> Option<(u64, u64)> {
+    let (used, total) = pair(said, name)?.split_once('/')?;
+    let digits: String = total.chars().take_while(char::is_ascii_digit).collect();
+    Some((used.parse().ok()?, digits.parse().ok()?))
 }
 
 /// The value of `name=value` among pairs; the name is a whole one (`per-app-api-usage` is not
@@ -232,6 +278,38 @@ mod tests {
             reset,
             scope: Scope::Integration,
         }
+    }
+
+    #[test]
+    fn what_is_left_is_the_least_of_the_integration_s_budgets() {
+        static QUOTAS: [Quota; 3] = [
+            quota(Left::In("x-left"), Some(("x-reset", ResetIn::Seconds))),
+            quota(Left::UsedOf("usage", "api-usage"), None),
+            Quota {
+                scope: Scope::Endpoint,
+                ..quota(Left::In("x-endpoint"), None)
+            },
+        ];
+        let rate = RateHeaders {
+            quotas: &QUOTAS,
+            ..RateHeaders::retry_after(MINUTE, Scope::Integration)
+        };
+        let left = |headers: &[(&'static str, &str)]| {
+            let left = rate.left(&answer(200, headers), now())?;
+            Some((left.said_by, left.left, left.resets_in.as_secs()))
+        };
+        let counted = ("x-left", "40");
+
+        assert_eq!(left(&[counted, ("x-reset", "7")]), Some(("x-left", 40, 7)));
+        assert_eq!(
+            left(&[counted, ("usage", "per-app=1/2; api-usage=18/20")]),
+            Some(("usage", 2, 60))
+        );
+        assert_eq!(
+            left(&[counted, ("x-endpoint", "1")]),
+            Some(("x-left", 40, 60))
+        );
+        assert_eq!(left(&[("x-left", "many"), ("x-endpoint", "1")]), None);
     }
 
     #[test]
