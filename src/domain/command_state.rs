@@ -74,6 +74,12 @@ super::wire_enum! {
         WorkerStopped = "worker_stopped",
         /// The process that ran it died.
         WorkerDied = "worker_died",
+        /// A sync has done a step and goes on; the detail is how many items it has seen so far.
+        SyncGoesOn = "sync_goes_on",
+        /// Another sync of the integration is under way.
+        SyncUnderWay = "sync_under_way",
+        /// A sync has used its share of the platform's budget (`sync.budget`).
+        SyncBudget = "sync_budget",
         /// `ticketwire command retry`.
         CommandRetry = "command_retry",
         /// `ticketwire command resolve --did-not-happen`: a person settled the doubt, and it is
@@ -153,6 +159,9 @@ impl std::fmt::Display for Wait {
             }
             WaitReason::WorkerStopped => f.write_str("the worker that held it stopped"),
             WaitReason::WorkerDied => f.write_str("the process that ran it died"),
+            WaitReason::SyncGoesOn => write!(f, "the sync goes on: {detail} items so far"),
+            WaitReason::SyncUnderWay => f.write_str("another sync of the integration is under way"),
+            WaitReason::SyncBudget => f.write_str("sync.budget"),
             WaitReason::CommandRetry => f.write_str("command retry"),
             WaitReason::Resolved => {
                 f.write_str("a person said that it did not happen (command resolve)")

@@ -39,6 +39,11 @@ pub(in crate::pipeline) enum Disposition {
         /// `pending` or `deferred`.
         state: CommandState,
     },
+    /// A part of it is done, and durable. It goes on then: no attempt, no event, nothing counted.
+    GoesOn {
+        /// When, and what decided that.
+        next: Next,
+    },
     /// Its ticket is not known yet. It gives its turn back, and waits until then at most.
     AwaitTicket {
         /// The end of the wait.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::integrations::{self, IntegrationWrite, NewIntegration};
 use super::lifecycle::{self, StateChange, StateChanged};
-use super::sync::{self, SyncRecord};
+use super::sync::{self, SyncEnd};
 use super::{OutboxRow, Store, StoreError, keep_if_sound, limited};
 use crate::domain::IntegrationId;
 
@@ -20,8 +20,8 @@ pub enum LedgerChange {
     UpdateIntegration(Box<IntegrationWrite>),
     /// `integration.delete`
     DeleteIntegration(IntegrationId),
-    /// `integration.sync`
-    RecordSync(Box<SyncRecord>),
+    /// `integration.sync`: its pages are written by then.
+    EndSync(SyncEnd),
 }
 
 /// What came of an effect.
@@ -52,9 +52,9 @@ pub(super) async fn make(
             integrations::delete(client, *id).await?;
             return Ok(Made::Done(Vec::new()));
         }
-        LedgerChange::RecordSync(sync) => {
-            let recorded = sync::record(client, sync, owner).await?;
-            return Ok(recorded.map_or(Made::Moved, Made::Done));
+        LedgerChange::EndSync(end) => {
+            sync::end(client, end).await?;
+            return Ok(Made::Done(Vec::new()));
         }
     };
     Ok(match transited {

@@ -71,7 +71,10 @@ pub use settle::{
     AnalysisColumns, AttemptRecord, EventRecord, ExternalRecord, Followed, Reply, Report, Settled,
     SettledBatch, Settlement, TicketChange, TicketInsert, UsageTally,
 };
-pub use sync::{BoundTicket, SyncRecord, SyncedTicket};
+pub use sync::{
+    BoundTicket, ExternalRow, GoneTicket, KnownTicket, PageWritten, SyncEnd, SyncFence, SyncPage,
+    SyncRun, SyncTaken, SyncedTicket, Unseen,
+};
 pub use ticket_search::{Searched, TicketPage};
 pub use tickets::StoredTicket;
 pub use tokens::{StoredTokens, TokenLease};
@@ -166,8 +169,9 @@ impl Store {
         // measured.
         const GROWN: &str = "SELECT t.name, t.key FROM (VALUES ('commands', 'id'), \
                              ('command_attempts', 'command_id'), \
-                             ('outbox', 'command_id'), ('tickets', 'id'), ('integration_usage', \
-                             'integration_id')) AS t(name, key) \
+                             ('outbox', 'command_id'), ('tickets', 'id'), ('ticket_externals', \
+                             'ticket_id'), ('integration_usage', 'integration_id')) \
+                             AS t(name, key) \
                              JOIN pg_class c ON c.oid = t.name::regclass \
                              WHERE pg_relation_size(t.name::regclass) / 8192 > 8 * \
                              GREATEST(c.relpages, 0) + 32";

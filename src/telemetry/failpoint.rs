@@ -5,6 +5,8 @@
 //! point `name`, after it was passed `skip` times, and if the file `marker` did not exist before,
 //! the process dies. The marker keeps a restart under the same environment from dying again.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 /// This machine's clock. In a debug build `TICKETWIRE_CLOCK_AHEAD` sets it ahead by so many
@@ -26,6 +28,22 @@ pub fn machine_clock() -> DateTime<Utc> {
 #[must_use]
 pub fn machine_clock() -> DateTime<Utc> {
     Utc::now()
+}
+
+/// How long a step of something long takes. In a debug build `TICKETWIRE_STEP_MS` makes it shorter.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn step_length(usual: Duration) -> Duration {
+    let text = std::env::var("TICKETWIRE_STEP_MS").unwrap_or_default();
+    text.parse().map_or(usual, Duration::from_millis)
+}
+
+/// How long a step of something long takes.
+#[cfg(not(debug_assertions))]
+#[inline]
+#[must_use]
+pub const fn step_length(usual: Duration) -> Duration {
+    usual
 }
 
 #[cfg(debug_assertions)]

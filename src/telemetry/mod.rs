@@ -5,7 +5,7 @@ mod failpoint;
 mod logs;
 pub mod metrics;
 
-pub use failpoint::{failpoint, machine_clock};
+pub use failpoint::{failpoint, machine_clock, step_length};
 #[cfg(test)]
 pub(crate) use logs::lines_to;
 pub use logs::{LogFormat, Scrub, init, log_file, scrubbed, to_file};

@@ -56,6 +56,8 @@ mod schema;
 mod search;
 mod starting;
 mod sync;
+mod sync_deletions;
+mod sync_steps;
 mod tenants;
 mod terminal;
 mod tickets;

@@ -159,7 +159,7 @@ async fn a_sync_on_the_schedule_is_a_command_like_any_other() {
 }
 
 /// Moves an issue to a status, as a person does.
-async fn put(world: &World, key: &str, transition: &str) {
+pub(crate) async fn put(world: &World, key: &str, transition: &str) {
     let url = format!(
         "{}/rest/api/3/issue/{key}/transitions",
         world.sandbox.url(SITE)
@@ -173,13 +173,13 @@ async fn put(world: &World, key: &str, transition: &str) {
     assert_eq!(http_json("POST", &url, &body).await.0, 204);
 }
 
-async fn status(world: &World, ticket: uuid::Uuid) -> String {
+pub(crate) async fn status(world: &World, ticket: uuid::Uuid) -> String {
     let sql = "SELECT status::text FROM tickets WHERE id = $1";
     world.text(sql, &[&ticket]).await.unwrap()
 }
 
 /// A ticket that is known on both sides, and its key.
-async fn known(world: &World, title: &str) -> (uuid::Uuid, String) {
+pub(crate) async fn known(world: &World, title: &str) -> (uuid::Uuid, String) {
     let (create, ticket) = world.create(title).await;
     let event = world.succeeds(create).await;
     let key = event["data"]["result"]["integration_result"]["external_ticket_id"].clone();

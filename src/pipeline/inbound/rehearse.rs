@@ -31,7 +31,7 @@ pub(in crate::pipeline) async fn rehearse(
     let heard = match hear(core, &job, hook, now).await {
         Ok(heard) => heard,
         Err(Refusal::For(failure) | Refusal::Later(failure, _)) => return Ok(Err(failure)),
-        Err(Refusal::Waits(_)) => {
+        Err(Refusal::Waits(_) | Refusal::GoesOn(_)) => {
             let failure = Failure::new(ErrorCode::Internal, "the database is not reachable");
             return Ok(Err(failure));
         }

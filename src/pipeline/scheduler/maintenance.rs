@@ -154,6 +154,12 @@ async fn sync(
     let Some(organization_id) = loaded.and_then(|loaded| loaded.integration.organization_id) else {
         return Ok(());
     };
+    // One that is under way sees what this one would; the next is made when it is due.
+    if core.store.is_syncing(id).await? {
+        tracing::info!(integration_id = %id,
+            "no sync is made on the schedule, as one is under way");
+        return Ok(());
+    }
     let data = serde_json::json!({ "integration_id": id }).to_string();
     let name = format!("sync {}", due_at.timestamp_micros());
     let row = NewCommand {

@@ -35,6 +35,8 @@ pub(in crate::pipeline) enum Refusal {
     Later(Failure, Option<Duration>),
     /// It waits for something of ours; no attempt is spent.
     Waits(Next),
+    /// A part of it is done, and durable; it goes on then, and no attempt is spent.
+    GoesOn(Next),
 }
 
 impl From<Failure> for Refusal {

@@ -518,6 +518,7 @@ impl<'a> Run<'a> {
                 next,
                 state: CommandState::Deferred,
             },
+            admin::Refusal::GoesOn(next) => Disposition::GoesOn { next },
         }
     }
 

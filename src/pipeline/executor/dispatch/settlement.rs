@@ -99,6 +99,13 @@ impl Run<'_> {
                 wait: Some(next.wait),
                 ..self.put_back(*state)
             },
+            Disposition::GoesOn { next } => Settlement {
+                due_at: Some(next.at),
+                wait: Some(next.wait),
+                // It did not kill its process: what it did since its last death is behind it.
+                ran: true,
+                ..self.put_back(CommandState::Deferred)
+            },
             Disposition::AwaitTicket { until } => Settlement {
                 // The scheduler looks whether the ticket is known by then.
                 due_at: Some(after(clock::now(), TICKET_LOOK).min(*until)),
