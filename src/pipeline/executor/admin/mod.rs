@@ -27,6 +27,9 @@ use crate::store::LedgerChange;
 pub(in crate::pipeline) use self::test::run_checks;
 pub(in crate::pipeline) use self::webhook::see_to_webhooks;
 
+/// What a command is told whose time to begin has passed.
+const EXPIRED: &str = "its expirytime passed before it was started";
+
 /// Why it is not done.
 pub(in crate::pipeline) enum Refusal {
     /// For good.
@@ -93,15 +96,14 @@ pub(in crate::pipeline) async fn run(
 
 async fn conduct(core: &Core, job: &Job, now: DateTime<Utc>) -> Result<AdminOutcome, Refusal> {
     let refuse = |code, text: &str| Err(Refusal::For(Failure::new(code, text)));
-    // Of a bulk change that was taken before, children are under way.
-    let started = job.attempt > 0
-        || (job.fencing_token > 1
-            && matches!(&*job.command, Command::Admin(AdminCommand::BulkUpdate(_))));
+    // Of a bulk change that was taken before, children are under way; of a sync, pages are durable.
+    let in_steps = matches!(
+        &*job.command,
+        Command::Admin(AdminCommand::BulkUpdate(_) | AdminCommand::SyncIntegration(_))
+    );
+    let started = job.attempt > 0 || (job.fencing_token > 1 && in_steps);
     if !started && job.expires_at.is_some_and(|expiry| expiry <= now) {
-        return refuse(
-            ErrorCode::Expired,
-            "its expirytime passed before it was started",
-        );
+        return refuse(ErrorCode::Expired, EXPIRED);
     }
     if job.organization == Organization::Disabled {
         return refuse(

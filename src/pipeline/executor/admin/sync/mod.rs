@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use self::state::{Noted, Phase};
 use self::walk::Walk;
-use super::{AdminOutcome, Refusal};
+use super::{AdminOutcome, EXPIRED, Refusal};
 use crate::contract::IntegrationSync;
 use crate::domain::{ErrorCode, Failure, Wait, WaitReason};
 use crate::pipeline::clock;
@@ -87,6 +87,9 @@ async fn step(
     };
     let run = match read(job, core.store.take_sync(&fence, what.full).await)? {
         SyncTaken::Ours(run) => *run,
+        SyncTaken::Others if job.expires_at.is_some_and(|at| at <= clock::now()) => {
+            return Err(Failure::new(ErrorCode::Expired, EXPIRED).into());
+        }
         SyncTaken::Others => {
             let next = Next::in_(OTHERS_LOOK, WaitReason::SyncUnderWay);
             return Err(Refusal::Waits(next));
