@@ -229,7 +229,7 @@ async fn pages_that_lie_end_a_run_which_keeps_what_it_has_read() {
         let asked = world.jira().count("search").received;
 
         let run = sync(&world, json!({})).await;
-        let event = wait_for("the end of the lie", async || {
+        let event = wait_within(Duration::from_secs(240), "the end of the lie", async || {
             world.events_of(run).into_iter().next()
         })
         .await;
