@@ -72,7 +72,7 @@ pub use settle::{
     SettledBatch, Settlement, TicketChange, TicketInsert, UsageTally,
 };
 pub use sync::{
-    BoundTicket, ExternalRow, GoneTicket, KnownTicket, PageWritten, SyncEnd, SyncFence, SyncPage,
+    BoundTicket, GoneTicket, KnownTicket, MatchedItem, PageWritten, SyncEnd, SyncFence, SyncPage,
     SyncRun, SyncTaken, SyncedTicket, Unseen,
 };
 pub use ticket_search::{Searched, TicketPage};

@@ -11,7 +11,12 @@ use crate::support::{Images, Legacy, Scratch, TYPES, World};
 const TABLES: [&str; 4] = ["organizations", "users", "tickets", "agents"];
 const OLD: [&str; 2] = ["integration_type", "is_enabled"];
 /// What the ledger adds to an integration.
-const OURS: [&str; 2] = ["settings", "parked_at"];
+const OURS: [&str; 4] = [
+    "settings",
+    "parked_at",
+    "webhook_secret_previous_encrypted",
+    "webhook_secret_previous_until",
+];
 const NEW: [&str; 3] = ["integration_category", "platform_name", "enabled"];
 
 /// The images without these columns, and those columns of each row.

@@ -11,7 +11,7 @@ use super::{Store, StoreError, keep_if_sound, limited};
 use crate::domain::{IntegrationId, Priority, TicketId, TicketStatus};
 
 pub use self::known::{KnownTicket, Unseen};
-pub use self::page::{ExternalRow, GoneTicket, PageWritten, SyncPage, SyncedTicket};
+pub use self::page::{GoneTicket, MatchedItem, PageWritten, SyncPage, SyncedTicket};
 pub(super) use self::run::end;
 pub use self::run::{SyncEnd, SyncFence, SyncRun, SyncTaken};
 

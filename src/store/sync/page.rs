@@ -32,7 +32,7 @@ pub struct SyncedTicket {
 
 /// How a ticket's item is called, for `ticket_externals`.
 #[derive(Debug, Clone)]
-pub struct ExternalRow {
+pub struct MatchedItem {
     /// Ours.
     pub ticket: TicketId,
     /// What a person would quote.
@@ -58,7 +58,7 @@ pub struct SyncPage {
     /// The tickets that change.
     pub tickets: Vec<SyncedTicket>,
     /// How items of tickets are called.
-    pub externals: Vec<ExternalRow>,
+    pub externals: Vec<MatchedItem>,
     /// Tickets whose items are gone.
     pub gone: Vec<GoneTicket>,
     /// What was seen: hashes and ids of sixteen bytes.
@@ -264,7 +264,7 @@ async fn record(
     client: &Object,
     fence: &SyncFence,
     organization: OrganizationId,
-    externals: &[ExternalRow],
+    externals: &[MatchedItem],
 ) -> Result<(), Error> {
     const EXTERNALS: &str = "INSERT INTO ticket_externals AS n (ticket_id, organization_id, \
                              integration_id, external_id, stable_id) \

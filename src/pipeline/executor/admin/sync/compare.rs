@@ -10,7 +10,7 @@ use super::state::Counts;
 use crate::contract::{Subject, notice};
 use crate::domain::{CommandId, Priority, TicketStatus};
 use crate::platforms::{ExternalItem, ItemRef, TicketFacts};
-use crate::store::{BoundTicket, ExternalRow, GoneTicket, OutboxRow, SyncedTicket};
+use crate::store::{BoundTicket, GoneTicket, MatchedItem, OutboxRow, SyncedTicket};
 
 /// A search may show an item as it was so long ago: its index lags behind what is read by id.
 const SEARCH_LAG: chrono::Duration = chrono::Duration::seconds(30);
@@ -140,7 +140,7 @@ pub(super) struct Scene<'a> {
 #[derive(Default)]
 pub(super) struct Compared {
     pub(super) tickets: Vec<SyncedTicket>,
-    pub(super) externals: Vec<ExternalRow>,
+    pub(super) externals: Vec<MatchedItem>,
     pub(super) gone: Vec<GoneTicket>,
     /// The tickets whose items were there.
     pub(super) met: Vec<Uuid>,
@@ -198,7 +198,7 @@ impl Compared {
             return;
         }
         if !is_void && (change.moved || learns || !ours.is_recorded) {
-            self.externals.push(ExternalRow {
+            self.externals.push(MatchedItem {
                 ticket: ours.id,
                 external_id: seen.name().to_owned(),
                 stable_id: seen

@@ -122,6 +122,7 @@ impl<'a> Walk<'a> {
         .remembering(self.handle.memory.as_ref())
         .mailing(&self.core.mail)
         .noting(&self.asked)
+        .only_reading()
     }
 
     /// The database's clock.
