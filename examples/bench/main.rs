@@ -16,6 +16,7 @@
 )]
 
 mod delay;
+mod hooks;
 mod seed;
 mod sink;
 mod soak;
@@ -60,6 +61,8 @@ struct Plan {
     /// Commands a second of a soak, and its length.
     rate: u32,
     minutes: u32,
+    /// Deliveries of webhooks; 0: commands are measured.
+    webhooks: usize,
 }
 
 fn main() -> ExitCode {
@@ -88,6 +91,7 @@ impl Plan {
             workers: 1,
             rate: 200,
             minutes: 0,
+            webhooks: 0,
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
@@ -106,10 +110,11 @@ impl Plan {
                 "--integrations" => seed::choose(value.parse()?)?,
                 "--rate" => plan.rate = value.parse()?,
                 "--minutes" => plan.minutes = value.parse()?,
+                "--webhooks" => plan.webhooks = value.parse()?,
                 other => {
                     let known = "--commands, --latency-ms, --in-flight, --program, --history, \
                                  --sick, --integrations, --round-trip-ms, --workers, --rate, \
-                                 --minutes";
+                                 --minutes, --webhooks";
                     return Err(format!("{other} is none of {known}").into());
                 }
             }
@@ -154,7 +159,7 @@ async fn measure(
     let sink = sink::start(plan.latency, plan.sickness).await?;
     let key = ticketwire::secrets::generate("bench");
     let base_url = format!("http://{}", sink.address);
-    seed::integrations(database, &key, &base_url, plan.sickness.is_some()).await?;
+    seed::integrations(database, &key, &base_url, plan).await?;
     seed::history(database, plan.history).await?;
     let topology = Topology::new(prefix);
     let amqp = secrecy::ExposeSecret::expose_secret(&services.amqp.url).to_owned();
@@ -167,6 +172,9 @@ async fn measure(
         topology: &topology,
         key: &key,
     };
+    if plan.webhooks > 0 {
+        return hooks::run(&stage, plan.webhooks).await;
+    }
     if plan.minutes > 0 {
         return soak::run(&stage, &sink).await;
     }

@@ -68,19 +68,19 @@ pub(crate) async fn history(database: &str, count: i64) -> Result<(), super::Err
     Ok(())
 }
 
-/// Makes them, active, all at one base URL; with `sick`, one in ten at a sick one.
+/// Makes them, active, all at one base URL; where some are to be sick, one in ten at a sick one.
 pub(crate) async fn integrations(
     database: &str,
     key: &str,
     base_url: &str,
-    with_sick: bool,
+    plan: &super::Plan,
 ) -> Result<(), super::Error> {
     let ring = KeyRing::parse(&[key.to_owned().into()])?;
     let store = Store::new(&database.into(), 1, "ticketwire bench")?;
     for number in 0..count() {
         let (organization, id) = ids(number);
         let (organization_id, id) = (OrganizationId::new(organization), IntegrationId::new(id));
-        let base_url = if with_sick && sick().any(|sick| sick == id.uuid()) {
+        let base_url = if plan.sickness.is_some() && sick().any(|sick| sick == id.uuid()) {
             format!("{base_url}/sick")
         } else {
             base_url.to_owned()
@@ -102,12 +102,18 @@ pub(crate) async fn integrations(
             integration: id,
             column: "credentials_encrypted",
         };
+        let secret = serde_json::Value::from(super::hooks::SECRET).to_string();
+        let of_secret = Binding {
+            column: "webhook_secret_encrypted",
+            ..binding
+        };
+        let secret = ring.seal(&of_secret, secret.as_bytes())?;
         let new = NewIntegration {
             id,
             organization_id,
             create: *create,
             credentials_sealed: Some(ring.seal(&binding, credentials.to_string().as_bytes())?),
-            webhook_secret_sealed: None,
+            webhook_secret_sealed: (plan.webhooks > 0).then_some(secret),
             status: IntegrationStatus::Active,
         };
         store

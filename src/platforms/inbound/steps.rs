@@ -67,7 +67,9 @@ pub fn steps(integration: &Integration, url: &str) -> String {
 }
 
 fn of_sms(store: &str) -> String {
-    format!("With auth_token among the credentials it is there already; with an API key: {store}")
+    format!(
+        "With auth_token among the credentials it is there already.\n   With an API key: {store}"
+    )
 }
 
 /// A text within a numbered step.
