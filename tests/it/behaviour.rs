@@ -366,7 +366,7 @@ async fn what_cannot_be_resolved_fails_with_its_code_and_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_type_that_is_not_written_yet_says_so() {
+async fn a_delivery_for_an_integration_that_nobody_has_is_told_so() {
     let world = World::new().await;
     let worker = world.worker().await;
 
@@ -374,7 +374,7 @@ async fn a_type_that_is_not_written_yet_says_so() {
         "received_at": "2026-01-01T00:00:00Z" });
     let received = world.publish("webhook.received", data).await;
 
-    world.fails(received, "unsupported_operation").await;
+    world.fails(received, "integration_not_found").await;
     world.close_the_ledger(&[received]).await;
     drop(worker);
 }

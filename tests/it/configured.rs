@@ -306,7 +306,7 @@ async fn a_secret_that_cannot_be_masked_is_taken_with_a_warning() {
     let worker = world.worker().await;
     let mut data = sound(&world, "jira");
     data["credentials"]["api_token"] = json!(" t0k\n");
-    data["settings"]["loop_guard"] = json!(true);
+    data["settings"]["push_deletes"] = json!(true);
 
     let create = world.publish("integration.create", data.clone()).await;
     let event = world.succeeds(create).await;
@@ -322,7 +322,7 @@ async fn a_secret_that_cannot_be_masked_is_taken_with_a_warning() {
         warnings[1]
             .as_str()
             .unwrap()
-            .starts_with("settings.loop_guard ")
+            .starts_with("settings.push_deletes ")
     );
 
     let id = event["data"]["result"]["integration_id"].as_str().unwrap();

@@ -40,11 +40,9 @@ async fn signatures_of_files_test_data_and_webhooks_are_not_kept() {
     assert!(!kept.contains("test_data"), "{kept}");
 
     let hook = json!({ "integration_id": world.integration, "headers": { "Authorization": secret },
-        "body": "bjN2M3ItazNwdA==", "query": secret, "received_at": "2026-01-31T12:00:00Z" });
+        "body": "e30=", "query": secret, "received_at": "2026-01-31T12:00:00Z" });
     let kept = ask("webhook.received", hook).await;
-    assert!(
-        !kept.contains(secret) && !kept.contains("bjN2M3It"),
-        "{kept}"
-    );
+    // What could not be proved stays for a retry; what may prove it is sealed.
+    assert!(kept.contains("$sealed") && !kept.contains(secret), "{kept}");
     drop(worker);
 }

@@ -15,7 +15,7 @@ use crate::pipeline::connections::ConnectedIntegration;
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::admin::Refusal;
 use crate::pipeline::executor::gates;
-use crate::pipeline::intake::HOOK_HEADERS;
+use crate::pipeline::intake::{HOOK_HEADERS, HOOK_QUERY};
 use crate::pipeline::job::Job;
 use crate::pipeline::retry::Next;
 use crate::pipeline::tokens::TokenCache;
@@ -94,7 +94,12 @@ pub(super) async fn hear(
         Ok(adapter) => Arc::clone(adapter),
         Err(failure) => return Err(failure.clone().into()),
     };
-    let headers = open_headers(core, job, hook)?;
+    let mut headers = open_headers(core, job, hook)?;
+    let query = headers.remove(HOOK_QUERY).or_else(|| hook.query.clone());
+    let hook = &WebhookReceived {
+        query,
+        ..hook.clone()
+    };
     let (method, wire) = wire(&hook.method, &headers);
     let url = url_of(core, hook);
     let hit = Hit::new(&method, &url, &wire, &hook.body, hook.received);

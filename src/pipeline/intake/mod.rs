@@ -21,8 +21,8 @@ use crate::domain::{CommandId, ErrorCode, Failure, IntegrationId, OrganizationId
 use crate::pipeline::context::Core;
 use crate::pipeline::executor::prepare;
 use crate::pipeline::intake::dead_letters::{dead_letter, of_delivery};
-pub(in crate::pipeline) use crate::pipeline::intake::parse::HOOK_HEADERS;
 use crate::pipeline::intake::parse::{Arrival, Kind, raw_of};
+pub(in crate::pipeline) use crate::pipeline::intake::parse::{HOOK_HEADERS, HOOK_QUERY};
 use crate::pipeline::intake::read_limits::Reads;
 use crate::pipeline::job::Job;
 use crate::pipeline::patience::Patience;

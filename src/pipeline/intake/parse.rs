@@ -22,6 +22,9 @@ use crate::store::NewCommand;
 /// What the sealed headers of a delivery are bound to.
 pub(in crate::pipeline) const HOOK_HEADERS: &str = "headers";
 
+/// The query among them, under a name that no header can have.
+pub(in crate::pipeline) const HOOK_QUERY: &str = ":query";
+
 /// A delivery, parsed once.
 pub(in crate::pipeline) struct Arrival {
     pub(in crate::pipeline) delivery: Delivery,
@@ -215,28 +218,34 @@ fn seal_one(ring: &KeyRing, envelope: &Envelope, data: &str) -> (Option<String>,
     };
     match &envelope.command {
         // What the listener sealed holds no secret any more. What a producer passes on may, in a
-        // header, and is verified by it when it runs.
+        // header or in its query, and is verified by them when it runs.
         Command::Inbound(hook) if !is_vouched(ring, hook) => {
             let plain: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
-            let headers = plain
-                .get("headers")
-                .map(Value::to_string)
-                .unwrap_or_default();
+            let headers = plain.get("headers").and_then(Value::as_object);
+            let mut proof = headers.cloned().unwrap_or_default();
+            if let Some(query) = plain.get("query") {
+                proof.insert(HOOK_QUERY.to_owned(), query.clone());
+            }
+            let proof = Value::Object(proof).to_string();
             let binding = Binding {
                 organization: envelope.organization_id,
                 integration: hook.integration_id,
                 column: HOOK_HEADERS,
             };
             let stored = without(&|map| {
-                let kept = match ring.seal(&binding, headers.as_bytes()) {
+                let kept = match ring.seal(&binding, proof.as_bytes()) {
                     Ok(sealed) => json!({ SEALED_MEMBER: sealed }),
                     // Without a key nothing can be verified by them.
                     Err(_) => json!({}),
                 };
                 map.insert("headers".to_owned(), kept);
+                map.remove("query");
             });
-            let open = without(&|map| drop(map.remove("headers")));
-            let keyed = keyed_hashes(ring, &headers);
+            let open = without(&|map| {
+                map.remove("headers");
+                map.remove("query");
+            });
+            let keyed = keyed_hashes(ring, &proof);
             let digests = keyed.iter().map(|hash| digest_of(&(open.clone() + hash)));
             (Some(stored), digests.collect())
         }
