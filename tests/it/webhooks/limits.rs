@@ -169,19 +169,18 @@ async fn who_guesses_ids_is_held_up_and_nobody_else_of_his_address() {
         post.send(address).await.status
     };
 
+    // Nobody is believed who is no proxy of ours: else each of these had fifty of its own.
     wait_for("guesses to be refused", async || {
-        let guesses = (0..30).map(|_| guess("192.0.2.1"));
-        let found = join_all(guesses).await;
+        let names: Vec<String> = (1..=40).map(|n| format!("192.0.2.{n}")).collect();
+        let found = join_all(names.iter().map(|name| guess(name))).await;
+        // A database that is slow at that moment is no reason to refuse anybody for good.
         assert!(
-            found.iter().all(|status| [404, 429].contains(status)),
+            found.iter().all(|status| [404, 429, 503].contains(status)),
             "{found:?}"
         );
         found.contains(&429).then_some(())
     })
     .await;
-    // Nobody is believed who is no proxy of ours: another address would have fifty of its own.
-    let other = join_all((0..30).map(|_| guess("192.0.2.2"))).await;
-    assert!(other.contains(&429), "{other:?}");
     assert_eq!(
         slack_post(hook, "s", SLACK_EVENT)
             .send(address)
