@@ -430,6 +430,36 @@ async fn an_item_that_nobody_knows_is_told_or_made_a_ticket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_carries_our_mark_does_not_take_the_ticket_over() {
+    let told = Told::new(json!({})).await;
+    let worker = told.world.worker().await;
+    let (ticket, key) = told.ticket("Original").await;
+    // As a row of an older application: only the key is known.
+    for sql in [
+        "UPDATE tickets SET external_ref = NULL WHERE id = $1 RETURNING id",
+        "DELETE FROM ticket_externals WHERE ticket_id = $1 RETURNING ticket_id",
+    ] {
+        told.world.query(sql, &[&ticket]).await;
+    }
+    let copy = json!({ "fields": { "project": { "key": "SUP" }, "summary": "Copy",
+        "issuetype": { "name": "Task" }, "labels": [format!("tkt-{ticket}")] } });
+    let made = told.call("POST", "issue", copy).await;
+    let copy = made["key"].as_str().unwrap().to_owned();
+    assert_ne!(copy, key);
+
+    let body = told.body(&copy, "jira:issue_updated").await;
+    let hook = told.delivers("copy", &body).await;
+    let event = told.world.succeeds(hook).await;
+
+    assert_eq!(counts(&event), one("unknown"), "{event:#}");
+    let bound = told.column("external_ticket_id", ticket).await;
+    assert_eq!(bound.as_deref(), Some(key.as_str()));
+    let title = told.column("title", ticket).await;
+    assert_eq!(title.as_deref(), Some("Original"));
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_is_gone_is_told_once() {
     let told = Told::new(json!({ "on_external_delete": "close" })).await;
     let worker = told.world.worker().await;

@@ -79,7 +79,8 @@ const TAKE: &str = "WITH asked AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], 
 const TAKEN: &str = "SELECT id, command_id, verdict FROM inbound_changes WHERE id = ANY ($1)";
 
 /// The tickets that have an item: by what is known of items, by the id that people quote, by the
-/// mark that the item carries, and by the id in `external_ref` where nothing else knows it.
+/// mark that the item carries. A copy of an item carries the mark, too: it names no ticket that has
+/// another item.
 const MATCH: &str = "SELECT a.n, t.id, \
                      COALESCE(x.stable_id, t.external_ref ->> a.stable_ref) IS NULL \
                      OR a.stable IS NULL \
@@ -94,7 +95,9 @@ const MATCH: &str = "SELECT a.n, t.id, \
                      WHERE x.integration_id = a.integration AND x.external_id = a.external \
                      UNION SELECT t.id FROM tickets t \
                      WHERE t.integration_id = a.integration AND t.external_ticket_id = a.external \
-                     UNION SELECT t.id FROM tickets t WHERE t.id = a.marked) m \
+                     UNION SELECT t.id FROM tickets t WHERE t.id = a.marked \
+                     AND COALESCE(t.external_ticket_id, a.external) = a.external \
+                     AND COALESCE(t.integration_id, a.integration) = a.integration) m \
                      JOIN tickets t ON t.id = m.id AND t.organization_id = a.organization \
                      LEFT JOIN ticket_externals x ON x.ticket_id = t.id";
 const LOCK: &str = "SELECT id, \
