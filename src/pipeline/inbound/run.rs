@@ -322,23 +322,7 @@ impl Reading<'_> {
     fn refused(&self, error: &AdapterError) -> Refusal {
         tracing::info!(command_id = %self.job.id, error = %error,
             "what a platform told of cannot be read");
-        let failure = error.failure();
-        match error.class {
-            ErrorClass::Transient { retry_after } | ErrorClass::RateLimited { retry_after } => {
-                Refusal::Later(failure, retry_after.max(self.asked.get()))
-            }
-            ErrorClass::Timeout | ErrorClass::Unknown | ErrorClass::Internal => {
-                Refusal::Later(failure, self.asked.get())
-            }
-            ErrorClass::Authentication
-            | ErrorClass::Permission
-            | ErrorClass::NotFound
-            | ErrorClass::Validation { .. }
-            | ErrorClass::Gone
-            | ErrorClass::Conflict
-            | ErrorClass::Unsupported
-            | ErrorClass::Egress => Refusal::For(failure),
-        }
+        Refusal::of_read(error, &self.asked)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::pipeline::context::Core;
 use crate::pipeline::executor::gates;
 use crate::pipeline::job::{Job, Organization};
 use crate::pipeline::retry::Next;
-use crate::platforms::EgressPolicy;
+use crate::platforms::{AdapterError, AskedToWait, EgressPolicy, ErrorClass};
 use crate::store::LedgerChange;
 
 pub(in crate::pipeline) use self::test::run_checks;
@@ -40,6 +40,30 @@ pub(in crate::pipeline) enum Refusal {
     Waits(Next),
     /// A part of it is done, and durable; it goes on then, and no attempt is spent.
     GoesOn(Next),
+}
+
+impl Refusal {
+    /// What follows where a platform does not answer a read as it should. `asked` is what its
+    /// answers asked for.
+    pub(in crate::pipeline) fn of_read(error: &AdapterError, asked: &AskedToWait) -> Self {
+        let failure = error.failure();
+        match error.class {
+            ErrorClass::Transient { retry_after } | ErrorClass::RateLimited { retry_after } => {
+                Self::Later(failure, retry_after.max(asked.get()))
+            }
+            ErrorClass::Timeout | ErrorClass::Unknown | ErrorClass::Internal => {
+                Self::Later(failure, asked.get())
+            }
+            ErrorClass::Authentication
+            | ErrorClass::Permission
+            | ErrorClass::NotFound
+            | ErrorClass::Validation { .. }
+            | ErrorClass::Gone
+            | ErrorClass::Conflict
+            | ErrorClass::Unsupported
+            | ErrorClass::Egress => Self::For(failure),
+        }
+    }
 }
 
 impl From<Failure> for Refusal {

@@ -143,23 +143,7 @@ impl<'a> Walk<'a> {
     /// What follows where the platform does not answer as it should. What is durable stays so.
     pub(super) fn refused(&self, error: &AdapterError) -> Refusal {
         tracing::info!(command_id = %self.job.id, error = %error, "a sync's request failed");
-        let failure = error.failure();
-        match error.class {
-            ErrorClass::Transient { retry_after } | ErrorClass::RateLimited { retry_after } => {
-                Refusal::Later(failure, retry_after.max(self.asked.get()))
-            }
-            ErrorClass::Timeout | ErrorClass::Unknown | ErrorClass::Internal => {
-                Refusal::Later(failure, self.asked.get())
-            }
-            ErrorClass::Authentication
-            | ErrorClass::Permission
-            | ErrorClass::NotFound
-            | ErrorClass::Validation { .. }
-            | ErrorClass::Gone
-            | ErrorClass::Conflict
-            | ErrorClass::Unsupported
-            | ErrorClass::Egress => Refusal::For(failure),
-        }
+        Refusal::of_read(error, &self.asked)
     }
 
     /// Whether this step has asked for as many missing items as one may.
